@@ -1,0 +1,166 @@
+//! Floor 0: what the server is told before it starts. Every bound of the crate is in [`Limits`],
+//! with its unit, its default and the reason for it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to serve, where, and how much of everything to allow.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A directory, or one file.
+    pub root: PathBuf,
+    /// Addresses to listen on, all with the same port.
+    pub bind: Bind,
+    /// The port.
+    pub port: Port,
+    /// How each request is logged.
+    pub log: LogFormat,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The configuration of `oneloop ROOT`: port 8080 (or the next that is free) on loopback, no
+    /// log.
+    pub fn new(root: impl Into<PathBuf>) -> Config {
+        Config {
+            root: root.into(),
+            bind: Bind::Loopback,
+            port: Port::Preferred(8080),
+            log: LogFormat::Off,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Bind {
+    /// 127.0.0.1, and ::1 where there is IPv6: the default, since a development server should
+    /// not be open to the network by accident.
+    Loopback,
+    /// Just these; each must succeed.
+    Addresses(Vec<IpAddr>),
+}
+
+impl Bind {
+    /// The addresses that must be bound, and the ones that the server may start without.
+    pub fn addresses(&self) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        match self {
+            Bind::Loopback => (
+                vec![Ipv4Addr::LOCALHOST.into()],
+                vec![Ipv6Addr::LOCALHOST.into()],
+            ),
+            Bind::Addresses(list) => (list.clone(), Vec::new()),
+        }
+    }
+}
+
+/// Which port to listen on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// This one, or, when it is taken, one of the next [`Port::HOPS`].
+    Preferred(u16),
+    /// This one or none. 0 lets the kernel choose.
+    Exactly(u16),
+}
+
+impl Port {
+    /// How many ports after the preferred one are tried.
+    pub const HOPS: u16 = 20;
+}
+
+/// The form of the access log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`, for people.
+    Pretty,
+    /// The "combined" format of Apache httpd and nginx, for tools.
+    Combined,
+    /// One JSON object a line.
+    Json,
+    /// No log.
+    Off,
+}
+
+/// Every bound. The simulation draws them tiny, so that each one is met.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a request head, from the request line to the empty line, 16 KiB; over it 431.
+    /// Browsers send a few hundred; cookies are what grows. At most 65,535: offsets into a head
+    /// are 16 bits wide.
+    pub head_bytes_max: usize,
+    /// Bytes of a request target, 8,000; over it 414. RFC 9112 §3 asks for at least 8,000.
+    pub target_bytes_max: usize,
+    /// Field lines in a head, 100; over it 431. As many as nginx and httpd allow or more.
+    pub fields_max: usize,
+    /// Bytes waiting in an outbox above which nothing more is answered or read, 64 KiB: enough
+    /// to keep a fast reader busy for a turn.
+    pub outbox_high: u64,
+    /// Bytes one connection may move in one turn, 256 KiB: about the time of a hundred small
+    /// requests, the most that one peer can make the others wait.
+    pub turn_bytes: usize,
+    /// Rounds of the pump for one connection in one turn, 8.
+    pub turn_rounds: u32,
+    /// Steps of one connection in one turn, 64. Bytes and rounds alone let a few peers that
+    /// pipeline tiny requests hold everybody up (measured: 57 ms against 1.5 ms).
+    pub turn_steps: u32,
+    /// Connections accepted from one listener in one turn, 64, so that a storm of them does not
+    /// starve those that are open.
+    pub accepts_per_turn: u32,
+    /// How long accepting rests when there are no descriptors, 100 ms, unless a connection
+    /// closes first.
+    pub accept_pause: Duration,
+    /// From the first byte of a request to the end of its head, 10 s; over it 408. Trickling
+    /// does not renew it.
+    pub head_time: Duration,
+    /// With no request begun, on a fresh or a kept connection, 30 s; over it closed silently.
+    pub idle_time: Duration,
+    /// While output waits: for each 16 KiB drained, 30 s; over it closed. A download as a whole
+    /// has no limit.
+    pub stall_time: Duration,
+    /// For a peer that we are done with to close its side: 2 s since it last sent something.
+    pub linger_idle_time: Duration,
+    /// The same, in all: 30 s.
+    pub linger_time: Duration,
+    /// Bytes of such a peer that are read and thrown away, 1 MiB; over it the connection is
+    /// closed with a reset.
+    pub linger_bytes_max: usize,
+    /// After the first SIGINT or SIGTERM, for requests in flight to finish, 10 s.
+    pub stop_time: Duration,
+    /// Size of a file that is answered from memory, 64 KiB; larger ones go by sendfile(2), which
+    /// is cheaper from about there on.
+    pub cached_file_bytes_max: usize,
+    /// Bytes of all answers kept in memory, 16 MiB.
+    pub cache_bytes_max: usize,
+    /// Bytes of the access log that wait for a slow terminal, 64 KiB; over it lines are dropped
+    /// and counted.
+    pub log_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_bytes_max: 16 << 10,
+            target_bytes_max: 8_000,
+            fields_max: 100,
+            outbox_high: 64 << 10,
+            turn_bytes: 256 << 10,
+            turn_rounds: 8,
+            turn_steps: 64,
+            accepts_per_turn: 64,
+            accept_pause: Duration::from_millis(100),
+            head_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(30),
+            stall_time: Duration::from_secs(30),
+            linger_idle_time: Duration::from_secs(2),
+            linger_time: Duration::from_secs(30),
+            linger_bytes_max: 1 << 20,
+            stop_time: Duration::from_secs(10),
+            cached_file_bytes_max: 64 << 10,
+            cache_bytes_max: 16 << 20,
+            log_bytes_max: 64 << 10,
+        }
+    }
+}

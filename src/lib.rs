@@ -1,0 +1,6 @@
+//! A single-threaded, readiness-based HTTP/1.1 server.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod sys;
