@@ -1,0 +1,286 @@
+//! Floor 1, http: the heads of responses (RFC 9112 §4, RFC 9110 §15), and the words for what a
+//! request did wrong.
+//!
+//! A response head is made in two parts. [`ResponseHead`] makes what depends on the
+//! representation, once, to be kept with it; [`finish_head`] adds what depends on the moment and
+//! the connection: `Date`, `Connection` and the empty line.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{HeadError, Version};
+
+/// The status codes that are sent (RFC 9110 §15).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[expect(missing_docs, reason = "they are named after their reason phrases")]
+#[repr(u16)]
+pub enum Status {
+    Ok = 200,
+    MovedPermanently = 301,
+    BadRequest = 400,
+    Forbidden = 403,
+    NotFound = 404,
+    MethodNotAllowed = 405,
+    RequestTimeout = 408,
+    LengthRequired = 411,
+    ContentTooLarge = 413,
+    UriTooLong = 414,
+    RequestHeaderFieldsTooLarge = 431,
+    InternalServerError = 500,
+    NotImplemented = 501,
+    ServiceUnavailable = 503,
+    HttpVersionNotSupported = 505,
+}
+
+impl Status {
+    /// The number.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The reason phrase of RFC 9110, or of RFC 6585 for 431.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Status::Ok => "OK",
+            Status::MovedPermanently => "Moved Permanently",
+            Status::BadRequest => "Bad Request",
+            Status::Forbidden => "Forbidden",
+            Status::NotFound => "Not Found",
+            Status::MethodNotAllowed => "Method Not Allowed",
+            Status::RequestTimeout => "Request Timeout",
+            Status::LengthRequired => "Length Required",
+            Status::ContentTooLarge => "Content Too Large",
+            Status::UriTooLong => "URI Too Long",
+            Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Status::InternalServerError => "Internal Server Error",
+            Status::NotImplemented => "Not Implemented",
+            Status::ServiceUnavailable => "Service Unavailable",
+            Status::HttpVersionNotSupported => "HTTP Version Not Supported",
+        }
+    }
+}
+
+/// What a head did wrong: the status to answer with, and a sentence for whoever sent it.
+pub fn explain(error: HeadError) -> (Status, &'static str) {
+    use HeadError as E;
+    match error {
+        E::RequestLine => (
+            Status::BadRequest,
+            "the request line is not: method SP request-target SP HTTP-version",
+        ),
+        E::TargetByte => (
+            Status::BadRequest,
+            "the request target holds a byte that must be percent-encoded",
+        ),
+        E::TargetForm => (
+            Status::BadRequest,
+            "the request target has no form that fits its method",
+        ),
+        E::TargetTooLong => (Status::UriTooLong, "the request target is too long"),
+        E::Version => (
+            Status::HttpVersionNotSupported,
+            "this server speaks HTTP/1.1 and HTTP/1.0",
+        ),
+        E::BareLineFeed => (Status::BadRequest, "a line must end in CR LF"),
+        E::FieldName => (
+            Status::BadRequest,
+            "a field line must begin with a token and a colon, with nothing between them",
+        ),
+        E::FieldValue => (Status::BadRequest, "a field value holds a control byte"),
+        E::Fold => (
+            Status::BadRequest,
+            "a field line must not begin with white space",
+        ),
+        E::HeadTooLarge => (
+            Status::RequestHeaderFieldsTooLarge,
+            "the request head is too large",
+        ),
+        E::TooManyFields => (
+            Status::RequestHeaderFieldsTooLarge,
+            "the request has too many field lines",
+        ),
+        E::Host => (
+            Status::BadRequest,
+            "one Host field with a host and perhaps a port is needed",
+        ),
+        E::ContentLength => (
+            Status::BadRequest,
+            "Content-Length must be one plain number",
+        ),
+        E::ConflictingFraming => (
+            Status::BadRequest,
+            "Transfer-Encoding beside Content-Length, or in HTTP/1.0, is refused",
+        ),
+        E::TransferEncoding => (
+            Status::BadRequest,
+            "the last transfer coding of a request must be chunked, once",
+        ),
+        E::UnknownTransferCoding => (
+            Status::NotImplemented,
+            "chunked is the only transfer coding known here",
+        ),
+        E::Incomplete => (
+            Status::BadRequest,
+            "the connection was closed within the request head",
+        ),
+    }
+}
+
+/// The part of a response head that depends on the representation alone: the status line and
+/// its fields, each line with its CRLF.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    text: String,
+}
+
+impl ResponseHead {
+    /// Begins with the status line.
+    pub fn new(status: Status) -> ResponseHead {
+        let mut text = String::with_capacity(256);
+        let (code, reason) = (status.code(), status.reason());
+        write!(text, "HTTP/1.1 {code} {reason}\r\n").expect("a String takes all");
+        ResponseHead { text }
+    }
+
+    /// Adds a field. `value` comes from us, never from a peer: nothing in it is escaped.
+    pub fn field(mut self, name: &str, value: impl std::fmt::Display) -> ResponseHead {
+        let from = self.text.len();
+        write!(self.text, "{name}: {value}\r\n").expect("a String takes all");
+        debug_assert_eq!(
+            self.text[from..]
+                .bytes()
+                .filter(u8::is_ascii_control)
+                .count(),
+            2,
+            "a field is one line"
+        );
+        self
+    }
+
+    /// The finished text.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.text.into_bytes()
+    }
+}
+
+/// Whether the connection outlives an answer (RFC 9112 §9.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Persistence {
+    /// The next request may follow.
+    KeepAlive,
+    /// Nothing comes after this answer.
+    Close,
+}
+
+/// Ends a response head: `Date`, what must be said about the connection, and the empty line. A
+/// client of HTTP/1.0 is told when it may go on, one of HTTP/1.1 when it may not.
+pub fn finish_head(out: &mut Vec<u8>, date: &HttpDate, version: Version, persistence: Persistence) {
+    let end: &[u8] = match (persistence, version) {
+        (Persistence::KeepAlive, Version::Http11) => b"\r\n\r\n",
+        (Persistence::KeepAlive, Version::Http10) => b"\r\nConnection: keep-alive\r\n\r\n",
+        (Persistence::Close, _) => b"\r\nConnection: close\r\n\r\n",
+    };
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(end);
+}
+
+/// A time as IMF-fixdate (RFC 9110 §5.6.7), 29 bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpDate {
+    /// Seconds since 1970, the ones that the text says.
+    seconds: u64,
+    text: [u8; 29],
+}
+
+impl HttpDate {
+    /// The last second of the year 9999, beyond which the format has no digits.
+    const LAST: u64 = 253_402_300_799;
+
+    /// Formats `time`. A time that the format cannot say becomes the nearest that it can.
+    pub fn new(time: SystemTime) -> HttpDate {
+        let seconds = HttpDate::seconds(time);
+        let shown = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+        let mut text = [0; 29];
+        text.copy_from_slice(shown.as_bytes());
+        HttpDate { seconds, text }
+    }
+
+    /// Formats anew only if the second has changed.
+    pub fn update(&mut self, time: SystemTime) {
+        if HttpDate::seconds(time) != self.seconds {
+            *self = HttpDate::new(time);
+        }
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8; 29] {
+        &self.text
+    }
+
+    fn seconds(time: SystemTime) -> u64 {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        since.as_secs().min(HttpDate::LAST)
+    }
+}
+
+impl std::fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(str::from_utf8(&self.text).expect("httpdate writes ASCII"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_29_bytes_whatever_the_clock_says() {
+        for (seconds, text) in [
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (HttpDate::LAST + 1, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(HttpDate::new(time).to_string(), text);
+        }
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(
+            HttpDate::new(before).to_string(),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+    }
+
+    #[test]
+    fn a_date_changes_with_the_second_and_not_within() {
+        let mut date = HttpDate::new(UNIX_EPOCH);
+        date.update(UNIX_EPOCH + Duration::from_millis(999));
+        assert_eq!(date, HttpDate::new(UNIX_EPOCH));
+        date.update(UNIX_EPOCH + Duration::from_secs(1));
+        assert_eq!(date, HttpDate::new(UNIX_EPOCH + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_end_of_a_head_says_what_the_peer_cannot_assume() {
+        let date = HttpDate::new(UNIX_EPOCH);
+        let end = |version, persistence| {
+            let mut out = Vec::new();
+            finish_head(&mut out, &date, version, persistence);
+            String::from_utf8(out)
+                .unwrap()
+                .replace(&date.to_string(), "NOW")
+        };
+        use Persistence::{Close, KeepAlive};
+        assert_eq!(end(Version::Http11, KeepAlive), "Date: NOW\r\n\r\n");
+        assert_eq!(
+            end(Version::Http10, KeepAlive),
+            "Date: NOW\r\nConnection: keep-alive\r\n\r\n"
+        );
+        for version in [Version::Http10, Version::Http11] {
+            assert_eq!(
+                end(version, Close),
+                "Date: NOW\r\nConnection: close\r\n\r\n"
+            );
+        }
+    }
+}

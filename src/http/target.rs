@@ -1,0 +1,327 @@
+//! Floor 1, http: the request target (RFC 9112 §3.2) and the path in it (RFC 3986 §3.3).
+//!
+//! ```text
+//! request-target = origin-form / absolute-form / authority-form / asterisk-form
+//! origin-form    = absolute-path [ "?" query ]
+//! absolute-form  = ( "http" / "https" ) "://" authority path-abempty [ "?" query ]
+//! ```
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+use memchr::memchr;
+
+use super::{HeadError, Method};
+
+/// A request target by its form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target<'a> {
+    /// A path and perhaps a query, both as they were written, from origin-form or absolute-form.
+    /// The authority of absolute-form overrides the Host field (§3.2.2).
+    Path {
+        /// From absolute-form, without its userinfo: there must be none.
+        authority: Option<&'a [u8]>,
+        /// Begins with a slash.
+        path: &'a [u8],
+        /// Behind the question mark.
+        query: Option<&'a [u8]>,
+    },
+    /// `*`: the server as a whole (OPTIONS alone).
+    Asterisk,
+    /// `host:port` (CONNECT alone).
+    Authority(&'a [u8]),
+}
+
+impl<'a> Target<'a> {
+    /// Takes a target apart.
+    ///
+    /// # Errors
+    /// [`HeadError::TargetForm`] if it has none of the four forms or not the one its method
+    /// wants.
+    pub fn parse(method: Method, target: &'a [u8]) -> Result<Target<'a>, HeadError> {
+        if method == Method::Connect {
+            // authority-form needs its port (RFC 9110 §9.3.6).
+            return match is_host(target) && target.last() != Some(&b':') && port(target).is_some() {
+                true => Ok(Target::Authority(target)),
+                false => Err(HeadError::TargetForm),
+            };
+        }
+        match target {
+            b"*" if method == Method::Options => Ok(Target::Asterisk),
+            [b'/', ..] => Ok(Target::with_path(None, target)),
+            _ => {
+                let scheme_end = memchr(b':', target).ok_or(HeadError::TargetForm)?;
+                let scheme = &target[..scheme_end];
+                let http = [&b"http"[..], b"https"]
+                    .iter()
+                    .any(|known| scheme.eq_ignore_ascii_case(known));
+                let rest = target[scheme_end + 1..]
+                    .strip_prefix(b"//")
+                    .filter(|_| http)
+                    .ok_or(HeadError::TargetForm)?;
+                let end = rest
+                    .iter()
+                    .position(|b| matches!(b, b'/' | b'?'))
+                    .unwrap_or(rest.len());
+                let (authority, path) = rest.split_at(end);
+                if authority.is_empty() || authority[0] == b':' || !is_host(authority) {
+                    return Err(HeadError::TargetForm);
+                }
+                Ok(Target::with_path(Some(authority), path))
+            }
+        }
+    }
+
+    fn with_path(authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
+        let (path, query) = match memchr(b'?', rest) {
+            Some(at) => (&rest[..at], Some(&rest[at + 1..])),
+            None => (rest, None),
+        };
+        Target::Path {
+            authority,
+            path: if path.is_empty() { b"/" } else { path },
+            query,
+        }
+    }
+}
+
+/// The digits behind the last colon, if it is not part of an IPv6 literal.
+fn port(authority: &[u8]) -> Option<&[u8]> {
+    let colon = authority.iter().rposition(|b| *b == b':')?;
+    let digits = &authority[colon + 1..];
+    (!digits.contains(&b']')).then_some(digits)
+}
+
+/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Userinfo, a path, a list are not.
+/// An empty host is one (RFC 9112 §3.2: sent where a URI has no authority).
+pub(super) fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match port(value) {
+        Some(digits) => (&value[..value.len() - digits.len() - 1], digits),
+        None => (value, &b""[..]),
+    };
+    let port_fits = port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
+        && port.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')) <= u32::from(u16::MAX);
+    port_fits && (is_ip_literal(host) || is_reg_name(host))
+}
+
+/// `"[" IPv6address "]"`; IPvFuture has no future.
+fn is_ip_literal(host: &[u8]) -> bool {
+    let inner = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]"));
+    inner
+        .and_then(|ip| str::from_utf8(ip).ok())
+        .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
+}
+
+/// `*( unreserved / pct-encoded / sub-delims )`, which holds IPv4 addresses too. Without the
+/// comma: it is allowed in a name, but what comes with one is a list of hosts.
+fn is_reg_name(host: &[u8]) -> bool {
+    let mut rest = host.iter();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let digits = [rest.next(), rest.next()];
+                if !digits.iter().all(|d| d.is_some_and(u8::is_ascii_hexdigit)) {
+                    return false;
+                }
+            }
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
+            | b';' | b'=' => {}
+            _ if byte.is_ascii_alphanumeric() => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Why a path names nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathError {
+    /// A `%` without two hexadecimal digits behind it.
+    Encoding,
+    /// A well-formed path that no file of a site can have.
+    Absent,
+}
+
+/// A decoded path without its first slash: safe to be looked up beneath a root.
+///
+/// It has no `.` or `..` segment and no hidden one (`.git`; `.well-known` at the top is let
+/// through, RFC 8615), no empty segment, no NUL and no backslash. A slash that came as `%2F`
+/// would be a separator that the client did not mean, and is refused.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SitePath<'a> {
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> SitePath<'a> {
+    /// Decodes the path of a target, which begins with a slash, once. Repeated slashes count as
+    /// one. A path as links have it is borrowed, not copied.
+    ///
+    /// ```
+    /// use oneloop::http::{PathError, SitePath};
+    /// assert_eq!(SitePath::decode(b"/a%20b//c").unwrap().bytes(), b"a b/c");
+    /// assert_eq!(SitePath::decode(b"/%2e%2e/etc/passwd"), Err(PathError::Absent));
+    /// assert_eq!(SitePath::decode(b"/%zz"), Err(PathError::Encoding));
+    /// ```
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
+        debug_assert_eq!(path.first(), Some(&b'/'));
+        let mut previous = 0;
+        let plain = path.iter().all(|&byte| {
+            let doubled = byte == b'/' && previous == b'/';
+            previous = byte;
+            byte != b'%' && !doubled
+        });
+        let bytes = match plain {
+            true => Cow::Borrowed(&path[1..]),
+            false => Cow::Owned(unescape(path)?),
+        };
+        let mut segments = bytes.split(|b| *b == b'/').enumerate();
+        let hidden = segments
+            .any(|(depth, s)| s.first() == Some(&b'.') && !(depth == 0 && s == b".well-known"));
+        if hidden || bytes.iter().any(|b| matches!(b, 0 | b'\\')) {
+            return Err(PathError::Absent);
+        }
+        Ok(SitePath { bytes })
+    }
+
+    /// The path, relative.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it names a directory: it is empty or ends in a slash.
+    pub fn is_directory(&self) -> bool {
+        matches!(*self.bytes, [] | [.., b'/'])
+    }
+
+    /// The path of `name` in this directory.
+    pub fn join(&self, name: &[u8]) -> SitePath<'static> {
+        debug_assert!(self.is_directory());
+        SitePath {
+            bytes: Cow::Owned([&self.bytes, name].concat()),
+        }
+    }
+}
+
+/// Undoes percent-encoding and drops repeated slashes, the first one too.
+fn unescape(path: &[u8]) -> Result<Vec<u8>, PathError> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path.iter();
+    while let Some(&byte) = rest.next() {
+        let decoded = match byte {
+            b'%' => {
+                let mut digit = || (*rest.next()? as char).to_digit(16);
+                let (high, low) = (digit(), digit());
+                let (high, low) = high.zip(low).ok_or(PathError::Encoding)?;
+                let decoded = (high * 16 + low) as u8;
+                if decoded == b'/' {
+                    return Err(PathError::Absent);
+                }
+                decoded
+            }
+            b'/' if matches!(out.last(), None | Some(b'/')) => continue,
+            _ => byte,
+        };
+        out.push(decoded);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_known_by_its_look() {
+        let path = |authority, path, query| {
+            Ok(Target::Path {
+                authority,
+                path,
+                query,
+            })
+        };
+        let bad = Err(HeadError::TargetForm);
+        for (method, target, expected) in [
+            (
+                Method::Get,
+                "/a?b?c",
+                path(None, &b"/a"[..], Some(&b"b?c"[..])),
+            ),
+            (Method::Get, "//a", path(None, b"//a", None)),
+            (
+                Method::Get,
+                "http://h:1/a",
+                path(Some(&b"h:1"[..]), b"/a", None),
+            ),
+            (
+                Method::Get,
+                "HTTPS://[::1]?q",
+                path(Some(b"[::1]"), b"/", Some(b"q")),
+            ),
+            (Method::Options, "*", Ok(Target::Asterisk)),
+            (Method::Connect, "h:1", Ok(Target::Authority(b"h:1"))),
+            (Method::Get, "*", bad),
+            (Method::Get, "a", bad),
+            (Method::Get, "h:1", bad),
+            (Method::Get, "ftp://h/", bad),
+            (Method::Get, "http:/a", bad),
+            (Method::Get, "http:///a", bad),
+            (Method::Get, "http://:80/a", bad),
+            (Method::Get, "http://u@h/a", bad),
+            (Method::Connect, "/", bad),
+            (Method::Connect, "h", bad),
+            (Method::Connect, "h:", bad),
+        ] {
+            assert_eq!(
+                Target::parse(method, target.as_bytes()),
+                expected,
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_and_cannot_lead_out() {
+        let absent = Err(PathError::Absent);
+        let bad = Err(PathError::Encoding);
+        for (path, expected) in [
+            ("/", Ok(&b""[..])),
+            ("/a/b.txt", Ok(b"a/b.txt")),
+            ("/a/", Ok(b"a/")),
+            ("//a///b//", Ok(b"a/b/")),
+            ("/%61%2Eb", Ok(b"a.b")),
+            ("/%252e%252e/x", Ok(b"%2e%2e/x")),
+            ("/%ff", Ok(b"\xff")),
+            ("/.well-known/x", Ok(b".well-known/x")),
+            ("/a..b/c.", Ok(b"a..b/c.")),
+            ("/..", absent),
+            ("/a/../b", absent),
+            ("/%2e%2e/x", absent),
+            ("/.%2e/x", absent),
+            ("/./x", absent),
+            ("/.git/config", absent),
+            ("/a/.well-known/x", absent),
+            ("/a%2fb", absent),
+            ("/a%5cb", absent),
+            ("/a\\b", absent),
+            ("/a%00b", absent),
+            ("/%", bad),
+            ("/%4", bad),
+            ("/%4g", bad),
+            ("/%%34", bad),
+        ] {
+            let decoded = SitePath::decode(path.as_bytes());
+            let got = decoded.as_ref().map(SitePath::bytes).map_err(|e| *e);
+            assert_eq!(got, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_path_is_not_copied() {
+        let path = SitePath::decode(b"/assets/app.js").unwrap();
+        assert!(matches!(path.bytes, Cow::Borrowed(_)));
+    }
+}
