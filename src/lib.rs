@@ -4,5 +4,6 @@
 
 pub mod config;
 pub mod http;
+pub mod site;
 pub mod sys;
 pub mod transport;
