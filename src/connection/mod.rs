@@ -1,0 +1,429 @@
+//! Floor 4, connection: one connection and the pump that moves it. It knows the floors below; it
+//! must not know other connections, the poll, or what is served.
+//!
+//! [`Connection::pump`] is the heart of the server and knows no protocol: it steps the mode, which
+//! turns input into output, writes what it can, reads what is wanted, and goes round until nothing
+//! moves or the [`Budget`] is spent. Everything else is in the modes.
+
+mod key;
+mod mode;
+
+pub use key::Key;
+pub use mode::{Lingering, Mode, ModeName, Reading, Streaming, TRANSITIONS, Transitions};
+
+use std::mem;
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
+
+use crate::config::Limits;
+use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
+use crate::site::{Files, Site};
+use crate::transport::{Inbox, Io, Outbox, Pool, Ready, Transport};
+use mode::Step;
+
+/// One reading of the clocks; a whole turn uses the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deadlines.
+    pub instant: Instant,
+    /// For `Date`, and to hold against times of files.
+    pub wall: SystemTime,
+}
+
+/// How much of a turn one connection may use. When any part is spent, the connection stays queued
+/// and goes on in the next turn: no readiness is lost, and nobody starves.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    bytes: usize,
+    rounds: u32,
+    steps: u32,
+}
+
+impl Budget {
+    /// A full budget.
+    pub fn new(limits: &Limits) -> Budget {
+        Budget {
+            bytes: limits.turn_bytes,
+            rounds: limits.turn_rounds,
+            steps: limits.turn_steps,
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.bytes == 0 || self.rounds == 0 || self.steps == 0
+    }
+
+    /// For what costs more than a step.
+    pub(crate) fn spend_steps(&mut self, steps: u32) {
+        self.steps = self.steps.saturating_sub(steps);
+    }
+
+    fn spend_bytes(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// What the server lends a connection while it is pumped.
+#[derive(Debug)]
+pub struct Context<'a, S: Files> {
+    /// The turn's clock reading.
+    pub now: Now,
+    /// What answers requests.
+    pub site: &'a mut Site<S>,
+    /// The text of `now`.
+    pub date: &'a HttpDate,
+    /// The stock of buffers.
+    pub pool: &'a mut Pool,
+    /// The bounds.
+    pub limits: &'a Limits,
+    /// Those of a request head.
+    pub head_limits: HeadLimits,
+    /// What is left of the turn for this connection.
+    pub budget: Budget,
+    /// The server is stopping: no further request is wanted.
+    pub stopping: bool,
+    /// Where finished exchanges go; `None` if nobody wants to know.
+    pub exchanges: Option<&'a mut Vec<Exchange>>,
+    /// Which transitions were seen.
+    pub transitions: &'a mut Transitions,
+}
+
+impl<S: Files> Context<'_, S> {
+    /// Notes what was asked and answered, if somebody wants to know. `request` is `None` for bytes
+    /// that are no request.
+    fn exchange(
+        &self,
+        input: &Input<'_, S::File>,
+        request: Option<&RequestHead<'_>>,
+        status: Status,
+        body_bytes: u64,
+    ) -> Option<Exchange> {
+        self.exchanges.as_ref()?;
+        let copy = |value: Option<&[u8]>| value.unwrap_or_default().into();
+        Some(Exchange {
+            key: input.key,
+            peer: input.peer,
+            method: copy(request.map(RequestHead::method_token)),
+            target: copy(request.map(RequestHead::target)),
+            minor_version: request.map_or(1, |r| r.version() as u8),
+            referer: copy(request.and_then(|r| r.value(Field::Referer))),
+            user_agent: copy(request.and_then(|r| r.value(Field::UserAgent))),
+            status: status.code(),
+            body_bytes,
+            began: self.now.instant,
+            complete: true,
+        })
+    }
+
+    fn log_exchange(&mut self, exchange: Exchange) {
+        if let Some(exchanges) = &mut self.exchanges {
+            exchanges.push(exchange);
+        }
+    }
+}
+
+/// A request and what came of it, for the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    /// The connection.
+    pub key: Key,
+    /// Its peer.
+    pub peer: SocketAddr,
+    /// As it was written; empty for bytes that are no request.
+    pub method: Box<[u8]>,
+    /// The request target as it was written.
+    pub target: Box<[u8]>,
+    /// 0 or 1.
+    pub minor_version: u8,
+    /// The field's value, or nothing.
+    pub referer: Box<[u8]>,
+    /// The field's value, or nothing.
+    pub user_agent: Box<[u8]>,
+    /// The status code.
+    pub status: u16,
+    /// Bytes of content, without the head.
+    pub body_bytes: u64,
+    /// When the head was complete, by the clock of its turn.
+    pub began: Instant,
+    /// Whether all of it was handed to the kernel.
+    pub complete: bool,
+}
+
+/// What a mode is told and may use.
+#[derive(Debug)]
+pub struct Input<'a, F> {
+    key: Key,
+    peer: SocketAddr,
+    /// What has come.
+    inbox: &'a mut Inbox,
+    /// What is to be sent.
+    outbox: &'a mut Outbox<F>,
+    /// Behind what has come, the peer has ended its direction.
+    eof: bool,
+    /// A read is known to find nothing now.
+    drained: bool,
+    /// The mode's deadline has passed.
+    expired: bool,
+}
+
+/// What the server does with a connection that was pumped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Nothing can move until an event or a deadline.
+    Wait,
+    /// The budget is spent: pump again in the next turn.
+    Again,
+    /// Drop it.
+    Close,
+}
+
+/// A socket, its buffers and its mode.
+pub struct Connection<T: Transport> {
+    key: Key,
+    peer: SocketAddr,
+    transport: T,
+    inbox: Inbox,
+    outbox: Outbox<T::File>,
+    mode: Mode<T::File>,
+    /// The peer has ended its direction, and all it sent was read.
+    eof: bool,
+    /// A deadline has passed that no step was told of yet.
+    expired: bool,
+    /// When output last moved on, or began to wait.
+    moved: Instant,
+    /// Bytes that have left since then.
+    moved_bytes: usize,
+}
+
+impl<T: Transport> Connection<T> {
+    /// Output counts as moving with each such number of bytes, so that a peer cannot hold a
+    /// connection for ever by taking one byte at a time.
+    const PROGRESS_BYTES: usize = 16 << 10;
+
+    /// A connection that was just accepted.
+    pub fn new(key: Key, transport: T, peer: SocketAddr, now: Instant) -> Connection<T> {
+        Connection {
+            key,
+            peer,
+            transport,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            mode: Mode::first(now),
+            eof: false,
+            expired: false,
+            moved: now,
+            moved_bytes: 0,
+        }
+    }
+
+    /// Its name.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// What it is doing.
+    pub fn mode(&self) -> &Mode<T::File> {
+        &self.mode
+    }
+
+    /// The socket, for registration.
+    pub fn transport_mut(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    /// Adds what an event said.
+    pub fn mark(&mut self, ready: Ready) {
+        self.transport.mark(ready);
+    }
+
+    /// Reads once, if the mode wants input and there may be some. `true` if anything changed.
+    pub fn fill<S>(&mut self, cx: &mut Context<'_, S>) -> bool
+    where
+        S: Files<File = T::File>,
+    {
+        let room = self.outbox.has_room(cx.limits.outbox_high);
+        let wanted = !self.eof && !self.inbox.is_full() && self.mode.wants_input(room);
+        if !wanted || self.transport.is_drained() {
+            return false;
+        }
+        let room = self.inbox.room(cx.pool);
+        let limit = room.len().min(cx.budget.bytes);
+        match self.transport.read(&mut room[..limit]) {
+            Io::Moved(n) => {
+                self.inbox.filled(n);
+                cx.budget.spend_bytes(n);
+                return true;
+            }
+            Io::Blocked => {
+                self.inbox.settle(cx.pool);
+                return false;
+            }
+            Io::Eof => self.eof = true,
+            Io::Failed(_) => self.fail(cx),
+        }
+        self.inbox.settle(cx.pool);
+        true
+    }
+
+    /// Moves this connection as far as it goes within one turn's budget.
+    pub fn pump<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
+    where
+        S: Files<File = T::File>,
+    {
+        loop {
+            let mut progressed = self.advance(cx);
+            progressed |= self.flush(cx);
+            if matches!(self.mode, Mode::Closed) {
+                return Verdict::Close;
+            }
+            if cx.budget.is_spent() {
+                return Verdict::Again;
+            }
+            if self.fill(cx) {
+                // What was found on disk before does not vouch for what was read just now.
+                cx.site.bytes_arrived();
+                progressed = true;
+            }
+            if !progressed {
+                self.inbox.settle(cx.pool);
+                return Verdict::Wait;
+            }
+            cx.budget.rounds -= 1;
+        }
+    }
+
+    /// Steps the mode until it stands still.
+    fn advance<S>(&mut self, cx: &mut Context<'_, S>) -> bool
+    where
+        S: Files<File = T::File>,
+    {
+        let waiting = !self.outbox.is_empty();
+        let mut progressed = false;
+        while cx.budget.steps > 0 {
+            let mut input = Input {
+                key: self.key,
+                peer: self.peer,
+                inbox: &mut self.inbox,
+                outbox: &mut self.outbox,
+                eof: self.eof,
+                drained: self.transport.is_drained(),
+                expired: mem::take(&mut self.expired),
+            };
+            // `Closed` stands in meanwhile: a true state, whatever happens within the step.
+            let mode = mem::replace(&mut self.mode, Mode::Closed);
+            let from = mode.name();
+            match mode.step(&mut input, cx) {
+                Step::Moved(mode) => {
+                    cx.transitions.note(from, mode.name());
+                    self.mode = mode;
+                    progressed = true;
+                    cx.budget.spend_steps(1);
+                }
+                Step::Still(mode) => {
+                    self.mode = mode;
+                    break;
+                }
+            }
+        }
+        if !waiting && !self.outbox.is_empty() {
+            (self.moved, self.moved_bytes) = (cx.now.instant, 0);
+        }
+        progressed
+    }
+
+    /// Writes once, or ends our direction when all is written and the mode wants it.
+    fn flush<S>(&mut self, cx: &mut Context<'_, S>) -> bool
+    where
+        S: Files<File = T::File>,
+    {
+        if self.outbox.is_empty() {
+            if !self.mode.wants_fin() {
+                return false;
+            }
+            match self.transport.finish_write() {
+                Ok(()) => self.mode.fin_sent(cx.now.instant),
+                Err(_) => self.fail(cx),
+            }
+            return true;
+        }
+        if cx.budget.bytes == 0 {
+            return false;
+        }
+        match self
+            .outbox
+            .flush(&mut self.transport, cx.budget.bytes, cx.pool)
+        {
+            Io::Moved(n) => {
+                cx.budget.spend_bytes(n);
+                self.moved_bytes += n;
+                if self.moved_bytes >= Self::PROGRESS_BYTES || self.outbox.is_empty() {
+                    (self.moved, self.moved_bytes) = (cx.now.instant, 0);
+                }
+                true
+            }
+            Io::Blocked => false,
+            Io::Eof | Io::Failed(_) => {
+                self.fail(cx);
+                true
+            }
+        }
+    }
+
+    /// Gives up: the transport is of no more use.
+    fn fail<S>(&mut self, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        let mode = mem::replace(&mut self.mode, Mode::Closed);
+        cx.transitions.note(mode.name(), ModeName::Closed);
+        self.mode = mode.fail(self.outbox.queued(), cx);
+        self.outbox.release(cx.pool);
+    }
+
+    /// When this connection must be looked at although nothing has happened to it.
+    pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let pending = !self.outbox.is_empty();
+        let stalled = pending.then(|| self.moved + limits.stall_time);
+        let own = self.mode.deadline(self.moved, pending, limits);
+        stalled.into_iter().chain(own).min()
+    }
+
+    /// Tells it that its deadline has passed: the next pump acts on it.
+    pub fn expire<S>(&mut self, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        let stalled =
+            !self.outbox.is_empty() && self.moved + cx.limits.stall_time <= cx.now.instant;
+        match stalled {
+            true => self.fail(cx),
+            false => self.expired = true,
+        }
+    }
+
+    /// Gives its buffers back, before it is dropped.
+    pub fn release<S>(&mut self, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        self.inbox.release(cx.pool);
+        self.outbox.release(cx.pool);
+        if !matches!(self.mode, Mode::Closed) {
+            self.fail(cx);
+        }
+    }
+
+    /// The invariants that hold between turns; the simulation calls it after each one.
+    pub fn check(&self) {
+        self.outbox.check();
+        assert!(
+            !matches!(self.mode, Mode::Closed) || self.outbox.is_empty(),
+            "a closed connection owes nothing"
+        );
+    }
+
+    /// Whether it holds a read buffer.
+    pub fn holds_buffer(&self) -> bool {
+        self.inbox.holds_buffer()
+    }
+}
