@@ -5,6 +5,7 @@
 pub mod config;
 pub mod connection;
 pub mod http;
+pub mod server;
 pub mod site;
 pub mod sys;
 pub mod transport;

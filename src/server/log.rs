@@ -1,0 +1,364 @@
+//! Floor 5, server: the access log. It must not hold up the loop: lines are gathered in a bounded
+//! buffer, written once a turn as far as standard output takes them, and when the buffer is full
+//! they are dropped and counted. A terminal stopped with Ctrl-S stops its log, not the server.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::tz::TimeZone;
+
+use crate::config::LogFormat;
+use crate::connection::{Exchange, Now};
+use crate::sys::Output;
+
+/// The access log.
+#[derive(Debug)]
+pub struct Log {
+    format: LogFormat,
+    output: Output,
+    /// Lines that wait for standard output; what was written of the first is gone from it.
+    waiting: String,
+    bytes_max: usize,
+    /// Lines dropped since it was last said.
+    dropped: u64,
+    /// Standard output took nothing the last time.
+    blocked: bool,
+    /// Standard output is gone (EPIPE): nobody reads this.
+    ended: bool,
+    clock: Clock,
+    /// When a failure to accept was last reported.
+    reported: Option<Instant>,
+}
+
+impl Log {
+    /// How long to wait before a blocked output is tried again. It is not in the poll: regular
+    /// files cannot be, and a log is not worth an edge.
+    const RETRY: Duration = Duration::from_millis(100);
+
+    /// A log to standard output with at most `bytes_max` bytes waiting.
+    pub fn new(format: LogFormat, bytes_max: usize) -> Log {
+        Log {
+            format,
+            output: Output::stdout(),
+            waiting: String::new(),
+            bytes_max,
+            dropped: 0,
+            blocked: false,
+            ended: false,
+            clock: Clock::new(),
+            reported: None,
+        }
+    }
+
+    /// Whether exchanges need to be collected.
+    pub fn wants_exchanges(&self) -> bool {
+        self.format != LogFormat::Off && !self.ended
+    }
+
+    /// When to have another turn although nothing happens: lines are waiting.
+    pub fn retry_at(&self, now: Instant) -> Option<Instant> {
+        (self.blocked && !self.waiting.is_empty()).then(|| now + Log::RETRY)
+    }
+
+    /// Formats `exchanges`, empties them, and writes what can be written. The clock is asked again
+    /// only if there is something to say: service times end here, not at the turn's beginning.
+    pub(super) fn record(&mut self, exchanges: &mut Vec<Exchange>, now: impl FnOnce() -> Now) {
+        if exchanges.is_empty() && self.waiting.is_empty() {
+            return;
+        }
+        let now = now();
+        for exchange in exchanges.drain(..) {
+            if self.waiting.len() >= self.bytes_max {
+                self.dropped += 1;
+                continue;
+            }
+            if self.dropped > 0 {
+                let dropped = std::mem::take(&mut self.dropped);
+                self.note_dropped(dropped);
+            }
+            self.line(&exchange, now);
+        }
+        self.write();
+    }
+
+    /// One line of the format's own kind that says how many are missing before it.
+    fn note_dropped(&mut self, dropped: u64) {
+        let out = &mut self.waiting;
+        match self.format {
+            LogFormat::Json => writeln!(out, "{{\"dropped\":{dropped}}}"),
+            _ => writeln!(
+                out,
+                "# {dropped} lines dropped: the log was not read in time"
+            ),
+        }
+        .expect("a String takes all");
+    }
+
+    fn line(&mut self, exchange: &Exchange, now: Now) {
+        let out = &mut self.waiting;
+        let took = now.instant.saturating_duration_since(exchange.began);
+        let time = self.clock.at(now.wall);
+        match self.format {
+            LogFormat::Pretty => pretty(out, exchange, took, time),
+            LogFormat::Combined => combined(out, exchange, time),
+            LogFormat::Json => json(out, exchange, took, now.wall),
+            LogFormat::Off => Ok(()),
+        }
+        .expect("a String takes all");
+    }
+
+    fn write(&mut self) {
+        let mut written = 0;
+        self.blocked = false;
+        while written < self.waiting.len() {
+            match self.output.write(&self.waiting.as_bytes()[written..]) {
+                Ok(0) => break,
+                Ok(n) => written += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    break;
+                }
+                // A full disk may have room again; a closed pipe stays closed.
+                Err(e) => {
+                    self.ended |= e.kind() == io::ErrorKind::BrokenPipe;
+                    written = self.waiting.len();
+                }
+            }
+        }
+        // Lines are ASCII, so every offset is between characters.
+        self.waiting.drain(..written);
+    }
+
+    /// Says on standard error that nobody can be let in: once a second at most.
+    pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
+        let often = |at| now.saturating_duration_since(at) < Duration::from_secs(1);
+        if !self.reported.is_some_and(often) {
+            self.reported = Some(now);
+            eprintln!(
+                "warning: cannot accept connections: {error}; try a higher `ulimit -n` if it stays so"
+            );
+        }
+    }
+}
+
+/// `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`
+fn pretty(out: &mut String, exchange: &Exchange, took: Duration, time: &Time) -> fmt::Result {
+    let (method, target) = (or_dash(&exchange.method), or_dash(&exchange.target));
+    let cut = if exchange.complete { "" } else { " (cut off)" };
+    writeln!(
+        out,
+        "{}.{:03} {method} {target} {} {}{cut} {:.1} ms #{}",
+        time.clock,
+        time.millisecond,
+        exchange.status,
+        Size(exchange.body_bytes),
+        took.as_secs_f64() * 1e3,
+        exchange.key.index(),
+    )
+}
+
+/// The "combined" format of Apache httpd: `%h - - [%t] "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
+fn combined(out: &mut String, exchange: &Exchange, time: &Time) -> fmt::Result {
+    write!(out, "{} - - [{}] \"", exchange.peer.ip(), time.date)?;
+    match &*exchange.method {
+        b"" => write!(out, "-")?,
+        method => write!(
+            out,
+            "{} {} HTTP/1.{}",
+            Escaped(method),
+            Escaped(&exchange.target),
+            exchange.minor_version
+        )?,
+    }
+    writeln!(
+        out,
+        "\" {} {} \"{}\" \"{}\"",
+        exchange.status,
+        exchange.body_bytes,
+        or_dash(&exchange.referer),
+        or_dash(&exchange.user_agent),
+    )
+}
+
+fn json(out: &mut String, exchange: &Exchange, took: Duration, wall: SystemTime) -> fmt::Result {
+    let since = wall
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    writeln!(
+        out,
+        "{{\"time\":{}.{:03},\"peer\":\"{}\",\"slot\":{},\"method\":\"{}\",\"target\":\"{}\",\
+         \"status\":{},\"bytes\":{},\"complete\":{},\"ms\":{:.3},\"referer\":\"{}\",\
+         \"user_agent\":\"{}\"}}",
+        since.as_secs(),
+        since.subsec_millis(),
+        exchange.peer,
+        exchange.key.index(),
+        JsonText(&exchange.method),
+        JsonText(&exchange.target),
+        exchange.status,
+        exchange.body_bytes,
+        exchange.complete,
+        took.as_secs_f64() * 1e3,
+        JsonText(&exchange.referer),
+        JsonText(&exchange.user_agent),
+    )
+}
+
+fn or_dash(bytes: &[u8]) -> Escaped<'_> {
+    Escaped(if bytes.is_empty() { b"-" } else { bytes })
+}
+
+/// Bytes of a peer, made harmless: no quote, no line end and no terminal escape gets through.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.0 {
+            match byte {
+                b'"' | b'\\' | 0..0x20 | 0x7f.. => write!(f, "\\x{byte:02x}")?,
+                _ => f.write_char(char::from(byte))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same within a JSON string. A byte beyond ASCII becomes the character of that number.
+struct JsonText<'a>(&'a [u8]);
+
+impl fmt::Display for JsonText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &byte in self.0 {
+            match byte {
+                b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                0..0x20 | 0x7f.. => write!(f, "\\u{byte:04x}")?,
+                _ => f.write_char(char::from(byte))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes, for people.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.0 as f64;
+        match self.0 {
+            0..1_000 => write!(f, "{} B", self.0),
+            1_000..1_000_000 => write!(f, "{:.1} kB", n / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{:.1} MB", n / 1e6),
+            _ => write!(f, "{:.1} GB", n / 1e9),
+        }
+    }
+}
+
+/// The time of day where we are, formatted once a second.
+#[derive(Debug)]
+struct Clock {
+    zone: TimeZone,
+    second: Option<i64>,
+    time: Time,
+}
+
+#[derive(Default, Debug)]
+struct Time {
+    /// `12:34:56`
+    clock: String,
+    /// `23/Nov/2026:12:34:56 +0100`
+    date: String,
+    millisecond: u32,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock {
+            zone: TimeZone::system(),
+            second: None,
+            time: Time::default(),
+        }
+    }
+
+    fn at(&mut self, wall: SystemTime) -> &Time {
+        let timestamp = jiff::Timestamp::try_from(wall).unwrap_or_default();
+        self.time.millisecond = timestamp.subsec_millisecond().unsigned_abs();
+        if self.second != Some(timestamp.as_second()) {
+            self.second = Some(timestamp.as_second());
+            let local = timestamp.to_zoned(self.zone.clone());
+            self.time.clock = local.strftime("%H:%M:%S").to_string();
+            self.time.date = local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+        }
+        &self.time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Key;
+
+    fn exchange() -> Exchange {
+        Exchange {
+            key: Key::new(3, 1),
+            peer: "127.0.0.1:5".parse().unwrap(),
+            method: (*b"GET").into(),
+            target: (*b"/a\"\x1b[31m\xe9").into(),
+            minor_version: 1,
+            referer: [].into(),
+            user_agent: (*b"curl\\8").into(),
+            status: 200,
+            body_bytes: 1_234_567,
+            began: Instant::now(),
+            complete: true,
+        }
+    }
+
+    fn time() -> Time {
+        Time {
+            clock: "12:34:56".into(),
+            date: "23/Nov/2026:12:34:56 +0100".into(),
+            millisecond: 7,
+        }
+    }
+
+    fn shown(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
+        let mut out = String::new();
+        write(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_line_cannot_be_forged_by_what_a_peer_sends() {
+        let took = Duration::from_micros(240);
+        assert_eq!(
+            shown(|out| pretty(out, &exchange(), took, &time())),
+            "12:34:56.007 GET /a\\x22\\x1b[31m\\xe9 200 1.2 MB 0.2 ms #3\n"
+        );
+        assert_eq!(
+            shown(|out| combined(out, &exchange(), &time())),
+            "127.0.0.1 - - [23/Nov/2026:12:34:56 +0100] \"GET /a\\x22\\x1b[31m\\xe9 HTTP/1.1\" \
+             200 1234567 \"-\" \"curl\\x5c8\"\n"
+        );
+        assert_eq!(
+            shown(|out| json(out, &exchange(), took, SystemTime::UNIX_EPOCH)),
+            "{\"time\":0.000,\"peer\":\"127.0.0.1:5\",\"slot\":3,\"method\":\"GET\",\
+             \"target\":\"/a\\\"\\u001b[31m\\u00e9\",\"status\":200,\"bytes\":1234567,\
+             \"complete\":true,\"ms\":0.240,\"referer\":\"\",\"user_agent\":\"curl\\\\8\"}\n"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_request_have_a_line_too() {
+        let mut exchange = exchange();
+        (exchange.method, exchange.target) = ([].into(), [].into());
+        (exchange.status, exchange.body_bytes, exchange.complete) = (400, 10, false);
+        assert_eq!(
+            shown(|out| pretty(out, &exchange, Duration::ZERO, &time())),
+            "12:34:56.007 - - 400 10 B (cut off) 0.0 ms #3\n"
+        );
+        assert!(shown(|out| combined(out, &exchange, &time())).contains("\"-\" 400 10"));
+    }
+}

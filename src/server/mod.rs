@@ -1,0 +1,477 @@
+//! Floor 5, server: all connections, and the loop. It knows everything below and decides when; what
+//! to do is decided on the floors below.
+//!
+//! **One turn**: wait → mark → accept → run → expire → record.
+//!
+//! 1. *wait* until something happens or the next deadline; not at all while something is runnable.
+//! 2. *mark*: an event only sets the readiness of its connection and queues it. Nothing else is
+//!    done in reaction to an event, so a stale or spurious one can do no harm.
+//! 3. *accept* a bounded number. It comes after marking, so that no event of this batch can meet
+//!    a connection that was accepted in it. When descriptors run out, accepting rests.
+//! 4. *run* what is queued, in chunks: first read for all of a chunk, then let them answer (why:
+//!    see [`site`](crate::site)). A connection whose budget is spent is queued again.
+//! 5. *expire*: tell those whose deadline has passed.
+//! 6. *record*: write the log.
+
+mod driver;
+mod log;
+mod start;
+mod timers;
+
+pub use driver::{Driver, Event, MioDriver, Signal, Source};
+pub use log::Log;
+pub use start::{StartError, Started};
+pub use timers::Timers;
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::config::Limits;
+use crate::connection::{Budget, Connection, Context, Exchange, Key, Now, Transitions, Verdict};
+use crate::http::{HeadLimits, HttpDate};
+use crate::site::{Files, Site};
+use crate::sys;
+use crate::transport::{Pool, Transport};
+
+/// A connection in the slab.
+struct Slot<T: Transport> {
+    connection: Connection<T>,
+    /// In `runnable`, once.
+    queued: bool,
+    /// The driver reports its events. A connection that is done before the first wait is spared
+    /// the call.
+    registered: bool,
+}
+
+/// What the caller of [`Server::turn`] does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Call it again.
+    Continue,
+    /// The server has stopped.
+    Stopped,
+}
+
+/// What all connections share: lent to each in turn, while it is worked on.
+struct Common<F: Files> {
+    site: Site<F>,
+    pool: Pool,
+    date: HttpDate,
+    limits: Limits,
+    stopping: bool,
+    /// Finished in this turn.
+    exchanges: Vec<Exchange>,
+    /// Somebody wants to know of exchanges.
+    logging: bool,
+    transitions: Transitions,
+}
+
+impl<F: Files> Common<F> {
+    fn lend(&mut self, now: Now) -> Context<'_, F> {
+        let limits = &self.limits;
+        Context {
+            now,
+            site: &mut self.site,
+            date: &self.date,
+            pool: &mut self.pool,
+            limits,
+            head_limits: HeadLimits {
+                head_bytes_max: limits.head_bytes_max,
+                target_bytes_max: limits.target_bytes_max,
+                fields_max: limits.fields_max,
+            },
+            budget: Budget::new(limits),
+            stopping: self.stopping,
+            exchanges: self.logging.then_some(&mut self.exchanges),
+            transitions: &mut self.transitions,
+        }
+    }
+}
+
+/// The server: a driver, a site, and the connections between them.
+pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
+    driver: D,
+    common: Common<F>,
+    connections: Slab<Slot<D::Stream>>,
+    /// Accepted connections so far.
+    generation: u32,
+    /// Those to be pumped, each once.
+    runnable: VecDeque<Key>,
+    timers: Timers,
+    /// For each listener, whether there may be connections to accept.
+    acceptable: Vec<bool>,
+    /// Accepting rests until then: there were no descriptors.
+    accept_paused_until: Option<Instant>,
+    /// A signal has come: the time when what is not finished is dropped.
+    stop_at: Option<Instant>,
+    log: Option<Log>,
+    /// Storage for one turn, kept to be used again.
+    events: Vec<Event>,
+    chunk: Vec<Key>,
+    due: Vec<usize>,
+}
+
+impl<D, F> Server<D, F>
+where
+    D: Driver,
+    F: Files<File = <D::Stream as Transport>::File>,
+{
+    /// Connections in one chunk. Reading for many before the first is answered lets one look at a
+    /// file serve them all; reading for too many would need as many buffers.
+    const CHUNK: usize = 64;
+
+    /// A server with this number of listeners.
+    pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
+        let now = driver.now();
+        Server {
+            driver,
+            common: Common {
+                site,
+                pool: Pool::new(limits.head_bytes_max),
+                date: HttpDate::new(now.wall),
+                limits,
+                stopping: false,
+                exchanges: Vec::new(),
+                logging: false,
+                transitions: Transitions::default(),
+            },
+            connections: Slab::new(),
+            generation: 0,
+            runnable: VecDeque::new(),
+            timers: Timers::new(now.instant),
+            // There may be connections since before the listeners were registered.
+            acceptable: vec![true; listeners],
+            accept_paused_until: None,
+            stop_at: None,
+            log: None,
+            events: Vec::new(),
+            chunk: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Writes each exchange to `log`, and what befalls the server to standard error.
+    #[must_use]
+    pub fn with_log(mut self, log: Log) -> Self {
+        self.common.logging = log.wants_exchanges();
+        self.log = Some(log);
+        self
+    }
+
+    /// Turns until it is told to stop.
+    ///
+    /// # Errors
+    /// Those of [`Driver::wait`].
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? == Flow::Continue {}
+        Ok(())
+    }
+
+    /// One turn of the loop.
+    ///
+    /// # Errors
+    /// Those of [`Driver::wait`].
+    pub fn turn(&mut self) -> io::Result<Flow> {
+        let timeout = self.timeout(self.driver.now().instant);
+        let mut events = mem::take(&mut self.events);
+        self.driver.wait(&mut events, timeout)?;
+        let now = self.driver.now();
+        self.common.date.update(now.wall);
+        let mut signalled = false;
+        for event in events.drain(..) {
+            signalled |= self.mark(event);
+        }
+        self.events = events;
+        if signalled && self.signals(now) == Flow::Stopped {
+            return Ok(Flow::Stopped);
+        }
+        self.accept(now);
+        self.run_queued(now);
+        self.expire(now);
+        self.record();
+        Ok(match self.stop_at {
+            Some(at) if self.connections.is_empty() || at <= now.instant => Flow::Stopped,
+            _ => Flow::Continue,
+        })
+    }
+
+    /// How long to wait: not at all while there is something to do, else until the next deadline.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        let accepting = self.acceptable.contains(&true);
+        if !self.runnable.is_empty() || (accepting && self.accept_paused_until.is_none()) {
+            return Some(Duration::ZERO);
+        }
+        let log = self.log.as_ref().and_then(|log| log.retry_at(now));
+        let resume = self.accept_paused_until.filter(|_| accepting);
+        [self.timers.next(), resume, self.stop_at, log]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Remembers what an event said. `true` if it was about signals.
+    fn mark(&mut self, event: Event) -> bool {
+        match event.source {
+            Source::Connection(key) => {
+                // None: an event for a connection that was closed after the kernel reported it.
+                if let Some(slot) = get(&mut self.connections, key) {
+                    slot.connection.mark(event.ready);
+                    enqueue(slot, &mut self.runnable);
+                }
+            }
+            Source::Listener(number) => {
+                if let Some(flag) = self.acceptable.get_mut(usize::from(number)) {
+                    *flag = true;
+                }
+            }
+            Source::Signals => return true,
+        }
+        false
+    }
+
+    /// The first signal begins a graceful stop, the second ends everything.
+    fn signals(&mut self, now: Now) -> Flow {
+        while self.driver.signal().is_some() {
+            if self.stop_at.is_some() {
+                return Flow::Stopped;
+            }
+            self.stop(now);
+        }
+        Flow::Continue
+    }
+
+    /// Begins to stop: no new connections, no further requests, but what is in flight is finished.
+    fn stop(&mut self, now: Now) {
+        self.stop_at = Some(now.instant + self.common.limits.stop_time);
+        self.common.stopping = true;
+        // Whoever has connected already is served: their handshake was ours to complete.
+        self.acceptable.fill(true);
+        self.accept_paused_until = None;
+        self.accept(now);
+        self.driver.close_listeners();
+        self.acceptable.clear();
+        for (_, slot) in &mut self.connections {
+            enqueue(slot, &mut self.runnable);
+        }
+    }
+
+    fn accept(&mut self, now: Now) {
+        if self
+            .accept_paused_until
+            .is_some_and(|until| now.instant < until)
+        {
+            return;
+        }
+        self.accept_paused_until = None;
+        for listener in 0..self.acceptable.len() {
+            for _ in 0..self.common.limits.accepts_per_turn {
+                if !self.acceptable[listener] {
+                    break;
+                }
+                match self.driver.accept(listener as u8) {
+                    Ok((stream, peer)) => self.admit(stream, peer, now),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        self.acceptable[listener] = false;
+                    }
+                    Err(e) if is_passing(&e) => {}
+                    Err(e) => {
+                        // The flag stays: with edges, no event would come for those who wait.
+                        self.accept_paused_until =
+                            Some(now.instant + self.common.limits.accept_pause);
+                        if sys::is_exhausted(&e) {
+                            self.driver.shed(listener as u8);
+                        }
+                        if let Some(log) = &mut self.log {
+                            log.cannot_accept(&e, now.instant);
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in a new connection. It is pumped in this turn: its request is usually there already.
+    fn admit(&mut self, stream: D::Stream, peer: SocketAddr, now: Now) {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let key = Key::new(entry.key(), self.generation);
+        let slot = entry.insert(Slot {
+            connection: Connection::new(key, stream, peer, now.instant),
+            queued: false,
+            registered: false,
+        });
+        enqueue(slot, &mut self.runnable);
+    }
+
+    /// Pumps what is queued now; what is queued meanwhile is for the next turn.
+    fn run_queued(&mut self, now: Now) {
+        let mut left = self.runnable.len();
+        let mut chunk = mem::take(&mut self.chunk);
+        while left > 0 {
+            let n = left.min(Self::CHUNK);
+            left -= n;
+            chunk.extend(self.runnable.drain(..n));
+            for key in &chunk {
+                if let Some(slot) = get(&mut self.connections, *key) {
+                    slot.queued = false;
+                    slot.connection.fill(&mut self.common.lend(now));
+                }
+            }
+            self.common.site.bytes_arrived();
+            for key in chunk.drain(..) {
+                self.pump(key, now);
+            }
+        }
+        self.chunk = chunk;
+    }
+
+    fn pump(&mut self, key: Key, now: Now) {
+        let Some(slot) = get(&mut self.connections, key) else {
+            return;
+        };
+        match slot.connection.pump(&mut self.common.lend(now)) {
+            Verdict::Again => enqueue(slot, &mut self.runnable),
+            Verdict::Wait => {
+                // Once, and only if it is to be waited for. The kernel then reports what has
+                // come since the last read, so nothing is missed in between.
+                if !slot.registered {
+                    let stream = slot.connection.transport_mut();
+                    if self.driver.register(stream, key).is_err() {
+                        return self.remove(key, now);
+                    }
+                    slot.registered = true;
+                }
+            }
+            Verdict::Close => return self.remove(key, now),
+        }
+        let deadline = slot.connection.deadline(&self.common.limits);
+        self.timers.arm(key.index(), deadline);
+    }
+
+    fn remove(&mut self, key: Key, now: Now) {
+        if let Some(slot) = get(&mut self.connections, key) {
+            slot.connection.release(&mut self.common.lend(now));
+            self.timers.disarm(key.index());
+            self.connections.remove(key.index());
+            // There is a descriptor again.
+            self.accept_paused_until = None;
+        }
+    }
+
+    fn expire(&mut self, now: Now) {
+        let mut due = mem::take(&mut self.due);
+        self.timers.advance(now.instant, &mut due);
+        for index in due.drain(..) {
+            // A closed connection is disarmed, so there is one.
+            let Some(slot) = self.connections.get_mut(index) else {
+                continue;
+            };
+            match slot.connection.deadline(&self.common.limits) {
+                Some(at) if at > now.instant => self.timers.arm(index, Some(at)),
+                Some(_) => {
+                    slot.connection.expire(&mut self.common.lend(now));
+                    enqueue(slot, &mut self.runnable);
+                }
+                None => {}
+            }
+        }
+        self.due = due;
+    }
+
+    /// Hands the turn's exchanges to the log.
+    fn record(&mut self) {
+        if let Some(log) = &mut self.log {
+            let now = || self.driver.now();
+            log.record(&mut self.common.exchanges, now);
+            self.common.logging = log.wants_exchanges();
+        }
+    }
+}
+
+/// What the simulation looks at.
+impl<D, F> Server<D, F>
+where
+    D: Driver,
+    F: Files<File = <D::Stream as Transport>::File>,
+{
+    /// The open connections.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection<D::Stream>> {
+        self.connections.iter().map(|(_, slot)| &slot.connection)
+    }
+
+    /// The transitions between modes that have been seen.
+    pub fn transitions(&self) -> Transitions {
+        self.common.transitions
+    }
+
+    /// The deadlines.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// The seam to the world.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Whether nothing will happen until an event or a deadline.
+    pub fn is_quiet(&self) -> bool {
+        self.runnable.is_empty() && !self.acceptable.contains(&true)
+    }
+
+    /// Checks what must hold between turns.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn check(&self) {
+        let mut queued = 0;
+        let mut buffers = 0;
+        for (index, slot) in &self.connections {
+            slot.connection.check();
+            assert_eq!(slot.connection.key().index(), index);
+            queued += usize::from(slot.queued);
+            buffers += usize::from(slot.connection.holds_buffer());
+            assert!(
+                slot.queued || slot.registered,
+                "nobody will ever call this connection again"
+            );
+        }
+        assert_eq!(queued, self.runnable.len(), "queued once each, and alive");
+        assert_eq!(buffers, self.common.pool.lent(), "a buffer was lost");
+        assert!(
+            self.timers.armed() <= self.connections.len(),
+            "a deadline for nobody"
+        );
+    }
+}
+
+/// The tenant that a key names, if it is still there.
+fn get<T: Transport>(slots: &mut Slab<Slot<T>>, key: Key) -> Option<&mut Slot<T>> {
+    slots
+        .get_mut(key.index())
+        .filter(|slot| slot.connection.key() == key)
+}
+
+fn enqueue<T: Transport>(slot: &mut Slot<T>, runnable: &mut VecDeque<Key>) {
+    if !mem::replace(&mut slot.queued, true) {
+        runnable.push_back(slot.connection.key());
+    }
+}
+
+/// Whether an error of accept(2) concerns that one connection alone: it is gone, the next may be
+/// fine.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}

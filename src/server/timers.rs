@@ -1,0 +1,292 @@
+//! Floor 5, server: one deadline for each connection, in a coarse and lazy timing wheel. It must
+//! not know what a deadline is for.
+//!
+//! *Coarse*: time goes in ticks of 100 ms, and nothing is due early. *Lazy*: a deadline that moves
+//! away, as it does with every request, is left where it is; when its tick comes, whoever asked is
+//! asked again. So the usual request costs one comparison.
+//!
+//! The slots are doubly linked lists through one array with a node for each slab slot: arming and
+//! disarming cost the same however many connections there are, and a closed connection leaves
+//! nothing behind.
+
+use std::time::{Duration, Instant};
+
+/// Slots, and so the horizon in ticks: 51 s. What is further away is asked about at the horizon.
+const SLOTS: usize = 512;
+const WORDS: usize = SLOTS / 64;
+const TICK_MS: u64 = 100;
+/// No node.
+const NIL: u32 = u32::MAX;
+/// The tick of a node that is in no list.
+const DISARMED: u64 = u64::MAX;
+
+/// The wheel. Members are named by small indices: those of the slab.
+#[derive(Debug)]
+pub struct Timers {
+    origin: Instant,
+    /// The last tick that was looked at.
+    now: u64,
+    heads: [u32; SLOTS],
+    /// One bit for each slot that is not empty.
+    occupied: [u64; WORDS],
+    nodes: Vec<Node>,
+    armed: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    tick: u64,
+    previous: u32,
+    next: u32,
+}
+
+impl Timers {
+    /// An empty wheel that begins now.
+    pub fn new(now: Instant) -> Timers {
+        Timers {
+            origin: now,
+            now: 0,
+            heads: [NIL; SLOTS],
+            occupied: [0; WORDS],
+            nodes: Vec::new(),
+            armed: 0,
+        }
+    }
+
+    /// How many are armed.
+    pub fn armed(&self) -> usize {
+        self.armed
+    }
+
+    /// Makes sure that `index` is reported at `at` or before; `None` asks for nothing, but does
+    /// not take back what was asked for earlier.
+    pub fn arm(&mut self, index: usize, at: Option<Instant>) {
+        let Some(at) = at else { return };
+        let since = at.saturating_duration_since(self.origin).as_millis() as u64;
+        let horizon = self.now + SLOTS as u64 - 1;
+        // Rounded up, and never the tick that has been looked at.
+        let tick = (since / TICK_MS + 1).clamp(self.now + 1, horizon);
+        if index >= self.nodes.len() {
+            let empty = Node {
+                tick: DISARMED,
+                previous: NIL,
+                next: NIL,
+            };
+            self.nodes.resize(index + 1, empty);
+        }
+        if self.nodes[index].tick > tick {
+            self.disarm(index);
+            self.link(index as u32, tick);
+        }
+    }
+
+    /// Forgets `index`.
+    pub fn disarm(&mut self, index: usize) {
+        let Some(node) = self.nodes.get(index).copied() else {
+            return;
+        };
+        if node.tick == DISARMED {
+            return;
+        }
+        let slot = (node.tick % SLOTS as u64) as usize;
+        match node.previous {
+            NIL => self.heads[slot] = node.next,
+            previous => self.nodes[previous as usize].next = node.next,
+        }
+        if node.next != NIL {
+            self.nodes[node.next as usize].previous = node.previous;
+        }
+        if self.heads[slot] == NIL {
+            self.occupied[slot / 64] &= !(1 << (slot % 64));
+        }
+        self.nodes[index].tick = DISARMED;
+        self.armed -= 1;
+    }
+
+    fn link(&mut self, index: u32, tick: u64) {
+        let slot = (tick % SLOTS as u64) as usize;
+        let next = self.heads[slot];
+        if next != NIL {
+            self.nodes[next as usize].previous = index;
+        }
+        self.nodes[index as usize] = Node {
+            tick,
+            previous: NIL,
+            next,
+        };
+        self.heads[slot] = index;
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.armed += 1;
+    }
+
+    /// When the next one is due.
+    pub fn next(&self) -> Option<Instant> {
+        let first = (self.now + 1) % SLOTS as u64;
+        let (word, bit) = (first as usize / 64, first % 64);
+        // The word that the hand is in comes first with its later bits and last with all.
+        for ahead in 0..=WORDS {
+            let at = (word + ahead) % WORDS;
+            let mask = if ahead == 0 {
+                u64::MAX << bit
+            } else {
+                u64::MAX
+            };
+            let bits = self.occupied[at] & mask;
+            if bits != 0 {
+                let slot = at as u64 * 64 + u64::from(bits.trailing_zeros());
+                let ticks = (slot + SLOTS as u64 - first) % SLOTS as u64;
+                let since = Duration::from_millis((self.now + 1 + ticks) * TICK_MS);
+                return Some(self.origin + since);
+            }
+        }
+        None
+    }
+
+    /// Moves the hand to `now`, disarms what is due and adds it to `due`. The clock may jump.
+    pub fn advance(&mut self, now: Instant, due: &mut Vec<usize>) {
+        let tick = now.saturating_duration_since(self.origin).as_millis() as u64 / TICK_MS;
+        if tick <= self.now {
+            return;
+        }
+        let slots = (tick - self.now).min(SLOTS as u64);
+        for ahead in 1..=slots {
+            let slot = ((self.now + ahead) % SLOTS as u64) as usize;
+            while self.heads[slot] != NIL {
+                let index = self.heads[slot] as usize;
+                self.disarm(index);
+                due.push(index);
+            }
+        }
+        self.now = tick;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Wheel {
+        origin: Instant,
+        timers: Timers,
+    }
+
+    impl Wheel {
+        fn new() -> Wheel {
+            let origin = Instant::now();
+            let timers = Timers::new(origin);
+            Wheel { origin, timers }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.origin + Duration::from_millis(ms)
+        }
+
+        fn arm(&mut self, index: usize, ms: u64) {
+            let at = self.at(ms);
+            self.timers.arm(index, Some(at));
+        }
+
+        fn due(&mut self, ms: u64) -> Vec<usize> {
+            let (at, mut due) = (self.at(ms), Vec::new());
+            self.timers.advance(at, &mut due);
+            due.sort_unstable();
+            due
+        }
+    }
+
+    #[test]
+    fn nothing_is_due_early_and_nothing_more_than_a_tick_late() {
+        let mut wheel = Wheel::new();
+        for (index, ms) in [0, 1, 99, 100, 101, 2_000, 30_000].into_iter().enumerate() {
+            wheel.arm(index, ms);
+        }
+        assert_eq!(wheel.timers.next(), Some(wheel.at(100)));
+        assert_eq!(wheel.due(99), []);
+        assert_eq!(wheel.due(100), [0, 1, 2]);
+        assert_eq!(wheel.due(200), [3, 4]);
+        assert_eq!(wheel.timers.next(), Some(wheel.at(2_100)));
+        assert_eq!(wheel.due(29_999), [5]);
+        assert_eq!(wheel.due(40_000), [6]);
+        assert_eq!((wheel.timers.armed(), wheel.timers.next()), (0, None));
+    }
+
+    #[test]
+    fn a_later_deadline_is_left_and_an_earlier_one_moves() {
+        let mut wheel = Wheel::new();
+        wheel.arm(0, 5_000);
+        wheel.arm(0, 9_000);
+        assert_eq!(wheel.timers.next(), Some(wheel.at(5_100)));
+        wheel.arm(0, 1_000);
+        assert_eq!(wheel.timers.next(), Some(wheel.at(1_100)));
+        assert_eq!(wheel.timers.armed(), 1);
+        assert_eq!(wheel.due(60_000), [0]);
+    }
+
+    #[test]
+    fn the_disarmed_is_gone_wherever_it_stood_in_its_slot() {
+        for gone in 0..3 {
+            let mut wheel = Wheel::new();
+            (0..3).for_each(|index| wheel.arm(index, 1_000));
+            wheel.timers.disarm(gone);
+            wheel.timers.disarm(gone);
+            wheel.timers.disarm(77);
+            let rest: Vec<_> = (0..3).filter(|i| *i != gone).collect();
+            assert_eq!(wheel.due(2_000), rest);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_and_a_deadline_beyond_the_horizon_are_harmless() {
+        let mut wheel = Wheel::new();
+        wheel.arm(0, 10_000_000);
+        wheel.arm(1, 3_000);
+        assert_eq!(wheel.due(49_000), [1]);
+        assert_eq!(wheel.due(52_000), [0], "at the horizon, to be asked again");
+        wheel.arm(0, 10_000_000);
+        wheel.arm(1, 53_000);
+        assert_eq!(wheel.due(9_000_000), [0, 1]);
+        wheel.arm(1, 9_000_050);
+        assert_eq!(wheel.due(9_000_000), []);
+        assert_eq!(wheel.due(9_000_100), [1]);
+    }
+
+    /// Against a list that is searched in full.
+    #[test]
+    fn it_does_what_a_plain_list_does() {
+        let mut wheel = Wheel::new();
+        let mut list = [None::<u64>; 20];
+        let (mut random, mut ms) = (1_u64, 0);
+        for _ in 0..20_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let (index, by) = (
+                (random >> 33) as usize % list.len(),
+                (random >> 40) % 60_000,
+            );
+            match random >> 62 {
+                0 => {
+                    wheel.timers.disarm(index);
+                    list[index] = None;
+                }
+                1 => {
+                    ms += by / 50;
+                    let due = wheel.due(ms);
+                    let tick = ms / TICK_MS;
+                    let expected: Vec<_> = (0..list.len())
+                        .filter(|i| list[*i].take_if(|at| *at <= tick).is_some())
+                        .collect();
+                    assert_eq!(due, expected);
+                }
+                _ => {
+                    wheel.arm(index, ms + by);
+                    let tick = ((ms + by) / TICK_MS + 1)
+                        .clamp(ms / TICK_MS + 1, ms / TICK_MS + SLOTS as u64 - 1);
+                    list[index] = Some(list[index].map_or(tick, |at| at.min(tick)));
+                }
+            }
+            let next = list.iter().flatten().min().map(|t| wheel.at(t * TICK_MS));
+            assert_eq!(wheel.timers.next(), next);
+        }
+    }
+}
