@@ -1,7 +1,6 @@
-//! A single-threaded, readiness-based HTTP/1.1 server.
-
+//! oneloop
 #![forbid(unsafe_code)]
-
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod http;

@@ -1,0 +1,140 @@
+//! The command line, as flags of `clap` and as a [`Config`].
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use crate::config::{Bind, Config, LogFormat, Port};
+
+/// A web server in one thread: one poll loop, a slab of connection state machines.
+#[derive(Parser, Debug)]
+#[command(name = "oneloop", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to serve: a directory, or one file [default: ./www if there is one, else .]
+    pub root: Option<PathBuf>,
+
+    /// Port to listen on; 0 takes any [default: 8080, or the next that is free]
+    #[arg(short, long, value_name = "N", env = "PORT", hide_env_values = true)]
+    pub port: Option<u16>,
+
+    /// Address to listen on, may be given several times [default: 127.0.0.1 and ::1]
+    #[arg(short, long, value_name = "ADDR", alias = "host", value_parser = address)]
+    pub bind: Vec<Address>,
+
+    /// One line for each request [default: pretty on a terminal, else combined]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub log: Option<Format>,
+
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// The access log's formats, as they are written on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum Format {
+    /// For people
+    Pretty,
+    /// As Apache httpd and nginx write it
+    Combined,
+    /// One JSON object a line
+    Json,
+    /// None
+    Off,
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// `localhost`: both loopback addresses.
+    Localhost,
+    /// One address.
+    Ip(IpAddr),
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(Address::Localhost);
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    bare.unwrap_or(text)
+        .parse()
+        .map(Address::Ip)
+        .map_err(|_| "not an IP address; 0.0.0.0 is every IPv4 address, :: every IPv6 one".into())
+}
+
+impl Cli {
+    /// What was asked for. `terminal` says whether standard output is one.
+    pub fn config(&self, terminal: bool) -> Config {
+        let root = self.root.clone().unwrap_or_else(|| {
+            let www = Path::new("www");
+            if www.is_dir() { www } else { Path::new(".") }.into()
+        });
+        let ips = self.bind.iter().flat_map(|address| match address {
+            Address::Localhost => {
+                let (required, optional) = Bind::Loopback.addresses();
+                [required, optional].concat()
+            }
+            Address::Ip(ip) => vec![*ip],
+        });
+        let bind = match &self.bind[..] {
+            [] | [Address::Localhost] => Bind::Loopback,
+            _ => Bind::Addresses(ips.collect()),
+        };
+        let log = match (self.quiet, self.log) {
+            (true, _) | (_, Some(Format::Off)) => LogFormat::Off,
+            (_, Some(Format::Pretty)) => LogFormat::Pretty,
+            (_, Some(Format::Combined)) => LogFormat::Combined,
+            (_, Some(Format::Json)) => LogFormat::Json,
+            (_, None) if terminal => LogFormat::Pretty,
+            (_, None) => LogFormat::Combined,
+        };
+        Config {
+            bind,
+            port: self.port.map_or(Port::Preferred(8080), Port::Exactly),
+            log,
+            ..Config::new(root)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn config(args: &[&str]) -> Config {
+        let args = ["oneloop"].iter().chain(args);
+        Cli::try_parse_from(args).expect("valid").config(false)
+    }
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_a_configuration() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(config(&["-p0"]).port, Port::Exactly(0));
+        assert_eq!(config(&[]).bind, Bind::Loopback);
+        assert_eq!(config(&["-b", "localhost"]).bind, Bind::Loopback);
+        assert_eq!(
+            config(&["--host", "0.0.0.0", "-b", "[::]"]).bind,
+            Bind::Addresses(vec![ip("0.0.0.0"), ip("::")])
+        );
+        assert_eq!(config(&[]).log, LogFormat::Combined);
+        assert_eq!(config(&["--log", "json"]).log, LogFormat::Json);
+        assert_eq!(config(&["--log", "json", "-q"]).log, LogFormat::Off);
+        assert_eq!(config(&["site"]).root, Path::new("site"));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for args in [["-p", "70000"], ["-b", "example.org"], ["--log", "loud"]] {
+            assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
+        }
+    }
+}

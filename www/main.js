@@ -1,0 +1,177 @@
+// Shows the browser's own record of this page load, and fills the commands with this server's address.
+
+const $ = (id) => document.getElementById(id);
+const BURST = 12;
+
+// ---- the address in the commands
+
+if (location.host) {
+  const at = {
+    origin: location.origin,
+    host: location.host,
+    hostname: location.hostname.replace(/^\[|\]$/g, ""), // nc wants ::1, not [::1]
+    port: location.port || (location.protocol === "https:" ? "443" : "80"),
+  };
+  for (const el of document.querySelectorAll("[data-at]")) el.textContent = at[el.dataset.at];
+}
+
+if (navigator.clipboard) { // absent outside secure contexts
+  for (const cmd of document.querySelectorAll(".cmd")) {
+    const button = make("button", { type: "button", textContent: "Copy" });
+    button.onclick = async () => {
+      await navigator.clipboard.writeText(cmd.querySelector("code").textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    };
+    cmd.append(button);
+  }
+}
+
+// ---- what was fetched
+
+const page = performance.getEntriesByType("navigation");
+let burst = [];
+let burstDone = false;
+
+new PerformanceObserver((list) => {
+  for (const e of list.getEntries()) {
+    if (new URL(e.name).origin !== location.origin) continue;
+    (e.initiatorType === "fetch" ? burst : page).push(e);
+  }
+  draw();
+}).observe({ type: "resource", buffered: true });
+addEventListener("load", draw);
+draw();
+
+function draw() {
+  if (!page.length) return;
+  page.sort((a, b) => a.fetchStart - b.fetchStart);
+  const load = page.filter((e) => !isLate(e));
+  const asked = load.filter((e) => source(e) !== "cached");
+  const kept = load.length - asked.length;
+  const connects = asked.filter((e) => e.connectEnd > e.fetchStart).length; // equal when the connection was open
+  const { from, span } = extent(load);
+  const words = [];
+  if (asked.length) {
+    const same = asked.filter((e) => source(e) === "304").length;
+    words.push(`${count(asked.length, "response")} from ${location.host}${same ? ` (not modified: ${same})` : ""}: `
+               + `${bytes(total(asked))} bytes of body in ${ms(span)}.`);
+    // Only what delayed a fetch is known: a connection opened ahead of need looks like one kept alive.
+    words.push(connects ? `${connects} of them had to wait for a new connection.` : "None had to wait for a new connection.");
+  }
+  if (kept) words.push(`${count(kept, "resource")} came from the browser’s cache.`);
+  if (!asked.length) words.push("Reload the page to ask the server.");
+  $("summary").textContent = words.join(" ");
+  fill($("page"), page, from, span);
+  if (burstDone && burst.length) {
+    const { from, span } = extent(burst);
+    $("status").textContent = `${count(burst.length, "response")} in ${ms(span)}.`;
+    fill($("again"), burst, from, span);
+    $("again").hidden = false;
+  }
+  $("measured").hidden = false;
+}
+
+// The tab's icon is fetched long after the rest, and would squeeze its timeline into a corner.
+function isLate(e) { return page[0].loadEventEnd > 0 && e.fetchStart > page[0].loadEventEnd; }
+
+function extent(entries) {
+  const from = Math.min(...entries.map((e) => e.fetchStart));
+  return { from, span: Math.max(...entries.map((e) => e.responseEnd)) - from || 1 };
+}
+
+$("burst").onclick = async () => {
+  burst = [];
+  burstDone = false;
+  performance.clearResourceTimings(); // its buffer is finite
+  $("burst").disabled = true;
+  try {
+    await Promise.all(Array.from({ length: BURST }, async () =>
+      (await fetch("favicon.svg", { cache: "no-store" })).arrayBuffer()));
+    burstDone = true; // what the observer has not told yet, it will
+    draw();
+  } catch {
+    $("again").hidden = true;
+    $("status").textContent = "The server did not answer. Is it still running?";
+  }
+  $("burst").disabled = false;
+};
+
+// ---- one table
+
+function fill(table, entries, from, span) {
+  const head = row(["Resource", "Bytes", "Time", "Protocol", `Timeline, 0 to ${ms(span)}`], "columnheader");
+  const rows = entries.map((e) => {
+    const name = new URL(e.name).pathname.split("/").pop() || "/";
+    const status = source(e) === "304" ? 304 : e.responseStatus >= 400 ? e.responseStatus : "";
+    const title = make("span", { textContent: name });
+    if (status) title.append(" ", make("small", { textContent: status }));
+    const cached = source(e) === "cached";
+    return row([
+      title,
+      cached ? "cached" : bytes(body(e)),
+      ms(e.responseEnd - e.fetchStart),
+      (!cached && e.nextHopProtocol) || "–",
+      lane(e, from, span),
+    ], "cell");
+  });
+  table.replaceChildren(group("thead", [head]), group("tbody", rows));
+}
+
+function lane(e, from, span) {
+  if (e.fetchStart >= from + span) return make("small", { textContent: `later, at ${ms(e.fetchStart - from)}` });
+  const label = `from ${ms(e.fetchStart - from)} to ${ms(e.responseEnd - from)}`;
+  const bar = make("span", { className: "bar", role: "img", ariaLabel: label });
+  const request = e.requestStart || e.fetchStart; // some browsers leave these at 0 for what was cached
+  const first = e.responseStart || e.responseEnd;
+  for (const [kind, a, b] of [["before", e.fetchStart, request], ["first", request, first], ["rest", first, e.responseEnd]]) {
+    if (b <= a) continue;
+    const part = make("i", { className: kind });
+    part.style.left = `${100 * (a - from) / span}%`;
+    part.style.width = `${100 * (b - a) / span}%`;
+    bar.append(part);
+  }
+  return bar;
+}
+
+function row(values, role) {
+  const tr = make("tr", { role: "row" });
+  values.forEach((value, i) => {
+    const heading = role === "columnheader" || i === 0;
+    const cell = make(heading ? "th" : "td", { role: heading && role === "cell" ? "rowheader" : role });
+    cell.append(value);
+    if (i === 4) cell.className = "lane";
+    tr.append(cell);
+  });
+  return tr;
+}
+
+function group(tag, rows) {
+  const g = make(tag, { role: "rowgroup" });
+  g.append(...rows);
+  return g;
+}
+
+// transferSize is the body plus a fixed 300 that stands for the headers; 300 alone when the server said
+// "not modified" (an empty body looks the same; this page has none); 0 when the browser did not ask.
+function source(e) {
+  if (e.transferSize === 0) return "cached";
+  if (e.responseStatus === 304 || e.transferSize === 300 || e.transferSize < e.encodedBodySize) return "304";
+  return "wire";
+}
+function body(e) { return source(e) === "wire" ? e.encodedBodySize : 0; }
+function total(entries) { return entries.reduce((n, e) => n + body(e), 0); }
+function bytes(n) { return n.toLocaleString("en"); }
+function ms(t) { return `${t.toFixed(1)} ms`; }
+function count(n, what) { return `${n} ${what}${n === 1 ? "" : "s"}`; }
+function make(tag, props) { return Object.assign(document.createElement(tag), props); }
+
+// ---- the hand of the diagram goes round twice, once it is in view
+
+const turn = document.querySelector(".turn");
+const watch = new IntersectionObserver(([seen]) => {
+  if (!seen.isIntersecting) return;
+  turn.classList.add("turning");
+  watch.disconnect();
+}, { threshold: 0.6 });
+watch.observe(turn);
