@@ -1,5 +1,81 @@
-//! oneloop
+//! A single-threaded, readiness-based HTTP/1.1 server: one poll loop moves a slab of connection
+//! state machines. It serves a folder to browsers and load generators, and it is written to be
+//! read: this page leads through it, from the bottom up.
+//!
+//! # The idea in a page
+//!
+//! A thread for each connection spends its life waiting. One thread for *all* connections must
+//! never wait for any single one, so it asks the kernel (epoll(7), through [`mio`]) which of them
+//! can move, moves each as far as it goes, and asks again. Whatever a connection was in the middle
+//! of has to be written down somewhere other than a call stack: in a state machine. This crate is
+//! that loop and that state machine, with every difficulty of the method in one place:
+//!
+//! | difficulty | where it is dealt with |
+//! |---|---|
+//! | readiness is told once, as an edge | [`transport`]: sticky flags in [`Tcp`](transport::Tcp) |
+//! | a read ends in the middle of a request | [`Inbox`](transport::Inbox); the parser resumes: [`HeadParser`](http::HeadParser) |
+//! | a write takes only part | [`Outbox`](transport::Outbox) |
+//! | a peer does not read what it asked for | `Outbox::has_room`: no room, no step, no read, and TCP holds the peer back |
+//! | a peer asks too much at once | [`Budget`](connection::Budget): bytes, rounds and steps of one turn |
+//! | a peer does nothing at all | deadlines, asked of the mode, kept in [`Timers`](server::Timers) |
+//! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |
+//! | closing destroys what the peer has not read | [`Lingering`](connection::Lingering) |
+//! | an event comes for a connection that is gone | [`Key`](connection::Key): slot and generation |
+//! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
+//! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many |
+//! | a terminal stops reading the log | [`Log`](server::Log): bounded, never waited for |
+//!
+//! # The floors
+//!
+//! Imports point down only; a test holds them to it.
+//!
+//! ```text
+//!                main     flags -> Config -> Server -> exit code
+//!  5  server      all connections: the loop, accept, deadlines, the log
+//!  4  connection  one connection: the pump, the budget, the modes
+//!  3  site        what answers a request: files, fresh and cached
+//!  1  http        RFC 9110 and 9112, pure    │    transport   bytes in and out, sticky readiness
+//!  0  config      the bounds                 │    sys         system calls that std lacks
+//! ```
+//!
+//! *Pure* means bytes in, values out: no clock, no disk, no socket. `site` and `transport` do not
+//! know each other; `connection` joins them. Nothing below floor 5 names `mio`, but for
+//! `transport::tcp`; nothing but `sys` names `rustix`.
+//!
+//! # The seams
+//!
+//! At three places the crate is cut, with traits that are resolved at compile time:
+//! [`Transport`](transport::Transport) (bytes; TCP's system calls are the narrower
+//! [`Socket`](transport::Socket)), [`Driver`](server::Driver) (readiness, time, new connections,
+//! signals) and [`Files`](site::Files). `mio` and the disk are behind them when it runs; in
+//! `tests/simulation` a simulated kernel is, which cuts bytes anywhere, loses descriptors, resets
+//! connections and lets the clock jump, from a seed. The same seed gives the same run, so a bug
+//! found once is found again.
+//!
+//! # Where to begin reading
+//!
+//! 1. [`server`]: one turn of the loop, and `Server::turn`, which is that list as code.
+//! 2. [`connection`]: `Connection::pump`, the dozen lines that everything goes through.
+//! 3. `connection::mode`: the state machine, drawn, as methods and as a table.
+//! 4. [`transport`]: what edge-triggered readiness demands, in `Tcp::read`.
+//! 5. [`http`]: a resumable parser.
+//!
+//! # What else is needed
+//!
+//! The loop, the protocol and the state machines are this crate's own, on [`mio`], `slab` and
+//! `memchr`. What is not its subject comes from libraries, none of which starts a thread:
+//! `rustix` (system calls, safely), `clap` (the command line), `httpdate` (IMF-fixdate), `jiff`
+//! (local time in the log), `mime_guess` (media types), `percent-encoding` (the `Location` of a
+//! redirect), `signal-hook-mio` (signals as events).
+
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "oneloop runs on Linux alone for now: its loop relies on epoll's edges, sendfile and openat2"
+);
+
 pub mod cli;
 pub mod config;
 pub mod connection;
