@@ -355,7 +355,7 @@ impl Reading {
         let sends_body = request.method() != Method::Head && !reply.body.is_empty();
         let sent = if sends_body { reply.body.len() } else { 0 };
         let exchange = cx.exchange(input, Some(&request), reply.status, sent);
-        input.inbox.consume(head.len());
+        input.inbox.consume(head.end());
         match reply.body {
             Body::File { file, len } if sends_body => {
                 let exchange = exchange.map(Box::new);

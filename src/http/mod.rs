@@ -1,12 +1,12 @@
 //! Floor 1, http: HTTP/1.1 as RFC 9110 and RFC 9112 describe it, and nothing else. Bytes in,
 //! values out: no clock, no socket, no disk, and no allocation that a peer could make grow.
 
+mod parser;
 mod request;
 mod response;
 mod target;
 
-pub use request::{
-    Field, Framing, Head, HeadError, HeadLimits, HeadParser, Method, Parsed, RequestHead, Version,
-};
+pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
+pub use request::{Field, Framing, Head, Method, RequestHead, Version};
 pub use response::{HttpDate, Persistence, ResponseHead, Status, explain, finish_head};
 pub use target::{PathError, SitePath, Target};

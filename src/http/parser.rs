@@ -1,0 +1,645 @@
+//! Floor 1, http: the request line and the field lines (RFC 9112 §2 to §6), parsed in place.
+//!
+//! ```text
+//! head         = [ CRLF ] request-line CRLF *( field-line CRLF ) CRLF
+//! request-line = method SP request-target SP HTTP-version
+//! field-line   = field-name ":" OWS field-value OWS
+//! field-name   = method = 1*tchar
+//! field-value  = *( HTAB / SP / VCHAR / obs-text )
+//! ```
+//!
+//! Stricter than RFC 9112 allows a recipient to be, where leniency is what request smuggling
+//! lives on: a line ends in CRLF and never in a bare LF (§2.2 permits it), exactly one space
+//! separates the parts of the request line (§3 permits more), obs-fold is an error (§5.2), a
+//! `Content-Length` is one number without leading zeros, never a list (§6.3 permits equal ones).
+//! Laxer: one empty line before the request line is skipped (§2.2 asks for it).
+//!
+//! The parser goes line by line and *resumes*: [`HeadParser`] remembers how far it has searched
+//! and what the finished lines said, so a head that trickles in byte by byte costs no more than
+//! one that comes whole, and the outcome does not depend on how it was cut.
+
+use memchr::memchr;
+
+use super::request::Span;
+use super::{Field, Framing, Head, Method, RequestHead, Target, Version, target};
+
+/// What is wrong with a head. [`explain`](super::explain) has the status and the words for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeadError {
+    /// Not `method SP request-target SP HTTP-version`.
+    RequestLine,
+    /// A byte in the request target that must be percent-encoded.
+    TargetByte,
+    /// The request target does not fit its method, or has none of the four forms of §3.2.
+    TargetForm,
+    /// The request target is over its bound.
+    TargetTooLong,
+    /// HTTP of another major version.
+    Version,
+    /// A line that ends in LF without CR.
+    BareLineFeed,
+    /// A field line without a colon, or with something before it that is no token.
+    FieldName,
+    /// A control byte in a field value.
+    FieldValue,
+    /// A field line that begins with white space: obs-fold, or an attempt at it.
+    Fold,
+    /// The head is over its bound.
+    HeadTooLarge,
+    /// Too many field lines.
+    TooManyFields,
+    /// HTTP/1.1 without Host, with two, or with something in it that is no host and port.
+    Host,
+    /// A Content-Length that is not one plain number.
+    ContentLength,
+    /// Content-Length beside Transfer-Encoding, or Transfer-Encoding in HTTP/1.0.
+    ConflictingFraming,
+    /// A Transfer-Encoding whose last coding is not chunked, or that has it twice.
+    TransferEncoding,
+    /// A transfer coding that is not known here.
+    UnknownTransferCoding,
+    /// The peer ended its bytes within the head.
+    Incomplete,
+}
+
+/// The bounds of a head; see [`Limits`](crate::config::Limits).
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Bytes, to the empty line and with it; at most 65,535.
+    pub head_bytes_max: usize,
+    /// Bytes of the request target.
+    pub target_bytes_max: usize,
+    /// Field lines.
+    pub fields_max: usize,
+}
+
+/// What [`HeadParser::parse`] came to.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A whole head; the bytes behind it belong to what follows.
+    Complete(Head),
+    /// More bytes are needed.
+    Partial,
+}
+
+/// A head in the making.
+#[derive(Clone, Debug)]
+pub struct HeadParser {
+    head: Head,
+    /// Where the unfinished line begins.
+    line: usize,
+    /// No line feed is before this.
+    searched: usize,
+    /// Field lines so far.
+    fields: usize,
+    /// What comes next is the request line.
+    at_request_line: bool,
+}
+
+impl Default for HeadParser {
+    fn default() -> HeadParser {
+        HeadParser {
+            head: Head::default(),
+            line: 0,
+            searched: 0,
+            fields: 0,
+            at_request_line: true,
+        }
+    }
+}
+
+impl HeadParser {
+    /// Goes on with `bytes`: all that have come since the head began, the ones of earlier calls
+    /// included.
+    ///
+    /// ```
+    /// use oneloop::http::{Field, HeadLimits, HeadParser, Method, Parsed, RequestHead};
+    ///
+    /// let limits = HeadLimits { head_bytes_max: 1024, target_bytes_max: 256, fields_max: 10 };
+    /// let bytes = b"GET /a?b HTTP/1.1\r\nHost: example.org\r\n\r\nwhat follows";
+    /// let mut parser = HeadParser::default();
+    /// assert!(matches!(parser.parse(&bytes[..20], &limits), Ok(Parsed::Partial)));
+    /// let Ok(Parsed::Complete(head)) = parser.parse(bytes, &limits) else { panic!() };
+    /// let request = RequestHead::new(&head, bytes);
+    /// assert_eq!(request.method(), Method::Get);
+    /// assert_eq!(request.target(), b"/a?b");
+    /// assert_eq!(request.value(Field::Host), Some(&b"example.org"[..]));
+    /// assert_eq!(&bytes[head.end()..], b"what follows");
+    /// ```
+    ///
+    /// # Errors
+    /// The first offence, by the order of the bytes. The connection cannot go on behind it,
+    /// since nobody knows where the next request would begin.
+    pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed, HeadError> {
+        let max = limits.head_bytes_max.min(usize::from(u16::MAX));
+        loop {
+            let Some(at) = memchr(b'\n', &bytes[self.searched..]) else {
+                self.searched = bytes.len();
+                return self.unfinished(bytes, max, limits);
+            };
+            let end = self.searched + at;
+            if end >= max {
+                return Err(self.too_large(&bytes[..max], limits));
+            }
+            let line = Span::new(self.line, end);
+            (self.line, self.searched) = (end + 1, end + 1);
+            let Some((b'\r', text)) = line.of(bytes).split_last() else {
+                return Err(self.bare_line_feed(line.of(bytes)));
+            };
+            if self.at_request_line {
+                if text.is_empty() && line.start == 0 {
+                    continue;
+                }
+                self.request_line(text, usize::from(line.start), limits)?;
+                self.at_request_line = false;
+                self.head.lines = (end + 1) as u16;
+            } else if text.is_empty() {
+                self.head.end = (end + 1) as u16;
+                self.head.framing = self.check(bytes)?;
+                return Ok(Parsed::Complete(self.head.clone()));
+            } else {
+                self.fields += 1;
+                if self.fields > limits.fields_max {
+                    return Err(HeadError::TooManyFields);
+                }
+                self.field_line(text, usize::from(line.start))?;
+            }
+        }
+    }
+
+    /// Whether anything but an empty line has come: from here on a request is being received.
+    pub fn has_begun(bytes: &[u8]) -> bool {
+        !matches!(bytes, b"" | b"\r" | b"\r\n")
+    }
+
+    /// There is no further line feed.
+    fn unfinished(
+        &self,
+        bytes: &[u8],
+        max: usize,
+        limits: &HeadLimits,
+    ) -> Result<Parsed, HeadError> {
+        if bytes.len() >= max {
+            return Err(self.too_large(&bytes[..max], limits));
+        }
+        // The one thing that is judged before its line is whole: whoever speaks TLS or another
+        // protocol to this port would otherwise wait for the deadline.
+        match bytes.get(self.line) {
+            Some(b'\r') => Ok(Parsed::Partial),
+            Some(&first) if self.at_request_line && !is(TOKEN, first) => {
+                Err(HeadError::RequestLine)
+            }
+            _ => Ok(Parsed::Partial),
+        }
+    }
+
+    /// Which bound a head is over, judged by the bytes within the bound alone.
+    fn too_large(&self, within: &[u8], limits: &HeadLimits) -> HeadError {
+        if !self.at_request_line {
+            return HeadError::HeadTooLarge;
+        }
+        let mut parts = within[self.line.min(within.len())..].split(|b| *b == b' ');
+        match parts.nth(1) {
+            Some(target) if target.len() > limits.target_bytes_max => HeadError::TargetTooLong,
+            _ => HeadError::HeadTooLarge,
+        }
+    }
+
+    /// A line without CR. If it is the request line and no such thing, that is the better word.
+    fn bare_line_feed(&self, line: &[u8]) -> HeadError {
+        match self.at_request_line && line.first().is_some_and(|b| !is(TOKEN, *b)) {
+            true => HeadError::RequestLine,
+            false => HeadError::BareLineFeed,
+        }
+    }
+
+    fn request_line(
+        &mut self,
+        line: &[u8],
+        offset: usize,
+        limits: &HeadLimits,
+    ) -> Result<(), HeadError> {
+        let space = memchr(b' ', line).ok_or(HeadError::RequestLine)?;
+        let (method, rest) = (&line[..space], &line[space + 1..]);
+        if method.is_empty() || !all(TOKEN, method) {
+            return Err(HeadError::RequestLine);
+        }
+        let space = memchr(b' ', rest).ok_or(HeadError::RequestLine)?;
+        let (target, version) = (&rest[..space], &rest[space + 1..]);
+        if target.is_empty() {
+            return Err(HeadError::RequestLine);
+        }
+        if target.len() > limits.target_bytes_max {
+            return Err(HeadError::TargetTooLong);
+        }
+        self.head.version = match version {
+            b"HTTP/1.1" => Version::Http11,
+            b"HTTP/1.0" => Version::Http10,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                match major {
+                    b'1' => Version::Http11,
+                    _ => return Err(HeadError::Version),
+                }
+            }
+            _ => return Err(HeadError::RequestLine),
+        };
+        if !all(TARGET, target) {
+            return Err(HeadError::TargetByte);
+        }
+        self.head.method = Method::from_token(method);
+        self.head.method_token = Span::new(offset, offset + method.len());
+        let start = offset + method.len() + 1;
+        self.head.target = Span::new(start, start + target.len());
+        Ok(())
+    }
+
+    fn field_line(&mut self, line: &[u8], offset: usize) -> Result<(), HeadError> {
+        if matches!(line[0], b' ' | b'\t') {
+            return Err(HeadError::Fold);
+        }
+        let colon = line
+            .iter()
+            .position(|b| !is(TOKEN, *b))
+            .filter(|at| *at > 0 && line[*at] == b':')
+            .ok_or(HeadError::FieldName)?;
+        let value = &line[colon + 1..];
+        if !all(VALUE, value) {
+            return Err(HeadError::FieldValue);
+        }
+        let Some(field) = Field::from_name(&line[..colon]) else {
+            return Ok(());
+        };
+        if self.head.first[field as usize] != Span::default() {
+            self.head.repeated |= 1 << field as u16;
+            return Ok(());
+        }
+        let leading = value.len() - value.trim_ascii_start().len();
+        let start = offset + colon + 1 + leading;
+        let len = value.trim_ascii().len();
+        self.head.first[field as usize] = Span::new(start, start + len);
+        Ok(())
+    }
+
+    /// The rules that need the whole head: Host (RFC 9112 §3.2), the forms of the request target
+    /// and the framing of the body (§6).
+    fn check(&self, bytes: &[u8]) -> Result<Framing, HeadError> {
+        let request = RequestHead::new(&self.head, bytes);
+        let repeated = |field: Field| self.head.repeated & (1 << field as u16) != 0;
+        if repeated(Field::Host) {
+            return Err(HeadError::Host);
+        }
+        match request.value(Field::Host) {
+            Some(host) if !target::is_host(host) => return Err(HeadError::Host),
+            None if self.head.version == Version::Http11 => return Err(HeadError::Host),
+            Some(_) | None => {}
+        }
+        Target::parse(request.method(), request.target())?;
+        let length = request.value(Field::ContentLength);
+        if request.value(Field::TransferEncoding).is_some() {
+            if length.is_some() || self.head.version == Version::Http10 {
+                return Err(HeadError::ConflictingFraming);
+            }
+            return transfer_codings(&request);
+        }
+        match length {
+            None => Ok(Framing::None),
+            Some(_) if repeated(Field::ContentLength) => Err(HeadError::ContentLength),
+            Some(digits) => match content_length(digits).ok_or(HeadError::ContentLength)? {
+                0 => Ok(Framing::None),
+                n => Ok(Framing::Length(n)),
+            },
+        }
+    }
+}
+
+/// `Content-Length = 1*DIGIT` that fits, without leading zeros.
+fn content_length(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || (digits.len() > 1 && digits[0] == b'0') {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |n, digit| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        n.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// `chunked`, once and last (RFC 9112 §6.1 and §7). No other coding is decoded here.
+fn transfer_codings(request: &RequestHead<'_>) -> Result<Framing, HeadError> {
+    let (mut chunked, mut last, mut other) = (0, false, false);
+    for coding in request.members(Field::TransferEncoding) {
+        last = coding.eq_ignore_ascii_case(b"chunked");
+        match last {
+            true => chunked += 1,
+            false => other = true,
+        }
+    }
+    if chunked != 1 || !last {
+        return Err(HeadError::TransferEncoding);
+    }
+    match other {
+        true => Err(HeadError::UnknownTransferCoding),
+        false => Ok(Framing::Chunked),
+    }
+}
+
+// What a byte may be part of.
+const TOKEN: u8 = 1;
+const TARGET: u8 = 2;
+const VALUE: u8 = 4;
+
+/// One look-up answers whether a byte may stand in a token (RFC 9110 §5.6.2), in a request target
+/// (visible ASCII without `#`: a fragment is never sent) or in a field value (§5.5).
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        if b.is_ascii_alphanumeric() {
+            classes[byte] |= TOKEN;
+        }
+        if b.is_ascii_graphic() && b != b'#' {
+            classes[byte] |= TARGET;
+        }
+        if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
+            classes[byte] |= VALUE;
+        }
+        byte += 1;
+    }
+    let marks = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < marks.len() {
+        classes[marks[at] as usize] |= TOKEN;
+        at += 1;
+    }
+    classes
+};
+
+fn is(class: u8, byte: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// Whether all bytes are of a class. A fold over the table without an early end, which the
+/// compiler can unroll.
+fn all(class: u8, bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(class, |so_far, byte| so_far & CLASSES[usize::from(*byte)])
+        != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        head_bytes_max: 200,
+        target_bytes_max: 40,
+        fields_max: 4,
+    };
+
+    /// Parses `bytes` whole, then cut at every byte, then byte by byte: the outcome is the same.
+    fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
+        let outcome = |cuts: &[usize]| {
+            let mut parser = HeadParser::default();
+            for &cut in cuts {
+                match parser.parse(&bytes[..cut], &LIMITS)? {
+                    Parsed::Complete(head) => return Ok(Some(head)),
+                    Parsed::Partial => {}
+                }
+            }
+            Ok(None)
+        };
+        let same = |a: &Result<Option<Head>, _>, b: &Result<Option<Head>, _>| match (a, b) {
+            (Ok(Some(a)), Ok(Some(b))) => format!("{a:?}") == format!("{b:?}"),
+            (Ok(None), Ok(None)) => true,
+            (Err(a), Err(b)) => a == b,
+            _ => false,
+        };
+        let whole = outcome(&[bytes.len()]);
+        for cut in 0..bytes.len() {
+            let halves = outcome(&[cut, bytes.len()]);
+            assert!(same(&whole, &halves), "cut at {cut}: {whole:?} {halves:?}");
+        }
+        let bytewise = outcome(&(0..=bytes.len()).collect::<Vec<_>>());
+        assert!(same(&whole, &bytewise), "{whole:?} {bytewise:?}");
+        whole
+    }
+
+    fn check(bytes: impl AsRef<[u8]>, expected: Result<Framing, HeadError>) {
+        let bytes = bytes.as_ref();
+        let got = parse(bytes).map(|head| head.expect("a whole head").framing);
+        assert_eq!(got, expected, "{}", bytes.escape_ascii());
+    }
+
+    #[test]
+    fn a_head_is_taken_apart_in_place() {
+        let bytes = b"\r\nHEAD /a HTTP/1.0\r\nhOST:x:1\r\nConnection: \t a , Keep-Alive \r\nconnection: b\r\n\r\nGET";
+        let head = parse(bytes).unwrap().unwrap();
+        let request = RequestHead::new(&head, bytes);
+        assert_eq!(request.method(), Method::Head);
+        assert_eq!(request.method_token(), b"HEAD");
+        assert_eq!(request.target(), b"/a");
+        assert_eq!(request.version(), Version::Http10);
+        assert_eq!(request.value(Field::Host), Some(&b"x:1"[..]));
+        assert_eq!(request.value(Field::UserAgent), None);
+        let options: Vec<_> = request.members(Field::Connection).collect();
+        assert_eq!(options, [&b"a"[..], b"Keep-Alive", b"b"]);
+        assert!(request.wants_persistence());
+        assert_eq!(head.end(), bytes.len() - 3);
+    }
+
+    #[test]
+    fn what_is_not_a_request_line_is_refused() {
+        for line in [
+            "GET",
+            "GET ",
+            "GET /",
+            "GET  / HTTP/1.1",
+            "GET /  HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            " GET / HTTP/1.1",
+            "G@T / HTTP/1.1",
+            "GET / http/1.1",
+            "GET / HTTP/1.10",
+            "GET / HTTP/11",
+            "GET / HTP/1.1",
+            "GET\t/ HTTP/1.1",
+        ] {
+            check(
+                format!("{line}\r\nHost: x\r\n\r\n"),
+                Err(HeadError::RequestLine),
+            );
+        }
+        check("\r\n\r\n", Err(HeadError::RequestLine));
+        check("GET /\x7f HTTP/1.1\r\n\r\n", Err(HeadError::TargetByte));
+        check("GET /\u{e9} HTTP/1.1\r\n\r\n", Err(HeadError::TargetByte));
+        check("GET / HTTP/2.0\r\n\r\n", Err(HeadError::Version));
+        check("GET / HTTP/0.9\r\n\r\n", Err(HeadError::Version));
+        check("GET / HTTP/1.7\r\nHost: x\r\n\r\n", Ok(Framing::None));
+        assert_eq!(
+            parse(b"\x16\x03\x01 a TLS client says hello").unwrap_err(),
+            HeadError::RequestLine,
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_field_line_is_refused() {
+        for (line, error) in [
+            ("Host : x", HeadError::FieldName),
+            (": x", HeadError::FieldName),
+            ("Host", HeadError::FieldName),
+            ("Ho st: x", HeadError::FieldName),
+            ("H\u{e9}: x", HeadError::FieldName),
+            (" Host: x", HeadError::Fold),
+            ("\tHost: x", HeadError::Fold),
+            ("A: x\ry", HeadError::FieldValue),
+            ("A: x\0y", HeadError::FieldValue),
+            ("A: x\x7f", HeadError::FieldValue),
+            ("A: x\r", HeadError::FieldValue),
+        ] {
+            check(format!("GET / HTTP/1.1\r\n{line}\r\n\r\n"), Err(error));
+        }
+        check("GET / HTTP/1.1\nHost: x\n\n", Err(HeadError::BareLineFeed));
+        check(
+            "GET / HTTP/1.1\r\nHost: x\n\r\n",
+            Err(HeadError::BareLineFeed),
+        );
+        check(
+            "GET / HTTP/1.1\r\nHost: x\r\nA: \u{e9}\r\n\r\n",
+            Ok(Framing::None),
+        );
+    }
+
+    #[test]
+    fn one_host_that_is_a_host_is_needed() {
+        for host in ["x", "x:80", "[::1]:8080", "127.0.0.1", "a.b-c_d~", "", "x:"] {
+            check(
+                format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+                Ok(Framing::None),
+            );
+        }
+        for host in [
+            "a b", "u@x", "x/y", "x,y", "x:y", "x:80:80", "x:99999", "[::1", "::1", "x?",
+        ] {
+            check(
+                format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+                Err(HeadError::Host),
+            );
+        }
+        check("GET / HTTP/1.1\r\n\r\n", Err(HeadError::Host));
+        check(
+            "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+            Err(HeadError::Host),
+        );
+        check("GET / HTTP/1.0\r\n\r\n", Ok(Framing::None));
+    }
+
+    #[test]
+    fn the_framing_of_a_body_is_certain_or_refused() {
+        for (fields, expected) in [
+            ("Content-Length: 0", Ok(Framing::None)),
+            ("Content-Length:  12 ", Ok(Framing::Length(12))),
+            (
+                "Content-Length: 18446744073709551615",
+                Ok(Framing::Length(u64::MAX)),
+            ),
+            ("Transfer-Encoding: Chunked", Ok(Framing::Chunked)),
+            ("Transfer-Encoding: , chunked ,", Ok(Framing::Chunked)),
+            (
+                "Transfer-Encoding: gzip, chunked",
+                Err(HeadError::UnknownTransferCoding),
+            ),
+            ("Transfer-Encoding: gzip", Err(HeadError::TransferEncoding)),
+            ("Transfer-Encoding:", Err(HeadError::TransferEncoding)),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                Err(HeadError::TransferEncoding),
+            ),
+            (
+                "Transfer-Encoding: xchunked",
+                Err(HeadError::TransferEncoding),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 1",
+                Err(HeadError::ConflictingFraming),
+            ),
+        ] {
+            check(
+                format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n"),
+                expected,
+            );
+        }
+        for length in [
+            "+1",
+            "-1",
+            "0x1",
+            "",
+            "1 1",
+            "1,1",
+            "01",
+            "1.0",
+            "18446744073709551616",
+            "\u{661}",
+        ] {
+            check(
+                format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"),
+                Err(HeadError::ContentLength),
+            );
+        }
+        check(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            Err(HeadError::ContentLength),
+        );
+        check(
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Err(HeadError::ConflictingFraming),
+        );
+    }
+
+    #[test]
+    fn the_bounds_hold_to_the_byte() {
+        let head = |n: usize| format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(n));
+        let fits = LIMITS.head_bytes_max - head(0).len();
+        check(head(fits), Ok(Framing::None));
+        check(head(fits + 1), Err(HeadError::HeadTooLarge));
+        check(head(fits + 500), Err(HeadError::HeadTooLarge));
+        let line = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(n));
+        check(line(LIMITS.target_bytes_max - 1), Ok(Framing::None));
+        check(line(LIMITS.target_bytes_max), Err(HeadError::TargetTooLong));
+        check(line(1000), Err(HeadError::TargetTooLong));
+        check("a".repeat(1000), Err(HeadError::HeadTooLarge));
+        check(
+            format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A:\r\n".repeat(4)),
+            Err(HeadError::TooManyFields),
+        );
+    }
+
+    /// A head that comes byte by byte is searched once, not once for each byte.
+    #[test]
+    fn a_trickling_head_is_not_searched_again() {
+        let bytes = [b'a'; 100];
+        let mut parser = HeadParser::default();
+        for n in 0..=bytes.len() {
+            assert!(matches!(
+                parser.parse(&bytes[..n], &LIMITS),
+                Ok(Parsed::Partial)
+            ));
+            assert_eq!(parser.searched, n);
+        }
+    }
+
+    #[test]
+    fn a_request_has_begun_with_its_first_byte_that_is_no_empty_line() {
+        for (bytes, begun) in [
+            ("", false),
+            ("\r", false),
+            ("\r\n", false),
+            ("\r\nG", true),
+            ("G", true),
+        ] {
+            assert_eq!(HeadParser::has_begun(bytes.as_bytes()), begun, "{bytes:?}");
+        }
+    }
+}
