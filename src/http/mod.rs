@@ -1,11 +1,14 @@
 //! Floor 1, http: HTTP/1.1 as RFC 9110 and RFC 9112 describe it, and nothing else. Bytes in,
 //! values out: no clock, no socket, no disk, and no allocation that a peer could make grow.
 
+mod body;
+mod classes;
 mod parser;
 mod request;
 mod response;
 mod target;
 
+pub use body::{BodyDecoder, BodyError, Piece};
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
 pub use request::{Field, Framing, Head, Method, RequestHead, Version};
 pub use response::{HttpDate, Persistence, ResponseHead, Status, explain, finish_head};

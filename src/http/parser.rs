@@ -20,6 +20,7 @@
 
 use memchr::memchr;
 
+use super::classes::{TARGET, TOKEN, VALUE, all, is};
 use super::request::Span;
 use super::{Field, Framing, Head, Method, RequestHead, Target, Version, target};
 
@@ -342,51 +343,6 @@ fn transfer_codings(request: &RequestHead<'_>) -> Result<Framing, HeadError> {
         true => Err(HeadError::UnknownTransferCoding),
         false => Ok(Framing::Chunked),
     }
-}
-
-// What a byte may be part of.
-const TOKEN: u8 = 1;
-const TARGET: u8 = 2;
-const VALUE: u8 = 4;
-
-/// One look-up answers whether a byte may stand in a token (RFC 9110 §5.6.2), in a request target
-/// (visible ASCII without `#`: a fragment is never sent) or in a field value (§5.5).
-static CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        if b.is_ascii_alphanumeric() {
-            classes[byte] |= TOKEN;
-        }
-        if b.is_ascii_graphic() && b != b'#' {
-            classes[byte] |= TARGET;
-        }
-        if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
-            classes[byte] |= VALUE;
-        }
-        byte += 1;
-    }
-    let marks = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < marks.len() {
-        classes[marks[at] as usize] |= TOKEN;
-        at += 1;
-    }
-    classes
-};
-
-fn is(class: u8, byte: u8) -> bool {
-    CLASSES[usize::from(byte)] & class != 0
-}
-
-/// Whether all bytes are of a class. A fold over the table without an early end, which the
-/// compiler can unroll.
-fn all(class: u8, bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(class, |so_far, byte| so_far & CLASSES[usize::from(*byte)])
-        != 0
 }
 
 #[cfg(test)]

@@ -1,0 +1,340 @@
+//! Floor 1, http: where a request body ends (RFC 9112 §6 and §7).
+//!
+//! ```text
+//! chunked-body    = *chunk last-chunk trailer-section CRLF
+//! chunk           = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+//! chunk-size      = 1*HEXDIG
+//! last-chunk      = 1*("0") [ chunk-ext ] CRLF
+//! chunk-ext       = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+//! trailer-section = *( field-line CRLF )
+//! ```
+//!
+//! Chunk extensions and trailers mean nothing here. They are skipped, but they must be well formed
+//! as lines, and together they are bounded: a body could otherwise be all framing and no content.
+//! Since no trailer is ever merged into the head, none can smuggle a field into it (§7.1.2). A bare
+//! LF, a bare CR, white space around a size and a size of more than 16 digits are errors.
+
+use super::Framing;
+use super::classes::{TOKEN, VALUE, is};
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyError {
+    /// A chunk size that is no hexadecimal number, or too large a one.
+    ChunkSize,
+    /// A chunk extension that is no such thing.
+    ChunkExtension,
+    /// A chunk that does not end with CRLF after its data.
+    ChunkEnd,
+    /// A trailer that is no field line.
+    Trailer,
+    /// Too many bytes of extensions and trailers.
+    TooMuchFraming,
+}
+
+/// What one call of [`BodyDecoder::decode`] found at the front of the bytes it was given: framing
+/// that can be dropped, then content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Bytes of framing.
+    pub framing: usize,
+    /// Bytes of content behind them.
+    pub content: usize,
+    /// The body ends here. What follows is the next request.
+    pub last: bool,
+}
+
+/// Finds the content of a body in bytes that come in pieces.
+#[derive(Clone, Debug)]
+pub struct BodyDecoder {
+    state: State,
+    /// Bytes of content until the body or the chunk ends.
+    left: u64,
+    /// Bytes of extensions and trailers so far.
+    skipped: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Content of a body whose length was given.
+    Content,
+    /// A chunk size, after this many of its digits.
+    Size(u8),
+    /// White space behind a size: a semicolon must follow.
+    SizeSpace,
+    Extension,
+    SizeLf,
+    ChunkContent,
+    ChunkCr,
+    ChunkLf,
+    /// The beginning of a trailer, or of the CRLF that ends the body.
+    Trailer,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    End,
+}
+
+impl BodyDecoder {
+    /// Bytes of chunk extensions and trailers in one body, at most: as much as a whole head may
+    /// have by default.
+    const SKIPPED_MAX: u16 = 16 << 10;
+
+    /// A decoder for a body framed like this; `None` if there is none.
+    pub fn new(framing: Framing) -> Option<BodyDecoder> {
+        let (state, left) = match framing {
+            Framing::None => return None,
+            Framing::Length(length) => (State::Content, length),
+            Framing::Chunked => (State::Size(0), 0),
+        };
+        Some(BodyDecoder {
+            state,
+            left,
+            skipped: 0,
+        })
+    }
+
+    /// Looks at what comes next, as far as the end of one run of content. Call it again with what
+    /// is behind [`Piece::framing`] and [`Piece::content`], until nothing is left or the piece is
+    /// the last.
+    ///
+    /// ```
+    /// use oneloop::http::{BodyDecoder, Framing};
+    /// let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
+    /// let bytes = b"5;x=y\r\nhello\r\n0\r\n\r\nGET";
+    /// let piece = decoder.decode(bytes).unwrap();
+    /// assert_eq!(&bytes[piece.framing..][..piece.content], b"hello");
+    /// let rest = &bytes[piece.framing + piece.content..];
+    /// let piece = decoder.decode(rest).unwrap();
+    /// assert!(piece.last && piece.content == 0);
+    /// assert_eq!(&rest[piece.framing..], b"GET");
+    /// ```
+    ///
+    /// # Errors
+    /// [`BodyError`]. Nobody knows then where the next request begins.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Piece, BodyError> {
+        let mut framing = 0;
+        while !matches!(self.state, State::Content | State::ChunkContent) {
+            if self.state == State::End || framing == bytes.len() {
+                return Ok(Piece {
+                    framing,
+                    content: 0,
+                    last: self.state == State::End,
+                });
+            }
+            self.state = self.frame(bytes[framing])?;
+            framing += 1;
+        }
+        let here = (bytes.len() - framing) as u64;
+        let content = here.min(self.left);
+        self.left -= content;
+        if self.left == 0 {
+            self.state = match self.state {
+                State::Content => State::End,
+                _ => State::ChunkCr,
+            };
+        }
+        Ok(Piece {
+            framing,
+            content: content as usize,
+            last: self.state == State::End,
+        })
+    }
+
+    /// One byte of framing.
+    fn frame(&mut self, byte: u8) -> Result<State, BodyError> {
+        let expect = |wanted: u8, next: State, error: BodyError| match byte == wanted {
+            true => Ok(next),
+            false => Err(error),
+        };
+        match self.state {
+            State::Size(digits) => match (char::from(byte).to_digit(16), byte) {
+                (Some(digit), _) if digits < 16 => {
+                    self.left = self.left << 4 | u64::from(digit);
+                    Ok(State::Size(digits + 1))
+                }
+                (None, b'\r') if digits > 0 => Ok(State::SizeLf),
+                (None, b';') if digits > 0 => self.skip(State::Extension),
+                (None, b' ' | b'\t') if digits > 0 => self.skip(State::SizeSpace),
+                _ => Err(BodyError::ChunkSize),
+            },
+            State::SizeSpace => match byte {
+                b' ' | b'\t' => self.skip(State::SizeSpace),
+                b';' => self.skip(State::Extension),
+                _ => Err(BodyError::ChunkSize),
+            },
+            State::Extension => match byte {
+                b'\r' => Ok(State::SizeLf),
+                _ if is(VALUE, byte) => self.skip(State::Extension),
+                _ => Err(BodyError::ChunkExtension),
+            },
+            State::SizeLf => {
+                let next = match self.left {
+                    0 => State::Trailer,
+                    _ => State::ChunkContent,
+                };
+                expect(b'\n', next, BodyError::ChunkSize)
+            }
+            State::ChunkCr => expect(b'\r', State::ChunkLf, BodyError::ChunkEnd),
+            State::ChunkLf => expect(b'\n', State::Size(0), BodyError::ChunkEnd),
+            State::Trailer => match byte {
+                b'\r' => Ok(State::EndLf),
+                _ if is(TOKEN, byte) => self.skip(State::TrailerName),
+                _ => Err(BodyError::Trailer),
+            },
+            State::TrailerName => match byte {
+                b':' => self.skip(State::TrailerValue),
+                _ if is(TOKEN, byte) => self.skip(State::TrailerName),
+                _ => Err(BodyError::Trailer),
+            },
+            State::TrailerValue => match byte {
+                b'\r' => Ok(State::TrailerLf),
+                _ if is(VALUE, byte) => self.skip(State::TrailerValue),
+                _ => Err(BodyError::Trailer),
+            },
+            State::TrailerLf => expect(b'\n', State::Trailer, BodyError::Trailer),
+            State::EndLf => expect(b'\n', State::End, BodyError::Trailer),
+            State::Content | State::ChunkContent | State::End => {
+                unreachable!("these are not framing")
+            }
+        }
+    }
+
+    /// Counts a byte that means nothing.
+    fn skip(&mut self, next: State) -> Result<State, BodyError> {
+        self.skipped += 1;
+        match self.skipped > Self::SKIPPED_MAX {
+            true => Err(BodyError::TooMuchFraming),
+            false => Ok(next),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes `bytes` in pieces that end at `cuts`: the content and what is behind the body.
+    fn outcome(
+        framing: Framing,
+        bytes: &[u8],
+        cuts: &[usize],
+    ) -> Result<(Vec<u8>, Option<usize>), BodyError> {
+        let mut decoder = BodyDecoder::new(framing).expect("a body");
+        let (mut content, mut at) = (Vec::new(), 0);
+        for &cut in cuts {
+            while at < cut {
+                let piece = decoder.decode(&bytes[at..cut])?;
+                at += piece.framing;
+                content.extend_from_slice(&bytes[at..at + piece.content]);
+                at += piece.content;
+                if piece.last {
+                    return Ok((content, Some(at)));
+                }
+            }
+        }
+        Ok((content, None))
+    }
+
+    fn decode(framing: Framing, bytes: &[u8]) -> Result<(Vec<u8>, Option<usize>), BodyError> {
+        let whole = outcome(framing, bytes, &[bytes.len()]);
+        for cut in 0..bytes.len() {
+            assert_eq!(outcome(framing, bytes, &[cut, bytes.len()]), whole, "{cut}");
+        }
+        let bytewise: Vec<_> = (0..=bytes.len()).collect();
+        assert_eq!(outcome(framing, bytes, &bytewise), whole);
+        whole
+    }
+
+    fn check(bytes: impl AsRef<[u8]>, expected: Result<&str, BodyError>) {
+        let bytes = bytes.as_ref();
+        let followed = [bytes, b"GET"].concat();
+        let expected = expected.map(|text| (text.as_bytes().to_vec(), Some(bytes.len())));
+        assert_eq!(
+            decode(Framing::Chunked, &followed),
+            expected,
+            "{}",
+            bytes.escape_ascii()
+        );
+    }
+
+    #[test]
+    fn chunks_are_joined_and_framing_is_dropped() {
+        check("0\r\n\r\n", Ok(""));
+        check("5\r\nhello\r\n0\r\n\r\n", Ok("hello"));
+        check("5\r\nhello\r\n1\r\n!\r\n000\r\n\r\n", Ok("hello!"));
+        check("0000000000000005\r\nhello\r\n0\r\n\r\n", Ok("hello"));
+        check("a\r\n0123456789\r\n0\r\n\r\n", Ok("0123456789"));
+        check(
+            "A\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n",
+            Ok("\r\n\r\n\r\n\r\n\r\n"),
+        );
+        check("1;a\r\nx\r\n0;b=\"c;d\"\r\n\r\n", Ok("x"));
+        check("1 \t;a = b\r\nx\r\n0\r\n\r\n", Ok("x"));
+        check("1\r\nx\r\n0\r\nA: b\r\nContent-Length: 9\r\n\r\n", Ok("x"));
+    }
+
+    #[test]
+    fn what_is_not_chunked_is_refused() {
+        use BodyError as E;
+        for (bytes, error) in [
+            ("\r\n", E::ChunkSize),
+            ("g\r\n", E::ChunkSize),
+            (" 1\r\n", E::ChunkSize),
+            ("1 \r\n", E::ChunkSize),
+            ("+1\r\n", E::ChunkSize),
+            ("-1\r\n", E::ChunkSize),
+            ("0x1\r\n", E::ChunkSize),
+            ("1\n", E::ChunkSize),
+            ("1\r\r\n", E::ChunkSize),
+            ("00000000000000001\r\n", E::ChunkSize),
+            (";a\r\n", E::ChunkSize),
+            ("1;a\n", E::ChunkExtension),
+            ("1;a\0\r\n", E::ChunkExtension),
+            ("1;a\rb\r\n", E::ChunkSize),
+            ("1\r\nxy", E::ChunkEnd),
+            ("1\r\nx\n", E::ChunkEnd),
+            ("1\r\nx\r1", E::ChunkEnd),
+            ("0\r\n\n", E::Trailer),
+            ("0\r\nA\r\n\r\n", E::Trailer),
+            ("0\r\n A: b\r\n\r\n", E::Trailer),
+            ("0\r\nA : b\r\n\r\n", E::Trailer),
+            ("0\r\nA: b\n\r\n", E::Trailer),
+            ("0\r\nA: b\rc\r\n\r\n", E::Trailer),
+            ("0\r\n: b\r\n\r\n", E::Trailer),
+            ("0\r\n\rx", E::Trailer),
+        ] {
+            check(bytes, Err(error));
+        }
+    }
+
+    #[test]
+    fn framing_without_content_is_bounded() {
+        let max = usize::from(BodyDecoder::SKIPPED_MAX);
+        let extension = |n: usize| format!("0;{}\r\n\r\n", "x".repeat(n - 1));
+        let trailer = |n: usize| format!("0\r\nA:{}\r\n\r\n", "x".repeat(n - 2));
+        for make in [&extension as &dyn Fn(usize) -> String, &trailer] {
+            let whole = |n| outcome(Framing::Chunked, make(n).as_bytes(), &[make(n).len()]);
+            assert_eq!(whole(max), Ok((Vec::new(), Some(make(max).len()))));
+            assert_eq!(whole(max + 1), Err(BodyError::TooMuchFraming));
+        }
+    }
+
+    #[test]
+    fn a_length_is_counted() {
+        let outcome = decode(Framing::Length(5), b"helloGET");
+        assert_eq!(outcome, Ok((b"hello".to_vec(), Some(5))));
+        let outcome = decode(Framing::Length(u64::MAX), b"hello");
+        assert_eq!(outcome, Ok((b"hello".to_vec(), None)));
+        assert!(BodyDecoder::new(Framing::None).is_none());
+    }
+
+    #[test]
+    fn a_chunk_may_be_as_large_as_its_digits_say() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
+        let piece = decoder.decode(b"ffffffffffffffff\r\nab").unwrap();
+        assert_eq!((piece.framing, piece.content, piece.last), (18, 2, false));
+        assert_eq!(decoder.left, u64::MAX - 2);
+    }
+}
