@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Bind, Config, LogFormat, Port};
+use crate::config::{Bind, Config, Limits, LogFormat, Port};
 
 /// A web server in one thread: one poll loop, a slab of connection state machines.
 #[derive(Parser, Debug)]
@@ -25,6 +25,14 @@ pub struct Cli {
     /// One line for each request [default: pretty on a terminal, else combined]
     #[arg(short, long, value_name = "FORMAT")]
     pub log: Option<Format>,
+
+    /// Connections open at once, at most [default: 10000, or what the descriptors allow]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
+
+    /// Serve POST /_oneloop/echo, which answers with the body it got
+    #[arg(long)]
+    pub test_endpoints: bool,
 
     /// Print nothing but errors
     #[arg(short, long)]
@@ -65,8 +73,9 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 impl Cli {
-    /// What was asked for. `terminal` says whether standard output is one.
-    pub fn config(&self, terminal: bool) -> Config {
+    /// What was asked for. `terminal` says whether standard output is one, `descriptors` how many
+    /// the process may have.
+    pub fn config(&self, terminal: bool, descriptors: Option<u64>) -> Config {
         let root = self.root.clone().unwrap_or_else(|| {
             let www = Path::new("www");
             if www.is_dir() { www } else { Path::new(".") }.into()
@@ -90,7 +99,16 @@ impl Cli {
             (_, None) if terminal => LogFormat::Pretty,
             (_, None) => LogFormat::Combined,
         };
+        let mut limits = Limits::default();
+        limits.connections_max = match (self.max_connections, descriptors) {
+            (Some(n), _) => n as usize,
+            // The rest is for the files that are being sent, and for the server itself.
+            (None, Some(n)) => (n as usize / 4 * 3).clamp(1, limits.connections_max),
+            (None, None) => limits.connections_max,
+        };
         Config {
+            test_endpoints: self.test_endpoints,
+            limits,
             bind,
             port: self.port.map_or(Port::Preferred(8080), Port::Exactly),
             log,
@@ -107,7 +125,9 @@ mod tests {
 
     fn config(args: &[&str]) -> Config {
         let args = ["oneloop"].iter().chain(args);
-        Cli::try_parse_from(args).expect("valid").config(false)
+        Cli::try_parse_from(args)
+            .expect("valid")
+            .config(false, Some(1024))
     }
 
     #[test]
@@ -129,11 +149,21 @@ mod tests {
         assert_eq!(config(&["--log", "json"]).log, LogFormat::Json);
         assert_eq!(config(&["--log", "json", "-q"]).log, LogFormat::Off);
         assert_eq!(config(&["site"]).root, Path::new("site"));
+        assert_eq!(config(&[]).limits.connections_max, 768);
+        assert_eq!(
+            config(&["--max-connections", "9"]).limits.connections_max,
+            9
+        );
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        for args in [["-p", "70000"], ["-b", "example.org"], ["--log", "loud"]] {
+        for args in [
+            ["--max-connections", "0"],
+            ["-p", "70000"],
+            ["-b", "example.org"],
+            ["--log", "loud"],
+        ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
         }
     }

@@ -16,6 +16,9 @@ pub struct Config {
     pub port: Port,
     /// How each request is logged.
     pub log: LogFormat,
+    /// Serve the endpoints that exist to test clients and the server: `POST /_oneloop/echo`
+    /// answers with the body it got.
+    pub test_endpoints: bool,
     /// The bounds.
     pub limits: Limits,
 }
@@ -29,6 +32,7 @@ impl Config {
             bind: Bind::Loopback,
             port: Port::Preferred(8080),
             log: LogFormat::Off,
+            test_endpoints: false,
             limits: Limits::default(),
         }
     }
@@ -95,6 +99,15 @@ pub struct Limits {
     pub target_bytes_max: usize,
     /// Field lines in a head, 100; over it 431. As many as nginx and httpd allow or more.
     pub fields_max: usize,
+    /// Bytes of content in a request body, 1 MiB; over it 413. Bodies within the bound are read on
+    /// any request, so that the connection can go on.
+    pub body_bytes_max: usize,
+    /// Connections open at once, 10,000. Over it those idle longest are closed, and when none is
+    /// idle, new ones are told 503. The program lowers it to what the descriptors allow.
+    pub connections_max: usize,
+    /// Bytes of all inboxes, bodies and outboxes together, 256 MiB. Over it those with much queued
+    /// get no more room, and bodies and large heads are refused with 503.
+    pub memory_bytes_max: usize,
     /// Bytes waiting in an outbox above which nothing more is answered or read, 64 KiB: enough
     /// to keep a fast reader busy for a turn.
     pub outbox_high: u64,
@@ -117,14 +130,14 @@ pub struct Limits {
     pub head_time: Duration,
     /// With no request begun, on a fresh or a kept connection, 30 s; over it closed silently.
     pub idle_time: Duration,
-    /// While output waits: for each 16 KiB drained, 30 s; over it closed. A download as a whole
-    /// has no limit.
+    /// While output waits: for each 16 KiB drained, 30 s; over it closed. For each 16 KiB of a
+    /// request body the same; over it 408. A transfer as a whole has no limit.
     pub stall_time: Duration,
     /// For a peer that we are done with to close its side: 2 s since it last sent something.
     pub linger_idle_time: Duration,
     /// The same, in all: 30 s.
     pub linger_time: Duration,
-    /// Bytes of such a peer that are read and thrown away, 1 MiB; over it the connection is
+    /// Bytes of such a peer that are read and thrown away, 64 MiB; over it the connection is
     /// closed with a reset.
     pub linger_bytes_max: usize,
     /// After the first SIGINT or SIGTERM, for requests in flight to finish, 10 s.
@@ -145,6 +158,9 @@ impl Default for Limits {
             head_bytes_max: 16 << 10,
             target_bytes_max: 8_000,
             fields_max: 100,
+            body_bytes_max: 1 << 20,
+            connections_max: 10_000,
+            memory_bytes_max: 256 << 20,
             outbox_high: 64 << 10,
             turn_bytes: 256 << 10,
             turn_rounds: 8,
@@ -156,7 +172,7 @@ impl Default for Limits {
             stall_time: Duration::from_secs(30),
             linger_idle_time: Duration::from_secs(2),
             linger_time: Duration::from_secs(30),
-            linger_bytes_max: 1 << 20,
+            linger_bytes_max: 64 << 20,
             stop_time: Duration::from_secs(10),
             cached_file_bytes_max: 64 << 10,
             cache_bytes_max: 16 << 20,

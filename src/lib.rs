@@ -21,6 +21,8 @@
 //! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |
 //! | closing destroys what the peer has not read | [`Lingering`](connection::Lingering) |
 //! | an event comes for a connection that is gone | [`Key`](connection::Key): slot and generation |
+//! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`Receiving`](connection::Receiving) |
+//! | many peers together hold too much memory | one [`Account`](transport::Account) for all |
 //! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
 //! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many |
 //! | a terminal stops reading the log | [`Log`](server::Log): bounded, never waited for |

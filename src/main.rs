@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
     let terminal = io::stdout().is_terminal();
-    let config = cli.config(terminal);
+    let config = cli.config(terminal, sys::raise_descriptor_limit());
     match run(&config, cli.quiet, terminal, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,7 +35,6 @@ fn run(
     terminal: bool,
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    sys::raise_descriptor_limit();
     let started = Started::with(config)?;
     for (ip, error) in &started.missing {
         eprintln!("warning: not listening on {ip} ({error}); going on without it");
@@ -45,7 +44,11 @@ fn run(
         let _ = banner(&started, terminal, began);
     }
     let log = Log::new(config.log, config.limits.log_bytes_max);
-    started.server.with_log(log).run()?;
+    let mut server = started.server.with_log(log);
+    server.run()?;
+    if !quiet {
+        let _ = writeln!(io::stdout(), "stopped: {}", server.counters());
+    }
     Ok(())
 }
 

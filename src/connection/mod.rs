@@ -5,11 +5,17 @@
 //! turns input into output, writes what it can, reads what is wanted, and goes round until nothing
 //! moves or the [`Budget`] is spent. Everything else is in the modes.
 
+mod cause;
 mod key;
+mod mail;
 mod mode;
 
+pub use cause::{Cause, Counters};
 pub use key::Key;
-pub use mode::{Lingering, Mode, ModeName, Reading, Streaming, TRANSITIONS, Transitions};
+pub use mail::Mail;
+pub use mode::{
+    Awaiting, Lingering, Mode, ModeName, Reading, Receiving, Streaming, TRANSITIONS, Transitions,
+};
 
 use std::mem;
 use std::net::SocketAddr;
@@ -17,7 +23,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::config::Limits;
 use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
-use crate::site::{Files, Site};
+use crate::site::{Files, Reply, Site};
 use crate::transport::{Inbox, Io, Outbox, Pool, Ready, Transport};
 use mode::Step;
 
@@ -84,19 +90,21 @@ pub struct Context<'a, S: Files> {
     pub stopping: bool,
     /// Where finished exchanges go; `None` if nobody wants to know.
     pub exchanges: Option<&'a mut Vec<Exchange>>,
+    /// What is left for the server to deliver.
+    pub mail: &'a mut Vec<Mail>,
+    /// What has happened.
+    pub counters: &'a mut Counters,
     /// Which transitions were seen.
     pub transitions: &'a mut Transitions,
 }
 
 impl<S: Files> Context<'_, S> {
-    /// Notes what was asked and answered, if somebody wants to know. `request` is `None` for bytes
-    /// that are no request.
+    /// Notes what was asked, if somebody wants to know. What was answered is for the caller to add.
+    /// `request` is `None` for bytes that are no request.
     fn exchange(
         &self,
         input: &Input<'_, S::File>,
         request: Option<&RequestHead<'_>>,
-        status: Status,
-        body_bytes: u64,
     ) -> Option<Exchange> {
         self.exchanges.as_ref()?;
         let copy = |value: Option<&[u8]>| value.unwrap_or_default().into();
@@ -108,11 +116,20 @@ impl<S: Files> Context<'_, S> {
             minor_version: request.map_or(1, |r| r.version() as u8),
             referer: copy(request.and_then(|r| r.value(Field::Referer))),
             user_agent: copy(request.and_then(|r| r.value(Field::UserAgent))),
-            status: status.code(),
-            body_bytes,
+            status: 0,
+            body_bytes: 0,
             began: self.now.instant,
             complete: true,
         })
+    }
+
+    /// How much may be queued before a connection has to wait. When memory is short, those with
+    /// much in their outbox, who do not read what they asked for, wait sooner.
+    fn outbox_high(&mut self) -> u64 {
+        match self.pool.account().is_over() {
+            true => self.limits.outbox_high / 8,
+            false => self.limits.outbox_high,
+        }
     }
 
     fn log_exchange(&mut self, exchange: Exchange) {
@@ -139,7 +156,7 @@ pub struct Exchange {
     pub referer: Box<[u8]>,
     /// The field's value, or nothing.
     pub user_agent: Box<[u8]>,
-    /// The status code.
+    /// The status code; 0 if there was no answer.
     pub status: u16,
     /// Bytes of content, without the head.
     pub body_bytes: u64,
@@ -158,12 +175,16 @@ pub struct Input<'a, F> {
     inbox: &'a mut Inbox,
     /// What is to be sent.
     outbox: &'a mut Outbox<F>,
+    /// The outbox has room for another answer.
+    room: bool,
     /// Behind what has come, the peer has ended its direction.
     eof: bool,
     /// A read is known to find nothing now.
     drained: bool,
     /// The mode's deadline has passed.
     expired: bool,
+    /// Others need the room: end, if nothing is going on.
+    crowded: bool,
 }
 
 /// What the server does with a connection that was pumped.
@@ -189,6 +210,8 @@ pub struct Connection<T: Transport> {
     eof: bool,
     /// A deadline has passed that no step was told of yet.
     expired: bool,
+    /// Likewise, that others need the room.
+    crowded: bool,
     /// When output last moved on, or began to wait.
     moved: Instant,
     /// Bytes that have left since then.
@@ -211,6 +234,7 @@ impl<T: Transport> Connection<T> {
             mode: Mode::first(now),
             eof: false,
             expired: false,
+            crowded: false,
             moved: now,
             moved_bytes: 0,
         }
@@ -241,7 +265,7 @@ impl<T: Transport> Connection<T> {
     where
         S: Files<File = T::File>,
     {
-        let room = self.outbox.has_room(cx.limits.outbox_high);
+        let room = self.outbox.has_room(cx.outbox_high());
         let wanted = !self.eof && !self.inbox.is_full() && self.mode.wants_input(room);
         if !wanted || self.transport.is_drained() {
             return false;
@@ -259,7 +283,7 @@ impl<T: Transport> Connection<T> {
                 return false;
             }
             Io::Eof => self.eof = true,
-            Io::Failed(_) => self.fail(cx),
+            Io::Failed(_) => self.fail(Cause::Failed, cx),
         }
         self.inbox.settle(cx.pool);
         true
@@ -273,7 +297,7 @@ impl<T: Transport> Connection<T> {
         loop {
             let mut progressed = self.advance(cx);
             progressed |= self.flush(cx);
-            if matches!(self.mode, Mode::Closed) {
+            if self.cause().is_some() {
                 return Verdict::Close;
             }
             if cx.budget.is_spent() {
@@ -300,17 +324,7 @@ impl<T: Transport> Connection<T> {
         let waiting = !self.outbox.is_empty();
         let mut progressed = false;
         while cx.budget.steps > 0 {
-            let mut input = Input {
-                key: self.key,
-                peer: self.peer,
-                inbox: &mut self.inbox,
-                outbox: &mut self.outbox,
-                eof: self.eof,
-                drained: self.transport.is_drained(),
-                expired: mem::take(&mut self.expired),
-            };
-            // `Closed` stands in meanwhile: a true state, whatever happens within the step.
-            let mode = mem::replace(&mut self.mode, Mode::Closed);
+            let (mode, mut input) = self.lend(cx);
             let from = mode.name();
             match mode.step(&mut input, cx) {
                 Step::Moved(mode) => {
@@ -331,6 +345,72 @@ impl<T: Transport> Connection<T> {
         progressed
     }
 
+    /// Takes the mode out, with what it may use for one step. `Closed` stands in meanwhile: a true
+    /// state, whatever happens within the step.
+    fn lend<S>(&mut self, cx: &mut Context<'_, S>) -> (Mode<T::File>, Input<'_, T::File>)
+    where
+        S: Files<File = T::File>,
+    {
+        let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
+        let input = Input {
+            key: self.key,
+            peer: self.peer,
+            room: self.outbox.has_room(cx.outbox_high()),
+            inbox: &mut self.inbox,
+            outbox: &mut self.outbox,
+            eof: self.eof,
+            drained: self.transport.is_drained(),
+            expired: mem::take(&mut self.expired),
+            crowded: mem::take(&mut self.crowded),
+        };
+        (mode, input)
+    }
+
+    /// Takes the answer of an endpoint. Pump it then.
+    pub fn deliver<S>(&mut self, reply: Reply<T::File>, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        let (mode, mut input) = self.lend(cx);
+        let from = mode.name();
+        let mode = mode.deliver(reply, &mut input, cx);
+        cx.transitions.note(from, mode.name());
+        self.mode = mode;
+        self.moved = cx.now.instant;
+    }
+
+    /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
+    pub fn turn_away<S>(&mut self, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        let sentence = "there are too many connections, try again in a moment";
+        let (mode, mut input) = self.lend(cx);
+        let from = mode.name();
+        let mode = mode.turn_away((Status::ServiceUnavailable, sentence), &mut input, cx);
+        cx.transitions.note(from, mode.name());
+        self.mode = mode;
+    }
+
+    /// Since when nothing has been going on here, if nothing is.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let busy = !self.inbox.is_empty() || !self.outbox.is_empty() || self.eof;
+        self.mode.idle_since().filter(|_| !busy)
+    }
+
+    /// Tells it that others need the room: the next pump ends it, if nothing has come by then.
+    pub fn crowd_out(&mut self) {
+        self.crowded = true;
+    }
+
+    /// Why it was closed, if it is.
+    pub fn cause(&self) -> Option<Cause> {
+        match self.mode {
+            Mode::Closed(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
     /// Writes once, or ends our direction when all is written and the mode wants it.
     fn flush<S>(&mut self, cx: &mut Context<'_, S>) -> bool
     where
@@ -342,7 +422,7 @@ impl<T: Transport> Connection<T> {
             }
             match self.transport.finish_write() {
                 Ok(()) => self.mode.fin_sent(cx.now.instant),
-                Err(_) => self.fail(cx),
+                Err(_) => self.fail(Cause::Failed, cx),
             }
             return true;
         }
@@ -363,20 +443,20 @@ impl<T: Transport> Connection<T> {
             }
             Io::Blocked => false,
             Io::Eof | Io::Failed(_) => {
-                self.fail(cx);
+                self.fail(Cause::Failed, cx);
                 true
             }
         }
     }
 
-    /// Gives up: the transport is of no more use.
-    fn fail<S>(&mut self, cx: &mut Context<'_, S>)
+    /// Gives up at once.
+    fn fail<S>(&mut self, cause: Cause, cx: &mut Context<'_, S>)
     where
         S: Files<File = T::File>,
     {
-        let mode = mem::replace(&mut self.mode, Mode::Closed);
+        let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         cx.transitions.note(mode.name(), ModeName::Closed);
-        self.mode = mode.fail(self.outbox.queued(), cx);
+        self.mode = mode.fail(cause, self.outbox.queued(), cx);
         self.outbox.release(cx.pool);
     }
 
@@ -396,7 +476,7 @@ impl<T: Transport> Connection<T> {
         let stalled =
             !self.outbox.is_empty() && self.moved + cx.limits.stall_time <= cx.now.instant;
         match stalled {
-            true => self.fail(cx),
+            true => self.fail(Cause::Stalled, cx),
             false => self.expired = true,
         }
     }
@@ -408,8 +488,8 @@ impl<T: Transport> Connection<T> {
     {
         self.inbox.release(cx.pool);
         self.outbox.release(cx.pool);
-        if !matches!(self.mode, Mode::Closed) {
-            self.fail(cx);
+        if self.cause().is_none() {
+            self.fail(Cause::Failed, cx);
         }
     }
 
@@ -417,7 +497,7 @@ impl<T: Transport> Connection<T> {
     pub fn check(&self) {
         self.outbox.check();
         assert!(
-            !matches!(self.mode, Mode::Closed) || self.outbox.is_empty(),
+            self.cause().is_none() || self.outbox.is_empty(),
             "a closed connection owes nothing"
         );
     }

@@ -10,6 +10,8 @@ mod target;
 
 pub use body::{BodyDecoder, BodyError, Piece};
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
-pub use request::{Field, Framing, Head, Method, RequestHead, Version};
-pub use response::{HttpDate, Persistence, ResponseHead, Status, explain, finish_head};
+pub use request::{Expectation, Field, Framing, Head, Method, RequestHead, Version};
+pub use response::{
+    HttpDate, Persistence, ResponseHead, Status, explain, explain_body, finish_head,
+};
 pub use target::{PathError, SitePath, Target};

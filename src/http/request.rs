@@ -65,6 +65,8 @@ pub enum Field {
     ContentLength,
     /// Transfer-Encoding (RFC 9112 §6.1)
     TransferEncoding,
+    /// Expect (RFC 9110 §10.1.1)
+    Expect,
     /// Referer (RFC 9110 §10.1.3), for the log
     Referer,
     /// User-Agent (RFC 9110 §10.1.5), for the log
@@ -79,6 +81,7 @@ impl Field {
         // follows.
         let (field, known): (Field, &[u8]) = match name.len() {
             4 => (Field::Host, b"host"),
+            6 => (Field::Expect, b"expect"),
             7 => (Field::Referer, b"referer"),
             10 if name[0] | 0x20 == b'c' => (Field::Connection, b"connection"),
             10 => (Field::UserAgent, b"user-agent"),
@@ -120,6 +123,17 @@ impl Span {
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[usize::from(self.start)..usize::from(self.end)]
     }
+}
+
+/// What a client expects before it sends the body (RFC 9110 §10.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// `100-continue`: an interim answer, or the final one if the body is not wanted.
+    Continue,
+    /// Something else, which nobody has ever defined.
+    Unknown,
 }
 
 /// What a finished head says: offsets into its bytes, which stay where they are.
@@ -177,6 +191,11 @@ impl<'a> RequestHead<'a> {
             head,
             bytes: &bytes[..head.end()],
         }
+    }
+
+    /// The bytes of the whole head.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The method.
@@ -249,5 +268,20 @@ impl<'a> RequestHead<'a> {
             keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
         keep_alive || self.version() == Version::Http11
+    }
+
+    /// What the client expects. HTTP/1.0 knows no expectations: there they are ignored.
+    pub fn expectation(&self) -> Expectation {
+        if self.version() == Version::Http10 {
+            return Expectation::None;
+        }
+        let mut expectation = Expectation::None;
+        for member in self.members(Field::Expect) {
+            match member.eq_ignore_ascii_case(b"100-continue") {
+                true => expectation = Expectation::Continue,
+                false => return Expectation::Unknown,
+            }
+        }
+        expectation
     }
 }

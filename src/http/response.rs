@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{HeadError, Version};
+use super::{BodyError, HeadError, Version};
 
 /// The status codes that are sent (RFC 9110 §15).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -16,15 +16,16 @@ use super::{HeadError, Version};
 #[repr(u16)]
 pub enum Status {
     Ok = 200,
+    NoContent = 204,
     MovedPermanently = 301,
     BadRequest = 400,
     Forbidden = 403,
     NotFound = 404,
     MethodNotAllowed = 405,
     RequestTimeout = 408,
-    LengthRequired = 411,
     ContentTooLarge = 413,
     UriTooLong = 414,
+    ExpectationFailed = 417,
     RequestHeaderFieldsTooLarge = 431,
     InternalServerError = 500,
     NotImplemented = 501,
@@ -42,15 +43,16 @@ impl Status {
     pub fn reason(self) -> &'static str {
         match self {
             Status::Ok => "OK",
+            Status::NoContent => "No Content",
             Status::MovedPermanently => "Moved Permanently",
             Status::BadRequest => "Bad Request",
             Status::Forbidden => "Forbidden",
             Status::NotFound => "Not Found",
             Status::MethodNotAllowed => "Method Not Allowed",
             Status::RequestTimeout => "Request Timeout",
-            Status::LengthRequired => "Length Required",
             Status::ContentTooLarge => "Content Too Large",
             Status::UriTooLong => "URI Too Long",
+            Status::ExpectationFailed => "Expectation Failed",
             Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
             Status::InternalServerError => "Internal Server Error",
             Status::NotImplemented => "Not Implemented",
@@ -124,6 +126,18 @@ pub fn explain(error: HeadError) -> (Status, &'static str) {
             "the connection was closed within the request head",
         ),
     }
+}
+
+/// What a body did wrong, likewise.
+pub fn explain_body(error: BodyError) -> (Status, &'static str) {
+    let sentence = match error {
+        BodyError::ChunkSize => "a chunk size is one hexadecimal number that ends with its line",
+        BodyError::ChunkExtension => "a chunk extension holds a control byte",
+        BodyError::ChunkEnd => "a chunk is not as long as its size says",
+        BodyError::Trailer => "a trailer is not a field line",
+        BodyError::TooMuchFraming => "there are too many chunk extensions or trailers",
+    };
+    (Status::BadRequest, sentence)
 }
 
 /// The part of a response head that depends on the representation alone: the status line and

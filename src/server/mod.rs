@@ -1,7 +1,7 @@
 //! Floor 5, server: all connections, and the loop. It knows everything below and decides when; what
 //! to do is decided on the floors below.
 //!
-//! **One turn**: wait → mark → accept → run → expire → record.
+//! **One turn**: wait → mark → accept → run → deliver → expire → record.
 //!
 //! 1. *wait* until something happens or the next deadline; not at all while something is runnable.
 //! 2. *mark*: an event only sets the readiness of its connection and queues it. Nothing else is
@@ -10,8 +10,9 @@
 //!    a connection that was accepted in it. When descriptors run out, accepting rests.
 //! 4. *run* what is queued, in chunks: first read for all of a chunk, then let them answer (why:
 //!    see [`site`](crate::site)). A connection whose budget is spent is queued again.
-//! 5. *expire*: tell those whose deadline has passed.
-//! 6. *record*: write the log.
+//! 5. *deliver* the mail that connections have left: requests for endpoints, which answer here.
+//! 6. *expire*: tell those whose deadline has passed.
+//! 7. *record*: write the log.
 
 mod driver;
 mod log;
@@ -32,9 +33,11 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::config::Limits;
-use crate::connection::{Budget, Connection, Context, Exchange, Key, Now, Transitions, Verdict};
+use crate::connection::{
+    Budget, Connection, Context, Counters, Exchange, Key, Mail, Now, Transitions, Verdict,
+};
 use crate::http::{HeadLimits, HttpDate};
-use crate::site::{Files, Site};
+use crate::site::{Endpoint, Files, Reply, Site};
 use crate::sys;
 use crate::transport::{Pool, Transport};
 
@@ -68,6 +71,9 @@ struct Common<F: Files> {
     exchanges: Vec<Exchange>,
     /// Somebody wants to know of exchanges.
     logging: bool,
+    /// Left by connections, to be delivered.
+    mail: Vec<Mail>,
+    counters: Counters,
     transitions: Transitions,
 }
 
@@ -88,6 +94,8 @@ impl<F: Files> Common<F> {
             budget: Budget::new(limits),
             stopping: self.stopping,
             exchanges: self.logging.then_some(&mut self.exchanges),
+            mail: &mut self.mail,
+            counters: &mut self.counters,
             transitions: &mut self.transitions,
         }
     }
@@ -110,6 +118,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// A signal has come: the time when what is not finished is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
+    /// The idle connections, those idle longest last; asked for at most once a turn.
+    idle: Option<Vec<Key>>,
     /// Storage for one turn, kept to be used again.
     events: Vec<Event>,
     chunk: Vec<Key>,
@@ -125,6 +135,9 @@ where
     /// file serve them all; reading for too many would need as many buffers.
     const CHUNK: usize = 64;
 
+    /// Connections beyond the limit that are kept for as long as it takes to tell them so.
+    const TURNED_AWAY_MAX: usize = 64;
+
     /// A server with this number of listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
         let now = driver.now();
@@ -132,12 +145,14 @@ where
             driver,
             common: Common {
                 site,
-                pool: Pool::new(limits.head_bytes_max),
+                pool: Pool::new(limits.head_bytes_max, limits.memory_bytes_max),
                 date: HttpDate::new(now.wall),
                 limits,
                 stopping: false,
                 exchanges: Vec::new(),
                 logging: false,
+                mail: Vec::new(),
+                counters: Counters::default(),
                 transitions: Transitions::default(),
             },
             connections: Slab::new(),
@@ -149,6 +164,7 @@ where
             accept_paused_until: None,
             stop_at: None,
             log: None,
+            idle: None,
             events: Vec::new(),
             chunk: Vec::new(),
             due: Vec::new(),
@@ -192,6 +208,7 @@ where
         }
         self.accept(now);
         self.run_queued(now);
+        self.deliver(now);
         self.expire(now);
         self.record();
         Ok(match self.stop_at {
@@ -269,6 +286,7 @@ where
             return;
         }
         self.accept_paused_until = None;
+        self.idle = None;
         for listener in 0..self.acceptable.len() {
             for _ in 0..self.common.limits.accepts_per_turn {
                 if !self.acceptable[listener] {
@@ -298,7 +316,17 @@ where
     }
 
     /// Takes in a new connection. It is pumped in this turn: its request is usually there already.
+    /// At the limit, one that is idle has to go for it, or it is told that there is no room. When
+    /// there are too many even of those, it is dropped.
     fn admit(&mut self, stream: D::Stream, peer: SocketAddr, now: Now) {
+        self.common.counters.connections += 1;
+        let open = self.connections.len();
+        let max = self.common.limits.connections_max;
+        let turned_away = open >= max && !self.crowd_out_one();
+        if turned_away && open >= max + Self::TURNED_AWAY_MAX {
+            self.common.counters.shed += 1;
+            return;
+        }
         self.generation = self.generation.wrapping_add(1);
         let entry = self.connections.vacant_entry();
         let key = Key::new(entry.key(), self.generation);
@@ -307,7 +335,31 @@ where
             queued: false,
             registered: false,
         });
+        if turned_away {
+            slot.connection.turn_away(&mut self.common.lend(now));
+        }
         enqueue(slot, &mut self.runnable);
+    }
+
+    /// Tells the connection that has been idle longest to go; it does when it is pumped, in this
+    /// turn. `false` if none is idle. All are looked at once a turn, and only at the limit.
+    fn crowd_out_one(&mut self) -> bool {
+        if self.idle.is_none() {
+            let idle = |(_, slot): (usize, &Slot<_>)| {
+                let since = slot.connection.idle_since().filter(|_| !slot.queued)?;
+                Some((since, slot.connection.key()))
+            };
+            let mut oldest: Vec<_> = self.connections.iter().filter_map(idle).collect();
+            oldest.sort_unstable_by_key(|(since, key)| std::cmp::Reverse((*since, key.index())));
+            self.idle = Some(oldest.into_iter().map(|(_, key)| key).collect());
+        }
+        let oldest = self.idle.as_mut().and_then(Vec::pop);
+        let Some(slot) = oldest.and_then(|key| get(&mut self.connections, key)) else {
+            return false;
+        };
+        slot.connection.crowd_out();
+        enqueue(slot, &mut self.runnable);
+        true
     }
 
     /// Pumps what is queued now; what is queued meanwhile is for the next turn.
@@ -358,10 +410,32 @@ where
     fn remove(&mut self, key: Key, now: Now) {
         if let Some(slot) = get(&mut self.connections, key) {
             slot.connection.release(&mut self.common.lend(now));
+            let cause = slot.connection.cause().expect("released means closed");
+            self.common.counters.count(cause);
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
             // There is a descriptor again.
             self.accept_paused_until = None;
+        }
+    }
+
+    /// Delivers the mail that was left in this turn. Endpoints answer at once, so whoever gets an
+    /// answer is flushed in the same turn; mail that this brings about is for the next round here,
+    /// and there is no more of it than there were bytes to cause it.
+    fn deliver(&mut self, now: Now) {
+        while !self.common.mail.is_empty() {
+            for mail in mem::take(&mut self.common.mail) {
+                let Mail::Request { from, to, body } = mail;
+                let Some(slot) = get(&mut self.connections, from) else {
+                    self.common.pool.take_back_vec(body);
+                    continue;
+                };
+                let reply = match to {
+                    Endpoint::Echo => Reply::bytes(body),
+                };
+                slot.connection.deliver(reply, &mut self.common.lend(now));
+                self.pump(from, now);
+            }
         }
     }
 
@@ -414,6 +488,11 @@ where
     /// The deadlines.
     pub fn timers(&self) -> &Timers {
         &self.timers
+    }
+
+    /// What has happened since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.common.counters
     }
 
     /// The seam to the world.

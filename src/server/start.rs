@@ -99,7 +99,10 @@ impl Started {
         let (root, count) = (disk.path().to_path_buf(), listeners.len());
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
-        let site = Site::new(disk, &index, &config.limits);
+        let mut site = Site::new(disk, &index, &config.limits);
+        if config.test_endpoints {
+            site = site.with_test_endpoints();
+        }
         Ok(Started {
             server: Server::new(driver, count, site, config.limits.clone()),
             addresses,

@@ -44,8 +44,10 @@ pub struct Reply<F> {
 /// The content of a reply.
 #[derive(Debug)]
 pub enum Body<F> {
-    /// In memory, perhaps empty.
+    /// In memory, shared with others, perhaps empty.
     Bytes(Rc<[u8]>),
+    /// In storage of the transport's pool.
+    Owned(Vec<u8>),
     /// The first `len` bytes of a file, at least one.
     File {
         /// The open file.
@@ -60,6 +62,7 @@ impl<F> Body<F> {
     pub fn len(&self) -> u64 {
         match self {
             Body::Bytes(bytes) => bytes.len() as u64,
+            Body::Owned(bytes) => bytes.len() as u64,
             Body::File { len, .. } => *len,
         }
     }
@@ -76,7 +79,21 @@ impl<F> Reply<F> {
         Reply::with_fields(ResponseHead::new(status), status, sentence)
     }
 
-    /// The same with fields of its own.
+    /// Bytes of whatever kind.
+    pub fn bytes(body: Vec<u8>) -> Reply<F> {
+        let head = ResponseHead::new(Status::Ok)
+            .field("Content-Type", "application/octet-stream")
+            .field("Content-Length", body.len())
+            .field("Cache-Control", "no-store");
+        Reply {
+            status: Status::Ok,
+            head: head.into_bytes().into(),
+            body: Body::Owned(body),
+            effort: 1,
+        }
+    }
+
+    /// A status with a sentence and fields of its own.
     fn with_fields(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
         let body = format!("{} {}: {sentence}\n", status.code(), status.reason());
         let head = head
@@ -91,6 +108,18 @@ impl<F> Reply<F> {
     }
 }
 
+/// What answers some requests instead of a file. The server does, with what the connection hands
+/// up to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Endpoint {
+    /// Answers with the body of the request.
+    Echo,
+}
+
+impl Endpoint {
+    const ECHO_PATH: &'static [u8] = b"/_oneloop/echo";
+}
+
 /// A tree of files as a web site.
 #[derive(Debug)]
 pub struct Site<F: Files> {
@@ -99,6 +128,8 @@ pub struct Site<F: Files> {
     index: Box<[u8]>,
     cache: Cache,
     cached_file_bytes_max: u64,
+    /// Endpoints for tests are served.
+    test_endpoints: bool,
     /// The number of the round of looking; see the module's docs.
     round: u64,
 }
@@ -115,8 +146,16 @@ impl<F: Files> Site<F> {
             index: index.into(),
             cache: Cache::new(limits.cache_bytes_max),
             cached_file_bytes_max: limits.cached_file_bytes_max as u64,
+            test_endpoints: false,
             round: 0,
         }
+    }
+
+    /// Serves the endpoints that exist for tests as well.
+    #[must_use]
+    pub fn with_test_endpoints(mut self) -> Site<F> {
+        self.test_endpoints = true;
+        self
     }
 
     /// Requests may have been read since a file was last looked at: what was found then does not
@@ -125,21 +164,28 @@ impl<F: Files> Site<F> {
         self.round += 1;
     }
 
-    /// Answers a request whose body, if it has one, is somebody else's business.
+    /// The endpoint that wants the body of this request, if one does.
+    pub fn endpoint(&self, request: &RequestHead<'_>) -> Option<Endpoint> {
+        if request.method() != Method::Post || !self.test_endpoints {
+            return None;
+        }
+        match Target::parse(request.method(), request.target()) {
+            Ok(Target::Path { path, .. }) if path == Endpoint::ECHO_PATH => Some(Endpoint::Echo),
+            _ => None,
+        }
+    }
+
+    /// Answers a request from the files, whatever its body.
     pub fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         match request.method() {
             Method::Get | Method::Head => {}
             Method::Unknown | Method::Connect => {
                 return Reply::plain(Status::NotImplemented, "this method is not known here");
             }
-            Method::Post
-            | Method::Put
-            | Method::Delete
-            | Method::Options
-            | Method::Trace
-            | Method::Patch => {
+            Method::Options => return options(),
+            Method::Post | Method::Put | Method::Delete | Method::Trace | Method::Patch => {
                 let status = Status::MethodNotAllowed;
-                let head = ResponseHead::new(status).field("Allow", "GET, HEAD");
+                let head = ResponseHead::new(status).field("Allow", ALLOWED);
                 return Reply::with_fields(head, status, "files can be read with GET and HEAD");
             }
         }
@@ -275,6 +321,21 @@ fn head_of(path: &SitePath<'_>, stat: &Stat, len: u64, now: SystemTime) -> Rc<[u
         .field("Cache-Control", "no-cache")
         .into_bytes()
         .into()
+}
+
+/// What files can be asked.
+const ALLOWED: &str = "GET, HEAD, OPTIONS";
+
+/// The answer to OPTIONS, for a path as for the server as a whole (RFC 9110 §9.3.7).
+fn options<F>() -> Reply<F> {
+    let status = Status::NoContent;
+    let head = ResponseHead::new(status).field("Allow", ALLOWED);
+    Reply {
+        status,
+        head: head.into_bytes().into(),
+        body: Body::Bytes(Rc::from([])),
+        effort: 1,
+    }
 }
 
 fn absent<F>() -> Reply<F> {

@@ -4,69 +4,11 @@
 //! so that an idle connection owns none. It is never zeroed again and nothing is moved when
 //! bytes are consumed: only two offsets change. (Zero-filling before each read and draining
 //! behind each request were measured at seven times the instructions of the whole request.)
+//!
+//! A few bytes that must wait for more, the beginning of a slow request head, are *parked* in a
+//! box of their own size, so that ten thousand slow peers do not hold ten thousand buffers.
 
-/// A stock of equal buffers, lent to [`Inbox`]es, and of write buffers, lent to outboxes.
-#[derive(Debug)]
-pub struct Pool {
-    buffer_bytes: usize,
-    read: Vec<Box<[u8]>>,
-    write: Vec<Vec<u8>>,
-    lent: usize,
-}
-
-impl Pool {
-    /// How many buffers of each kind are kept when nobody needs them. A turn fills the inboxes
-    /// of one chunk of connections at a time, so more than that is rarely wanted at once.
-    const KEPT: usize = 64;
-
-    /// A write buffer that grew beyond this is given back to the allocator.
-    const WRITE_BYTES_KEPT: usize = 128 << 10;
-
-    /// A pool whose read buffers hold `buffer_bytes` each. Nothing is allocated yet.
-    pub fn new(buffer_bytes: usize) -> Pool {
-        assert!(buffer_bytes > 0, "an inbox needs room for a byte");
-        Pool {
-            buffer_bytes,
-            read: Vec::new(),
-            write: Vec::new(),
-            lent: 0,
-        }
-    }
-
-    /// How many read buffers are out; the simulation holds it against the inboxes.
-    pub fn lent(&self) -> usize {
-        self.lent
-    }
-
-    fn lend(&mut self) -> Box<[u8]> {
-        self.lent += 1;
-        let bytes = self.buffer_bytes;
-        self.read
-            .pop()
-            .unwrap_or_else(|| vec![0; bytes].into_boxed_slice())
-    }
-
-    fn take_back(&mut self, buffer: Box<[u8]>) {
-        debug_assert!(self.lent > 0);
-        self.lent -= 1;
-        if self.read.len() < Pool::KEPT {
-            self.read.push(buffer);
-        }
-    }
-
-    /// An empty vector, with a capacity if one was left behind.
-    pub(super) fn lend_vec(&mut self) -> Vec<u8> {
-        self.write.pop().unwrap_or_default()
-    }
-
-    pub(super) fn take_back_vec(&mut self, mut vec: Vec<u8>) {
-        let bytes = vec.capacity();
-        if bytes > 0 && bytes <= Pool::WRITE_BYTES_KEPT && self.write.len() < Pool::KEPT {
-            vec.clear();
-            self.write.push(vec);
-        }
-    }
-}
+use super::Pool;
 
 /// Received bytes, in order, that nobody has consumed.
 #[derive(Default, Debug)]
@@ -75,9 +17,15 @@ pub struct Inbox {
     buffer: Option<Box<[u8]>>,
     start: u32,
     end: u32,
+    /// The buffer is not the pool's, but a box as large as what is in it.
+    parked: bool,
 }
 
 impl Inbox {
+    /// Up to this many bytes are parked. Parking more would make a trickling head costly: what is
+    /// parked is copied back with each read.
+    const PARKED_BYTES_MAX: usize = 1 << 10;
+
     /// What has come and was not consumed.
     pub fn bytes(&self) -> &[u8] {
         match &self.buffer {
@@ -94,9 +42,14 @@ impl Inbox {
     /// Whether a read would have no room, even after moving what is left to the front.
     pub fn is_full(&self) -> bool {
         match &self.buffer {
-            Some(buffer) => (self.end - self.start) as usize == buffer.len(),
+            Some(buffer) => !self.parked && (self.end - self.start) as usize == buffer.len(),
             None => false,
         }
+    }
+
+    /// Whether there is more than would be parked: a buffer of the pool is held for it.
+    pub fn is_large(&self) -> bool {
+        self.bytes().len() > Self::PARKED_BYTES_MAX
     }
 
     /// Marks the first `n` bytes as used.
@@ -118,6 +71,9 @@ impl Inbox {
     /// Room to read into, borrowed from `pool` if need be; empty only if the inbox
     /// [is full](Inbox::is_full). Follow it with [`filled`](Inbox::filled).
     pub fn room<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
+        if self.parked {
+            self.unpark(pool);
+        }
         let buffer = self.buffer.get_or_insert_with(|| {
             (self.start, self.end) = (0, 0);
             pool.lend()
@@ -142,24 +98,49 @@ impl Inbox {
         );
     }
 
-    /// Gives the buffer back if nothing is in it.
+    /// Gives the buffer back if what is in it, for now, is little or nothing.
     pub fn settle(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
+        } else if !self.parked && !self.is_large() {
+            let parked: Box<[u8]> = self.bytes().into();
+            let end = parked.len() as u32;
+            if parked.len() < pool.buffer_bytes() {
+                self.release(pool);
+                pool.account().take(parked.len());
+                *self = Inbox {
+                    buffer: Some(parked),
+                    start: 0,
+                    end,
+                    parked: true,
+                };
+            }
         }
     }
 
-    /// Gives the buffer back, whatever is in it: the connection ends.
+    /// Moves what is parked to a buffer of the pool.
+    fn unpark(&mut self, pool: &mut Pool) {
+        let mut buffer = pool.lend();
+        let bytes = self.bytes();
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        let end = bytes.len() as u32;
+        self.release(pool);
+        (self.buffer, self.end) = (Some(buffer), end);
+    }
+
+    /// Gives the buffer back, whatever is in it.
     pub fn release(&mut self, pool: &mut Pool) {
-        if let Some(buffer) = self.buffer.take() {
-            pool.take_back(buffer);
+        match self.buffer.take() {
+            Some(buffer) if self.parked => pool.account().give(buffer.len()),
+            Some(buffer) => pool.take_back(buffer),
+            None => {}
         }
-        (self.start, self.end) = (0, 0);
+        *self = Inbox::default();
     }
 
     /// Whether a buffer of the pool is held here.
     pub fn holds_buffer(&self) -> bool {
-        self.buffer.is_some()
+        self.buffer.is_some() && !self.parked
     }
 }
 
@@ -174,19 +155,35 @@ mod tests {
 
     #[test]
     fn an_idle_inbox_owns_no_buffer() {
-        let (mut pool, mut inbox) = (Pool::new(8), Inbox::default());
+        let (mut pool, mut inbox) = (Pool::new(8, 100), Inbox::default());
         put(&mut inbox, &mut pool, b"abc");
         assert_eq!((pool.lent(), inbox.bytes()), (1, &b"abc"[..]));
-        inbox.settle(&mut pool);
-        assert_eq!(pool.lent(), 1, "unread bytes keep it");
         inbox.consume(3);
         inbox.settle(&mut pool);
         assert_eq!((pool.lent(), inbox.holds_buffer()), (0, false));
+        assert_eq!(pool.account().used(), 0);
+    }
+
+    #[test]
+    fn a_beginning_is_parked_until_more_comes() {
+        let (mut pool, mut inbox) = (Pool::new(8, 100), Inbox::default());
+        put(&mut inbox, &mut pool, b"abcde");
+        inbox.consume(2);
+        inbox.settle(&mut pool);
+        assert_eq!((pool.lent(), pool.account().used()), (0, 3));
+        assert_eq!((inbox.bytes(), inbox.is_full()), (&b"cde"[..], false));
+        put(&mut inbox, &mut pool, b"fghij");
+        assert_eq!((pool.lent(), pool.account().used()), (1, 8));
+        assert_eq!((inbox.bytes(), inbox.is_full()), (&b"cdefghij"[..], true));
+        inbox.settle(&mut pool);
+        assert_eq!(pool.lent(), 1, "a full buffer is not parked");
+        inbox.release(&mut pool);
+        assert_eq!((pool.lent(), pool.account().used()), (0, 0));
     }
 
     #[test]
     fn what_is_left_moves_to_the_front_when_the_end_is_reached() {
-        let (mut pool, mut inbox) = (Pool::new(8), Inbox::default());
+        let (mut pool, mut inbox) = (Pool::new(8, 100), Inbox::default());
         put(&mut inbox, &mut pool, b"abcdefgh");
         assert!(inbox.is_full());
         inbox.consume(6);

@@ -11,10 +11,12 @@
 
 mod inbox;
 mod outbox;
+mod pool;
 mod tcp;
 
-pub use inbox::{Inbox, Pool};
+pub use inbox::Inbox;
 pub use outbox::{Outbox, Segment};
+pub use pool::{Account, Pool};
 pub use tcp::{Socket, Tcp};
 
 use std::io::{self, IoSlice};

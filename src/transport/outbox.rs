@@ -19,7 +19,7 @@ const SLICES_MAX: usize = 16;
 /// A piece of output that is not copied into the tail.
 #[derive(Debug)]
 pub enum Segment<F> {
-    /// What was the tail until a segment came behind it.
+    /// Bytes of the pool's: what was the tail until a segment came behind it, or a body.
     Owned(Vec<u8>),
     /// Bytes that others hold too: a cached body.
     Shared(Rc<[u8]>),
@@ -97,11 +97,8 @@ impl<F> Outbox<F> {
 
     /// The tail, to append to. What `write` appends is counted when it returns.
     pub fn append<R>(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        if self.tail.capacity() == 0 {
-            self.tail = pool.lend_vec();
-        }
         let before = self.tail.len();
-        let result = write(&mut self.tail);
+        let result = pool.append(&mut self.tail, write);
         self.queued += (self.tail.len() - before) as u64;
         result
     }
@@ -112,6 +109,14 @@ impl<F> Outbox<F> {
             self.append(pool, |tail| tail.extend_from_slice(bytes));
         } else {
             self.push_segment(Segment::Shared(Rc::clone(bytes)));
+        }
+    }
+
+    /// Adds bytes that [`Pool::append`] has gathered.
+    pub fn push_owned(&mut self, bytes: Vec<u8>, pool: &mut Pool) {
+        match bytes.is_empty() {
+            true => pool.take_back_vec(bytes),
+            false => self.push_segment(Segment::Owned(bytes)),
         }
     }
 
@@ -203,7 +208,11 @@ impl<F> Outbox<F> {
 
     /// Drops everything and gives the buffers back.
     pub fn release(&mut self, pool: &mut Pool) {
-        self.segments.clear();
+        for segment in self.segments.drain(..) {
+            if let Segment::Owned(bytes) = segment {
+                pool.take_back_vec(bytes);
+            }
+        }
         pool.take_back_vec(std::mem::take(&mut self.tail));
         (self.sent, self.queued) = (0, 0);
     }

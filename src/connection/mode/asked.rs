@@ -1,0 +1,96 @@
+//! Floor 4, connection: a request that has been read and must be answered, once.
+
+use crate::connection::{Cause, Context, Exchange, Input};
+use crate::http::{Method, Persistence, RequestHead, Version, finish_head};
+use crate::site::{Body, Files, Reply};
+
+use super::{Lingering, Mode, Reading, Streaming};
+
+/// What of a request matters to its answer. Answering consumes it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The answer has no body, whatever its head says (RFC 9110 §9.3.2).
+    head_only: bool,
+    version: Version,
+    persistence: Persistence,
+    /// The peer may still be sending a body that nobody will read.
+    owed: bool,
+    exchange: Option<Box<Exchange>>,
+}
+
+impl Asked {
+    /// Notes what an answer needs to know.
+    pub fn new<S: Files>(
+        request: &RequestHead<'_>,
+        input: &Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Asked {
+        cx.counters.requests += 1;
+        Asked {
+            head_only: request.method() == Method::Head,
+            version: request.version(),
+            persistence: match request.wants_persistence() && !cx.stopping {
+                true => Persistence::KeepAlive,
+                false => Persistence::Close,
+            },
+            owed: false,
+            exchange: cx.exchange(input, Some(request)).map(Box::new),
+        }
+    }
+
+    /// The body that belongs to it will not be read: this is the connection's last answer.
+    pub fn without_its_body(mut self) -> Asked {
+        (self.persistence, self.owed) = (Persistence::Close, true);
+        self
+    }
+
+    /// Queues the answer, and says how the connection goes on.
+    pub fn answer<S: Files>(
+        mut self,
+        reply: Reply<S::File>,
+        cause: Cause,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S::File> {
+        if cx.stopping {
+            self.persistence = Persistence::Close;
+        }
+        cx.budget.spend_steps(reply.effort - 1);
+        input.outbox.append(cx.pool, |out| {
+            out.extend_from_slice(&reply.head);
+            finish_head(out, cx.date, self.version, self.persistence);
+        });
+        let sends_body = !self.head_only && !reply.body.is_empty();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.status = reply.status.code();
+            exchange.body_bytes = if sends_body { reply.body.len() } else { 0 };
+        }
+        match reply.body {
+            Body::File { file, len } if sends_body => {
+                let (persistence, exchange) = (self.persistence, self.exchange);
+                return Mode::Streaming(Streaming::after(file, len, persistence, exchange));
+            }
+            Body::Bytes(bytes) if sends_body => input.outbox.push_shared(&bytes, cx.pool),
+            Body::Owned(bytes) if sends_body => input.outbox.push_owned(bytes, cx.pool),
+            Body::Owned(bytes) => cx.pool.take_back_vec(bytes),
+            Body::Bytes(_) | Body::File { .. } => {}
+        }
+        if let Some(exchange) = self.exchange {
+            cx.log_exchange(*exchange);
+        }
+        match self.persistence {
+            Persistence::KeepAlive => Mode::Reading(Reading::next(cx.now.instant)),
+            Persistence::Close => {
+                Mode::Lingering(Lingering::after(cause, self.owed, cx.now.instant))
+            }
+        }
+    }
+
+    /// The connection failed before there was an answer: nobody is told, but the log.
+    pub fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
+        if let Some(mut exchange) = self.exchange {
+            exchange.complete = false;
+            cx.log_exchange(*exchange);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Floor 4, connection: what a connection is doing, and every way from one such mode to another.
+//!
+//! ```text
+//!              small answer                  next piece of the body
+//!               ┌──────┐                        ┌──────┐
+//!               ▼      │   head with a body     ▼      │
+//!   accepted ─▶ Reading ────────────────────▶ Receiving
+//!               │ ▲ ▲ ▲ └─────────────────┐     │ │ │
+//!               │ │ │ └──── answered ─────┼─────┘ │ │ body for an endpoint
+//!               │ │ │        large answer │       │ └──────────────────────▶ Awaiting
+//!               │ │ │                     ▼       │ large answer               │
+//!               │ │ └── all was sent ── Streaming ◀                            │
+//!               │ │                     │    ▲ │                               │
+//!               │ │                     │    └─┘ next slice                    │
+//!               │ └─────────────────────┼───── the endpoint answered ──────────┤
+//!               ▼                       ▼                                      ▼
+//!             Lingering ◀── from each of the four: the last answer was queued, or a refusal;
+//!               │           from Reading also: the end of file, a deadline, a stop
+//!               ▼
+//!             Closed ◀── the peer closed, nothing can be lost, patience ended;
+//!                        from every mode: the transport failed, the peer stalled
+//! ```
+//!
+//! Each mode has a file and is a struct with private fields. It can only be made by the
+//! constructors there, its *ways in*, and each of those takes the mode before it by value: a
+//! transition that is not written down cannot happen. [`TRANSITIONS`] says the same as a table, and
+//! the simulation holds the code against it. A request that has been read is a value too,
+//! `Asked`, which its answer consumes: nothing is answered twice, or after a close.
+//!
+//! A mode has no socket in reach. It is told what there is ([`Input`]), and what it wants to say it
+//! appends to the outbox. An end of file, a deadline and a stop request are inputs like bytes.
+
+mod asked;
+mod lingering;
+mod reading;
+mod receiving;
+mod streaming;
+
+pub use lingering::Lingering;
+pub use reading::Reading;
+pub use receiving::{Awaiting, Receiving};
+pub use streaming::Streaming;
+
+use std::time::Instant;
+
+use super::{Cause, Context, Input};
+use crate::config::Limits;
+use crate::http::Status;
+use crate::site::{Files, Reply};
+
+/// What a connection is doing. `F` is the transport's kind of file.
+#[derive(Debug)]
+pub enum Mode<F> {
+    /// Waiting for a request, or receiving the head of one.
+    Reading(Reading),
+    /// Receiving the body of a request.
+    Receiving(Receiving),
+    /// A request is with an endpoint, which will answer.
+    Awaiting(Awaiting),
+    /// Sending a large body, slice by slice.
+    Streaming(Streaming<F>),
+    /// Done: sending what is left, then waiting until closing can lose nothing.
+    Lingering(Lingering),
+    /// To be dropped.
+    Closed(Cause),
+}
+
+// One mode is moved with each step; a large one would show (a 528-byte mode was measured to cost
+// 4 to 15 %). Whatever is big and rare is boxed.
+const _: () = assert!(size_of::<Mode<std::fs::File>>() <= 64);
+
+/// The modes by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they are the variants of Mode")]
+pub enum ModeName {
+    Reading,
+    Receiving,
+    Awaiting,
+    Streaming,
+    Lingering,
+    Closed,
+}
+
+/// Every legal transition, and what brings it about.
+pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
+    use ModeName::{Awaiting, Closed, Lingering, Reading, Receiving, Streaming};
+    &[
+        (Reading, Reading, "a small answer was queued whole"),
+        (Reading, Receiving, "a head came whole whose body follows"),
+        (Reading, Streaming, "an answer with a large body was begun"),
+        (
+            Reading,
+            Lingering,
+            "the last answer, a refusal, the end of file, a deadline or a stop",
+        ),
+        (Reading, Closed, "the transport failed, or the peer stalled"),
+        (Receiving, Receiving, "a piece of the body was taken"),
+        (
+            Receiving,
+            Reading,
+            "the body came whole and a small answer was queued",
+        ),
+        (
+            Receiving,
+            Streaming,
+            "the body came whole and a large answer was begun",
+        ),
+        (
+            Receiving,
+            Awaiting,
+            "the body came whole and went to an endpoint",
+        ),
+        (
+            Receiving,
+            Lingering,
+            "the last answer, or the body was refused",
+        ),
+        (
+            Receiving,
+            Closed,
+            "the transport failed, or the peer stalled",
+        ),
+        (Awaiting, Reading, "the endpoint answered"),
+        (
+            Awaiting,
+            Lingering,
+            "the endpoint answered, and it was the last answer",
+        ),
+        (Streaming, Streaming, "another slice was queued"),
+        (Streaming, Reading, "all was sent"),
+        (
+            Streaming,
+            Lingering,
+            "all was sent, and it was the last answer",
+        ),
+        (
+            Streaming,
+            Closed,
+            "the transport failed, or the peer stalled",
+        ),
+        (
+            Lingering,
+            Closed,
+            "the peer closed, nothing could be lost, or patience ended",
+        ),
+    ]
+};
+
+/// A set of observed transitions, one bit for each pair.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Transitions(u64);
+
+impl Transitions {
+    pub(super) fn note(&mut self, from: ModeName, to: ModeName) {
+        self.0 |= Transitions::bit(from, to);
+    }
+
+    /// Whether the pair was observed.
+    pub fn has(self, from: ModeName, to: ModeName) -> bool {
+        self.0 & Transitions::bit(from, to) != 0
+    }
+
+    /// Adds what another server observed.
+    pub fn add(&mut self, other: Transitions) {
+        self.0 |= other.0;
+    }
+
+    fn bit(from: ModeName, to: ModeName) -> u64 {
+        1 << (from as u64 * 8 + to as u64)
+    }
+}
+
+/// What a step came to.
+pub(super) enum Step<F> {
+    /// Something was consumed, queued or decided: step again.
+    Moved(Mode<F>),
+    /// Nothing can be done until more comes in or goes out.
+    Still(Mode<F>),
+}
+
+impl<F> Mode<F> {
+    /// The mode of a connection that was just accepted.
+    pub fn first(now: Instant) -> Mode<F> {
+        Mode::Reading(Reading::first(now))
+    }
+
+    /// The name.
+    pub fn name(&self) -> ModeName {
+        match self {
+            Mode::Reading(_) => ModeName::Reading,
+            Mode::Receiving(_) => ModeName::Receiving,
+            Mode::Awaiting(_) => ModeName::Awaiting,
+            Mode::Streaming(_) => ModeName::Streaming,
+            Mode::Lingering(_) => ModeName::Lingering,
+            Mode::Closed(_) => ModeName::Closed,
+        }
+    }
+
+    /// Turns input into output once.
+    pub(super) fn step<S>(self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Step<F>
+    where
+        S: Files<File = F>,
+    {
+        match self {
+            Mode::Reading(mode) => mode.step(input, cx),
+            Mode::Receiving(mode) => mode.step(input, cx),
+            Mode::Awaiting(mode) => Step::Still(Mode::Awaiting(mode)),
+            Mode::Streaming(mode) => mode.step(input, cx),
+            Mode::Lingering(mode) => mode.step(input, cx),
+            Mode::Closed(cause) => Step::Still(Mode::Closed(cause)),
+        }
+    }
+
+    /// Takes the answer of an endpoint, if one is awaited.
+    pub(super) fn deliver<S>(
+        self,
+        reply: Reply<F>,
+        input: &mut Input<'_, F>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
+        match self {
+            Mode::Awaiting(mode) => mode.deliver(reply, input, cx),
+            other @ (Mode::Reading(_)
+            | Mode::Receiving(_)
+            | Mode::Streaming(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_)) => other,
+        }
+    }
+
+    /// Refuses a connection that has just been accepted, whatever it was going to ask.
+    pub(super) fn turn_away<S>(
+        self,
+        refusal: (Status, &str),
+        input: &mut Input<'_, F>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
+        match self {
+            Mode::Reading(mode) => mode.refuse(refusal, Cause::Crowded, input, cx),
+            other @ (Mode::Receiving(_)
+            | Mode::Awaiting(_)
+            | Mode::Streaming(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_)) => other,
+        }
+    }
+
+    /// Whether bytes should be read. Not wanting them is how a peer is held back: they stay in
+    /// the kernel, and the TCP window closes. `room` says whether the outbox has any.
+    pub(super) fn wants_input(&self, room: bool) -> bool {
+        match self {
+            Mode::Reading(_) => room,
+            Mode::Receiving(_) | Mode::Lingering(_) => true,
+            Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => false,
+        }
+    }
+
+    /// Whether our direction is to be ended, once the outbox is empty.
+    pub(super) fn wants_fin(&self) -> bool {
+        match self {
+            Mode::Lingering(mode) => mode.wants_fin(),
+            Mode::Reading(_)
+            | Mode::Receiving(_)
+            | Mode::Awaiting(_)
+            | Mode::Streaming(_)
+            | Mode::Closed(_) => false,
+        }
+    }
+
+    /// Notes that our direction has been ended.
+    pub(super) fn fin_sent(&mut self, now: Instant) {
+        match self {
+            Mode::Lingering(mode) => mode.fin_sent(now),
+            Mode::Reading(_)
+            | Mode::Receiving(_)
+            | Mode::Awaiting(_)
+            | Mode::Streaming(_)
+            | Mode::Closed(_) => unreachable!("only Lingering wants a FIN"),
+        }
+    }
+
+    /// When this mode wants to be stepped although nothing has happened. `moved` is when output
+    /// last moved, `pending` whether some is waiting: a peer that is receiving is not idle.
+    pub(super) fn deadline(
+        &self,
+        moved: Instant,
+        pending: bool,
+        limits: &Limits,
+    ) -> Option<Instant> {
+        match self {
+            Mode::Reading(mode) => mode.deadline(moved, pending, limits),
+            Mode::Receiving(mode) => Some(mode.deadline(limits)),
+            Mode::Lingering(mode) => mode.deadline(limits),
+            Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
+        }
+    }
+
+    /// Since when nothing has been going on, if nothing is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        match self {
+            Mode::Reading(mode) => mode.idle_since(),
+            Mode::Receiving(_)
+            | Mode::Awaiting(_)
+            | Mode::Streaming(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_) => None,
+        }
+    }
+
+    /// Ends at once, whatever was going on, with `unsent` bytes still in the outbox.
+    pub(super) fn fail<S>(self, cause: Cause, unsent: u64, cx: &mut Context<'_, S>) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
+        match self {
+            Mode::Receiving(mode) => mode.abandon(cx),
+            Mode::Streaming(mode) => mode.abandon(unsent, cx),
+            Mode::Reading(_) | Mode::Awaiting(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
+        }
+        Mode::Closed(cause)
+    }
+}

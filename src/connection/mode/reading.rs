@@ -1,0 +1,217 @@
+//! Floor 4, connection: waiting for a request, and receiving its head.
+
+use std::time::Instant;
+
+use super::asked::Asked;
+use super::{Lingering, Mode, Receiving, Step};
+use crate::config::Limits;
+use crate::connection::{Cause, Context, Input};
+use crate::http::{
+    Expectation, Framing, Head, HeadError, HeadParser, Parsed, Persistence, RequestHead, Status,
+    Version, explain, finish_head,
+};
+use crate::site::{Body, Files, Reply};
+
+/// Waiting for a request, or receiving the head of one.
+#[derive(Debug)]
+pub struct Reading {
+    /// Since when nothing has come, or, once a head was begun, since its first byte.
+    since: Instant,
+    begun: bool,
+    /// What is known of a head that did not come whole.
+    parser: Option<Box<HeadParser>>,
+}
+
+/// The ways in.
+impl Reading {
+    /// Just accepted.
+    pub(super) fn first(now: Instant) -> Reading {
+        Reading {
+            since: now,
+            begun: false,
+            parser: None,
+        }
+    }
+
+    /// The request before this one has been answered.
+    pub(super) fn next(now: Instant) -> Reading {
+        Reading::first(now)
+    }
+}
+
+impl Reading {
+    pub(super) fn step<S: Files>(
+        mut self,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<S::File> {
+        if !input.room {
+            return Step::Still(Mode::Reading(self));
+        }
+        let bytes = input.inbox.bytes();
+        if !bytes.is_empty() {
+            match self.parse(bytes, cx) {
+                Ok(Parsed::Complete(head)) => return Step::Moved(self.serve(&head, input, cx)),
+                Ok(Parsed::Partial) => {}
+                Err(error) => {
+                    let refusal = explain(error);
+                    return Step::Moved(self.refuse(refusal, Cause::Refused, input, cx));
+                }
+            }
+        }
+        if !self.begun && HeadParser::has_begun(bytes) {
+            (self.begun, self.since) = (true, cx.now.instant);
+        }
+        match self.begun {
+            true => self.wait_for_the_rest(input, cx),
+            false => self.wait_for_a_request(input, cx),
+        }
+    }
+
+    fn wait_for_the_rest<S: Files>(
+        self,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<S::File> {
+        let (refusal, cause) = if input.eof {
+            (explain(HeadError::Incomplete), Cause::Refused)
+        } else if input.expired {
+            let late = (Status::RequestTimeout, "the request head took too long");
+            (late, Cause::Late)
+        } else if input.inbox.is_large() && cx.pool.account().is_over() {
+            let sentence = "there is no memory for so large a request head now";
+            ((Status::ServiceUnavailable, sentence), Cause::Crowded)
+        } else {
+            return Step::Still(Mode::Reading(self));
+        };
+        Step::Moved(self.refuse(refusal, cause, input, cx))
+    }
+
+    /// Nothing is in flight: an end here is silent.
+    fn wait_for_a_request<S: Files>(
+        self,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<S::File> {
+        let cause = if input.eof {
+            Cause::PeerClosed
+        } else if input.crowded {
+            Cause::Crowded
+        } else if cx.stopping {
+            Cause::Stopped
+        } else if input.expired {
+            Cause::Idle
+        } else {
+            return Step::Still(Mode::Reading(self));
+        };
+        let now = cx.now.instant;
+        Step::Moved(Mode::Lingering(Lingering::after(cause, false, now)))
+    }
+
+    /// Parses on. A head that comes whole, as nearly all do, needs no allocation.
+    fn parse<S: Files>(&mut self, bytes: &[u8], cx: &Context<'_, S>) -> Result<Parsed, HeadError> {
+        if let Some(parser) = &mut self.parser {
+            return parser.parse(bytes, &cx.head_limits);
+        }
+        let mut parser = HeadParser::default();
+        let parsed = parser.parse(bytes, &cx.head_limits)?;
+        if matches!(parsed, Parsed::Partial) {
+            self.parser = Some(Box::new(parser));
+        }
+        Ok(parsed)
+    }
+
+    /// Deals with the request whose head is at the front of the inbox, and consumes the head.
+    fn serve<S: Files>(
+        self,
+        head: &Head,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S::File> {
+        let request = RequestHead::new(head, input.inbox.bytes());
+        let asked = Asked::new(&request, input, cx);
+        let endpoint = cx.site.endpoint(&request);
+        let has_body = request.framing() != Framing::None;
+        let (reply, asked) = match (request.framing(), request.expectation()) {
+            (_, Expectation::Unknown) => {
+                let sentence = "100-continue is the only expectation known here";
+                let reply = Reply::plain(Status::ExpectationFailed, sentence);
+                let asked = if has_body {
+                    asked.without_its_body()
+                } else {
+                    asked
+                };
+                (reply, asked)
+            }
+            (Framing::Length(n), _) if n > cx.limits.body_bytes_max as u64 => (
+                Reply::plain(Status::ContentTooLarge, "the request body is too large"),
+                asked.without_its_body(),
+            ),
+            // Told to go ahead are only those whose body is wanted; the others learn at once what
+            // their answer is, and may keep their body (RFC 9110 §10.1.1).
+            (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
+                if endpoint.is_none() =>
+            {
+                let reply = cx.site.answer(&request, cx.now.wall);
+                (reply, asked.without_its_body())
+            }
+            (Framing::Length(_) | Framing::Chunked, expectation) => {
+                let mode = Receiving::after(asked, head, &request, endpoint, cx);
+                if expectation == Expectation::Continue {
+                    let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+                    let out = &mut *input.outbox;
+                    out.append(cx.pool, |tail| tail.extend_from_slice(interim));
+                }
+                input.inbox.consume(head.end());
+                return Mode::Receiving(mode);
+            }
+            (Framing::None, _) => (cx.site.answer(&request, cx.now.wall), asked),
+        };
+        let cause = match has_body {
+            true => Cause::Refused,
+            false => Cause::LastAnswer,
+        };
+        input.inbox.consume(head.end());
+        asked.answer(reply, cause, input, cx)
+    }
+
+    /// Answers bytes that are no request, or not in time, and gives up on what follows.
+    pub(super) fn refuse<S: Files>(
+        self,
+        (status, sentence): (Status, &str),
+        cause: Cause,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S::File> {
+        let reply: Reply<S::File> = Reply::plain(status, sentence);
+        input.outbox.append(cx.pool, |out| {
+            out.extend_from_slice(&reply.head);
+            finish_head(out, cx.date, Version::Http11, Persistence::Close);
+            if let Body::Bytes(bytes) = &reply.body {
+                out.extend_from_slice(bytes);
+            }
+        });
+        if let Some(mut exchange) = cx.exchange(input, None) {
+            (exchange.status, exchange.body_bytes) = (status.code(), reply.body.len());
+            cx.log_exchange(exchange);
+        }
+        Mode::Lingering(Lingering::after(cause, true, cx.now.instant))
+    }
+
+    pub(super) fn deadline(
+        &self,
+        moved: Instant,
+        pending: bool,
+        limits: &Limits,
+    ) -> Option<Instant> {
+        match self.begun {
+            true => Some(self.since + limits.head_time),
+            false if pending => None,
+            false => Some(self.since.max(moved) + limits.idle_time),
+        }
+    }
+
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (!self.begun).then_some(self.since)
+    }
+}

@@ -1,0 +1,213 @@
+//! Floor 4, connection: receiving the body of a request, and waiting for the endpoint it is for.
+//!
+//! A body that nobody wants is read all the same, within a bound, so that the connection can go on
+//! with the next request: its end is where that one begins. Only then is the request answered,
+//! since a body whose framing breaks on the way makes it a bad one.
+
+use std::mem;
+use std::time::Instant;
+
+use super::asked::Asked;
+use super::{Mode, Step};
+use crate::config::Limits;
+use crate::connection::{Cause, Context, Input, Mail};
+use crate::http::{BodyDecoder, Head, RequestHead, Status, explain_body};
+use crate::site::{Endpoint, Files, Reply};
+
+/// Receiving the body of a request.
+#[derive(Debug)]
+pub struct Receiving {
+    // Boxed: one allocation for each body, and a small Mode.
+    incoming: Box<Incoming>,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    asked: Asked,
+    decoder: BodyDecoder,
+    purpose: Purpose,
+    /// Bytes of content so far.
+    received: usize,
+    /// When 16 KiB had last come, and how much has since.
+    moved: Instant,
+    moved_bytes: usize,
+}
+
+/// What a body is received for.
+#[derive(Debug)]
+enum Purpose {
+    /// To be handed to an endpoint.
+    Endpoint(Endpoint, Vec<u8>),
+    /// To be over. The head is kept to be answered then.
+    End(Head, Box<[u8]>),
+}
+
+/// The way in.
+impl Receiving {
+    /// A head has come whole, and a body follows.
+    pub(super) fn after<S: Files>(
+        asked: Asked,
+        head: &Head,
+        request: &RequestHead<'_>,
+        endpoint: Option<Endpoint>,
+        cx: &Context<'_, S>,
+    ) -> Receiving {
+        let decoder = BodyDecoder::new(request.framing()).expect("there is a body");
+        let incoming = Incoming {
+            asked,
+            decoder,
+            purpose: match endpoint {
+                Some(endpoint) => Purpose::Endpoint(endpoint, Vec::new()),
+                None => Purpose::End(head.clone(), request.bytes().into()),
+            },
+            received: 0,
+            moved: cx.now.instant,
+            moved_bytes: 0,
+        };
+        Receiving {
+            incoming: Box::new(incoming),
+        }
+    }
+}
+
+impl Receiving {
+    /// Each such number of bytes counts as progress.
+    const PROGRESS_BYTES: usize = 16 << 10;
+
+    pub(super) fn step<S: Files>(
+        mut self,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<S::File> {
+        let incoming = &mut *self.incoming;
+        let before = input.inbox.bytes().len();
+        let taken = incoming.take(input, cx);
+        let used = before - input.inbox.bytes().len();
+        incoming.progress(used, cx.now.instant);
+        let refusal = match taken {
+            Ok(true) => return Step::Moved(self.finish(input, cx)),
+            Err((refusal, cause)) => (refusal, cause),
+            Ok(false) if input.eof => {
+                let sentence = "the connection was closed within the request body";
+                ((Status::BadRequest, sentence), Cause::Refused)
+            }
+            Ok(false) if input.expired => {
+                let late = (Status::RequestTimeout, "the request body took too long");
+                (late, Cause::Late)
+            }
+            Ok(false) if used > 0 => return Step::Moved(Mode::Receiving(self)),
+            Ok(false) => return Step::Still(Mode::Receiving(self)),
+        };
+        let ((status, sentence), cause) = refusal;
+        let (asked, _) = self.end(cx);
+        let reply = Reply::plain(status, sentence);
+        Step::Moved(asked.without_its_body().answer(reply, cause, input, cx))
+    }
+
+    /// The body is whole.
+    fn finish<S: Files>(
+        self,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S::File> {
+        let Incoming { asked, purpose, .. } = *self.incoming;
+        match purpose {
+            Purpose::Endpoint(to, body) => {
+                let from = input.key;
+                cx.mail.push(Mail::Request { from, to, body });
+                Mode::Awaiting(Awaiting::after(asked))
+            }
+            Purpose::End(head, bytes) => {
+                let request = RequestHead::new(&head, &bytes);
+                let reply = cx.site.answer(&request, cx.now.wall);
+                asked.answer(reply, Cause::LastAnswer, input, cx)
+            }
+        }
+    }
+
+    /// Gives back what was received.
+    fn end<S: Files>(mut self, cx: &mut Context<'_, S>) -> (Asked, Purpose) {
+        if let Purpose::Endpoint(_, body) = &mut self.incoming.purpose {
+            cx.pool.take_back_vec(mem::take(body));
+        }
+        let Incoming { asked, purpose, .. } = *self.incoming;
+        (asked, purpose)
+    }
+
+    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
+        self.end(cx).0.abandon(cx);
+    }
+
+    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
+        self.incoming.moved + limits.stall_time
+    }
+}
+
+impl Incoming {
+    /// Takes from the inbox what belongs to the body. `true` when it is whole.
+    fn take<S: Files>(
+        &mut self,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Result<bool, ((Status, &'static str), Cause)> {
+        // Each round uses bytes of the inbox, so they bound the rounds.
+        loop {
+            let bytes = input.inbox.bytes();
+            let piece = self
+                .decoder
+                .decode(bytes)
+                .map_err(|error| (explain_body(error), Cause::Refused))?;
+            let content = &bytes[piece.framing..][..piece.content];
+            self.received += content.len();
+            if self.received > cx.limits.body_bytes_max {
+                let large = (Status::ContentTooLarge, "the request body is too large");
+                return Err((large, Cause::Refused));
+            }
+            if let Purpose::Endpoint(_, body) = &mut self.purpose {
+                if self.received > Receiving::PROGRESS_BYTES && cx.pool.account().is_over() {
+                    let sentence = "there is no memory for so large a body now";
+                    return Err(((Status::ServiceUnavailable, sentence), Cause::Crowded));
+                }
+                cx.pool.append(body, |body| body.extend_from_slice(content));
+            }
+            let used = piece.framing + piece.content;
+            input.inbox.consume(used);
+            if piece.last || used == 0 {
+                return Ok(piece.last);
+            }
+        }
+    }
+
+    fn progress(&mut self, bytes: usize, now: Instant) {
+        self.moved_bytes += bytes;
+        if self.moved_bytes >= Receiving::PROGRESS_BYTES {
+            (self.moved, self.moved_bytes) = (now, 0);
+        }
+    }
+}
+
+/// A request is with an endpoint, which will answer.
+#[derive(Debug)]
+pub struct Awaiting {
+    asked: Box<Asked>,
+}
+
+/// The way in.
+impl Awaiting {
+    fn after(asked: Asked) -> Awaiting {
+        Awaiting {
+            asked: Box::new(asked),
+        }
+    }
+}
+
+impl Awaiting {
+    pub(super) fn deliver<S: Files>(
+        self,
+        reply: Reply<S::File>,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S::File> {
+        self.asked.answer(reply, Cause::LastAnswer, input, cx)
+    }
+}

@@ -1,0 +1,148 @@
+//! Floor 1, transport: the buffers of all connections, and the account of what they weigh.
+
+/// Memory that connections hold because of what peers do, in bytes, against one bound for all.
+///
+/// Each connection has bounds of its own; this one is for the sum. Over it nothing fails: the
+/// greedy are held back ([`Account::is_over`] is asked where something would grow), so that the
+/// modest go on as before.
+#[derive(Debug)]
+pub struct Account {
+    used: usize,
+    max: usize,
+}
+
+impl Account {
+    /// Bytes held now.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Whether the bound is exceeded.
+    pub fn is_over(&self) -> bool {
+        self.used > self.max
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.used += bytes;
+    }
+
+    pub(super) fn give(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.used, "more is given back than was taken");
+        self.used -= bytes;
+    }
+}
+
+/// A stock of equal buffers for [`Inbox`](super::Inbox)es and of growing ones for output and
+/// bodies. Only what is lent weighs on the account; what is kept in stock is a fixed amount.
+#[derive(Debug)]
+pub struct Pool {
+    buffer_bytes: usize,
+    read: Vec<Box<[u8]>>,
+    write: Vec<Vec<u8>>,
+    lent: usize,
+    account: Account,
+}
+
+impl Pool {
+    /// How many buffers of each kind are kept when nobody needs them. A turn fills the inboxes
+    /// of one chunk of connections at a time, so more than that is rarely wanted at once.
+    const KEPT: usize = 64;
+
+    /// A growing buffer that became larger than this is given back to the allocator.
+    const GROWN_BYTES_KEPT: usize = 128 << 10;
+
+    /// A pool whose read buffers hold `buffer_bytes` each, with `bytes_max` for the account.
+    /// Nothing is allocated yet.
+    pub fn new(buffer_bytes: usize, bytes_max: usize) -> Pool {
+        assert!(buffer_bytes > 0, "an inbox needs room for a byte");
+        Pool {
+            buffer_bytes,
+            read: Vec::new(),
+            write: Vec::new(),
+            lent: 0,
+            account: Account {
+                used: 0,
+                max: bytes_max,
+            },
+        }
+    }
+
+    /// How many read buffers are out; the simulation holds it against the inboxes.
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// What everybody holds.
+    pub fn account(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    pub(super) fn lend(&mut self) -> Box<[u8]> {
+        self.lent += 1;
+        let bytes = self.buffer_bytes;
+        self.account.take(bytes);
+        self.read
+            .pop()
+            .unwrap_or_else(|| vec![0; bytes].into_boxed_slice())
+    }
+
+    pub(super) fn take_back(&mut self, buffer: Box<[u8]>) {
+        debug_assert!(self.lent > 0);
+        self.lent -= 1;
+        self.account.give(buffer.len());
+        if self.read.len() < Pool::KEPT {
+            self.read.push(buffer);
+        }
+    }
+
+    /// Appends to `vec` whatever `write` appends. A vector that has no storage yet gets one that
+    /// was left behind, if there is one. It goes back by [`take_back_vec`](Pool::take_back_vec).
+    pub fn append<R>(&mut self, vec: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let before = vec.capacity();
+        if before == 0 {
+            *vec = self.write.pop().unwrap_or_default();
+        }
+        let result = write(vec);
+        self.account.take(vec.capacity() - before);
+        result
+    }
+
+    /// Takes storage back that [`append`](Pool::append) lent or let grow.
+    pub fn take_back_vec(&mut self, mut vec: Vec<u8>) {
+        let bytes = vec.capacity();
+        self.account.give(bytes);
+        if bytes > 0 && bytes <= Pool::GROWN_BYTES_KEPT && self.write.len() < Pool::KEPT {
+            vec.clear();
+            self.write.push(vec);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lent_is_accounted_for_and_what_comes_back_is_used_again() {
+        let mut pool = Pool::new(8, 20);
+        let (a, b) = (pool.lend(), pool.lend());
+        assert_eq!((pool.account.used(), pool.account.is_over()), (16, false));
+        let mut vec = Vec::new();
+        pool.append(&mut vec, |v| v.extend_from_slice(&[0; 100]));
+        assert_eq!(pool.account.used(), 16 + vec.capacity());
+        assert!(pool.account.is_over());
+        let (capacity, place) = (vec.capacity(), vec.as_ptr());
+        pool.take_back_vec(vec);
+        pool.take_back(a);
+        pool.take_back(b);
+        assert_eq!((pool.account.used(), pool.lent()), (0, 0));
+        let mut again = Vec::new();
+        pool.append(&mut again, |v| v.push(1));
+        assert_eq!((again.as_ptr(), again.len()), (place, 1));
+        assert_eq!(pool.account.used(), capacity);
+    }
+}
