@@ -1,0 +1,78 @@
+//! Request bodies: what is encoded by hand is decoded again.
+
+use oneloop::http::{BodyDecoder, BodyError, Framing};
+use proptest::prelude::*;
+
+/// The content, and how many bytes of `bytes` the body has, if it ends in them.
+type Outcome = Result<(Vec<u8>, Option<usize>), BodyError>;
+
+fn decode(bytes: &[u8], cuts: &[usize]) -> Outcome {
+    let mut decoder = BodyDecoder::new(Framing::Chunked).expect("a body");
+    let (mut content, mut at) = (Vec::new(), 0);
+    for &cut in cuts.iter().chain([&bytes.len()]) {
+        while at < cut {
+            let piece = decoder.decode(&bytes[at..cut])?;
+            at += piece.framing;
+            content.extend_from_slice(&bytes[at..at + piece.content]);
+            at += piece.content;
+            if piece.last {
+                return Ok((content, Some(at)));
+            }
+        }
+    }
+    Ok((content, None))
+}
+
+/// A chunked body and its content.
+fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let extension =
+        prop_oneof![3 => Just(String::new()), 1 => "[ \t]{0,2};[a-z]{1,3}(=[!-~]{0,4})?"];
+    let chunk = (
+        prop::collection::vec(any::<u8>(), 1..40),
+        0..4_usize,
+        extension,
+    );
+    let trailer = "[A-Za-z-]{1,8}:[\t -~]{0,8}\r\n";
+    let trailers = prop::collection::vec(trailer, 0..3);
+    (prop::collection::vec(chunk, 0..8), trailers).prop_map(|(chunks, trailers)| {
+        let (mut bytes, mut content) = (Vec::new(), Vec::new());
+        for (data, zeros, extension) in chunks {
+            let size = format!("{}{:x}{extension}\r\n", "0".repeat(zeros), data.len());
+            bytes.extend_from_slice(size.as_bytes());
+            bytes.extend_from_slice(&data);
+            bytes.extend_from_slice(b"\r\n");
+            content.extend_from_slice(&data);
+        }
+        bytes.extend_from_slice(format!("0\r\n{}\r\n", trailers.concat()).as_bytes());
+        (bytes, content)
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_was_chunked_is_joined_again(
+        (bytes, content) in chunked(),
+        rest in prop::collection::vec(any::<u8>(), 0..10),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let length = bytes.len();
+        let bytes = [bytes, rest].concat();
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        prop_assert_eq!(decode(&bytes, &cuts), Ok((content, Some(length))));
+    }
+
+    #[test]
+    fn damage_has_the_same_outcome_however_it_is_cut(
+        (mut bytes, _) in chunked(),
+        at in any::<prop::sample::Index>(),
+        byte in prop::sample::select(&b"\r\n\0 ;:0af\xff"[..]),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        prop_assert_eq!(decode(&bytes, &cuts), decode(&bytes, &[]));
+    }
+}
