@@ -1,0 +1,33 @@
+//! Replays what the fuzzers have kept: inputs that reach every corner, and every one that ever
+//! failed.
+
+#[path = "../fuzz/properties.rs"]
+mod properties;
+
+use std::fs;
+use std::path::Path;
+
+/// Runs `property` over the corpus of a target, which must not be empty.
+fn replay(target: &str, property: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/corpus")
+        .join(target);
+    let mut inputs = 0;
+    for entry in fs::read_dir(&folder).expect("a corpus") {
+        let path = entry.expect("readable").path();
+        eprintln!("{}", path.display());
+        property(&fs::read(&path).expect("readable"));
+        inputs += 1;
+    }
+    assert!(inputs > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn the_corpus_of_heads_holds() {
+    replay("head", properties::head);
+}
+
+#[test]
+fn the_corpus_of_chunked_bodies_holds() {
+    replay("chunked", properties::chunked);
+}
