@@ -3,13 +3,19 @@
 
 mod body;
 mod classes;
+mod conditional;
+mod negotiation;
 mod parser;
+mod range;
 mod request;
 mod response;
 mod target;
 
 pub use body::{BodyDecoder, BodyError, Piece};
+pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
+pub use negotiation::{Acceptable, Coding};
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
+pub use range::{ByteRange, Ranges};
 pub use request::{Expectation, Field, Framing, Head, Method, RequestHead, Version};
 pub use response::{
     HttpDate, Persistence, ResponseHead, Status, explain, explain_body, finish_head,

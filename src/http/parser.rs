@@ -273,7 +273,7 @@ impl HeadParser {
             return Ok(());
         };
         if self.head.first[field as usize] != Span::default() {
-            self.head.repeated |= 1 << field as u16;
+            self.head.repeated |= 1 << field as u32;
             return Ok(());
         }
         let leading = value.len() - value.trim_ascii_start().len();
@@ -287,7 +287,7 @@ impl HeadParser {
     /// and the framing of the body (§6).
     fn check(&self, bytes: &[u8]) -> Result<Framing, HeadError> {
         let request = RequestHead::new(&self.head, bytes);
-        let repeated = |field: Field| self.head.repeated & (1 << field as u16) != 0;
+        let repeated = |field: Field| self.head.repeated & (1 << field as u32) != 0;
         if repeated(Field::Host) {
             return Err(HeadError::Host);
         }

@@ -67,6 +67,20 @@ pub enum Field {
     TransferEncoding,
     /// Expect (RFC 9110 §10.1.1)
     Expect,
+    /// If-Match (RFC 9110 §13.1.1)
+    IfMatch,
+    /// If-None-Match (RFC 9110 §13.1.2)
+    IfNoneMatch,
+    /// If-Modified-Since (RFC 9110 §13.1.3)
+    IfModifiedSince,
+    /// If-Unmodified-Since (RFC 9110 §13.1.4)
+    IfUnmodifiedSince,
+    /// If-Range (RFC 9110 §13.1.5)
+    IfRange,
+    /// Range (RFC 9110 §14.2)
+    Range,
+    /// Accept-Encoding (RFC 9110 §12.5.3)
+    AcceptEncoding,
     /// Referer (RFC 9110 §10.1.3), for the log
     Referer,
     /// User-Agent (RFC 9110 §10.1.5), for the log
@@ -77,16 +91,24 @@ impl Field {
     const COUNT: usize = Field::UserAgent as usize + 1;
 
     pub(super) fn from_name(name: &[u8]) -> Option<Field> {
-        // The length alone rules out nearly every other name, so that at most one comparison
-        // follows.
-        let (field, known): (Field, &[u8]) = match name.len() {
-            4 => (Field::Host, b"host"),
-            6 => (Field::Expect, b"expect"),
-            7 => (Field::Referer, b"referer"),
-            10 if name[0] | 0x20 == b'c' => (Field::Connection, b"connection"),
-            10 => (Field::UserAgent, b"user-agent"),
-            14 => (Field::ContentLength, b"content-length"),
-            17 => (Field::TransferEncoding, b"transfer-encoding"),
+        // The length and the first letter leave one name to compare with.
+        let (field, known): (Field, &[u8]) = match (name.len(), name.first()? | 0x20) {
+            (4, _) => (Field::Host, b"host"),
+            (5, _) => (Field::Range, b"range"),
+            (6, _) => (Field::Expect, b"expect"),
+            (7, _) => (Field::Referer, b"referer"),
+            (8, b'i') => match name[3] | 0x20 {
+                b'm' => (Field::IfMatch, b"if-match"),
+                _ => (Field::IfRange, b"if-range"),
+            },
+            (10, b'c') => (Field::Connection, b"connection"),
+            (10, _) => (Field::UserAgent, b"user-agent"),
+            (13, _) => (Field::IfNoneMatch, b"if-none-match"),
+            (14, _) => (Field::ContentLength, b"content-length"),
+            (15, _) => (Field::AcceptEncoding, b"accept-encoding"),
+            (17, b'i') => (Field::IfModifiedSince, b"if-modified-since"),
+            (17, _) => (Field::TransferEncoding, b"transfer-encoding"),
+            (19, _) => (Field::IfUnmodifiedSince, b"if-unmodified-since"),
             _ => return None,
         };
         name.eq_ignore_ascii_case(known).then_some(field)
@@ -150,7 +172,7 @@ pub struct Head {
     /// can be there.
     pub(super) first: [Span; Field::COUNT],
     /// The known fields that came on more than one line, one bit each.
-    pub(super) repeated: u16,
+    pub(super) repeated: u32,
     pub(super) framing: Framing,
 }
 
@@ -232,7 +254,7 @@ impl<'a> RequestHead<'a> {
     /// The values of all lines of a field, in order. Only a field that came more than once is
     /// searched for again.
     pub fn values(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let again = self.head.repeated & (1 << field as u16) != 0;
+        let again = self.head.repeated & (1 << field as u32) != 0;
         let (start, end) = match again {
             true => (self.head.lines, self.head.end),
             false => (0, 0),
