@@ -1,0 +1,63 @@
+//! The command line.
+
+pub const USAGE: &str = "\
+usage: cargo bench --bench versus -- [--rounds N] [--seconds N] [--quick] [FILTER]
+  --rounds N   rounds per scenario, each running every server once (7)
+  --seconds N  how long each run lasts (1, which is the least wrk can do)
+  --quick      2 rounds: does it work at all?
+  FILTER       only scenarios whose name contains this, such as `64` or `close`
+environment:
+  ONELOOP_BIN  another oneloop binary to measure, such as the one of yesterday";
+
+#[derive(Debug, PartialEq)]
+pub struct Options {
+    pub rounds: usize,
+    pub seconds: u32,
+    /// Empty takes every scenario.
+    pub filter: String,
+}
+
+impl Options {
+    /// `None` when the user asked for help.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut options = Self {
+            rounds: 7,
+            seconds: 1,
+            filter: String::new(),
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--bench" => {} // cargo's own
+                "--help" | "-h" => return Ok(None),
+                "--quick" => options.rounds = 2,
+                "--rounds" => options.rounds = positive(&argument, arguments.next())?,
+                "--seconds" => options.seconds = positive(&argument, arguments.next())?,
+                flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
+                _ if options.filter.is_empty() => options.filter = argument,
+                _ => return Err(format!("one filter is enough: {argument}")),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+impl std::fmt::Display for Options {
+    /// As they would be typed.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "--rounds {} --seconds {}", self.rounds, self.seconds)?;
+        match self.filter.as_str() {
+            "" => Ok(()),
+            filter => write!(f, " '{filter}'"),
+        }
+    }
+}
+
+fn positive<N: std::str::FromStr + PartialOrd + Default>(
+    flag: &str,
+    value: Option<String>,
+) -> Result<N, String> {
+    value
+        .and_then(|text| text.parse().ok())
+        .filter(|number| *number > N::default())
+        .ok_or_else(|| format!("{flag} takes a number above zero"))
+}

@@ -1,0 +1,61 @@
+//! What is asked of every server: one row of data each.
+
+use crate::site::{LARGE, MEDIUM, MODIFIED, SMALL};
+
+/// One kind of load.
+pub struct Scenario {
+    pub name: &'static str,
+    pub path: &'static str,
+    /// Header field lines beside `Host`, as wrk's `-H` takes them.
+    pub fields: &'static [&'static str],
+    /// The one status every reply must have.
+    pub status: u16,
+    /// The body of the limit's canned reply. Where servers word their own (a 404), about as long.
+    pub body_bytes: usize,
+    pub connections: u32,
+    /// Requests sent in one go on each connection before any reply is read; 1 is no pipelining.
+    pub pipelined: u32,
+    /// The server closes after each reply.
+    pub close: bool,
+}
+
+/// A kept-alive GET of the small file: what the rows below differ from.
+const PLAIN: Scenario = Scenario {
+    name: "",
+    path: SMALL.path,
+    fields: &[],
+    status: 200,
+    body_bytes: SMALL.bytes,
+    connections: 64,
+    pipelined: 1,
+    close: false,
+};
+
+#[rustfmt::skip] // One row, one line.
+const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "1 KiB, 1 connection", connections: 1, ..PLAIN },
+    Scenario { name: "1 KiB, 64 connections", ..PLAIN },
+    Scenario { name: "1 KiB, 512 connections", connections: 512, ..PLAIN },
+    Scenario { name: "1 KiB, 64 connections, 16 pipelined", pipelined: 16, ..PLAIN },
+    Scenario { name: "304, 64 connections", fields: &[MODIFIED.since], status: 304, body_bytes: 0, ..PLAIN },
+    Scenario { name: "404, 64 connections", path: "/absent.txt", status: 404, body_bytes: 150, ..PLAIN },
+    Scenario { name: "100 KiB, 64 connections", path: MEDIUM.path, body_bytes: MEDIUM.bytes, ..PLAIN },
+    Scenario { name: "10 MiB, 8 connections", path: LARGE.path, body_bytes: LARGE.bytes, connections: 8, ..PLAIN },
+    Scenario { name: "1 KiB, 64 connections, close", fields: &["Connection: close"], close: true, ..PLAIN },
+];
+
+/// The scenarios whose name contains `filter`, at least one.
+pub fn matching(filter: &str) -> Result<Vec<&'static Scenario>, String> {
+    let chosen: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|scenario| scenario.name.contains(filter))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        return Err(format!(
+            "no scenario contains {filter:?}; there are: {}",
+            names.join("; ")
+        ));
+    }
+    Ok(chosen)
+}
