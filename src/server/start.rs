@@ -1,9 +1,11 @@
 //! Floor 5, server: from a [`Config`] to a server that listens. What goes wrong here is said in one
 //! line with a next step.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::{MioDriver, Server};
@@ -24,7 +26,7 @@ pub struct Started {
     pub server: Server<MioDriver, Disk>,
     /// Where it listens, all on one port.
     pub addresses: Vec<SocketAddr>,
-    /// The directory that is served, absolute.
+    /// What is served, absolute: a directory, or one file.
     pub root: PathBuf,
     /// Addresses it does without, and why.
     pub missing: Vec<(IpAddr, io::Error)>,
@@ -96,7 +98,11 @@ impl Started {
         let Bound { listeners, missing } = bind(config)?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(StartError::Driver)?;
-        let (root, count) = (disk.path().to_path_buf(), listeners.len());
+        let (folder, count) = (disk.path(), listeners.len());
+        let root = match disk.only() {
+            Some(name) => folder.join(OsStr::from_bytes(name)),
+            None => folder.to_path_buf(),
+        };
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let mut site = Site::new(disk, &index, &config.limits);
