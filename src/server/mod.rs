@@ -267,10 +267,14 @@ where
     fn stop(&mut self, now: Now) {
         self.stop_at = Some(now.instant + self.common.limits.stop_time);
         self.common.stopping = true;
-        // Whoever has connected already is served: their handshake was ours to complete.
+        // Whoever has connected already is served: their handshake was ours to complete. Closing a
+        // listener resets those that are still in its backlog, so that is emptied first, however
+        // many rounds of accepting that takes; more than it holds are not waited for.
         self.acceptable.fill(true);
         self.accept_paused_until = None;
-        self.accept(now);
+        for _ in 0..=start::BACKLOG.unsigned_abs() / self.common.limits.accepts_per_turn {
+            self.accept(now);
+        }
         self.driver.close_listeners();
         self.acceptable.clear();
         for (_, slot) in &mut self.connections {

@@ -15,7 +15,7 @@ use crate::sys;
 
 /// Connections that the kernel completes before they are accepted. `net.core.somaxconn` bounds it
 /// too, at 4,096 by default.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// How often port 0 is drawn again when the port is taken on the second address.
 const DRAWS: u32 = 16;
