@@ -13,7 +13,7 @@ use clap::Parser;
 use oneloop::cli::Cli;
 use oneloop::config::Config;
 use oneloop::server::{Log, Started};
-use oneloop::sys;
+use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -47,7 +47,9 @@ fn run(
     let mut server = started.server.with_log(log);
     server.run()?;
     if !quiet {
-        let _ = writeln!(io::stdout(), "stopped: {}", server.counters());
+        // As the log writes: whoever has stopped reading must not hold up the end.
+        let summary = format!("stopped: {}\n", server.counters());
+        let _ = Output::stdout().write(summary.as_bytes());
     }
     Ok(())
 }
