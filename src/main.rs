@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match run(&config, cli.quiet, terminal, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let _ = writeln!(io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -37,7 +37,11 @@ fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let started = Started::with(config)?;
     for (ip, error) in &started.missing {
-        eprintln!("warning: not listening on {ip} ({error}); going on without it");
+        // Not eprintln, which panics when nobody hears it.
+        let _ = writeln!(
+            io::stderr(),
+            "warning: not listening on {ip} ({error}); going on without it"
+        );
     }
     if !quiet {
         // A closed pipe is no reason not to serve.

@@ -3,7 +3,7 @@
 //! they are dropped and counted. A terminal stopped with Ctrl-S stops its log, not the server.
 
 use std::fmt::{self, Write as _};
-use std::io;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::tz::TimeZone;
@@ -136,7 +136,9 @@ impl Log {
         let often = |at| now.saturating_duration_since(at) < Duration::from_secs(1);
         if !self.reported.is_some_and(often) {
             self.reported = Some(now);
-            eprintln!(
+            // Not eprintln, which panics when nobody hears it.
+            let _ = writeln!(
+                io::stderr(),
                 "warning: cannot accept connections: {error}; try a higher `ulimit -n` if it stays so"
             );
         }
