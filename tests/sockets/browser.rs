@@ -1,0 +1,63 @@
+//! The first page in a browser.
+
+use std::path::Path;
+
+use crate::harness::{Folder, Process, Server, outside};
+
+/// The page fills itself in with the browser's own record of how it was loaded. That this is in
+/// the document shows that page, style sheet and module came, whole and with types that a browser
+/// accepts: a module of the wrong type is not run.
+#[test]
+fn the_first_page_runs_in_a_browser() {
+    let Some(mut chromium) = outside("chromium") else {
+        return;
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
+    let mut server = Server::with(root, &["--log", "combined"]);
+    let profile = Folder::new();
+    chromium.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]);
+    let mut flag = std::ffi::OsString::from("--user-data-dir=");
+    flag.push(profile.path());
+    chromium.args([flag.as_os_str(), "--dump-dom".as_ref()]);
+    chromium.arg(server.url("/"));
+    // It writes to its home what it does not write to the profile.
+    chromium.env("HOME", profile.path());
+    let shown = Process::start(&mut chromium).finish();
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let dom = shown.stdout;
+
+    let address = server.address();
+    assert!(dom.contains(r#"<div id="measured">"#), "not hidden: {dom}");
+    assert!(dom.contains(&format!("from {address}: ")), "{dom}");
+    for name in ["style.css", "main.js", "favicon.svg"] {
+        assert!(
+            dom.contains(&format!("<span>{name}</span>")),
+            "{name}: {dom}"
+        );
+    }
+    assert!(
+        dom.contains(&format!("http://{address}")),
+        "in the commands: {dom}"
+    );
+
+    rustix::process::kill_process(server.process.pid(), rustix::process::Signal::TERM)
+        .expect("it is our child");
+    let mut lines = Vec::new();
+    while let Some(line) = server.stdout.next() {
+        lines.push(line);
+    }
+    for target in ["/", "/style.css", "/main.js", "/favicon.svg"] {
+        let request = format!("\"GET {target} HTTP/1.1\" 200 ");
+        let found = lines.iter().any(|line| line.contains(&request));
+        assert!(found, "{target} was not asked for: {lines:#?}");
+    }
+}

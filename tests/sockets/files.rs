@@ -1,0 +1,210 @@
+//! What is on the disk when a request comes is what its answer says, and nothing but regular files
+//! beneath the root is ever opened.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{CWD, FileType, Mode};
+
+use crate::harness::{BIG, Client, Folder, Server, eventually, pattern};
+
+/// Checks what is at `target` now: the body of a 200, or `None` for a 404.
+fn check(client: &mut Client, target: &str, expected: Option<&str>) {
+    let answer = client.get(target);
+    match expected {
+        Some(body) => assert_eq!((answer.status, answer.text()), (200, body), "{target}"),
+        None => assert_eq!(answer.status, 404, "{target}"),
+    }
+}
+
+#[test]
+fn a_rewritten_file_is_seen_by_the_next_request() {
+    let folder = Folder::new();
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for n in 0..200 {
+        // Of the same length, and within one tick of the clock that files are stamped by.
+        let content = format!("edition {n:3}");
+        folder.put("a", &content);
+        check(&mut client, "/a", Some(&content));
+        check(&mut client, "/a", Some(&content));
+    }
+}
+
+/// Asks for a file until it has been at rest for a while, and so is answered from memory.
+fn ask_until_at_rest(client: &mut Client, target: &str, path: &Path) {
+    eventually("the file is at rest", || {
+        assert_eq!(client.get(target).status, 200);
+        let stat = fs::metadata(path).expect("it is there");
+        // Not the time of modification, which can be set.
+        let changed = Duration::new(stat.ctime() as u64, stat.ctime_nsec() as u32);
+        let since = (UNIX_EPOCH + changed).elapsed();
+        since.is_ok_and(|since| since > Duration::from_millis(50))
+    });
+}
+
+#[test]
+fn a_change_to_a_file_at_rest_is_seen() {
+    let folder = Folder::with("a", "first");
+    let path = folder.path().join("a");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    check(&mut client, "/a", Some("first"));
+    let stamp = SystemTime::now() - Duration::from_secs(3600);
+    for content in ["other", "again"] {
+        ask_until_at_rest(&mut client, "/a", &path);
+        // Length and time of modification stay as they were.
+        folder.put("a", content);
+        let file = fs::File::options().append(true).open(&path);
+        file.and_then(|f| f.set_modified(stamp)).expect("ours");
+        check(&mut client, "/a", Some(content));
+    }
+    fs::remove_file(&path).expect("it is there");
+    check(&mut client, "/a", None);
+    folder.put("a/index.html", "a folder");
+    assert_eq!(client.get("/a").status, 301);
+    check(&mut client, "/a/", Some("a folder"));
+}
+
+#[test]
+fn a_file_that_is_replaced_during_a_download_is_sent_as_it_was() {
+    let folder = Folder::with("new", "new");
+    let old = pattern(BIG);
+    folder.put("a", &old);
+    let server = Server::of(folder.path());
+    let mut early = server.connect();
+    early.request("/a");
+    let len = early.head().len();
+    fs::rename(folder.path().join("new"), folder.path().join("a")).expect("ours");
+    check(&mut server.connect(), "/a", Some("new"));
+    assert!(early.bytes(len) == old);
+}
+
+/// The promised length cannot be kept: all that is left to say is a close before it.
+#[test]
+fn a_file_that_shrinks_during_a_download_ends_the_connection_early() {
+    let folder = Folder::new();
+    folder.put_big_hole("a");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    client.request("/a");
+    let len = client.head().len();
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path().join("a"));
+    file.and_then(|f| f.set_len(1)).expect("ours");
+    let mut received = 0;
+    while let Ok(n @ 1..) = client.receive() {
+        received += n;
+    }
+    assert!(received < len, "{received} of {len} bytes cannot be there");
+    check(&mut server.connect(), "/a", Some("\0"));
+}
+
+#[test]
+fn a_root_that_is_deleted_and_made_again_is_seen() {
+    let folder = Folder::with("dist/index.html", "first");
+    let root = folder.path().join("dist");
+    let server = Server::of(&root);
+    let mut client = server.connect();
+    check(&mut client, "/", Some("first"));
+    for content in ["second", "third"] {
+        ask_until_at_rest(&mut client, "/", &root.join("index.html"));
+        fs::remove_dir_all(&root).expect("ours");
+        check(&mut client, "/", None);
+        folder.put("dist/index.html", content);
+        check(&mut client, "/", Some(content));
+        // Without a request while it is away, and in place of one that is still open somewhere.
+        fs::rename(&root, folder.path().join(format!("before {content}"))).expect("ours");
+        folder.put("dist/index.html", "between");
+        check(&mut client, "/", Some("between"));
+    }
+}
+
+#[test]
+fn a_link_may_lead_anywhere_within_the_root_and_nowhere_else() {
+    let folder = Folder::with("secret", "secret");
+    folder.put("root/real/page", "page");
+    let root = folder.path().join("root");
+    let secret = folder.path().join("secret");
+    for (name, to) in [
+        ("inside", "real/page"),
+        ("folder", "real"),
+        ("real/up", "../real/page"),
+        ("outside", "../secret"),
+        ("above", ".."),
+        ("round", "round"),
+        ("dangling", "nothing"),
+        ("absolute", secret.to_str().expect("we named it")),
+        ("magic", "/proc/self/root"),
+    ] {
+        symlink(to, root.join(name)).expect("ours");
+    }
+    let server = Server::of(&root);
+    let mut client = server.connect();
+    for inside in ["/inside", "/folder/page", "/real/up"] {
+        check(&mut client, inside, Some("page"));
+    }
+    for outside in [
+        "/outside",
+        "/above/secret",
+        "/round",
+        "/dangling",
+        "/absolute",
+    ] {
+        check(&mut client, outside, None);
+    }
+    check(&mut client, "/magic/etc/passwd", None);
+}
+
+#[test]
+fn a_file_that_becomes_a_link_to_the_outside_is_not_answered_from_memory() {
+    let folder = Folder::with("secret", "secret");
+    let page = folder.put("root/page", "page");
+    let server = Server::of(folder.path().join("root"));
+    let mut client = server.connect();
+    ask_until_at_rest(&mut client, "/page", &page);
+    fs::remove_file(&page).expect("ours");
+    symlink("../secret", &page).expect("ours");
+    check(&mut client, "/page", None);
+}
+
+/// To open a FIFO waits for whoever is at its other end, and nobody is.
+#[test]
+fn what_is_no_file_is_404_and_waits_for_nobody() {
+    let folder = Folder::with("a", "a");
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("ours");
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(socket).expect("ours");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for target in ["/fifo", "/socket"] {
+        check(&mut client, target, None);
+        check(&mut client, "/a", Some("a"));
+    }
+}
+
+#[test]
+fn an_empty_file_has_an_empty_answer() {
+    let folder = Folder::with("empty", "");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    check(&mut client, "/empty", Some(""));
+    check(&mut client, "/empty", Some(""));
+}
+
+#[test]
+fn a_single_file_is_the_whole_site() {
+    let folder = Folder::with("page.html", "page");
+    folder.put("beside.html", "beside");
+    let server = Server::of(folder.path().join("page.html"));
+    let mut client = server.connect();
+    check(&mut client, "/", Some("page"));
+    check(&mut client, "/page.html", Some("page"));
+    check(&mut client, "/beside.html", None);
+    folder.put("page.html", "rewritten");
+    check(&mut client, "/", Some("rewritten"));
+}

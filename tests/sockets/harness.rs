@@ -1,0 +1,601 @@
+//! What the tests share: a folder to serve, the program as a process, and a client on a socket.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::sockopt;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+
+/// How long anything is waited for before a test fails. Nothing that works comes near it, and no
+/// test asserts that something took less: it turns a hang into a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Size of a file that no pair of socket buffers holds: while its reader rests, it is in flight.
+pub const BIG: usize = 50 << 20;
+
+// ── A folder ───────────────────────────────────────────────────────────────────────────────────
+
+/// A temporary directory, removed with the value.
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// An empty one.
+    pub fn new() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("oneloop-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Folder { path },
+                // Left by a process of the same number that was killed.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("{}: {e}", path.display()),
+            }
+        }
+    }
+
+    /// One with a single file.
+    pub fn with(name: &str, content: impl AsRef<[u8]>) -> Folder {
+        let folder = Folder::new();
+        folder.put(name, content);
+        folder
+    }
+
+    /// Writes a file, and the directories it is in.
+    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path.join(name);
+        let parent = path.parent().expect("it is in the folder");
+        fs::create_dir_all(parent).expect("the folder is ours");
+        fs::write(&path, content).expect("the folder is ours");
+        path
+    }
+
+    /// Makes a file of [`BIG`] zeros that takes no room on the disk.
+    pub fn put_big_hole(&self, name: &str) {
+        let file = fs::File::create(self.path.join(name)).expect("the folder is ours");
+        file.set_len(BIG as u64).expect("a file may have holes");
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Bytes in which a wrong offset shows: they repeat only after a prime number of them, which no
+/// power of two that a buffer or a page may be off by is a multiple of.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let period: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(65_521)
+    .collect();
+    let mut bytes = period.repeat(len / period.len() + 1);
+    bytes.truncate(len);
+    bytes
+}
+
+// ── A process ──────────────────────────────────────────────────────────────────────────────────
+
+/// The program, not yet started, in an environment without anything that it looks at.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop"));
+    command
+        .env_remove("PORT")
+        .env_remove("NO_COLOR")
+        .env("TZ", "UTC");
+    command
+}
+
+/// A child process, killed with the value.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn().expect("the program exists");
+        Process { child }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Its standard output, which can be taken once.
+    pub fn stdout(&mut self) -> Lines {
+        Lines {
+            pipe: self.child.stdout.take().expect("taken once"),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Leaves nobody to hear what it says on standard error.
+    pub fn close_stderr(&mut self) {
+        self.child.stderr = None;
+    }
+
+    /// Waits until it has ended: its exit code, or `None` after a signal.
+    pub fn code(&mut self) -> Option<i32> {
+        self.code_within(PATIENCE)
+    }
+
+    /// The same with another patience, for an end that would come anyway, but later.
+    pub fn code_within(&mut self, patience: Duration) -> Option<i32> {
+        // A descriptor that becomes readable at the end: waiting without a loop.
+        let end = rustix::process::pidfd_open(self.pid(), PidfdFlags::empty());
+        let end = end.expect("it was not waited for yet");
+        assert!(is_readable(&end, patience), "it goes on and on");
+        self.child.wait().expect("it is our child").code()
+    }
+
+    /// Waits until it has ended, for its exit code and what it wrote and nobody read.
+    pub fn finish(mut self) -> Finished {
+        let stdout = match self.child.stdout.is_some() {
+            true => self.stdout().rest(),
+            false => String::new(),
+        };
+        let code = self.code();
+        let mut stderr = String::new();
+        if let Some(pipe) = &mut self.child.stderr {
+            pipe.read_to_string(&mut stderr).expect("it is text");
+        }
+        Finished {
+            code,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that has ended.
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// What a process writes to its standard output. It stays in the pipe until it is asked for.
+pub struct Lines {
+    pipe: ChildStdout,
+    bytes: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line without its end; `None` when there will be no more.
+    pub fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.bytes.iter().position(|b| *b == b'\n') {
+                let rest = self.bytes.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.bytes, rest);
+                line.pop();
+                return Some(String::from_utf8(line).expect("it is text"));
+            }
+            if self.read() == 0 {
+                assert_eq!(self.bytes, b"", "a line without an end");
+                return None;
+            }
+        }
+    }
+
+    /// All that was not read, up to the end.
+    fn rest(&mut self) -> String {
+        while self.read() > 0 {}
+        String::from_utf8(std::mem::take(&mut self.bytes)).expect("it is text")
+    }
+
+    /// Whether there is something to read now.
+    pub fn is_waiting(&self) -> bool {
+        is_readable(&self.pipe, Duration::ZERO)
+    }
+
+    fn read(&mut self) -> usize {
+        assert!(is_readable(&self.pipe, PATIENCE), "it says nothing");
+        let mut chunk = [0; 4096];
+        let n = self.pipe.read(&mut chunk).expect("a pipe can be read");
+        self.bytes.extend_from_slice(&chunk[..n]);
+        n
+    }
+}
+
+fn is_readable(file: &impl AsFd, patience: Duration) -> bool {
+    let mut polled = [PollFd::new(file, PollFlags::IN)];
+    let timeout = Timespec::try_from(patience).expect("a short time");
+    rustix::event::poll(&mut polled, Some(&timeout)).expect("poll(2) works") > 0
+}
+
+// ── The server ─────────────────────────────────────────────────────────────────────────────────
+
+/// The program as it serves.
+pub struct Server {
+    pub process: Process,
+    /// What it said when it began.
+    pub banner: Vec<String>,
+    /// Where it listens, from the banner.
+    pub addresses: Vec<SocketAddr>,
+    /// What it says from then on.
+    pub stdout: Lines,
+}
+
+impl Server {
+    /// Serves `root` on any port, without a log.
+    pub fn of(root: impl AsRef<Path>) -> Server {
+        Server::with(root, &["--log", "off"])
+    }
+
+    /// Serves `root` on any port, with these flags.
+    pub fn with(root: impl AsRef<Path>, flags: &[&str]) -> Server {
+        let root = root.as_ref();
+        Server::from(program().arg(root).args(["--port", "0"]).args(flags))
+    }
+
+    /// Starts `command` and reads its banner.
+    pub fn from(command: &mut Command) -> Server {
+        let mut process = Process::start(command);
+        let mut stdout = process.stdout();
+        let mut banner = Vec::new();
+        while !banner
+            .iter()
+            .any(|l: &String| l.ends_with("Ctrl-C stops it"))
+        {
+            match stdout.next() {
+                Some(line) => banner.push(line),
+                None => panic!("it did not start: {}", process.finish().stderr),
+            }
+        }
+        let address = |line: &String| {
+            line.strip_prefix("http://")?
+                .strip_suffix('/')?
+                .parse()
+                .ok()
+        };
+        Server {
+            addresses: banner.iter().filter_map(address).collect(),
+            process,
+            banner,
+            stdout,
+        }
+    }
+
+    /// The first of its addresses.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Client {
+        Client::to(self.address())
+    }
+
+    /// A URL of it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.process.pid(), signal).expect("it is our child");
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        descriptors(self.process.pid()).len()
+    }
+
+    /// Lets it have no more than `n` further descriptors.
+    pub fn allow_descriptors(&self, n: usize) {
+        // The limit is one of numbers, not of how many are in use.
+        let used = descriptors(self.process.pid());
+        let mut free = (0..).filter(|number| !used.contains_key(number));
+        let limit = free.nth(n).map(u64::from);
+        let limit = Rlimit {
+            current: limit,
+            maximum: limit,
+        };
+        let set = rustix::process::prlimit(Some(self.process.pid()), Resource::Nofile, limit);
+        set.expect("a limit can be lowered");
+    }
+
+    /// Where it listens, from the kernel.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        listening(self.process.pid())
+    }
+
+    /// Waits until it takes no new connections.
+    pub fn await_closed_door(&self) {
+        eventually("the listeners are closed", || self.listening().is_empty());
+    }
+}
+
+/// The descriptors of a process, by number, and what each leads to.
+fn descriptors(pid: Pid) -> BTreeMap<u32, PathBuf> {
+    let folder = format!("/proc/{}/fd", pid.as_raw_pid());
+    let entries = fs::read_dir(folder).expect("it runs");
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let number = path.file_name()?.to_str()?.parse().ok()?;
+            // None: closed in this very moment.
+            Some((number, fs::read_link(path).ok()?))
+        })
+        .collect()
+}
+
+/// The addresses that a process listens on, by proc(5): for who does not say.
+pub fn listening(pid: Pid) -> Vec<SocketAddr> {
+    const LISTEN: &str = "0A";
+    let own: Vec<_> = descriptors(pid).into_values().collect();
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = format!("/proc/{}/net/{table}", pid.as_raw_pid());
+        for line in fs::read_to_string(table).unwrap_or_default().lines() {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            if columns[3] == LISTEN && own.contains(&format!("socket:[{}]", columns[9]).into()) {
+                found.push(kernel_address(columns[1]));
+            }
+        }
+    }
+    found
+}
+
+/// Reads `0100007F:1F90`: words as they are in memory, then a colon and the port.
+fn kernel_address(text: &str) -> SocketAddr {
+    let (ip, port) = text.split_once(':').expect("an address and a port");
+    let bytes: Vec<u8> = (0..ip.len())
+        .step_by(8)
+        .flat_map(|at| {
+            let word = u32::from_str_radix(&ip[at..at + 8], 16);
+            word.expect("eight digits").to_ne_bytes()
+        })
+        .collect();
+    let ip = match <[u8; 4]>::try_from(&bytes[..]) {
+        Ok(v4) => IpAddr::from(v4),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(&bytes[..]).expect("or sixteen")),
+    };
+    let port = u16::from_str_radix(port, 16).expect("four digits");
+    SocketAddr::new(ip, port)
+}
+
+/// Looks until `condition` holds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "never came: {what}");
+        std::thread::yield_now();
+    }
+}
+
+// ── A client ───────────────────────────────────────────────────────────────────────────────────
+
+/// A connection, and what has come on it and was not looked at.
+pub struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+/// A response. The body is empty until it is read.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The status line and the field lines.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (this, value) = line.split_once(':')?;
+            this.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// `Content-Length`.
+    pub fn len(&self) -> usize {
+        let length = self.field("Content-Length").expect("it has a length");
+        length.parse().expect("which is a number")
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.body).expect("it is text")
+    }
+}
+
+impl Client {
+    pub fn to(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("it listens");
+        Client::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_nodelay(true).expect("it is TCP");
+        Client {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let sent = self.stream.write_all(bytes.as_ref());
+        sent.expect("the server takes what it is sent");
+    }
+
+    /// The same, when the server may refuse it.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Asks for `target`, without reading the answer.
+    pub fn request(&mut self, target: &str) {
+        self.send(get(target));
+    }
+
+    /// Asks for `target` and reads the answer.
+    pub fn get(&mut self, target: &str) -> Answer {
+        self.request(target);
+        self.answer()
+    }
+
+    /// Reads an answer with its body.
+    pub fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        answer.body = self.bytes(answer.len());
+        answer
+    }
+
+    /// Reads the head of an answer.
+    pub fn head(&mut self) -> Answer {
+        self.try_head().expect("an answer comes")
+    }
+
+    /// Reads the head of an answer; the connection may have ended instead.
+    pub fn try_head(&mut self) -> io::Result<Answer> {
+        let end = loop {
+            match memchr::memmem::find(&self.received, b"\r\n\r\n") {
+                Some(end) => break end + 4,
+                None if self.receive()? > 0 => {}
+                None => return Err(ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        let rest = self.received.split_off(end);
+        let head = std::mem::replace(&mut self.received, rest);
+        let head = String::from_utf8(head).expect("a head of ours is ASCII");
+        let status = head
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|s| s[..3].parse().ok());
+        Ok(Answer {
+            status: status.unwrap_or_else(|| panic!("not a status line: {head}")),
+            head,
+            body: Vec::new(),
+        })
+    }
+
+    /// Reads `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+        let rest = self.received.split_off(n.min(self.received.len()));
+        let mut bytes = std::mem::replace(&mut self.received, rest);
+        let had = bytes.len();
+        bytes.resize(n, 0);
+        let read = self.stream.read_exact(&mut bytes[had..]);
+        read.expect("the rest comes");
+        bytes
+    }
+
+    /// Waits until something comes, and leaves it where it is.
+    pub fn await_something(&self) {
+        let n = self.stream.peek(&mut [0]).expect("something comes");
+        assert_eq!(n, 1, "and not the end");
+    }
+
+    /// Reads once, as much as there is. 0 at the end.
+    ///
+    /// # Errors
+    /// Those of a connection that has ended. To be kept waiting is none of them.
+    pub fn receive(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 64 << 10];
+        let read = self.stream.read(&mut chunk);
+        let waiting = |e: &io::Error| e.kind() == ErrorKind::WouldBlock;
+        assert!(
+            !read.as_ref().is_err_and(waiting),
+            "nothing comes, no end either"
+        );
+        let n = read?;
+        self.received.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+
+    /// Checks that the server ends the connection here, with a FIN and not with a reset.
+    pub fn assert_end(mut self) {
+        let n = self.receive().expect("it ends in an orderly way");
+        let extra = String::from_utf8_lossy(&self.received);
+        assert!(n == 0 && extra.is_empty(), "it goes on: {extra}");
+    }
+
+    /// Ends our direction: a FIN.
+    pub fn finish(&self) {
+        let done = self.stream.shutdown(Shutdown::Write);
+        done.expect("it is connected");
+    }
+
+    /// Throws the connection away: a reset.
+    pub fn reset(self) {
+        let linger = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        linger.expect("it is TCP");
+    }
+}
+
+/// A request.
+pub fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+}
+
+// ── What a machine may lack ────────────────────────────────────────────────────────────────────
+
+/// A program to test with, if there is one. Where `CI` promises that nothing is missing, it is a
+/// failure if there is none.
+pub fn outside(program: &str) -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return Some(Command::new(program));
+    }
+    let ci = std::env::var_os("CI").is_some_and(|v| v == "true");
+    assert!(
+        !ci,
+        "there is no {program}, and nothing may be missing here"
+    );
+    skip(&format!("there is no {program}"));
+    None
+}
+
+/// Whether this machine has ::1.
+pub fn has_ipv6() -> bool {
+    let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !has {
+        skip("there is no IPv6");
+    }
+    has
+}
+
+/// Says aloud, past the capture of the test runner, that a test was left out or a part of it.
+fn skip(reason: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let thread = std::thread::current();
+    let line = format!("SKIPPED {}: {reason}\n", thread.name().unwrap_or("a test"));
+    let mut said = SAID.lock().expect("nobody panics with it");
+    if said.insert(line.clone()) {
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}

@@ -1,0 +1,18 @@
+//! The real program over real sockets: what the simulation cannot know, because it stands in for
+//! the kernel. One process for each test, on whatever port the kernel gives it.
+//!
+//! Nothing here sleeps or measures time. Where two things must overlap, one of them is held up
+//! until the other has been seen.
+
+#![forbid(unsafe_code)]
+
+mod browser;
+mod curl;
+mod files;
+mod harness;
+mod log;
+mod program;
+mod refusals;
+mod scarcity;
+mod stop;
+mod streams;

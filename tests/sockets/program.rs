@@ -1,0 +1,236 @@
+//! The command line: what is said, where it listens, and how it fails.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::harness::{
+    Client, Finished, Folder, Process, Server, eventually, has_ipv6, listening, outside, program,
+};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Checks that `command` fails with this code, says nothing on standard output, and one thing on
+/// standard error that has all of `words` in it.
+fn check(command: &mut Command, code: i32, words: &[&str]) {
+    let Finished {
+        code: ended,
+        stdout,
+        stderr,
+    } = Process::start(command).finish();
+    assert_eq!((ended, &*stdout), (Some(code), ""), "{stderr}");
+    assert!(stderr.starts_with("error: "), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word} is not in: {stderr}");
+    }
+    if code == 1 {
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_busy_port_is_an_error_when_it_was_asked_for() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    let port = server.address().port().to_string();
+    let address = format!("127.0.0.1:{port} is in use; try -p 0");
+    check(
+        program().arg(folder.path()).args(["-p", &port]),
+        1,
+        &[&address],
+    );
+    check(
+        program().arg(folder.path()).env("PORT", &port),
+        1,
+        &[&address],
+    );
+    assert_eq!(
+        server.connect().get("/a").status,
+        200,
+        "the first one serves on"
+    );
+}
+
+#[test]
+fn a_root_that_cannot_be_served_is_an_error() {
+    let folder = Folder::new();
+    let nothing = folder.path().join("nothing");
+    let advice = "name a directory, or one file";
+    let shown = nothing.display().to_string();
+    check(
+        program().arg(&nothing),
+        1,
+        &[&shown, "no such file or directory", advice],
+    );
+    check(program().arg("/dev/null"), 1, &["/dev/null", advice]);
+}
+
+#[test]
+fn an_address_of_another_machine_is_an_error() {
+    let folder = Folder::new();
+    // 192.0.2.0/24 is for documentation (RFC 5737): nobody has it.
+    let mut command = program();
+    command
+        .arg(folder.path())
+        .args(["-p", "0", "-b", "192.0.2.1"]);
+    check(
+        &mut command,
+        1,
+        &["192.0.2.1:0", "not an address of this machine"],
+    );
+}
+
+#[test]
+fn flags_that_make_no_sense_are_a_usage_error() {
+    for (flags, word) in [
+        (&["--no-such-flag"][..], "--no-such-flag"),
+        (&["--port", "70000"], "70000"),
+        (&["--port", "eighty"], "eighty"),
+        (&["--bind", "example.org"], "not an IP address"),
+        (&["--log", "loud"], "pretty"),
+        (&["one", "two"], "two"),
+    ] {
+        check(program().args(flags), 2, &[word]);
+    }
+}
+
+#[test]
+fn the_banner_says_where_and_what() {
+    let folder = Folder::with("page.html", "page");
+    let version = env!("CARGO_PKG_VERSION");
+    let root = fs::canonicalize(folder.path()).expect("it is there");
+    for (root, bind, exposed) in [
+        (
+            root.clone(),
+            "127.0.0.1",
+            "reachable from this machine alone; Ctrl-C stops it",
+        ),
+        (
+            root.join("page.html"),
+            "0.0.0.0",
+            "everything there is readable by whoever reaches these addresses; Ctrl-C stops it",
+        ),
+    ] {
+        let server = Server::with(&root, &["--bind", bind]);
+        let [name, url, what, reachable] = &server.banner[..] else {
+            panic!("{:?}", server.banner);
+        };
+        assert!(
+            name.starts_with(&format!("oneloop {version} ready in ")),
+            "{name}"
+        );
+        assert_eq!(*url, format!("http://{bind}:{}/", server.address().port()));
+        assert_eq!(*what, format!("serving {}", root.display()));
+        assert_eq!(reachable, exposed);
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let folder = Folder::with("a", "a");
+    let escape = '\x1b';
+    let piped = Server::of(folder.path());
+    assert!(!piped.banner.concat().contains(escape));
+    // script(1) runs it with a terminal for its standard output.
+    for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false)] {
+        let Some(mut script) = outside("script") else {
+            return;
+        };
+        let line = format!(
+            "exec {} {} --port 0",
+            env!("CARGO_BIN_EXE_oneloop"),
+            folder.path().display()
+        );
+        script.args(["--quiet", "--command", &line, "/dev/null"]);
+        script.env_remove("NO_COLOR").env_remove("PORT");
+        script.envs(no_color.map(|value| ("NO_COLOR", value)));
+        let mut process = Process::start(&mut script);
+        let mut stdout = process.stdout();
+        let mut banner = String::new();
+        while !banner.contains("Ctrl-C stops it") {
+            banner += &stdout.next().expect("a banner");
+        }
+        assert_eq!(banner.contains(escape), coloured, "{banner}");
+    }
+}
+
+#[test]
+fn quiet_prints_nothing() {
+    let folder = Folder::with("a", "hello");
+    let mut command = program();
+    command
+        .arg(folder.path())
+        .args(["--quiet", "--log", "json"]);
+    // That there is no IPv6 would be worth a warning, were it not for --bind.
+    command.args(["--port", "0", "--bind", "127.0.0.1"]);
+    let process = Process::start(&mut command);
+    // It does not say where it is.
+    eventually("it listens", || !listening(process.pid()).is_empty());
+    let address = listening(process.pid())[0];
+    assert_eq!(Client::to(address).get("/a").text(), "hello");
+    let stop = rustix::process::kill_process(process.pid(), Signal::TERM);
+    stop.expect("it is our child");
+    let finished = process.finish();
+    assert_eq!(finished.code, Some(0));
+    assert_eq!((&*finished.stdout, &*finished.stderr), ("", ""));
+}
+
+#[test]
+fn by_default_it_listens_on_both_loopback_addresses_and_one_port() {
+    let folder = Folder::with("a", "hello");
+    let server = Server::of(folder.path());
+    let port = server.address().port();
+    assert_eq!(server.address().ip(), V4);
+    let mut expected = vec![(V4, port).into()];
+    if has_ipv6() {
+        expected.push((V6, port).into());
+    }
+    assert_eq!(server.addresses, expected);
+    assert_eq!(server.listening(), expected, "and nowhere else");
+    for address in expected {
+        assert_eq!(Client::to(address).get("/a").text(), "hello");
+    }
+}
+
+#[test]
+fn it_listens_where_it_is_told_and_nowhere_else() {
+    let folder = Folder::with("a", "hello");
+    let mut cases = vec![(&["-b", "127.0.0.1"][..], &[V4][..])];
+    if has_ipv6() {
+        cases.push((&["-b", "::1"], &[V6]));
+        cases.push((&["-b", "[::1]", "--host", "127.0.0.1"], &[V6, V4]));
+        cases.push((&["-b", "localhost"], &[V4, V6]));
+    }
+    for (flags, expected) in cases {
+        let server = Server::with(folder.path(), flags);
+        let ips: Vec<_> = server.addresses.iter().map(|a| a.ip()).collect();
+        assert_eq!(ips, expected);
+        let mut listening = server.listening();
+        // The kernel's order is its own.
+        listening.sort_by_key(|a| expected.iter().position(|ip| *ip == a.ip()));
+        assert_eq!(listening, server.addresses, "and nowhere else");
+        for address in &server.addresses {
+            assert_eq!(Client::to(*address).get("/a").text(), "hello");
+        }
+    }
+}
+
+#[test]
+fn one_thread_does_it_all() {
+    let folder = Folder::with("a", "hello");
+    folder.put_big_hole("big");
+    let server = Server::with(folder.path(), &["--log", "json"]);
+    let mut slow = server.connect();
+    slow.request("/big");
+    slow.head();
+    let mut clients: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/a").status, 200);
+    }
+    let status = format!("/proc/{}/status", server.process.pid().as_raw_pid());
+    let status = fs::read_to_string(status).expect("it runs");
+    assert!(status.lines().any(|line| line == "Threads:\t1"), "{status}");
+}

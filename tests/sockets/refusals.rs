@@ -1,0 +1,185 @@
+//! Requests that are refused: with which status, and that the refusal reaches whoever was still
+//! sending.
+
+use crate::harness::{Answer, Folder, Server, get};
+
+/// Sends `request` on a connection of its own and checks the status, and whether the connection
+/// survives: what follows a request that nobody understood cannot be found.
+fn check(server: &Server, request: &str, status: u16, survives: bool) -> Answer {
+    let shown = &request[..request.len().min(60)];
+    let mut client = server.connect();
+    client.send(request);
+    let answer = client.answer();
+    assert_eq!(answer.status, status, "{shown:?}");
+    let code = status.to_string();
+    assert!(answer.text().starts_with(&code), "says what is wrong");
+    match survives {
+        true => {
+            assert_eq!(answer.field("Connection"), None, "{shown:?}");
+            assert_eq!(client.get("/a").status, 200, "{shown:?}");
+        }
+        false => {
+            assert_eq!(answer.field("Connection"), Some("close"), "{shown:?}");
+            client.assert_end();
+        }
+    }
+    answer
+}
+
+#[test]
+fn each_offence_has_its_status() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    let long = "x".repeat(8_000);
+    let with = |fields: &str| format!("GET /a HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+    let is = |request: &str, status, survives| {
+        check(&server, request, status, survives);
+    };
+    // Understood, and refused: the next request may follow.
+    is(&get("/none"), 404, true);
+    is(&get("/%zz"), 400, true);
+    is("BREW /a HTTP/1.1\r\nHost: test\r\n\r\n", 501, true);
+    is("CONNECT test:80 HTTP/1.1\r\nHost: test\r\n\r\n", 501, true);
+    is(&with("Expect: tea\r\n"), 417, true);
+    is(&get(&long[1..]).replace(" x", " /x"), 404, true);
+    // Not understood.
+    is("hello\r\n\r\n", 400, false);
+    is("\x16\x03\x01\x02", 400, false);
+    is("GET /a HTTP/1.1\n\n", 400, false);
+    is("GET  /a HTTP/1.1\r\nHost: test\r\n\r\n", 400, false);
+    is("GET a HTTP/1.1\r\nHost: test\r\n\r\n", 400, false);
+    is("GET /a HTTP/1.1\r\n\r\n", 400, false);
+    is(&with("Host: again\r\n"), 400, false);
+    is(&with(" folded\r\n"), 400, false);
+    is(&with("Name : value\r\n"), 400, false);
+    is(&with("Content-Length: 1, 1\r\n"), 400, false);
+    is(
+        &with("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
+        400,
+        false,
+    );
+    is(&with("Transfer-Encoding: gzip, chunked\r\n"), 501, false);
+    is("GET /a HTTP/2.0\r\nHost: test\r\n\r\n", 505, false);
+    is("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, false);
+    // Too much.
+    is(&get(&format!("/{long}")), 414, false);
+    is(&format!("GET /{}", long.repeat(3)), 414, false);
+    is(
+        &with(&format!("Cookie: {}\r\n", long.repeat(3))),
+        431,
+        false,
+    );
+    is(&with(&"A: b\r\n".repeat(100)), 431, false);
+    is(&with("Content-Length: 1048577\r\n"), 413, false);
+    let chunked = with("Transfer-Encoding: chunked\r\n");
+    is(
+        &format!("{chunked}100001\r\n{}", "x".repeat(0x100001)),
+        413,
+        false,
+    );
+    // A body that breaks on the way.
+    is(&format!("{chunked}five\r\n"), 400, false);
+    is(&format!("{chunked}1\r\nxx"), 400, false);
+}
+
+#[test]
+fn a_method_that_is_not_allowed_says_which_are() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
+        let request = format!("{method} /a HTTP/1.1\r\nHost: test\r\n\r\n");
+        let answer = check(&server, &request, 405, true);
+        assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
+    }
+    for target in ["*", "/a"] {
+        let mut client = server.connect();
+        client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let answer = client.head();
+        assert_eq!(answer.status, 204);
+        assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
+        assert_eq!(client.get("/a").text(), "a");
+    }
+}
+
+/// The next request begins where the body ends, also where nobody wants the body.
+#[test]
+fn a_request_may_follow_a_body() {
+    let folder = Folder::with("a", "a");
+    let server = Server::with(folder.path(), &["--log", "off", "--test-endpoints"]);
+    let mut client = server.connect();
+    let large = "x".repeat(1 << 20);
+    for (target, status) in [("/a", 405), ("/_oneloop/echo", 200)] {
+        for content in ["hello", &large] {
+            let len = content.len();
+            for body in [
+                format!("Content-Length: {len}\r\n\r\n{content}"),
+                format!("Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n{content}\r\n0\r\n\r\n"),
+            ] {
+                let next = get("/a");
+                client.send(format!(
+                    "POST {target} HTTP/1.1\r\nHost: test\r\n{body}{next}"
+                ));
+                let answer = client.answer();
+                assert_eq!(answer.status, status, "{target}");
+                assert!(status != 200 || answer.text() == content, "another body");
+                assert_eq!(client.answer().text(), "a");
+            }
+        }
+    }
+}
+
+#[test]
+fn half_a_head_and_then_nothing_is_400() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    client.send("GET /a HTTP/1.1\r\nHo");
+    client.finish();
+    assert_eq!(client.answer().status, 400);
+    client.assert_end();
+}
+
+/// A close with unread input is a reset, and a reset takes back what the peer has not read yet:
+/// the very answer that would tell it what was wrong.
+#[test]
+fn who_sends_a_body_first_and_then_reads_gets_the_whole_refusal() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    let body = "x".repeat(3 << 20);
+    let len = body.len();
+    for (framing, refused_after) in [
+        // By its head, and by the first byte that is too much.
+        (format!("Content-Length: {len}\r\n\r\n"), 0),
+        (
+            format!("Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n"),
+            (1 << 20) + 1,
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(format!("POST /a HTTP/1.1\r\nHost: test\r\n{framing}"));
+        client.send(&body[..refused_after]);
+        // A server that is done with it has closed by now.
+        client.await_something();
+        client.send(&body[refused_after..]);
+        let answer = client.answer();
+        assert_eq!(answer.status, 413);
+        assert_eq!(answer.field("Connection"), Some("close"));
+        client.assert_end();
+    }
+}
+
+#[test]
+fn a_body_without_an_end_is_not_read_for_ever() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    let length = 1_u64 << 40;
+    client.send(format!(
+        "POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    let chunk = vec![b'x'; 1 << 20];
+    // Far more than what is read out of courtesy and what the socket buffers hold.
+    let refused = (0..256).any(|_| client.try_send(&chunk).is_err());
+    assert!(refused, "256 MiB were taken");
+    assert_eq!(server.connect().get("/a").status, 200);
+}

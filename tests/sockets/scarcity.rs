@@ -1,0 +1,190 @@
+//! Descriptors: that none is lost, and what happens when there are no more.
+
+use rustix::process::Signal;
+
+use crate::harness::{BIG, Client, Folder, Server, eventually};
+
+/// A server whose descriptors are counted.
+struct Counted {
+    server: Server,
+    /// A client that has been answered: the server is past its beginning, when it opens the last
+    /// of those that it keeps.
+    first: Client,
+    /// The number of descriptors with this one client.
+    before: usize,
+}
+
+impl Counted {
+    fn new(folder: &Folder) -> Counted {
+        let server = Server::of(folder.path());
+        let mut first = server.connect();
+        assert_eq!(first.get("/a").status, 200);
+        let before = server.descriptors();
+        Counted {
+            server,
+            first,
+            before,
+        }
+    }
+
+    /// Checks that after all this there are as many descriptors as before, and the server serves.
+    fn check(mut self) {
+        eventually("no descriptor is left behind", || {
+            self.server.descriptors() == self.before
+        });
+        assert_eq!(self.first.get("/a").status, 200);
+        assert_eq!(self.server.connect().get("/a").status, 200);
+    }
+}
+
+#[test]
+fn a_reset_in_the_middle_of_an_answer_costs_nothing() {
+    let folder = Folder::with("a", "hello");
+    folder.put_big_hole("big");
+    let counted = Counted::new(&folder);
+    let server = &counted.server;
+    for _ in 0..10 {
+        let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            match n % 4 {
+                // In the middle of a body, with or without having read of it.
+                0 => client.request("/big"),
+                1 => {
+                    client.request("/big");
+                    client.head();
+                }
+                // In the middle of a head, and before one.
+                2 => client.send("GET /a HTTP/1.1\r\nHo"),
+                _ => {}
+            }
+        }
+        clients.into_iter().for_each(Client::reset);
+    }
+    counted.check();
+}
+
+#[test]
+fn orderly_ends_cost_nothing_either() {
+    let folder = Folder::with("a", "hello");
+    folder.put("large", vec![0; 1 << 20]);
+    let counted = Counted::new(&folder);
+    let server = &counted.server;
+    for _ in 0..20 {
+        let mut client = server.connect();
+        assert_eq!(client.get("/a").status, 200);
+        assert_eq!(client.get("/large").status, 200);
+        let mut client = server.connect();
+        client.send("hello\r\n\r\n");
+        assert_eq!(client.answer().status, 400);
+        client.assert_end();
+    }
+    counted.check();
+}
+
+#[test]
+fn when_descriptors_run_out_the_next_is_shut_out_and_later_let_in() {
+    let folder = Folder::with("a", "hello");
+    let counted = Counted::new(&folder);
+    let server = &counted.server;
+    server.allow_descriptors(8);
+    let mut inside = Vec::new();
+    let outside = loop {
+        let mut client = server.connect();
+        client.request("/a");
+        // The last one in took the descriptor that its file would have needed.
+        match client.try_head() {
+            Ok(answer) => {
+                assert!(matches!(answer.status, 200 | 503), "{}", answer.head);
+                client.bytes(answer.len());
+            }
+            // Not kept waiting: closed, in one way or the other.
+            Err(_) => break client,
+        }
+        inside.push(client);
+        assert!(inside.len() <= 8, "there is no room for so many");
+    };
+    assert_eq!(inside.len(), 8);
+    // Who is in is served as ever.
+    let mut last = inside.pop().expect("eight");
+    inside.truncate(4);
+    for client in &mut inside {
+        assert_eq!(client.get("/a").status, 200);
+    }
+    drop((inside, outside));
+    eventually("there is room for a file", || last.get("/a").status == 200);
+    drop(last);
+    // Who comes while the server still counts its descriptors may be shut out once more.
+    eventually("somebody is let in", || {
+        let mut client = server.connect();
+        client
+            .try_send("GET /a HTTP/1.1\r\nHost: test\r\n\r\n")
+            .is_ok()
+            && client.try_head().is_ok_and(|answer| answer.status == 200)
+    });
+    counted.check();
+}
+
+#[test]
+fn that_descriptors_ran_out_is_said_or_not_but_ends_nothing() {
+    let folder = Folder::with("a", "hello");
+    for heard in [true, false] {
+        let mut counted = Counted::new(&folder);
+        if !heard {
+            counted.server.process.close_stderr();
+        }
+        counted.server.allow_descriptors(0);
+        let mut outside = counted.server.connect();
+        assert!(outside.try_head().is_err(), "there is no room");
+        // Who is in is answered, if only that no file can be opened.
+        let status = counted.first.get("/a").status;
+        assert!(matches!(status, 200 | 503), "{status}");
+        counted.server.signal(Signal::TERM);
+        let finished = counted.server.process.finish();
+        assert_eq!(finished.code, Some(0));
+        let warning = "warning: cannot accept connections: ";
+        assert_eq!(finished.stderr.contains(warning), heard);
+    }
+}
+
+#[test]
+fn over_the_limit_those_idle_longest_make_room() {
+    let folder = Folder::with("a", "hello");
+    let server = Server::with(folder.path(), &["--log", "off", "--max-connections", "3"]);
+    let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    // Each is in before the next is used: their order is certain.
+    for client in &mut clients {
+        assert_eq!(client.get("/a").status, 200);
+    }
+    for _ in 0..3 {
+        let mut newcomer = server.connect();
+        assert_eq!(newcomer.get("/a").status, 200);
+        clients.remove(0).assert_end();
+        clients.push(newcomer);
+    }
+    for client in &mut clients {
+        assert_eq!(client.get("/a").status, 200);
+    }
+}
+
+#[test]
+fn over_the_limit_with_nobody_idle_the_next_is_told_503() {
+    let folder = Folder::with("a", "hello");
+    folder.put_big_hole("big");
+    let server = Server::with(folder.path(), &["--log", "off", "--max-connections", "2"]);
+    let mut busy: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut busy {
+        client.request("/big");
+        client.head();
+    }
+    let mut client = server.connect();
+    client.request("/a");
+    let answer = client.answer();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.field("Connection"), Some("close"));
+    client.assert_end();
+    // Nobody was cut off for it, and there is room as soon as somebody is done.
+    let mut done = busy.pop().expect("two");
+    done.bytes(BIG);
+    assert_eq!(server.connect().get("/a").status, 200);
+    busy[0].bytes(BIG);
+}
