@@ -199,8 +199,12 @@ impl HeadParser {
         if !self.at_request_line {
             return HeadError::HeadTooLarge;
         }
-        let mut parts = within[self.line.min(within.len())..].split(|b| *b == b' ');
-        match parts.nth(1) {
+        let line = &within[self.line.min(within.len())..];
+        // In smaller pieces, this would have been refused with its first byte.
+        if line.first().is_some_and(|b| *b != b'\r' && !is(TOKEN, *b)) {
+            return HeadError::RequestLine;
+        }
+        match line.split(|b| *b == b' ').nth(1) {
             Some(target) if target.len() > limits.target_bytes_max => HeadError::TargetTooLong,
             _ => HeadError::HeadTooLarge,
         }
@@ -566,6 +570,7 @@ mod tests {
         check(line(LIMITS.target_bytes_max), Err(HeadError::TargetTooLong));
         check(line(1000), Err(HeadError::TargetTooLong));
         check("a".repeat(1000), Err(HeadError::HeadTooLarge));
+        check("\x16".repeat(1000), Err(HeadError::RequestLine));
         check(
             format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A:\r\n".repeat(4)),
             Err(HeadError::TooManyFields),
