@@ -30,6 +30,10 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
 
+    /// Follow symbolic links that lead out of ROOT
+    #[arg(long)]
+    pub follow_symlinks: bool,
+
     /// Serve POST /_oneloop/echo, which answers with the body it got
     #[arg(long)]
     pub test_endpoints: bool,
@@ -107,6 +111,7 @@ impl Cli {
             (None, None) => limits.connections_max,
         };
         Config {
+            follow_symlinks: self.follow_symlinks,
             test_endpoints: self.test_endpoints,
             limits,
             bind,

@@ -16,6 +16,8 @@ pub struct Config {
     pub port: Port,
     /// How each request is logged.
     pub log: LogFormat,
+    /// Follow symbolic links out of the root; within it they always work.
+    pub follow_symlinks: bool,
     /// Serve the endpoints that exist to test clients and the server: `POST /_oneloop/echo`
     /// answers with the body it got.
     pub test_endpoints: bool,
@@ -32,6 +34,7 @@ impl Config {
             bind: Bind::Loopback,
             port: Port::Preferred(8080),
             log: LogFormat::Off,
+            follow_symlinks: false,
             test_endpoints: false,
             limits: Limits::default(),
         }
@@ -145,8 +148,14 @@ pub struct Limits {
     /// Size of a file that is answered from memory, 64 KiB; larger ones go by sendfile(2), which
     /// is cheaper from about there on.
     pub cached_file_bytes_max: usize,
-    /// Bytes of all answers kept in memory, 16 MiB.
+    /// Bytes of all answers kept in memory, 16 MiB; a file that is kept open counts as 256 KiB.
     pub cache_bytes_max: usize,
+    /// Encoders at work at once, 4: each may take a millisecond or so of a turn. While none is to
+    /// be had, the file is sent as it is.
+    pub encoders_max: usize,
+    /// Size of a file up to which it is compressed on the fly, 8 MiB. Results up to a quarter of
+    /// that are kept.
+    pub encoded_file_bytes_max: u64,
     /// Bytes of the access log that wait for a slow terminal, 64 KiB; over it lines are dropped
     /// and counted.
     pub log_bytes_max: usize,
@@ -176,6 +185,8 @@ impl Default for Limits {
             stop_time: Duration::from_secs(10),
             cached_file_bytes_max: 64 << 10,
             cache_bytes_max: 16 << 20,
+            encoders_max: 4,
+            encoded_file_bytes_max: 8 << 20,
             log_bytes_max: 64 << 10,
         }
     }

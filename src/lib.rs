@@ -24,7 +24,8 @@
 //! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`Receiving`](connection::Receiving) |
 //! | many peers together hold too much memory | one [`Account`](transport::Account) for all |
 //! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
-//! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many |
+//! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many, and again with each piece |
+//! | compressing takes long | a slice in each turn: [`Site::next_piece`](site::Site::next_piece) |
 //! | a terminal stops reading the log | [`Log`](server::Log): bounded, never waited for |
 //!
 //! # The floors
@@ -66,9 +67,10 @@
 //!
 //! The loop, the protocol and the state machines are this crate's own, on [`mio`], `slab` and
 //! `memchr`. What is not its subject comes from libraries, none of which starts a thread:
-//! `rustix` (system calls, safely), `clap` (the command line), `httpdate` (IMF-fixdate), `jiff`
-//! (local time in the log), `mime_guess` (media types), `percent-encoding` (the `Location` of a
-//! redirect), `signal-hook-mio` (signals as events).
+//! `rustix` (system calls, safely), `clap` (the command line), `httpdate` (the three forms of an
+//! HTTP-date), `flate2` on `zlib-rs` and `brotli` (content codings), `jiff` (local time in the log),
+//! `mime_guess` (media types), `percent-encoding` (the `Location` of a redirect), `signal-hook-mio`
+//! (signals as events).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -175,6 +175,11 @@ pub(crate) fn open_beneath(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
     Err(Errno::BUSY.into())
 }
 
+/// Opens a path for reading, wherever it leads.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    Ok(File::from(rustix::fs::open(path, READ, Mode::empty())?))
+}
+
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
@@ -200,6 +205,13 @@ fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
     let at = directory.as_ref().unwrap_or(root);
     let file = rustix::fs::openat(at, name, READ | OFlags::NOFOLLOW, Mode::empty())?;
     Ok(File::from(file))
+}
+
+/// Whether [`open_beneath`] was refused by the kernel because the path leads out of the root, or
+/// may: an absolute link counts, wherever it points. So does any link for the walk.
+pub(crate) fn leads_out(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::XDEV | Errno::LOOP))
 }
 
 /// Whether a failed open or stat means that there is no such file beneath the root: none of that

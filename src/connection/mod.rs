@@ -70,7 +70,6 @@ impl Budget {
 }
 
 /// What the server lends a connection while it is pumped.
-#[derive(Debug)]
 pub struct Context<'a, S: Files> {
     /// The turn's clock reading.
     pub now: Now,

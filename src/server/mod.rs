@@ -307,6 +307,7 @@ where
                         self.accept_paused_until =
                             Some(now.instant + self.common.limits.accept_pause);
                         if sys::is_exhausted(&e) {
+                            self.common.site.close_files();
                             self.driver.shed(listener as u8);
                         }
                         if let Some(log) = &mut self.log {

@@ -94,7 +94,10 @@ impl Started {
     /// [`StartError`]; nothing is left open then.
     pub fn with(config: &Config) -> Result<Started, StartError> {
         let failed = |e| StartError::Root(config.root.clone(), e);
-        let disk = Disk::new(&config.root).map_err(failed)?;
+        let mut disk = Disk::new(&config.root).map_err(failed)?;
+        if config.follow_symlinks {
+            disk = disk.following_symlinks();
+        }
         let Bound { listeners, missing } = bind(config)?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(StartError::Driver)?;

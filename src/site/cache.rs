@@ -1,72 +1,95 @@
-//! Floor 3, site: small answers, ready-made, bounded in all. It must not know the disk: whether an
-//! entry still holds is asked by [`Site`](super::Site).
+//! Floor 3, site: what is known of paths, bounded in all. It must not know the disk: whether an entry
+//! still holds is asked by [`Site`](super::Site).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use slab::Slab;
 
+use super::representation::{Content, Representation};
+use crate::http::Coding;
 use crate::sys::Stat;
 
-/// An answer in memory, and what it was made from.
+/// What is known of a path in a coding.
 #[derive(Debug)]
-pub(super) struct Entry {
-    /// The path it answers.
-    name: Box<[u8]>,
-    /// The file it was made from, if that is not the path itself: the index of a directory.
-    pub file: Option<Box<[u8]>>,
-    /// What that file was like.
-    pub stat: Stat,
-    /// The last round of checks that found it unchanged; see [`Site`](super::Site).
+pub(super) struct Entry<F> {
+    /// The path that was asked for.
+    path: Box<[u8]>,
+    coding: Coding,
+    pub known: Known<F>,
+    /// The last round of looking that found it unchanged; see [`Site`](super::Site).
     pub checked: u64,
-    /// The head, without its end.
-    pub head: Rc<[u8]>,
-    /// The whole body.
-    pub body: Rc<[u8]>,
+    /// Which siblings the path has, and what their directory was like when that was found out.
+    pub siblings: Option<Siblings>,
     /// Used since the hand last came by.
     used: bool,
 }
 
-impl Entry {
-    pub fn new(name: &[u8], stat: Stat, checked: u64, head: Rc<[u8]>, body: Rc<[u8]>) -> Entry {
+/// What there is at a path.
+#[derive(Debug)]
+pub(super) enum Known<F> {
+    /// This.
+    Present(Rc<Representation<F>>),
+    /// Nothing.
+    Absent,
+}
+
+/// The codings in which a file lies beside the original, and their sizes at the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Siblings {
+    /// Any name that comes or goes changes its directory.
+    pub directory: Stat,
+    /// Indexed by coding.
+    pub present: [bool; Coding::ALL.len()],
+}
+
+impl<F> Entry<F> {
+    pub fn new(path: &[u8], coding: Coding, known: Known<F>, checked: u64) -> Entry<F> {
         Entry {
-            name: name.into(),
-            file: None,
-            stat,
+            path: path.into(),
+            coding,
+            known,
             checked,
-            head,
-            body,
+            siblings: None,
             used: false,
         }
     }
 
-    /// The path of the file.
-    pub fn path(&self) -> &[u8] {
-        self.file.as_deref().unwrap_or(&self.name)
-    }
-
-    /// What it weighs, with an allowance for the tables.
+    /// What it weighs, with an allowance for the tables. An open file weighs as much as keeps the
+    /// number of descriptors held here small: at most 64 with the default bound.
     fn bytes(&self) -> usize {
-        const TABLES: usize = 200;
-        self.head.len() + self.body.len() + 2 * self.name.len() + TABLES
+        const TABLES: usize = 300;
+        const OPEN_FILE: usize = 256 << 10;
+        let known = match &self.known {
+            Known::Absent => 0,
+            Known::Present(representation) => {
+                let content = match &representation.content {
+                    Content::Memory(bytes) => bytes.len(),
+                    Content::File(_) => OPEN_FILE,
+                };
+                content + representation.ok.len() + representation.not_modified.len()
+            }
+        };
+        known + 3 * self.path.len() + TABLES
     }
 }
 
-/// Answers by path, with the clock algorithm for what has to go: an entry that was used since the
-/// hand last passed is passed over once more.
+/// Entries by path and coding, with the clock algorithm for what has to go: an entry that was used
+/// since the hand last passed is passed over once more.
 #[derive(Debug)]
-pub(super) struct Cache {
-    names: BTreeMap<Box<[u8]>, usize>,
-    entries: Slab<Entry>,
+pub(super) struct Cache<F> {
+    // By path first, so that a path can be looked up without being copied.
+    paths: BTreeMap<Box<[u8]>, [Option<usize>; Coding::ALL.len()]>,
+    entries: Slab<Entry<F>>,
     bytes: usize,
     bytes_max: usize,
     hand: usize,
 }
 
-impl Cache {
-    pub fn new(bytes_max: usize) -> Cache {
+impl<F> Cache<F> {
+    pub fn new(bytes_max: usize) -> Cache<F> {
         Cache {
-            names: BTreeMap::new(),
+            paths: BTreeMap::new(),
             entries: Slab::new(),
             bytes: 0,
             bytes_max,
@@ -74,21 +97,28 @@ impl Cache {
         }
     }
 
-    pub fn get(&mut self, name: &[u8]) -> Option<&mut Entry> {
-        let entry = &mut self.entries[*self.names.get(name)?];
+    pub fn get(&mut self, path: &[u8], coding: Coding) -> Option<&mut Entry<F>> {
+        let at = self.paths.get(path)?[coding as usize]?;
+        let entry = &mut self.entries[at];
         entry.used = true;
         Some(entry)
     }
 
-    pub fn remove(&mut self, name: &[u8]) {
-        if let Some(at) = self.names.remove(name) {
+    pub fn remove(&mut self, path: &[u8], coding: Coding) {
+        let Some(codings) = self.paths.get_mut(path) else {
+            return;
+        };
+        if let Some(at) = codings[coding as usize].take() {
             self.bytes -= self.entries.remove(at).bytes();
+        }
+        if *codings == [None; Coding::ALL.len()] {
+            self.paths.remove(path);
         }
     }
 
-    /// Keeps an entry, in place of what had its name, if it fits at all.
-    pub fn insert(&mut self, entry: Entry) {
-        self.remove(&entry.name);
+    /// Keeps an entry, in place of what was there, if it fits at all.
+    pub fn insert(&mut self, entry: Entry<F>) {
+        self.remove(&entry.path, entry.coding);
         if entry.bytes() > self.bytes_max {
             return;
         }
@@ -96,8 +126,22 @@ impl Cache {
             self.evict();
         }
         self.bytes += entry.bytes();
-        let name = entry.name.clone();
-        self.names.insert(name, self.entries.insert(entry));
+        let (path, coding) = (entry.path.clone(), entry.coding);
+        let at = self.entries.insert(entry);
+        self.paths.entry(path).or_default()[coding as usize] = Some(at);
+    }
+
+    /// Closes all files that are held open here: descriptors are needed elsewhere.
+    pub fn close_files(&mut self) {
+        let open = |entry: &Entry<F>| match &entry.known {
+            Known::Present(representation) => matches!(representation.content, Content::File(_)),
+            Known::Absent => false,
+        };
+        let files = self.entries.iter().filter(|(_, entry)| open(entry));
+        let files: Vec<_> = files.map(|(_, e)| (e.path.clone(), e.coding)).collect();
+        for (path, coding) in files {
+            self.remove(&path, coding);
+        }
     }
 
     /// Moves the hand on to the first entry that was not used, two rounds at most.
@@ -107,8 +151,8 @@ impl Cache {
             match self.entries.get_mut(self.hand) {
                 Some(entry) if entry.used => entry.used = false,
                 Some(entry) => {
-                    let name = entry.name.clone();
-                    return self.remove(&name);
+                    let (path, coding) = (entry.path.clone(), entry.coding);
+                    return self.remove(&path, coding);
                 }
                 None => {}
             }
@@ -121,41 +165,79 @@ impl Cache {
 mod tests {
     use std::time::SystemTime;
 
+    use super::super::representation::Source;
     use super::*;
     use crate::sys::Kind;
 
-    fn entry(name: &str, bytes: usize) -> Entry {
-        let stat = Stat {
+    fn stat(size: u64) -> Stat {
+        Stat {
             kind: Kind::File,
             device: 0,
             inode: 0,
-            size: 0,
+            size,
             modified: SystemTime::UNIX_EPOCH,
             changed: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn entry(path: &str, content: Content<()>) -> Entry<()> {
+        let source = Source {
+            path: path.as_bytes().into(),
+            stat: stat(5),
+            media_type: "text/plain".into(),
+            coding: Coding::Identity,
+            own_file: true,
+            varies: false,
+            content,
         };
-        let body = vec![0; bytes].into();
-        Entry::new(name.as_bytes(), stat, 0, Rc::from([]), body)
+        let representation = Representation::new(source, SystemTime::UNIX_EPOCH);
+        let known = Known::Present(Rc::new(representation));
+        Entry::new(path.as_bytes(), Coding::Identity, known, 0)
+    }
+
+    fn memory(path: &str, bytes: usize) -> Entry<()> {
+        entry(path, Content::Memory(vec![0; bytes].into()))
     }
 
     #[test]
     fn the_least_used_goes_first_and_the_bound_holds() {
-        let mut cache = Cache::new(4_000);
-        for name in ["a", "b", "c"] {
-            cache.insert(entry(name, 1_000));
+        let each = memory("a", 1_000).bytes();
+        let mut cache = Cache::new(3 * each + each / 2);
+        for path in ["a", "b", "c"] {
+            cache.insert(memory(path, 1_000));
         }
         for turn in 0..100 {
-            assert!(cache.get(b"a").is_some(), "used in every turn");
-            cache.insert(entry(&format!("x{turn}"), 1_000));
-            assert!(cache.bytes <= 4_000);
-            assert_eq!(cache.entries.len(), 3);
-            assert_eq!(cache.names.len(), 3);
+            assert!(
+                cache.get(b"a", Coding::Identity).is_some(),
+                "used in every turn"
+            );
+            cache.insert(memory(&format!("x{turn}"), 900));
+            assert!(cache.bytes <= cache.bytes_max);
+            assert_eq!((cache.entries.len(), cache.paths.len()), (3, 3));
         }
-        cache.insert(entry("huge", 5_000));
-        assert!(cache.get(b"huge").is_none());
-        cache.insert(entry("a", 10));
-        for name in ["a", "x97", "x98", "x99"] {
-            cache.remove(name.as_bytes());
+        cache.insert(memory("huge", 4 * each));
+        assert!(cache.get(b"huge", Coding::Identity).is_none());
+        cache.insert(memory("a", 10));
+        for path in ["a", "x97", "x98", "x99"] {
+            cache.remove(path.as_bytes(), Coding::Identity);
         }
-        assert_eq!((cache.bytes, cache.entries.len()), (0, 0));
+        assert_eq!(
+            (cache.bytes, cache.entries.len(), cache.paths.len()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn codings_are_apart_and_open_files_can_be_closed() {
+        let mut cache = Cache::new(1 << 20);
+        cache.insert(memory("a", 10));
+        cache.insert(Entry::new(b"a", Coding::Gzip, Known::Absent, 0));
+        cache.insert(entry("large", Content::File(Rc::new(()))));
+        assert!(cache.get(b"a", Coding::Brotli).is_none());
+        cache.close_files();
+        assert!(cache.get(b"large", Coding::Identity).is_none());
+        assert!(cache.get(b"a", Coding::Gzip).is_some());
+        cache.remove(b"a", Coding::Identity);
+        assert!(cache.get(b"a", Coding::Gzip).is_some());
     }
 }

@@ -62,6 +62,7 @@ pub enum FileError {
 impl From<io::Error> for FileError {
     fn from(error: io::Error) -> FileError {
         match error.kind() {
+            io::ErrorKind::NotFound => FileError::Absent,
             io::ErrorKind::PermissionDenied => FileError::Denied,
             io::ErrorKind::IsADirectory => FileError::Directory,
             _ if sys::is_absent(&error) => FileError::Absent,
@@ -80,6 +81,8 @@ pub struct Disk {
     root: RefCell<(OwnedFd, Stat)>,
     /// If set, no other file is served.
     only: Option<Vec<u8>>,
+    /// Symbolic links may lead out of the root.
+    follow_symlinks: bool,
 }
 
 impl Disk {
@@ -99,7 +102,19 @@ impl Disk {
             Kind::Other => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let root = RefCell::new(open_root(&path)?);
-        Ok(Disk { path, root, only })
+        Ok(Disk {
+            path,
+            root,
+            only,
+            follow_symlinks: false,
+        })
+    }
+
+    /// Follows symbolic links wherever they lead, not only within the root.
+    #[must_use]
+    pub fn following_symlinks(mut self) -> Disk {
+        self.follow_symlinks = true;
+        self
     }
 
     /// The directory that is served, or the one the single file is in.
@@ -123,6 +138,21 @@ impl Disk {
         Ok(())
     }
 
+    /// Opens a path that the kernel does not resolve beneath the root: through an absolute link,
+    /// which may well point inside. So it is resolved here, the result is held against the root,
+    /// and the rest of it, which has no links any more, is opened beneath. Should it get one in that
+    /// very moment, it is refused after all.
+    fn open_resolved(&self, path: &[u8]) -> io::Result<File> {
+        let resolved = self.path.join(OsStr::from_bytes(path)).canonicalize()?;
+        if self.follow_symlinks {
+            return sys::open(&resolved);
+        }
+        match resolved.strip_prefix(&self.path) {
+            Ok(beneath) => sys::open_beneath(&self.root.borrow().0, beneath.as_os_str().as_bytes()),
+            Err(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     fn allows(&self, path: &[u8]) -> Result<(), FileError> {
         match &self.only {
             Some(only) if path != only => Err(FileError::Absent),
@@ -143,7 +173,11 @@ impl Files for Disk {
     fn open(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
         self.allows(path)?;
         self.follow_root()?;
-        let file = sys::open_beneath(&self.root.borrow().0, path)?;
+        let opened = sys::open_beneath(&self.root.borrow().0, path);
+        let file = match opened {
+            Err(e) if sys::leads_out(&e) => self.open_resolved(path)?,
+            opened => opened?,
+        };
         let stat = sys::fstat(&file)?;
         match stat.kind {
             Kind::File => Ok((file, stat)),

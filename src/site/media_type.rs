@@ -6,20 +6,53 @@
 use std::borrow::Cow;
 
 /// The value of `Content-Type` for a path; plain bytes for a name without a known ending.
-pub(super) fn of(path: &[u8]) -> Cow<'static, str> {
+/// `beginning` reads the first bytes of the file, for the one ending that means two things.
+pub(super) fn of(path: &[u8], beginning: impl FnOnce(&mut [u8]) -> usize) -> Cow<'static, str> {
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
     let ending = name
         .iter()
         .rposition(|b| *b == b'.')
         .map_or(&[][..], |dot| &name[dot + 1..]);
     let ending = str::from_utf8(ending).unwrap_or("");
-    let essence = overridden(ending)
-        .or_else(|| mime_guess::from_ext(ending).first_raw())
-        .unwrap_or("application/octet-stream");
+    let essence = match ending.eq_ignore_ascii_case("ts") && is_transport_stream(beginning) {
+        true => "video/mp2t",
+        false => overridden(ending)
+            .or_else(|| mime_guess::from_ext(ending).first_raw())
+            .unwrap_or("application/octet-stream"),
+    };
     match essence.starts_with("text/") {
         true => format!("{essence}; charset=utf-8").into(),
         false => essence.into(),
     }
+}
+
+/// Whether it is worth compressing: text in some form, and not compressed by itself.
+pub(super) fn is_compressible(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or(media_type);
+    let structured = |suffix: &str| essence.ends_with(suffix);
+    essence.starts_with("text/")
+        || structured("+json")
+        || structured("+xml")
+        || matches!(
+            essence,
+            "application/json"
+                | "application/xml"
+                | "application/javascript"
+                | "application/wasm"
+                | "application/rtf"
+                | "font/ttf"
+                | "font/otf"
+                | "application/vnd.ms-fontobject"
+                | "image/bmp"
+                | "image/x-icon"
+                | "image/vnd.microsoft.icon"
+        )
+}
+
+/// Packets of 188 bytes, each beginning with 0x47 (ISO/IEC 13818-1, 2.4.3.2).
+fn is_transport_stream(beginning: impl FnOnce(&mut [u8]) -> usize) -> bool {
+    let mut bytes = [0; 189];
+    beginning(&mut bytes) == bytes.len() && bytes[0] == 0x47 && bytes[188] == 0x47
 }
 
 fn overridden(ending: &str) -> Option<&'static str> {
@@ -31,7 +64,7 @@ fn overridden(ending: &str) -> Option<&'static str> {
         // Source maps are JSON; the registry has no type for them.
         ("map", "application/json"),
         ("webmanifest", "application/manifest+json"),
-        // The registry knows an MPEG transport stream; next to a page it is TypeScript.
+        // TypeScript, unless it is an MPEG transport stream. Browsers run neither.
         ("ts", "text/plain"),
         ("tsx", "text/plain"),
         ("jsx", "text/plain"),
@@ -61,7 +94,44 @@ mod tests {
             ("x.\u{fffd}", "application/octet-stream"),
             ("", "application/octet-stream"),
         ] {
-            assert_eq!(of(path.as_bytes()), expected, "{path}");
+            assert_eq!(of(path.as_bytes(), |_| 0), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_ts_is_video_only_if_it_is_one() {
+        let script = |bytes: &mut [u8]| {
+            bytes.fill(b'G');
+            100
+        };
+        assert_eq!(of(b"a.ts", script), "text/plain; charset=utf-8");
+        let video = |bytes: &mut [u8]| {
+            bytes.fill(b'G');
+            bytes.len()
+        };
+        assert_eq!(of(b"a.ts", video), "video/mp2t");
+    }
+
+    #[test]
+    fn text_is_compressible_and_what_is_compressed_is_not() {
+        for (path, expected) in [
+            ("a.html", true),
+            ("a.svg", true),
+            ("a.json", true),
+            ("a.webmanifest", true),
+            ("a.wasm", true),
+            ("a.rss", true),
+            ("a.png", false),
+            ("a.woff2", false),
+            ("a.mp4", false),
+            ("a.zip", false),
+            ("a", false),
+        ] {
+            assert_eq!(
+                is_compressible(&of(path.as_bytes(), |_| 0)),
+                expected,
+                "{path}"
+            );
         }
     }
 }

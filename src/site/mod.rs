@@ -1,112 +1,48 @@
 //! Floor 3, site: what answers a request. It knows HTTP's codec and the files behind the seam
 //! [`Files`]; it must not know sockets, connections or time that passes.
 //!
-//! **Fresh for every request, and nearly free.** A small file is kept as a ready-made answer, but
-//! an answer is only given if the file was looked at (one stat(2)) *after the bytes of the request
-//! had been read*. So the server reads for a whole chunk of connections first and then lets them
-//! answer: one look at a file then vouches for all requests for it in the chunk. (A look that also
-//! vouched for requests read later was measured to give 194 stale answers of 2,489.) The rounds of
-//! looking are numbered; [`Site::bytes_arrived`] begins a new one.
+//! An answer is found in four steps: the *path* is decoded; a *representation* is selected for it,
+//! the file itself or a coding of it (RFC 9110 §12); the *preconditions* of the request are held
+//! against its validators (§13); and if there is a *range*, that is cut out (§14).
+//!
+//! **Fresh for every request, and nearly free.** What is known of a path is kept, a small file with its
+//! bytes and a large one open; but it is only used if the file was looked at (one stat(2)) *after the
+//! bytes of the request had been read*. So the server reads for a whole chunk of connections first and
+//! then lets them answer: one look at a file then vouches for all requests for it in the chunk. (A look
+//! that also vouched for requests read later was measured to give 194 stale answers of 2,489.) The
+//! rounds of looking are numbered; [`Site::bytes_arrived`] begins a new one.
+//!
+//! What was decided because something was *not* there (no `.br` beside the file, no file at all) is
+//! looked at again likewise: by the directory's own stat, or by finding nothing again.
 
 mod cache;
+mod encoding;
 mod files;
 mod media_type;
+mod reply;
+mod representation;
+mod select;
+mod stream;
 
 pub use files::{Disk, FileError, Files};
+pub use reply::{Body, Reply};
+pub use stream::{Piece, Stream};
 
-use std::rc::Rc;
-use std::time::{Duration, SystemTime};
-
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::time::SystemTime;
 
 use crate::config::Limits;
 use crate::http::{
-    HttpDate, Method, PathError, RequestHead, ResponseHead, SitePath, Status, Target,
+    ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead, ResponseHead,
+    SitePath, Status, Target, Validators, precondition,
 };
 use crate::sys::Stat;
-use cache::{Cache, Entry};
-
-/// What answers a request: a head without its end (see
-/// [`finish_head`](crate::http::finish_head)) and where the body comes from. The head's
-/// `Content-Length` is that of the body, also when the body will not be sent (HEAD).
-#[derive(Debug)]
-pub struct Reply<F> {
-    /// The status, for the log.
-    pub status: Status,
-    /// The status line and the fields of the representation.
-    pub head: Rc<[u8]>,
-    /// The content.
-    pub body: Body<F>,
-    /// What making it cost, in steps of the [budget](crate::connection::Budget).
-    pub effort: u32,
-}
-
-/// The content of a reply.
-#[derive(Debug)]
-pub enum Body<F> {
-    /// In memory, shared with others, perhaps empty.
-    Bytes(Rc<[u8]>),
-    /// In storage of the transport's pool.
-    Owned(Vec<u8>),
-    /// The first `len` bytes of a file, at least one.
-    File {
-        /// The open file.
-        file: Rc<F>,
-        /// Its length.
-        len: u64,
-    },
-}
-
-impl<F> Body<F> {
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::Owned(bytes) => bytes.len() as u64,
-            Body::File { len, .. } => *len,
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl<F> Reply<F> {
-    /// A status with a sentence for people.
-    pub fn plain(status: Status, sentence: &str) -> Reply<F> {
-        Reply::with_fields(ResponseHead::new(status), status, sentence)
-    }
-
-    /// Bytes of whatever kind.
-    pub fn bytes(body: Vec<u8>) -> Reply<F> {
-        let head = ResponseHead::new(Status::Ok)
-            .field("Content-Type", "application/octet-stream")
-            .field("Content-Length", body.len())
-            .field("Cache-Control", "no-store");
-        Reply {
-            status: Status::Ok,
-            head: head.into_bytes().into(),
-            body: Body::Owned(body),
-            effort: 1,
-        }
-    }
-
-    /// A status with a sentence and fields of its own.
-    fn with_fields(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
-        let body = format!("{} {}: {sentence}\n", status.code(), status.reason());
-        let head = head
-            .field("Content-Type", "text/plain; charset=utf-8")
-            .field("Content-Length", body.len());
-        Reply {
-            status,
-            head: head.into_bytes().into(),
-            body: Body::Bytes(body.into_bytes().into()),
-            effort: 1,
-        }
-    }
-}
+use cache::{Cache, Entry, Known};
+use encoding::Encoder;
+use representation::{Content, Representation, Source, described, is_settled, validated};
+use select::Selected;
+use stream::{Encoding, FileStream, Multipart, OpenFile};
 
 /// What answers some requests instead of a file. The server does, with what the connection hands
 /// up to it.
@@ -126,19 +62,32 @@ pub struct Site<F: Files> {
     files: F,
     /// The file that stands for its directory.
     index: Box<[u8]>,
-    cache: Cache,
+    cache: Cache<F::File>,
     cached_file_bytes_max: u64,
+    encoders_max: usize,
+    encoded_file_bytes_max: u64,
     /// Endpoints for tests are served.
     test_endpoints: bool,
     /// The number of the round of looking; see the module's docs.
     round: u64,
+    /// The representations that are being encoded; each encoder holds its permit.
+    encoding: Vec<AtWork>,
+    /// What the answer that is being made has cost beyond the usual, in steps of the budget.
+    effort: u32,
+    /// Separates the parts of multipart bodies; a number that is never used twice.
+    boundary: u64,
+}
+
+/// A representation that is being encoded.
+#[derive(Debug)]
+struct AtWork {
+    path: Box<[u8]>,
+    coding: Coding,
+    /// The encoder holds the other end.
+    permit: Weak<()>,
 }
 
 impl<F: Files> Site<F> {
-    /// What a cache miss costs in steps of the budget: it makes half a dozen system calls, where
-    /// a step of its own makes none.
-    const MISS: u32 = 8;
-
     /// A site of `files` in which `index` (usually `index.html`) stands for its directory.
     pub fn new(files: F, index: &[u8], limits: &Limits) -> Site<F> {
         Site {
@@ -146,8 +95,13 @@ impl<F: Files> Site<F> {
             index: index.into(),
             cache: Cache::new(limits.cache_bytes_max),
             cached_file_bytes_max: limits.cached_file_bytes_max as u64,
+            encoders_max: limits.encoders_max,
+            encoded_file_bytes_max: limits.encoded_file_bytes_max,
             test_endpoints: false,
             round: 0,
+            encoding: Vec::new(),
+            effort: 0,
+            boundary: 0,
         }
     }
 
@@ -164,6 +118,11 @@ impl<F: Files> Site<F> {
         self.round += 1;
     }
 
+    /// Closes the files that are only held open to be at hand: descriptors have run out.
+    pub fn close_files(&mut self) {
+        self.cache.close_files();
+    }
+
     /// The endpoint that wants the body of this request, if one does.
     pub fn endpoint(&self, request: &RequestHead<'_>) -> Option<Endpoint> {
         if request.method() != Method::Post || !self.test_endpoints {
@@ -177,16 +136,21 @@ impl<F: Files> Site<F> {
 
     /// Answers a request from the files, whatever its body.
     pub fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
+        self.effort = 0;
+        let mut reply = self.answer_method(request, now);
+        reply.effort += self.effort;
+        reply
+    }
+
+    fn answer_method(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         match request.method() {
             Method::Get | Method::Head => {}
             Method::Unknown | Method::Connect => {
                 return Reply::plain(Status::NotImplemented, "this method is not known here");
             }
-            Method::Options => return options(),
+            Method::Options => return Reply::options(),
             Method::Post | Method::Put | Method::Delete | Method::Trace | Method::Patch => {
-                let status = Status::MethodNotAllowed;
-                let head = ResponseHead::new(status).field("Allow", ALLOWED);
-                return Reply::with_fields(head, status, "files can be read with GET and HEAD");
+                return Reply::method_not_allowed();
             }
         }
         // The parser has already refused a target without a path for these methods.
@@ -196,7 +160,7 @@ impl<F: Files> Site<F> {
             return Reply::plain(Status::BadRequest, "the request target has no path");
         };
         match SitePath::decode(path) {
-            Ok(path) => self.file(&path, query, now),
+            Ok(path) => self.file(&path, query, request, now),
             Err(PathError::Encoding) => {
                 Reply::plain(Status::BadRequest, "a % in the path lacks its two digits")
             }
@@ -208,18 +172,29 @@ impl<F: Files> Site<F> {
         &mut self,
         path: &SitePath<'_>,
         query: Option<&[u8]>,
+        request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
-        if let Some(reply) = self.cached(path) {
-            return reply;
-        }
-        let reply = match path.is_directory() {
-            true => self.fetched(path, &path.join(&self.index), now),
-            false => self.fetched(path, path, now),
+        let selected = match path.is_directory() {
+            true => self.select(path.join(&self.index).bytes(), request, now),
+            false => self.select(path.bytes(), request, now),
         };
-        match reply {
-            Ok(reply) => reply,
-            Err(FileError::Directory) if !path.is_directory() => to_directory(path, query),
+        match selected {
+            Ok(Selected::Made(representation)) => self.respond(&representation, request),
+            Ok(Selected::ToEncode(original, coding)) => {
+                self.respond_encoding(&original, coding, request, now)
+            }
+            Ok(Selected::NotAcceptable) => {
+                let status = Status::NotAcceptable;
+                let head = ResponseHead::new(status).field("Vary", "Accept-Encoding");
+                let sentence = "no acceptable content coding is to be had for this file";
+                Reply::plain_with(head, status, sentence)
+            }
+            Ok(Selected::Busy) => Reply::plain(
+                Status::ServiceUnavailable,
+                "too much is being compressed now, try again or accept identity",
+            ),
+            Err(FileError::Directory) if !path.is_directory() => Reply::to_directory(path, query),
             Err(FileError::Absent | FileError::Directory) => absent(),
             Err(FileError::Denied) => {
                 Reply::plain(Status::Forbidden, "this file may not be read by the server")
@@ -234,150 +209,343 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// The kept answer, if the file is still what it was made from.
-    fn cached(&mut self, path: &SitePath<'_>) -> Option<Reply<F::File>> {
-        let entry = self.cache.get(path.bytes())?;
-        if entry.checked != self.round {
-            if self.files.stat(entry.path()) != Ok(entry.stat) {
-                self.cache.remove(path.bytes());
-                return None;
-            }
-            entry.checked = self.round;
-        }
-        Some(Reply {
-            status: Status::Ok,
-            head: Rc::clone(&entry.head),
-            body: Body::Bytes(Rc::clone(&entry.body)),
-            effort: 1,
-        })
-    }
-
-    /// An answer from `file`, which is `path` itself or the index in it; kept if it is small.
-    fn fetched(
+    /// Answers from a representation that is there: all of it, part of it, or that it has not
+    /// changed.
+    fn respond(
         &mut self,
-        path: &SitePath<'_>,
-        file: &SitePath<'_>,
-        now: SystemTime,
-    ) -> Result<Reply<F::File>, FileError> {
-        let (open, stat) = self.files.open(file.bytes())?;
-        if stat.size > self.cached_file_bytes_max {
-            return Ok(Reply {
-                status: Status::Ok,
-                head: head_of(file, &stat, stat.size, now),
-                body: Body::File {
-                    file: Rc::new(open),
-                    len: stat.size,
-                },
-                effort: Self::MISS,
-            });
-        }
-        let mut body = vec![0; stat.size as usize];
-        let read = self.files.read_at(&open, &mut body, 0)?;
-        body.truncate(read);
-        let body: Rc<[u8]> = body.into();
-        let head = head_of(file, &stat, body.len() as u64, now);
-        // Kept only if it was one and the same file all the while, and if a further change could
-        // not hide behind the same timestamps.
-        if self.files.fstat(&open) == Ok(stat) && is_settled(&stat, now) {
-            let (head, body) = (Rc::clone(&head), Rc::clone(&body));
-            let mut entry = Entry::new(path.bytes(), stat, self.round, head, body);
-            if file != path {
-                entry.file = Some(file.bytes().into());
+        representation: &Representation<F::File>,
+        request: &RequestHead<'_>,
+    ) -> Reply<F::File> {
+        let ranges = match precondition(request, &representation.validators) {
+            Precondition::Holds { ranges } => ranges,
+            Precondition::NotModified => {
+                return Reply {
+                    status: Status::NotModified,
+                    head: Rc::clone(&representation.not_modified),
+                    body: Body::empty(),
+                    effort: 1,
+                };
             }
-            self.cache.insert(entry);
+            Precondition::Failed => {
+                let varies = representation.varies;
+                return precondition_failed(&representation.validators, varies);
+            }
+        };
+        // Range is defined for GET alone (§14.2), and only once.
+        let mut values = request.values(Field::Range);
+        let range = match (request.method(), values.next(), values.next()) {
+            (Method::Get, Some(value), None) if ranges => {
+                Ranges::parse(value, representation.len())
+            }
+            _ => Ranges::Ignored,
+        };
+        match range {
+            Ranges::Ignored => Reply {
+                status: Status::Ok,
+                head: Rc::clone(&representation.ok),
+                body: part_of(representation, None),
+                effort: 1,
+            },
+            Ranges::Unsatisfiable => {
+                let status = Status::RangeNotSatisfiable;
+                let head = ResponseHead::new(status).field(
+                    "Content-Range",
+                    format_args!("bytes */{}", representation.len()),
+                );
+                Reply::plain_with(head, status, "the file has none of the bytes asked for")
+            }
+            Ranges::Satisfiable(ranges) => match ranges[..] {
+                [range] => one_range(representation, range),
+                _ => self.several_ranges(representation, &ranges),
+            },
         }
-        Ok(Reply {
-            status: Status::Ok,
-            head,
-            body: Body::Bytes(body),
-            effort: Self::MISS,
-        })
+    }
+
+    fn several_ranges(
+        &mut self,
+        representation: &Representation<F::File>,
+        ranges: &[ByteRange],
+    ) -> Reply<F::File> {
+        self.boundary += 1;
+        let boundary = format!("{:020}", self.boundary);
+        let (media_type, whole) = (&representation.media_type, representation.len());
+        let mut before = "--";
+        let parts = ranges.iter().map(|range| {
+            let (start, last) = (range.start, range.end - 1);
+            let head = format!(
+                "{before}{boundary}\r\nContent-Type: {media_type}\r\n\
+                 Content-Range: bytes {start}-{last}/{whole}\r\n\r\n"
+            );
+            before = "\r\n--";
+            (head.into_bytes().into_boxed_slice(), *range)
+        });
+        let parts: VecDeque<_> = parts.collect();
+        let end = format!("\r\n--{boundary}--\r\n");
+        let length = |(head, range): &(Box<[u8]>, ByteRange)| head.len() as u64 + range.bytes();
+        let length = parts.iter().map(length).sum::<u64>() + end.len() as u64;
+        let kind = format!("multipart/byteranges; boundary={boundary}");
+        let head = representation
+            .described(Status::PartialContent, &kind)
+            .field("Content-Length", length);
+        let end = end.into_bytes().into_boxed_slice();
+        let body = match &representation.content {
+            Content::Memory(bytes) => {
+                let mut body = Vec::with_capacity(length as usize);
+                for (head, range) in &parts {
+                    body.extend_from_slice(head);
+                    body.extend_from_slice(&bytes[range.start as usize..range.end as usize]);
+                }
+                body.extend_from_slice(&end);
+                Body::Bytes(body.into())
+            }
+            Content::File(file) => {
+                let open = OpenFile::new(file, representation.stat);
+                let end = Some(end);
+                Body::Stream(Stream::Multipart(Box::new(Multipart { open, parts, end })))
+            }
+        };
+        Reply::new(Status::PartialContent, head, body)
+    }
+
+    /// Answers with what an encoder makes of the original, in chunks, since nobody knows how long
+    /// that will be.
+    fn respond_encoding(
+        &mut self,
+        original: &Representation<F::File>,
+        coding: Coding,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        let validators = representation::validators(&original.stat, coding, now);
+        match precondition(request, &validators) {
+            Precondition::Holds { .. } => {}
+            Precondition::NotModified => {
+                let head = validated(Status::NotModified, &validators, true);
+                return Reply::new(Status::NotModified, head, Body::empty());
+            }
+            Precondition::Failed => return precondition_failed(&validators, true),
+        }
+        let media_type = &original.media_type;
+        let head = described(Status::Ok, media_type, coding, &validators, true)
+            .field("Transfer-Encoding", "chunked");
+        if request.method() == Method::Head {
+            // Nothing is encoded to be thrown away.
+            return Reply::new(Status::Ok, head, Body::empty());
+        }
+        let permit = Rc::new(());
+        self.encoding.push(AtWork {
+            path: original.path.clone(),
+            coding,
+            permit: Rc::downgrade(&permit),
+        });
+        let encoding = Encoding {
+            path: original.path.clone(),
+            media_type: media_type.clone(),
+            coding,
+            content: original.content.share(),
+            stat: original.stat,
+            at: 0,
+            encoder: Some(Encoder::new(coding)),
+            kept: Some(Vec::new()),
+            permit,
+        };
+        let body = Body::Stream(Stream::Encoding(Box::new(encoding)));
+        Reply::new(Status::Ok, head, body)
+    }
+
+    /// Whether an encoder may be started: there is room for one more, and none is at work on the same.
+    fn may_encode(&mut self, path: &[u8], coding: Coding) -> bool {
+        self.encoding
+            .retain(|other| other.permit.strong_count() > 0);
+        let same = |other: &AtWork| *other.path == *path && other.coding == coding;
+        self.encoding.len() < self.encoders_max && !self.encoding.iter().any(same)
     }
 }
 
-/// Whether a file was last changed so long ago that another change must show in its timestamps.
-/// They come from a clock that ticks every 1 to 10 ms, or, on some file systems, every one or two
-/// seconds, which shows in times without a fraction.
-fn is_settled(stat: &Stat, now: SystemTime) -> bool {
-    let since = |time: SystemTime| now.duration_since(time).unwrap_or_default();
-    let whole = |time: SystemTime| {
-        time.duration_since(SystemTime::UNIX_EPOCH)
-            .is_ok_and(|t| t.subsec_nanos() == 0)
-    };
-    let tick = match whole(stat.changed) {
-        true => Duration::from_secs(2),
-        false => Duration::from_millis(20),
-    };
-    since(stat.changed) > tick && since(stat.modified) > Duration::ZERO
-}
+/// The bodies that are sent piece by piece.
+impl<F: Files> Site<F> {
+    /// What making a slice of an encoding costs in steps: all that one turn has, so that a
+    /// connection encodes one slice a turn, however little it takes.
+    const SLICE: u32 = 64;
 
-fn head_of(path: &SitePath<'_>, stat: &Stat, len: u64, now: SystemTime) -> Rc<[u8]> {
-    // A time in the future must not be sent (RFC 9110 §8.8.2.1).
-    let modified = HttpDate::new(stat.modified.min(now));
-    ResponseHead::new(Status::Ok)
-        .field("Content-Type", media_type::of(path.bytes()))
-        .field("Content-Length", len)
-        .field("Last-Modified", modified)
-        .field("Cache-Control", "no-cache")
-        .into_bytes()
-        .into()
-}
-
-/// What files can be asked.
-const ALLOWED: &str = "GET, HEAD, OPTIONS";
-
-/// The answer to OPTIONS, for a path as for the server as a whole (RFC 9110 §9.3.7).
-fn options<F>() -> Reply<F> {
-    let status = Status::NoContent;
-    let head = ResponseHead::new(status).field("Allow", ALLOWED);
-    Reply {
-        status,
-        head: head.into_bytes().into(),
-        body: Body::Bytes(Rc::from([])),
-        effort: 1,
+    /// The next piece of a body, at most about `max` bytes, and what it cost in steps. What is in
+    /// memory is appended to `out`.
+    pub fn next_piece(
+        &mut self,
+        stream: &mut Stream<F::File>,
+        max: u64,
+        out: &mut Vec<u8>,
+        now: SystemTime,
+    ) -> (Piece<F::File>, u32) {
+        match stream {
+            Stream::File(stream) => {
+                let left = &mut stream.left;
+                if left.start == left.end {
+                    return (Piece::End, 1);
+                }
+                (self.piece_of(&stream.open, left, max), 1)
+            }
+            Stream::Multipart(stream) => {
+                let Some((head, left)) = stream.parts.front_mut() else {
+                    let Some(end) = stream.end.take() else {
+                        return (Piece::End, 1);
+                    };
+                    out.extend_from_slice(&end);
+                    return (Piece::Written, 1);
+                };
+                if !head.is_empty() {
+                    out.extend_from_slice(&std::mem::take(head));
+                    return (Piece::Written, 1);
+                }
+                let piece = self.piece_of(&stream.open, left, max);
+                if left.start == left.end {
+                    stream.parts.pop_front();
+                }
+                (piece, 1)
+            }
+            Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
+                Ok(true) => (Piece::Written, Self::SLICE),
+                Ok(false) => (Piece::End, 1),
+                Err(()) => (Piece::Broken, 1),
+            },
+        }
     }
+
+    /// A piece of a file, if it is still what it was.
+    fn piece_of(&self, open: &OpenFile<F::File>, left: &mut ByteRange, max: u64) -> Piece<F::File> {
+        if !self.is_intact(&open.file, &open.stat) {
+            return Piece::Broken;
+        }
+        let (at, len) = (left.start, left.bytes().min(max));
+        left.start += len;
+        let file = Rc::clone(&open.file);
+        Piece::File { file, at, len }
+    }
+
+    /// Whether an open file is what it was: not shorter, not overwritten in place. Its change time
+    /// does not count, since that moves when the name is taken away or given to another file, and
+    /// then the old one is sent to its end.
+    fn is_intact(&self, file: &F::File, then: &Stat) -> bool {
+        let same = |now: Stat| (now.size, now.modified) == (then.size, then.modified);
+        self.files.fstat(file).is_ok_and(same)
+    }
+
+    /// Encodes a slice and appends what comes out as a chunk. `Ok(false)` when all was said; an error
+    /// if the file is not what it was.
+    fn encode(
+        &mut self,
+        encoding: &mut Encoding<F::File>,
+        out: &mut Vec<u8>,
+        now: SystemTime,
+    ) -> Result<bool, ()> {
+        let Some(mut encoder) = encoding.encoder.take() else {
+            return Ok(false);
+        };
+        let size = encoding.stat.size;
+        let want = (size - encoding.at).min(encoding::SLICE_BYTES as u64) as usize;
+        let (at, mut slice) = (encoding.at as usize, [0; encoding::SLICE_BYTES]);
+        let bytes = match &encoding.content {
+            Content::Memory(bytes) => bytes.get(at..at + want).ok_or(())?,
+            Content::File(file) => {
+                if !self.is_intact(file, &encoding.stat) {
+                    return Err(());
+                }
+                let slice = &mut slice[..want];
+                match self.files.read_at(file, slice, encoding.at) {
+                    Ok(n) if n == want => slice,
+                    _ => return Err(()),
+                }
+            }
+        };
+        let mut coded = encoder.encode(bytes).map_err(drop)?;
+        encoding.at += want as u64;
+        let last = encoding.at == size;
+        if last {
+            coded.extend(encoder.finish().map_err(drop)?);
+        } else {
+            encoding.encoder = Some(encoder);
+        }
+        if !coded.is_empty() {
+            out.extend_from_slice(format!("{:x}\r\n", coded.len()).as_bytes());
+            out.extend_from_slice(&coded);
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some(kept) = &mut encoding.kept {
+            kept.extend_from_slice(&coded);
+            if kept.len() as u64 > self.encoded_file_bytes_max / 4 {
+                encoding.kept = None;
+            }
+        }
+        if last {
+            out.extend_from_slice(b"0\r\n\r\n");
+            self.keep(encoding, now);
+        }
+        Ok(true)
+    }
+
+    /// Keeps what an encoder has made, to be sent with its length from now on.
+    fn keep(&mut self, encoding: &mut Encoding<F::File>, now: SystemTime) {
+        let Some(kept) = encoding.kept.take() else {
+            return;
+        };
+        let path = &encoding.path;
+        if self.files.stat(path) != Ok(encoding.stat) || !is_settled(&encoding.stat, now) {
+            return;
+        }
+        let source = Source {
+            path: path.clone(),
+            stat: encoding.stat,
+            media_type: encoding.media_type.clone(),
+            coding: encoding.coding,
+            own_file: false,
+            varies: true,
+            content: Content::Memory(kept.into()),
+        };
+        let made = Known::Present(Rc::new(Representation::new(source, now)));
+        // Not checked in any round: the next request looks for itself.
+        self.cache
+            .insert(Entry::new(path, encoding.coding, made, 0));
+    }
+}
+
+/// One range, or all of it.
+fn part_of<F>(representation: &Representation<F>, range: Option<ByteRange>) -> Body<F> {
+    let whole = ByteRange {
+        start: 0,
+        end: representation.len(),
+    };
+    match (&representation.content, range) {
+        (Content::Memory(bytes), None) => Body::Bytes(Rc::clone(bytes)),
+        (Content::Memory(bytes), Some(range)) => {
+            Body::Bytes(bytes[range.start as usize..range.end as usize].into())
+        }
+        (Content::File(file), range) => {
+            let open = OpenFile::new(file, representation.stat);
+            let left = range.unwrap_or(whole);
+            Body::Stream(Stream::File(Box::new(FileStream { open, left })))
+        }
+    }
+}
+
+fn one_range<F>(representation: &Representation<F>, range: ByteRange) -> Reply<F> {
+    let (start, last, whole) = (range.start, range.end - 1, representation.len());
+    let status = Status::PartialContent;
+    let head = representation
+        .described(status, &representation.media_type)
+        .field("Content-Length", range.bytes())
+        .field(
+            "Content-Range",
+            format_args!("bytes {start}-{last}/{whole}"),
+        );
+    Reply::new(status, head, part_of(representation, Some(range)))
+}
+
+fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
+    let status = Status::PreconditionFailed;
+    let head = validated(status, validators, varies);
+    Reply::plain_with(head, status, "the file is not the one that was meant")
 }
 
 fn absent<F>() -> Reply<F> {
-    Reply {
-        effort: 4,
-        ..Reply::plain(Status::NotFound, "there is no such file here")
-    }
-}
-
-/// To the same path with a slash, so that relative links in the index lead where they should. The
-/// decoded path has neither a second slash in front nor a backslash: this cannot lead to another
-/// host.
-fn to_directory<F>(path: &SitePath<'_>, query: Option<&[u8]>) -> Reply<F> {
-    /// All that RFC 3986 does not allow in a path.
-    const ESCAPED: &AsciiSet = &CONTROLS
-        .add(b' ')
-        .add(b'"')
-        .add(b'#')
-        .add(b'%')
-        .add(b'<')
-        .add(b'>')
-        .add(b'?')
-        .add(b'[')
-        .add(b'\\')
-        .add(b']')
-        .add(b'^')
-        .add(b'`')
-        .add(b'{')
-        .add(b'|')
-        .add(b'}');
-    let mut location = format!("/{}/", percent_encode(path.bytes(), ESCAPED));
-    if let Some(query) = query {
-        location.push('?');
-        location.push_str(&String::from_utf8_lossy(query));
-    }
-    let status = Status::MovedPermanently;
-    let head = ResponseHead::new(status)
-        .field("Location", location)
-        .field("Cache-Control", "no-cache");
-    Reply::with_fields(
-        head,
-        status,
-        "this is a directory: its name ends in a slash",
-    )
+    Reply::plain(Status::NotFound, "there is no such file here")
 }

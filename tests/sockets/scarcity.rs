@@ -27,10 +27,11 @@ impl Counted {
         }
     }
 
-    /// Checks that after all this there are as many descriptors as before, and the server serves.
+    /// Checks that after all this there are as many descriptors as before, but for the one large
+    /// file that each of these tests has, which may be kept open; and that the server serves.
     fn check(mut self) {
         eventually("no descriptor is left behind", || {
-            self.server.descriptors() == self.before
+            self.server.descriptors() <= self.before + 1
         });
         assert_eq!(self.first.get("/a").status, 200);
         assert_eq!(self.server.connect().get("/a").status, 200);

@@ -60,20 +60,28 @@ impl Asked {
             out.extend_from_slice(&reply.head);
             finish_head(out, cx.date, self.version, self.persistence);
         });
-        let sends_body = !self.head_only && !reply.body.is_empty();
+        let mut queued = 0;
         if let Some(exchange) = &mut self.exchange {
             exchange.status = reply.status.code();
-            exchange.body_bytes = if sends_body { reply.body.len() } else { 0 };
         }
         match reply.body {
-            Body::File { file, len } if sends_body => {
+            Body::Stream(stream) if !self.head_only => {
                 let (persistence, exchange) = (self.persistence, self.exchange);
-                return Mode::Streaming(Streaming::after(file, len, persistence, exchange));
+                return Mode::Streaming(Streaming::after(stream, persistence, exchange));
             }
-            Body::Bytes(bytes) if sends_body => input.outbox.push_shared(&bytes, cx.pool),
-            Body::Owned(bytes) if sends_body => input.outbox.push_owned(bytes, cx.pool),
+            Body::Bytes(bytes) if !self.head_only => {
+                queued = bytes.len();
+                input.outbox.push_shared(&bytes, cx.pool);
+            }
+            Body::Owned(bytes) if !self.head_only => {
+                queued = bytes.len();
+                input.outbox.push_owned(bytes, cx.pool);
+            }
             Body::Owned(bytes) => cx.pool.take_back_vec(bytes),
-            Body::Bytes(_) | Body::File { .. } => {}
+            Body::Bytes(_) | Body::Stream(_) => {}
+        }
+        if let Some(exchange) = &mut self.exchange {
+            exchange.body_bytes = queued as u64;
         }
         if let Some(exchange) = self.exchange {
             cx.log_exchange(*exchange);

@@ -11,7 +11,7 @@
 //!               │ │ │                     ▼       │ large answer               │
 //!               │ │ └── all was sent ── Streaming ◀                            │
 //!               │ │                     │    ▲ │                               │
-//!               │ │                     │    └─┘ next slice                    │
+//!               │ │                     │    └─┘ next piece                    │
 //!               │ └─────────────────────┼───── the endpoint answered ──────────┤
 //!               ▼                       ▼                                      ▼
 //!             Lingering ◀── from each of the four: the last answer was queued, or a refusal;
@@ -126,7 +126,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
             Lingering,
             "the endpoint answered, and it was the last answer",
         ),
-        (Streaming, Streaming, "another slice was queued"),
+        (Streaming, Streaming, "another piece was queued"),
         (Streaming, Reading, "all was sent"),
         (
             Streaming,

@@ -184,15 +184,17 @@ impl Reading {
         cx: &mut Context<'_, S>,
     ) -> Mode<S::File> {
         let reply: Reply<S::File> = Reply::plain(status, sentence);
+        let mut body_bytes = 0;
         input.outbox.append(cx.pool, |out| {
             out.extend_from_slice(&reply.head);
             finish_head(out, cx.date, Version::Http11, Persistence::Close);
             if let Body::Bytes(bytes) = &reply.body {
+                body_bytes = bytes.len() as u64;
                 out.extend_from_slice(bytes);
             }
         });
         if let Some(mut exchange) = cx.exchange(input, None) {
-            (exchange.status, exchange.body_bytes) = (status.code(), reply.body.len());
+            (exchange.status, exchange.body_bytes) = (status.code(), body_bytes);
             cx.log_exchange(exchange);
         }
         Mode::Lingering(Lingering::after(cause, true, cx.now.instant))

@@ -1,19 +1,18 @@
 //! Floor 4, connection: sending a large body.
 
-use std::rc::Rc;
-
 use super::{Lingering, Mode, Reading, Step};
 use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
-use crate::site::Files;
+use crate::site::{Files, Piece, Stream};
 
-/// Sending a file. It goes to the outbox slice by slice, each only when there is room.
+/// Sending a body piece by piece, each only when the outbox has room.
 #[derive(Debug)]
 pub struct Streaming<F> {
-    file: Rc<F>,
-    /// Offset of the next slice.
-    at: u64,
-    end: u64,
+    stream: Stream<F>,
+    /// Bytes of it that were queued.
+    queued: u64,
+    /// All of it was.
+    complete: bool,
     persistence: Persistence,
     /// To be logged at the end.
     exchange: Option<Box<Exchange>>,
@@ -23,15 +22,14 @@ pub struct Streaming<F> {
 impl<F> Streaming<F> {
     /// The head of the answer was queued; the body follows.
     pub(super) fn after(
-        file: Rc<F>,
-        len: u64,
+        stream: Stream<F>,
         persistence: Persistence,
         exchange: Option<Box<Exchange>>,
     ) -> Streaming<F> {
         Streaming {
-            file,
-            at: 0,
-            end: len,
+            stream,
+            queued: 0,
+            complete: false,
             persistence,
             exchange,
         }
@@ -39,24 +37,22 @@ impl<F> Streaming<F> {
 }
 
 impl<F> Streaming<F> {
-    pub(super) fn step<S>(mut self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Step<F>
+    pub(super) fn step<S>(self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Step<F>
     where
         S: Files<File = F>,
     {
-        if self.at < self.end {
-            if !input.outbox.has_room(cx.limits.outbox_high) {
-                return Step::Still(Mode::Streaming(self));
-            }
-            let len = (self.end - self.at).min(cx.limits.turn_bytes as u64);
-            input.outbox.push_file(Rc::clone(&self.file), self.at, len);
-            self.at += len;
-            return Step::Moved(Mode::Streaming(self));
+        if !self.complete {
+            return match input.room {
+                true => Step::Moved(self.queue(input, cx)),
+                false => Step::Still(Mode::Streaming(self)),
+            };
         }
         // It ends when the last byte has left, so that the log tells the truth about it.
         if !input.outbox.is_empty() {
             return Step::Still(Mode::Streaming(self));
         }
-        if let Some(exchange) = self.exchange {
+        if let Some(mut exchange) = self.exchange {
+            exchange.body_bytes = self.queued;
             cx.log_exchange(*exchange);
         }
         let now = cx.now.instant;
@@ -66,13 +62,41 @@ impl<F> Streaming<F> {
         })
     }
 
-    /// The connection failed with `unsent` bytes in the outbox.
+    /// Queues the next piece.
+    fn queue<S>(mut self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
+        let before = input.outbox.queued();
+        let (site, stream, wall) = (&mut *cx.site, &mut self.stream, cx.now.wall);
+        let max = cx.limits.turn_bytes as u64;
+        let (piece, effort) = input
+            .outbox
+            .append(cx.pool, |out| site.next_piece(stream, max, out, wall));
+        cx.budget.spend_steps(effort - 1);
+        match piece {
+            Piece::Written => {}
+            Piece::File { file, at, len } => input.outbox.push_file(file, at, len),
+            Piece::End => self.complete = true,
+            // The rest is missing, which the peer can tell from the framing: never padding.
+            Piece::Broken => {
+                let unsent = input.outbox.queued();
+                self.abandon(unsent, cx);
+                let now = cx.now.instant;
+                return Mode::Lingering(Lingering::after(Cause::Failed, false, now));
+            }
+        }
+        self.queued += input.outbox.queued() - before;
+        Mode::Streaming(self)
+    }
+
+    /// It ends before its time, with `unsent` bytes in the outbox.
     pub(super) fn abandon<S>(self, unsent: u64, cx: &mut Context<'_, S>)
     where
         S: Files<File = F>,
     {
         if let Some(mut exchange) = self.exchange {
-            exchange.body_bytes = self.at.saturating_sub(unsent);
+            exchange.body_bytes = self.queued.saturating_sub(unsent);
             exchange.complete = false;
             cx.log_exchange(*exchange);
         }

@@ -1,0 +1,180 @@
+//! Floor 3, site: one form in which a file can be sent, with everything about it that does not depend
+//! on the request: its media type, its coding, its validators (RFC 9110 §8), its ready-made heads.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use crate::http::{Coding, EntityTag, HttpDate, ResponseHead, Status, Validators, whole_seconds};
+use crate::sys::Stat;
+
+/// A file in a coding.
+#[derive(Debug)]
+pub(super) struct Representation<F> {
+    /// The path of the file it was made from: for a sibling, the sibling's.
+    pub path: Box<[u8]>,
+    /// What that file was like.
+    pub stat: Stat,
+    /// The media type of the content, without its coding.
+    pub media_type: Cow<'static, str>,
+    pub coding: Coding,
+    /// Another coding might be chosen for another request: `Vary` is sent.
+    pub varies: bool,
+    pub validators: Validators,
+    pub content: Content<F>,
+    /// The heads of 200 and 304, without their ends.
+    pub ok: Rc<[u8]>,
+    pub not_modified: Rc<[u8]>,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+pub(super) enum Content<F> {
+    /// In memory, all of them.
+    Memory(Rc<[u8]>),
+    /// In an open file, from its beginning: as many bytes as its size was.
+    File(Rc<F>),
+}
+
+impl<F> Content<F> {
+    pub fn share(&self) -> Content<F> {
+        match self {
+            Content::Memory(bytes) => Content::Memory(Rc::clone(bytes)),
+            Content::File(file) => Content::File(Rc::clone(file)),
+        }
+    }
+}
+
+/// What a representation is made from.
+pub(super) struct Source<F> {
+    pub path: Box<[u8]>,
+    pub stat: Stat,
+    pub media_type: Cow<'static, str>,
+    pub coding: Coding,
+    /// The bytes are a file of their own, and not the result of encoding one.
+    pub own_file: bool,
+    pub varies: bool,
+    pub content: Content<F>,
+}
+
+impl<F> Representation<F> {
+    pub fn new(source: Source<F>, now: SystemTime) -> Representation<F> {
+        let Source {
+            path,
+            stat,
+            media_type,
+            coding,
+            own_file,
+            varies,
+            content,
+        } = source;
+        let validators = validators(&stat, if own_file { Coding::Identity } else { coding }, now);
+        let len = match &content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_) => stat.size,
+        };
+        let ok = described(Status::Ok, &media_type, coding, &validators, varies)
+            .field("Content-Length", len)
+            .field("Accept-Ranges", "bytes");
+        let not_modified = validated(Status::NotModified, &validators, varies);
+        Representation {
+            path,
+            stat,
+            media_type,
+            coding,
+            varies,
+            validators,
+            content,
+            ok: ok.into_bytes().into(),
+            not_modified: not_modified.into_bytes().into(),
+        }
+    }
+
+    /// The beginning of a head for part of the content, or all of it in parts.
+    pub fn described(&self, status: Status, media_type: &str) -> ResponseHead {
+        described(
+            status,
+            media_type,
+            self.coding,
+            &self.validators,
+            self.varies,
+        )
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match &self.content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_) => self.stat.size,
+        }
+    }
+}
+
+/// A head with what every answer about a representation carries (§15.4.5): validators, and what
+/// caches need.
+pub(super) fn validated(status: Status, validators: &Validators, varies: bool) -> ResponseHead {
+    let mut head = ResponseHead::new(status)
+        .field("Last-Modified", HttpDate::new(validators.modified))
+        .field("ETag", validators.tag.as_str())
+        .field("Cache-Control", "no-cache");
+    if varies {
+        head = head.field("Vary", "Accept-Encoding");
+    }
+    head
+}
+
+/// The same with what says how to read the content.
+pub(super) fn described(
+    status: Status,
+    media_type: &str,
+    coding: Coding,
+    validators: &Validators,
+    varies: bool,
+) -> ResponseHead {
+    let mut head = validated(status, validators, varies)
+        .field("Content-Type", media_type)
+        .field("X-Content-Type-Options", "nosniff");
+    if let Some(token) = coding.token() {
+        head = head.field("Content-Encoding", token);
+    }
+    head
+}
+
+/// The validators of a file, or of what encoding it gives.
+///
+/// The tag is made of what stat(2) says and changes whenever that does. It is strong, unless the file
+/// was changed so lately that it could change again without that showing (§8.8.1). A coding has a tag
+/// of its own: its bytes are others (§8.8.3.3).
+pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Validators {
+    let nanoseconds = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or_default().as_nanos()
+    };
+    let (modified, changed) = (nanoseconds(stat.modified), nanoseconds(stat.changed));
+    let opaque = format!("{:x}-{:x}-{modified:x}-{changed:x}", stat.inode, stat.size);
+    let opaque = match coding.token() {
+        Some(token) => format!("{opaque}-{token}"),
+        None => opaque,
+    };
+    Validators {
+        tag: EntityTag::new(&opaque, !is_settled(stat, now)),
+        // A time in the future must not be sent (§8.8.2.1).
+        modified: whole_seconds(stat.modified.min(now)),
+    }
+}
+
+/// Whether a file was last changed so long ago that another change must show in its timestamps.
+/// They come from a clock that ticks every 1 to 10 ms, or, on some file systems, every one or two
+/// seconds, which shows in times without a fraction.
+pub(super) fn is_settled(stat: &Stat, now: SystemTime) -> bool {
+    let since = |time: SystemTime| now.duration_since(time).unwrap_or_default();
+    let whole = |time: SystemTime| {
+        time.duration_since(SystemTime::UNIX_EPOCH)
+            .is_ok_and(|t| t.subsec_nanos() == 0)
+    };
+    let tick = match whole(stat.changed) {
+        true => Duration::from_secs(2),
+        false => Duration::from_millis(20),
+    };
+    since(stat.changed) > tick && since(stat.modified) > Duration::ZERO
+}

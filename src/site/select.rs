@@ -1,0 +1,247 @@
+//! Floor 3, site: which representation answers a request (RFC 9110 §12.1): the file as it is, a coding
+//! of it that lies beside it (`app.js.br` beside `app.js`), one that was made before, or one to be made.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::cache::{Entry, Known, Siblings};
+use super::encoding;
+use super::representation::{Content, Representation, Source, is_settled};
+use super::{FileError, Files, Site, media_type};
+use crate::http::{Acceptable, Coding, Field, RequestHead, Version};
+use crate::sys::{Kind, Stat};
+
+/// What was selected.
+#[derive(Debug)]
+pub(super) enum Selected<F> {
+    /// This.
+    Made(Rc<Representation<F>>),
+    /// The original in a coding that has to be made.
+    ToEncode(Rc<Representation<F>>, Coding),
+    /// Nothing that the client takes.
+    NotAcceptable,
+    /// What the client takes could be made, but not now.
+    Busy,
+}
+
+/// Files shorter than this are not worth encoding.
+const ENCODED_BYTES_MIN: u64 = 1024;
+
+impl<F: Files> Site<F> {
+    /// Selects a representation of the file at `path`.
+    pub(super) fn select(
+        &mut self,
+        path: &[u8],
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Result<Selected<F::File>, FileError> {
+        let original = self.original(path, now)?;
+        let acceptable = Acceptable::from_request(request);
+        if !original.varies || !acceptable.wants_coding() {
+            return Ok(match acceptable.takes(Coding::Identity) {
+                true => Selected::Made(original),
+                false => Selected::NotAcceptable,
+            });
+        }
+        let siblings = self.siblings(path, &original.stat, now);
+        let mut busy = false;
+        for coding in acceptable.in_order() {
+            if coding == Coding::Identity {
+                return Ok(Selected::Made(original));
+            }
+            if siblings[coding as usize] {
+                // It may be gone by now, or not be readable: then it does not count.
+                if let Ok(sibling) = self.sibling(path, coding, &original, now) {
+                    return Ok(Selected::Made(sibling));
+                }
+            } else if self.is_worth_encoding(&original, coding, request) {
+                if let Some(Known::Present(made)) = self.known(path, coding) {
+                    return Ok(Selected::Made(made));
+                }
+                if request.version() == Version::Http11 && self.may_encode(path, coding) {
+                    return Ok(Selected::ToEncode(original, coding));
+                }
+                busy = true;
+            }
+        }
+        Ok(match busy {
+            true => Selected::Busy,
+            false => Selected::NotAcceptable,
+        })
+    }
+
+    /// Whether a coding of the original could be made, and would serve. For a range it would not: the
+    /// parts of an encoding that is not there yet have no places.
+    fn is_worth_encoding(
+        &self,
+        original: &Representation<F::File>,
+        coding: Coding,
+        request: &RequestHead<'_>,
+    ) -> bool {
+        let sizes = ENCODED_BYTES_MIN..=self.encoded_file_bytes_max;
+        encoding::is_made_here(coding)
+            && sizes.contains(&original.stat.size)
+            && request.value(Field::Range).is_none()
+    }
+
+    /// What is known of a path, if it was looked at in this round or is found unchanged now.
+    fn known(&mut self, path: &[u8], coding: Coding) -> Option<Known<F::File>> {
+        let entry = self.cache.get(path, coding)?;
+        if entry.checked != self.round {
+            let holds = match &entry.known {
+                Known::Present(made) => self.files.stat(&made.path) == Ok(made.stat),
+                Known::Absent => self.files.stat(path) == Err(FileError::Absent),
+            };
+            if !holds {
+                self.cache.remove(path, coding);
+                return None;
+            }
+            entry.checked = self.round;
+        }
+        Some(match &entry.known {
+            Known::Present(made) => Known::Present(Rc::clone(made)),
+            Known::Absent => Known::Absent,
+        })
+    }
+
+    /// The file as it is.
+    fn original(
+        &mut self,
+        path: &[u8],
+        now: SystemTime,
+    ) -> Result<Rc<Representation<F::File>>, FileError> {
+        match self.known(path, Coding::Identity) {
+            Some(Known::Present(made)) => return Ok(made),
+            Some(Known::Absent) => return Err(FileError::Absent),
+            None => {}
+        }
+        let loaded = self.load(path, Coding::Identity, None, now);
+        if loaded.as_ref().err() == Some(&FileError::Absent) {
+            // Looked at again in each round like everything, so nothing has to settle first. What
+            // is absent to us, but not to stat(2), is looked for anew each time.
+            let entry = Entry::new(path, Coding::Identity, Known::Absent, self.round);
+            self.cache.insert(entry);
+        }
+        loaded
+    }
+
+    /// The coding of `path` that lies beside it.
+    fn sibling(
+        &mut self,
+        path: &[u8],
+        coding: Coding,
+        original: &Representation<F::File>,
+        now: SystemTime,
+    ) -> Result<Rc<Representation<F::File>>, FileError> {
+        let beside = sibling_of(path, coding);
+        if let Some(Known::Present(made)) = self.known(path, coding)
+            && *made.path == *beside
+        {
+            return Ok(made);
+        }
+        let made = self.load(path, coding, Some(original), now)?;
+        match made.stat.modified >= original.stat.modified {
+            true => Ok(made),
+            false => Err(FileError::Absent),
+        }
+    }
+
+    /// Which codings of `path` lie beside it and are not older. That is decided once for each state of
+    /// their directory, which changes with every name in it. A sibling that is edited in place is
+    /// noticed by its own stat.
+    fn siblings(
+        &mut self,
+        path: &[u8],
+        original: &Stat,
+        now: SystemTime,
+    ) -> [bool; Coding::ALL.len()] {
+        let directory = match path.iter().rposition(|b| *b == b'/') {
+            Some(slash) => &path[..slash],
+            None => &[],
+        };
+        let directory = self.files.stat(directory).ok();
+        let entry = self.cache.get(path, Coding::Identity);
+        if let Some(known) = entry.and_then(|entry| entry.siblings)
+            && Some(known.directory) == directory
+        {
+            return known.present;
+        }
+        self.effort += Coding::ALL.len() as u32;
+        let present = Coding::ALL.map(|coding| {
+            coding != Coding::Identity
+                && self
+                    .files
+                    .stat(&sibling_of(path, coding))
+                    .is_ok_and(|s| s.kind == Kind::File && s.modified >= original.modified)
+        });
+        if let Some(directory) = directory.filter(|stat| is_settled(stat, now))
+            && let Some(entry) = self.cache.get(path, Coding::Identity)
+        {
+            entry.siblings = Some(Siblings { directory, present });
+        }
+        present
+    }
+
+    /// Reads a file or opens it, as `path` itself or as the coding of `original` that lies beside it,
+    /// and keeps what came of it.
+    fn load(
+        &mut self,
+        path: &[u8],
+        coding: Coding,
+        original: Option<&Representation<F::File>>,
+        now: SystemTime,
+    ) -> Result<Rc<Representation<F::File>>, FileError> {
+        /// In steps of the budget: this makes half a dozen system calls, a step of its own none.
+        const EFFORT: u32 = 8;
+        self.effort += EFFORT;
+        let file = sibling_of(path, coding);
+        let (open, stat) = self.files.open(&file)?;
+        let mut intact = true;
+        let beginning = |peek: &mut [u8]| self.files.read_at(&open, peek, 0).unwrap_or(0);
+        let media_type = match original {
+            Some(original) => original.media_type.clone(),
+            None => media_type::of(path, beginning),
+        };
+        let content = match stat.size > self.cached_file_bytes_max {
+            true => Content::File(Rc::new(open)),
+            false => {
+                let mut bytes = vec![0; stat.size as usize];
+                let read = self.files.read_at(&open, &mut bytes, 0)?;
+                bytes.truncate(read);
+                // One and the same file all the while?
+                intact = self.files.fstat(&open) == Ok(stat);
+                Content::Memory(bytes.into())
+            }
+        };
+        let source = Source {
+            path: file,
+            stat,
+            varies: original.is_some() || media_type::is_compressible(&media_type),
+            media_type,
+            coding,
+            own_file: true,
+            content,
+        };
+        let made = Rc::new(Representation::new(source, now));
+        if intact && is_settled(&stat, now) {
+            let known = Known::Present(Rc::clone(&made));
+            self.cache
+                .insert(Entry::new(path, coding, known, self.round));
+        } else {
+            // What was there is older than what we have just seen.
+            self.cache.remove(path, coding);
+        }
+        Ok(made)
+    }
+}
+
+/// The path of the file in which a coding lies beside `path`; `path` itself for identity.
+fn sibling_of(path: &[u8], coding: Coding) -> Box<[u8]> {
+    let ending: &[u8] = match coding {
+        Coding::Brotli => b".br",
+        Coding::Zstd => b".zst",
+        Coding::Gzip => b".gz",
+        Coding::Identity => b"",
+    };
+    [path, ending].concat().into()
+}
