@@ -439,7 +439,10 @@ where
                     Endpoint::Echo => Reply::bytes(body),
                 };
                 slot.connection.deliver(reply, &mut self.common.lend(now));
-                self.pump(from, now);
+                // Whoever has spent its budget is queued already, and goes on in the next turn.
+                if !slot.queued {
+                    self.pump(from, now);
+                }
             }
         }
     }
