@@ -66,8 +66,9 @@ impl Asked {
         }
         match reply.body {
             Body::Stream(stream) if !self.head_only => {
-                let (persistence, exchange) = (self.persistence, self.exchange);
-                return Mode::Streaming(Streaming::after(stream, persistence, exchange));
+                let (persistence, owed) = (self.persistence, self.owed);
+                let mode = Streaming::after(stream, persistence, owed, self.exchange);
+                return Mode::Streaming(mode);
             }
             Body::Bytes(bytes) if !self.head_only => {
                 queued = bytes.len();

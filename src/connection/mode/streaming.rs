@@ -14,6 +14,8 @@ pub struct Streaming<F> {
     /// All of it was.
     complete: bool,
     persistence: Persistence,
+    /// The peer may still be sending a body that nobody will read.
+    owed: bool,
     /// To be logged at the end.
     exchange: Option<Box<Exchange>>,
 }
@@ -24,6 +26,7 @@ impl<F> Streaming<F> {
     pub(super) fn after(
         stream: Stream<F>,
         persistence: Persistence,
+        owed: bool,
         exchange: Option<Box<Exchange>>,
     ) -> Streaming<F> {
         Streaming {
@@ -31,6 +34,7 @@ impl<F> Streaming<F> {
             queued: 0,
             complete: false,
             persistence,
+            owed,
             exchange,
         }
     }
@@ -58,7 +62,9 @@ impl<F> Streaming<F> {
         let now = cx.now.instant;
         Step::Moved(match self.persistence {
             Persistence::KeepAlive => Mode::Reading(Reading::next(now)),
-            Persistence::Close => Mode::Lingering(Lingering::after(Cause::LastAnswer, false, now)),
+            Persistence::Close => {
+                Mode::Lingering(Lingering::after(Cause::LastAnswer, self.owed, now))
+            }
         })
     }
 
