@@ -176,6 +176,8 @@ pub struct Input<'a, F> {
     outbox: &'a mut Outbox<F>,
     /// The outbox has room for another answer.
     room: bool,
+    /// When output last moved on, or began to wait.
+    moved: Instant,
     /// Behind what has come, the peer has ended its direction.
     eof: bool,
     /// A read is known to find nothing now.
@@ -355,6 +357,7 @@ impl<T: Transport> Connection<T> {
             key: self.key,
             peer: self.peer,
             room: self.outbox.has_room(cx.outbox_high()),
+            moved: self.moved,
             inbox: &mut self.inbox,
             outbox: &mut self.outbox,
             eof: self.eof,

@@ -13,7 +13,7 @@ pub(super) struct Asked {
     head_only: bool,
     version: Version,
     persistence: Persistence,
-    /// The peer may still be sending a body that nobody will read.
+    /// The peer may still be sending something that nobody will read.
     owed: bool,
     exchange: Option<Box<Exchange>>,
 }
@@ -29,7 +29,7 @@ impl Asked {
         Asked {
             head_only: request.method() == Method::Head,
             version: request.version(),
-            persistence: match request.wants_persistence() && !cx.stopping {
+            persistence: match request.wants_persistence() {
                 true => Persistence::KeepAlive,
                 false => Persistence::Close,
             },
@@ -52,8 +52,9 @@ impl Asked {
         input: &mut Input<'_, S::File>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S::File> {
-        if cx.stopping {
-            self.persistence = Persistence::Close;
+        if cx.stopping && self.persistence == Persistence::KeepAlive {
+            // The peer cannot know, and may be sending its next request.
+            (self.persistence, self.owed) = (Persistence::Close, true);
         }
         cx.budget.spend_steps(reply.effort - 1);
         input.outbox.append(cx.pool, |out| {

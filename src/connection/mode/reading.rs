@@ -105,7 +105,12 @@ impl Reading {
             return Step::Still(Mode::Reading(self));
         };
         let now = cx.now.instant;
-        Step::Moved(Mode::Lingering(Lingering::after(cause, false, now)))
+        // A peer that was answered a moment ago may be sending its next request, and would lose that
+        // answer to a reset. One that has been idle for a while has read it.
+        let quiet = now.saturating_duration_since(self.since.max(input.moved));
+        let recent = !input.outbox.is_empty() || quiet < cx.limits.linger_idle_time;
+        let owed = cause == Cause::Stopped && recent;
+        Step::Moved(Mode::Lingering(Lingering::after(cause, owed, now)))
     }
 
     /// Parses on. A head that comes whole, as nearly all do, needs no allocation.

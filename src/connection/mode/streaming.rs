@@ -14,7 +14,7 @@ pub struct Streaming<F> {
     /// All of it was.
     complete: bool,
     persistence: Persistence,
-    /// The peer may still be sending a body that nobody will read.
+    /// The peer may still be sending something that nobody will read.
     owed: bool,
     /// To be logged at the end.
     exchange: Option<Box<Exchange>>,
