@@ -126,6 +126,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
             Lingering,
             "the endpoint answered, and it was the last answer",
         ),
+        (Awaiting, Closed, "the transport failed"),
         (Streaming, Streaming, "another piece was queued"),
         (Streaming, Reading, "all was sent"),
         (
@@ -320,8 +321,9 @@ impl<F> Mode<F> {
     {
         match self {
             Mode::Receiving(mode) => mode.abandon(cx),
+            Mode::Awaiting(mode) => mode.abandon(cx),
             Mode::Streaming(mode) => mode.abandon(unsent, cx),
-            Mode::Reading(_) | Mode::Awaiting(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
+            Mode::Reading(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
         }
         Mode::Closed(cause)
     }

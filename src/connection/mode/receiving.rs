@@ -210,4 +210,8 @@ impl Awaiting {
     ) -> Mode<S::File> {
         self.asked.answer(reply, Cause::LastAnswer, input, cx)
     }
+
+    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
+        self.asked.abandon(cx);
+    }
 }
