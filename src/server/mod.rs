@@ -536,6 +536,10 @@ where
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
+        if self.connections.is_empty() {
+            let held = self.common.pool.account().used();
+            assert_eq!(held, 0, "memory is held for nobody");
+        }
     }
 }
 

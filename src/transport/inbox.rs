@@ -107,7 +107,7 @@ impl Inbox {
             let end = parked.len() as u32;
             if parked.len() < pool.buffer_bytes() {
                 self.release(pool);
-                pool.account().take(parked.len());
+                pool.account_mut().take(parked.len());
                 *self = Inbox {
                     buffer: Some(parked),
                     start: 0,
@@ -131,7 +131,7 @@ impl Inbox {
     /// Gives the buffer back, whatever is in it.
     pub fn release(&mut self, pool: &mut Pool) {
         match self.buffer.take() {
-            Some(buffer) if self.parked => pool.account().give(buffer.len()),
+            Some(buffer) if self.parked => pool.account_mut().give(buffer.len()),
             Some(buffer) => pool.take_back(buffer),
             None => {}
         }

@@ -73,7 +73,11 @@ impl Pool {
     }
 
     /// What everybody holds.
-    pub fn account(&mut self) -> &mut Account {
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(super) fn account_mut(&mut self) -> &mut Account {
         &mut self.account
     }
 
