@@ -431,10 +431,10 @@ impl<T: Transport> Connection<T> {
         if cx.budget.bytes == 0 {
             return false;
         }
-        match self
-            .outbox
-            .flush(&mut self.transport, cx.budget.bytes, cx.pool)
-        {
+        // Not what is left of the budget: a file would be cut a little before each end of a piece
+        // for ever after, because of the head that went first.
+        let limit = cx.limits.turn_bytes;
+        match self.outbox.flush(&mut self.transport, limit, cx.pool) {
             Io::Moved(n) => {
                 cx.budget.spend_bytes(n);
                 self.moved_bytes += n;
