@@ -208,6 +208,10 @@ http {{
     tcp_nodelay on;
     open_file_cache max=1000;
     keepalive_requests 1000000000;
+    gzip on;
+    gzip_types text/plain;
+    gzip_comp_level 6;
+    gzip_static on;
     types {{ text/plain txt; application/octet-stream bin; }}
     client_body_temp_path nginx.body;
     proxy_temp_path nginx.proxy;

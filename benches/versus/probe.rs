@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
+
 use crate::load::Load;
-use crate::scenario::Scenario;
+use crate::scenario::{GZIP, Scenario};
 use crate::server::Server;
 use crate::site::Site;
 
@@ -18,8 +20,8 @@ pub fn check(load: &Load, site: &Site) -> Result<(), String> {
         scenario,
         ..
     } = load;
-    let (status, body) =
-        get(contender.server, scenario).map_err(|error| format!("no answer: {error}"))?;
+    let (status, body) = get(contender.server, scenario, contender.canned)
+        .map_err(|error| format!("no answer: {error}"))?;
     let due = contender.status_due(scenario);
     if status != due {
         return Err(format!("status {status} instead of {due}"));
@@ -35,7 +37,7 @@ pub fn check(load: &Load, site: &Site) -> Result<(), String> {
     Ok(())
 }
 
-fn get(server: &Server, scenario: &Scenario) -> std::io::Result<(u16, Vec<u8>)> {
+fn get(server: &Server, scenario: &Scenario, canned: bool) -> std::io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(server.address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = format!(
@@ -55,17 +57,46 @@ fn get(server: &Server, scenario: &Scenario) -> std::io::Result<(u16, Vec<u8>)> 
         .nth(1)
         .and_then(|code| code.parse().ok())
         .unwrap_or(0);
-    let mut length = 0;
+    let (mut length, mut chunked, mut coded) = (0, false, false);
     while line.trim_end() != "" {
         line.clear();
         reply.read_line(&mut line)?;
         let (name, value) = line.split_once(':').unwrap_or_default();
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.trim().parse().unwrap_or(0);
+        match &*name.to_ascii_lowercase() {
+            "content-length" => length = value.trim().parse().unwrap_or(0),
+            "transfer-encoding" => chunked = true,
+            "content-encoding" => coded = value.trim() == "gzip",
+            _ => {}
         }
     }
     // A 304 may state the length of what it does not send (RFC 9110 §15.4.5).
     let mut body = vec![0; if status == 304 { 0 } else { length }];
     reply.read_exact(&mut body)?;
+    if chunked {
+        body = read_chunks(&mut reply)?;
+    }
+    if coded {
+        let mut decoded = Vec::new();
+        GzDecoder::new(&body[..]).read_to_end(&mut decoded)?;
+        return Ok((status, decoded));
+    }
+    if scenario.fields.contains(&GZIP) && !canned {
+        return Err(std::io::Error::other("not compressed"));
+    }
     Ok((status, body))
+}
+
+fn read_chunks(reply: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reply.read_line(&mut line)?;
+        let size = usize::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
+        let mut chunk = vec![0; size + 2];
+        reply.read_exact(&mut chunk)?;
+        if size == 0 {
+            return Ok(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
+    }
 }

@@ -1,9 +1,13 @@
-//! The directory every server serves: three files in a temporary place, gone when dropped.
+//! The directory every server serves: a few files in a temporary place, gone when dropped.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 pub struct Entry {
     /// As requests name it: from the root, with the slash.
@@ -22,6 +26,17 @@ pub const MEDIUM: Entry = Entry {
 pub const LARGE: Entry = Entry {
     path: "/large.bin",
     bytes: 10 * 1024 * 1024,
+};
+
+/// Text that has its gzip coding beside it.
+pub const CODED: Entry = Entry {
+    path: "/coded.txt",
+    bytes: 200 * 1024,
+};
+/// The same text without.
+pub const PLAIN_TEXT: Entry = Entry {
+    path: "/plain.txt",
+    bytes: 200 * 1024,
 };
 
 /// When all files were last modified, twice. A constant, so that a scenario can ask for a 304 as data.
@@ -60,13 +75,21 @@ impl Site {
     fn fill(&self) -> std::io::Result<()> {
         fs::create_dir_all(self.root())?;
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED.unix_seconds);
-        for entry in [SMALL, MEDIUM, LARGE] {
-            let path = self.file(entry.path);
-            fs::write(&path, letters(entry.bytes))?;
+        let write = |path: PathBuf, bytes: &[u8]| {
+            fs::write(&path, bytes)?;
             File::options()
                 .write(true)
                 .open(&path)?
-                .set_modified(modified)?;
+                .set_modified(modified)
+        };
+        for entry in [SMALL, MEDIUM, LARGE, CODED, PLAIN_TEXT] {
+            let text = letters(entry.bytes);
+            write(self.file(entry.path), &text)?;
+            if entry.path == CODED.path {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+                encoder.write_all(&text)?;
+                write(self.file("/coded.txt.gz"), &encoder.finish()?)?;
+            }
         }
         Ok(())
     }
