@@ -1,0 +1,264 @@
+//! The smallest world that a server can live in: one connection, two files and a clock that moves
+//! when it is told to.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use oneloop::config::Limits;
+use oneloop::connection::{Key, Now};
+use oneloop::server::{Driver, Event, Server, Signal, Source};
+use oneloop::site::{FileError, Files, Site};
+use oneloop::sys::{Kind, Stat};
+use oneloop::transport::{Ready, Socket, Tcp};
+
+/// The files that are served: one from memory, one too large for that.
+pub const SMALL: &[u8] = b"hello\n";
+pub const LARGE: &[u8] = &[b'x'; 100];
+
+/// What a client does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    Send(Vec<u8>),
+    /// And half-closes behind it.
+    SendLast(Vec<u8>),
+    Wait(Duration),
+    HalfClose,
+}
+
+/// What a client has seen in the end.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Seen {
+    pub received: Vec<u8>,
+    pub is_closed: bool,
+}
+
+/// Plays `actions` to a server, each when everything has come to rest after the one before.
+pub fn play(actions: &[Action], limits: &Limits) -> Seen {
+    let world = Rc::new(RefCell::new(World::new()));
+    let driver = TinyDriver(Rc::clone(&world));
+    let site = Site::new(TwoFiles, b"index.html", limits).with_test_endpoints();
+    let mut server = Server::new(driver, 1, site, limits.clone());
+    for action in actions {
+        world.borrow_mut().act(action);
+        // A server that never comes to rest is one that spins.
+        for turn in 0.. {
+            assert!(turn < 10_000, "it spins");
+            server.turn().expect("waiting does not fail");
+            server.check();
+            if server.is_quiet() && world.borrow().is_at_rest() {
+                break;
+            }
+        }
+    }
+    let mut world = world.borrow_mut();
+    Seen {
+        received: std::mem::take(&mut world.sent),
+        is_closed: world.is_ended,
+    }
+}
+
+#[derive(Debug)]
+struct World {
+    began: Instant,
+    elapsed: Duration,
+    /// Until when the client waits.
+    until: Duration,
+    /// The connection was accepted.
+    is_accepted: bool,
+    key: Option<Key>,
+    /// Something has happened to the socket that no event has told of.
+    has_news: bool,
+    /// On their way to the server.
+    incoming: VecDeque<u8>,
+    half_closed: bool,
+    /// What the server has sent.
+    sent: Vec<u8>,
+    /// The server has ended its direction.
+    is_ended: bool,
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            // There is no other way to come by an `Instant`; only differences are looked at.
+            began: Instant::now(),
+            elapsed: Duration::ZERO,
+            until: Duration::ZERO,
+            is_accepted: false,
+            key: None,
+            has_news: false,
+            incoming: VecDeque::new(),
+            half_closed: false,
+            sent: Vec::new(),
+            is_ended: false,
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::Send(bytes) => self.incoming.extend(bytes),
+            Action::SendLast(bytes) => {
+                self.incoming.extend(bytes);
+                self.half_closed = true;
+            }
+            Action::HalfClose => self.half_closed = true,
+            Action::Wait(time) => {
+                self.until = self.elapsed + *time;
+                return;
+            }
+        }
+        self.has_news = true;
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.is_accepted && self.elapsed == self.until && !(self.has_news && self.key.is_some())
+    }
+}
+
+struct TinyDriver(Rc<RefCell<World>>);
+
+impl Driver for TinyDriver {
+    type Stream = Tcp<TinySocket>;
+
+    fn now(&self) -> Now {
+        let world = self.0.borrow();
+        Now {
+            instant: world.began + world.elapsed,
+            wall: UNIX_EPOCH + Duration::from_secs(1_800_000_000) + world.elapsed,
+        }
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let mut world = self.0.borrow_mut();
+        if let Some(key) = world.key.filter(|_| world.has_news) {
+            world.has_news = false;
+            let ready = Ready {
+                readable: true,
+                writable: true,
+                peer_closed: world.half_closed,
+            };
+            let source = Source::Connection(key);
+            events.push(Event { source, ready });
+        } else {
+            let left = world.until - world.elapsed;
+            world.elapsed += timeout.unwrap_or(left).min(left);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, _listener: u8) -> io::Result<(Tcp<TinySocket>, SocketAddr)> {
+        let mut world = self.0.borrow_mut();
+        if std::mem::replace(&mut world.is_accepted, true) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let socket = TinySocket(Rc::clone(&self.0));
+        Ok((Tcp::new(socket), (Ipv4Addr::LOCALHOST, 1).into()))
+    }
+
+    fn shed(&mut self, _listener: u8) {
+        unreachable!("there are no descriptors that could run out")
+    }
+
+    fn register(&mut self, _stream: &mut Tcp<TinySocket>, key: Key) -> io::Result<()> {
+        self.0.borrow_mut().key = Some(key);
+        Ok(())
+    }
+
+    fn signal(&mut self) -> Option<Signal> {
+        None
+    }
+
+    fn close_listeners(&mut self) {}
+}
+
+/// The server's end. Whatever it sends arrives.
+struct TinySocket(Rc<RefCell<World>>);
+
+impl Socket for TinySocket {
+    type File = &'static [u8];
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        if world.incoming.is_empty() {
+            return match world.half_closed {
+                true => Ok(0),
+                false => Err(ErrorKind::WouldBlock.into()),
+            };
+        }
+        io::Read::read(&mut world.incoming, into)
+    }
+
+    fn write(&mut self, bytes: &[u8], _more: bool) -> io::Result<usize> {
+        let mut world = self.0.borrow_mut();
+        assert!(!world.is_ended, "an answer after the end");
+        world.sent.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut n = 0;
+        for slice in slices {
+            n += self.write(slice, true)?;
+        }
+        Ok(n)
+    }
+
+    fn send_file(&mut self, file: &&'static [u8], at: u64, count: usize) -> io::Result<usize> {
+        let rest = &file[at as usize..];
+        self.write(&rest[..count.min(rest.len())], false)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().is_ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for TinySocket {
+    fn drop(&mut self) {
+        let mut world = self.0.borrow_mut();
+        (world.is_ended, world.key) = (true, None);
+    }
+}
+
+struct TwoFiles;
+
+impl Files for TwoFiles {
+    type File = &'static [u8];
+
+    fn open(&self, path: &[u8]) -> Result<(&'static [u8], Stat), FileError> {
+        let file = match path {
+            b"small.txt" => SMALL,
+            b"large.txt" => LARGE,
+            _ => return Err(FileError::Absent),
+        };
+        Ok((file, self.fstat(&file)?))
+    }
+
+    fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
+        self.open(path).map(|(_, stat)| stat)
+    }
+
+    fn fstat(&self, file: &&'static [u8]) -> Result<Stat, FileError> {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        Ok(Stat {
+            kind: Kind::File,
+            device: 1,
+            inode: file.len() as u64,
+            size: file.len() as u64,
+            modified: time,
+            changed: time,
+        })
+    }
+
+    fn read_at(&self, file: &&'static [u8], into: &mut [u8], at: u64) -> Result<usize, FileError> {
+        let rest = &file[(at as usize).min(file.len())..];
+        let n = rest.len().min(into.len());
+        into[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+}
