@@ -160,9 +160,13 @@ impl Reading {
                 let reply = cx.site.answer(&request, cx.now.wall);
                 (reply, asked.without_its_body())
             }
-            (Framing::Length(_) | Framing::Chunked, expectation) => {
+            (Framing::None, _) if endpoint.is_none() => {
+                (cx.site.answer(&request, cx.now.wall), asked)
+            }
+            // To an endpoint, no body is an empty one.
+            (Framing::None | Framing::Length(_) | Framing::Chunked, expectation) => {
                 let mode = Receiving::after(asked, head, &request, endpoint, cx);
-                if expectation == Expectation::Continue {
+                if has_body && expectation == Expectation::Continue {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                     let out = &mut *input.outbox;
                     out.append(cx.pool, |tail| tail.extend_from_slice(interim));
@@ -170,7 +174,6 @@ impl Reading {
                 input.inbox.consume(head.end());
                 return Mode::Receiving(mode);
             }
-            (Framing::None, _) => (cx.site.answer(&request, cx.now.wall), asked),
         };
         let cause = match has_body {
             true => Cause::Refused,

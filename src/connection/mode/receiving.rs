@@ -11,7 +11,7 @@ use super::asked::Asked;
 use super::{Mode, Step};
 use crate::config::Limits;
 use crate::connection::{Cause, Context, Input, Mail};
-use crate::http::{BodyDecoder, Head, RequestHead, Status, explain_body};
+use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status, explain_body};
 use crate::site::{Endpoint, Files, Reply};
 
 /// Receiving the body of a request.
@@ -44,7 +44,7 @@ enum Purpose {
 
 /// The way in.
 impl Receiving {
-    /// A head has come whole, and a body follows.
+    /// A head has come whole, and a body follows, which may be an empty one.
     pub(super) fn after<S: Files>(
         asked: Asked,
         head: &Head,
@@ -52,7 +52,11 @@ impl Receiving {
         endpoint: Option<Endpoint>,
         cx: &Context<'_, S>,
     ) -> Receiving {
-        let decoder = BodyDecoder::new(request.framing()).expect("there is a body");
+        let framing = match request.framing() {
+            Framing::None => Framing::Length(0),
+            framing @ (Framing::Length(_) | Framing::Chunked) => framing,
+        };
+        let decoder = BodyDecoder::new(framing).expect("there is a body");
         let incoming = Incoming {
             asked,
             decoder,
