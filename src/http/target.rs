@@ -64,7 +64,7 @@ impl<'a> Target<'a> {
                     .position(|b| matches!(b, b'/' | b'?'))
                     .unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(end);
-                if authority.is_empty() || authority[0] == b':' || !is_host(authority) {
+                if authority.is_empty() || !is_host(authority) {
                     return Err(HeadError::TargetForm);
                 }
                 Ok(Target::with_path(Some(authority), path))
@@ -93,12 +93,16 @@ fn port(authority: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Userinfo, a path, a list are not.
-/// An empty host is one (RFC 9112 §3.2: sent where a URI has no authority).
+/// Nothing at all is (RFC 9112 §3.2: sent where a URI has no authority).
 pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match port(value) {
         Some(digits) => (&value[..value.len() - digits.len() - 1], digits),
         None => (value, &b""[..]),
     };
+    // A port of nobody: an http URI with an empty host is invalid (RFC 9110 §4.2.1).
+    if host.is_empty() && !value.is_empty() {
+        return false;
+    }
     let port_fits = port.len() <= 5
         && port.iter().all(u8::is_ascii_digit)
         && port.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')) <= u32::from(u16::MAX);
@@ -274,6 +278,7 @@ mod tests {
             (Method::Connect, "/", bad),
             (Method::Connect, "h", bad),
             (Method::Connect, "h:", bad),
+            (Method::Connect, ":1", bad),
         ] {
             assert_eq!(
                 Target::parse(method, target.as_bytes()),
