@@ -475,12 +475,29 @@ impl<T: Transport> Connection<T> {
     where
         S: Files<File = T::File>,
     {
-        let stalled =
-            !self.outbox.is_empty() && self.moved + cx.limits.stall_time <= cx.now.instant;
-        match stalled {
-            true => self.fail(Cause::Stalled, cx),
-            false => self.expired = true,
+        if !self.is_overdue(cx) {
+            self.expired = true;
+            return;
         }
+        // The kernel tells of room only when a third of its buffer is free, which may be a megabyte
+        // and minutes of a slow download. Whether the peer has taken anything, a write finds out.
+        self.transport.mark(Ready {
+            writable: true,
+            ..Ready::default()
+        });
+        while self.is_overdue(cx) && self.flush(cx) {}
+        // With the budget spent, nothing is found out yet: the next turn goes on.
+        if self.is_overdue(cx) && cx.budget.bytes > 0 {
+            self.fail(Cause::Stalled, cx);
+        }
+    }
+
+    /// Whether output has not moved on for as long as is waited for it.
+    fn is_overdue<S>(&self, cx: &Context<'_, S>) -> bool
+    where
+        S: Files<File = T::File>,
+    {
+        !self.outbox.is_empty() && self.moved + cx.limits.stall_time <= cx.now.instant
     }
 
     /// Gives its buffers back, before it is dropped.

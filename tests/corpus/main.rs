@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod pressure;
 mod world;
 
 use std::fs;
@@ -296,7 +297,7 @@ fn shown(actions: &[Action]) -> String {
     let show = |action: &Action| match action {
         Action::Send(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Action::SendLast(bytes) => format!("\"{}\" and HalfClose", bytes.escape_ascii()),
-        Action::Wait(_) | Action::HalfClose => format!("{action:?}"),
+        Action::Wait(_) | Action::HalfClose | Action::Take(_) => format!("{action:?}"),
     };
     actions.iter().map(show).collect::<Vec<_>>().join(", ")
 }

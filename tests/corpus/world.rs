@@ -1,4 +1,4 @@
-//! The smallest world that a server can live in: one connection, two files and a clock that moves
+//! The smallest world that a server can live in: one connection, three files and a clock that moves
 //! when it is told to.
 
 use std::cell::RefCell;
@@ -15,9 +15,10 @@ use oneloop::site::{FileError, Files, Site};
 use oneloop::sys::{Kind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
 
-/// The files that are served: one from memory, one too large for that.
+/// The files that are served: one from memory, and two that are too large for that.
 pub const SMALL: &[u8] = b"hello\n";
 pub const LARGE: &[u8] = &[b'x'; 100];
+pub static HUGE: [u8; 400_000] = [b'x'; 400_000];
 
 /// What a client does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,8 @@ pub enum Action {
     SendLast(Vec<u8>),
     Wait(Duration),
     HalfClose,
+    /// Reads this many bytes. Without it, a client reads everything at once.
+    Take(usize),
 }
 
 /// What a client has seen in the end.
@@ -38,9 +41,14 @@ pub struct Seen {
 
 /// Plays `actions` to a server, each when everything has come to rest after the one before.
 pub fn play(actions: &[Action], limits: &Limits) -> Seen {
-    let world = Rc::new(RefCell::new(World::new()));
+    play_with(actions, limits, usize::MAX)
+}
+
+/// The same, while no more than `send_buffer` bytes wait to be taken.
+pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize) -> Seen {
+    let world = Rc::new(RefCell::new(World::new(send_buffer)));
     let driver = TinyDriver(Rc::clone(&world));
-    let site = Site::new(TwoFiles, b"index.html", limits).with_test_endpoints();
+    let site = Site::new(ThreeFiles, b"index.html", limits).with_test_endpoints();
     let mut server = Server::new(driver, 1, site, limits.clone());
     for action in actions {
         world.borrow_mut().act(action);
@@ -77,12 +85,17 @@ struct World {
     half_closed: bool,
     /// What the server has sent.
     sent: Vec<u8>,
+    /// How much of it waits to be taken, if the client is one that takes.
+    waiting: usize,
+    send_buffer: usize,
+    /// A write has found no room, and no event has told of any since.
+    wants_room: bool,
     /// The server has ended its direction.
     is_ended: bool,
 }
 
 impl World {
-    fn new() -> World {
+    fn new(send_buffer: usize) -> World {
         World {
             // There is no other way to come by an `Instant`; only differences are looked at.
             began: Instant::now(),
@@ -94,6 +107,9 @@ impl World {
             incoming: VecDeque::new(),
             half_closed: false,
             sent: Vec::new(),
+            waiting: 0,
+            send_buffer,
+            wants_room: false,
             is_ended: false,
         }
     }
@@ -106,12 +122,24 @@ impl World {
                 self.half_closed = true;
             }
             Action::HalfClose => self.half_closed = true,
+            Action::Take(n) => {
+                self.waiting = self.waiting.saturating_sub(*n);
+                let has_room = self.wants_room && self.has_room();
+                self.has_news |= has_room;
+                self.wants_room &= !has_room;
+                return;
+            }
             Action::Wait(time) => {
                 self.until = self.elapsed + *time;
                 return;
             }
         }
         self.has_news = true;
+    }
+
+    /// Linux calls a socket writable when a third of its send buffer is free.
+    fn has_room(&self) -> bool {
+        self.send_buffer - self.waiting >= self.send_buffer / 3
     }
 
     fn is_at_rest(&self) -> bool {
@@ -138,7 +166,7 @@ impl Driver for TinyDriver {
             world.has_news = false;
             let ready = Ready {
                 readable: true,
-                writable: true,
+                writable: world.has_room(),
                 peer_closed: world.half_closed,
             };
             let source = Source::Connection(key);
@@ -175,7 +203,7 @@ impl Driver for TinyDriver {
     fn close_listeners(&mut self) {}
 }
 
-/// The server's end. Whatever it sends arrives.
+/// The server's end.
 struct TinySocket(Rc<RefCell<World>>);
 
 impl Socket for TinySocket {
@@ -195,14 +223,26 @@ impl Socket for TinySocket {
     fn write(&mut self, bytes: &[u8], _more: bool) -> io::Result<usize> {
         let mut world = self.0.borrow_mut();
         assert!(!world.is_ended, "an answer after the end");
-        world.sent.extend_from_slice(bytes);
-        Ok(bytes.len())
+        let n = bytes.len().min(world.send_buffer - world.waiting);
+        if n == 0 {
+            world.wants_room = true;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        world.sent.extend_from_slice(&bytes[..n]);
+        if world.send_buffer < usize::MAX {
+            world.waiting += n;
+        }
+        Ok(n)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut n = 0;
-        for slice in slices {
-            n += self.write(slice, true)?;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match self.write(slice, true) {
+                Ok(more) => n += more,
+                Err(_) if n > 0 => break,
+                Err(e) => return Err(e),
+            }
         }
         Ok(n)
     }
@@ -225,15 +265,16 @@ impl Drop for TinySocket {
     }
 }
 
-struct TwoFiles;
+struct ThreeFiles;
 
-impl Files for TwoFiles {
+impl Files for ThreeFiles {
     type File = &'static [u8];
 
     fn open(&self, path: &[u8]) -> Result<(&'static [u8], Stat), FileError> {
         let file = match path {
             b"small.txt" => SMALL,
             b"large.txt" => LARGE,
+            b"huge.txt" => &HUGE,
             _ => return Err(FileError::Absent),
         };
         Ok((file, self.fstat(&file)?))

@@ -1,0 +1,33 @@
+//! What a file of requests cannot say: how fast a client takes what it asked for.
+
+use std::time::Duration;
+
+use oneloop::config::Limits;
+
+use crate::world::{Action, HUGE, play_with};
+
+/// Asks for a file that is larger than the send buffer, takes `bytes` of it in every 29 s for six
+/// minutes, and is cut off or not.
+fn check(bytes: usize, is_cut_off: bool) {
+    let request = b"GET /huge.txt HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut actions = vec![Action::Send(request.to_vec())];
+    for _ in 0..12 {
+        actions.extend([Action::Wait(Duration::from_secs(29)), Action::Take(bytes)]);
+    }
+    let seen = play_with(&actions, &Limits::default(), 300_000);
+    let is_whole = seen.received.len() > HUGE.len();
+    assert_eq!(!is_whole, is_cut_off, "{bytes} bytes in 29 s");
+}
+
+/// The kernel's buffer is full, and the peer takes 17 KB of it in every 29 s. That is far from the
+/// third that makes the kernel call the socket writable: no event comes in 30 s.
+#[test]
+fn a_reader_is_not_cut_off_because_the_kernel_does_not_tell_of_it() {
+    check(17_000, false);
+}
+
+#[test]
+fn a_reader_that_takes_less_than_16_kib_in_30_s_is_cut_off() {
+    check(1_000, true);
+    check(0, true);
+}
