@@ -1,10 +1,11 @@
-//! What a file of requests cannot say: how fast a client takes what it asked for.
+//! What a file of requests cannot say: how fast a client takes what it asked for, and how
+//! short memory is.
 
 use std::time::Duration;
 
 use oneloop::config::Limits;
 
-use crate::world::{Action, HUGE, play_with};
+use crate::world::{Action, HUGE, play, play_with};
 
 /// Asks for a file that is larger than the send buffer, takes `bytes` of it in every 29 s for six
 /// minutes, and is cut off or not.
@@ -30,4 +31,24 @@ fn a_reader_is_not_cut_off_because_the_kernel_does_not_tell_of_it() {
 fn a_reader_that_takes_less_than_16_kib_in_30_s_is_cut_off() {
     check(1_000, true);
     check(0, true);
+}
+
+/// Memory for one read buffer and little more. The buffer goes back when a head is taken from it;
+/// what is kept of the head does not.
+#[test]
+fn a_large_head_that_is_kept_for_the_end_of_its_body_weighs_as_memory() {
+    let limits = Limits {
+        head_bytes_max: 4_000,
+        memory_bytes_max: 5_000,
+        ..Limits::default()
+    };
+    for (bytes, is_refused) in [(500, false), (2_500, true)] {
+        let head = format!(
+            "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nX: {}\r\n\r\n",
+            "x".repeat(bytes)
+        );
+        let seen = play(&[Action::Send(head.into_bytes())], &limits);
+        let refused = seen.received.starts_with(b"HTTP/1.1 503 ");
+        assert_eq!((refused, seen.is_closed), (is_refused, is_refused));
+    }
 }

@@ -4,7 +4,6 @@
 //! with the next request: its end is where that one begins. Only then is the request answered,
 //! since a body whose framing breaks on the way makes it a bad one.
 
-use std::mem;
 use std::time::Instant;
 
 use super::asked::Asked;
@@ -38,8 +37,8 @@ struct Incoming {
 enum Purpose {
     /// To be handed to an endpoint.
     Endpoint(Endpoint, Vec<u8>),
-    /// To be over. The head is kept to be answered then.
-    End(Head, Box<[u8]>),
+    /// To be over. The head is kept to be answered then, in storage of the pool's.
+    End(Head, Vec<u8>),
 }
 
 /// The way in.
@@ -50,7 +49,7 @@ impl Receiving {
         head: &Head,
         request: &RequestHead<'_>,
         endpoint: Option<Endpoint>,
-        cx: &Context<'_, S>,
+        cx: &mut Context<'_, S>,
     ) -> Receiving {
         let framing = match request.framing() {
             Framing::None => Framing::Length(0),
@@ -62,7 +61,12 @@ impl Receiving {
             decoder,
             purpose: match endpoint {
                 Some(endpoint) => Purpose::Endpoint(endpoint, Vec::new()),
-                None => Purpose::End(head.clone(), request.bytes().into()),
+                None => {
+                    let mut kept = Vec::new();
+                    cx.pool
+                        .append(&mut kept, |kept| kept.extend_from_slice(request.bytes()));
+                    Purpose::End(head.clone(), kept)
+                }
             },
             received: 0,
             moved: cx.now.instant,
@@ -77,6 +81,9 @@ impl Receiving {
 impl Receiving {
     /// Each such number of bytes counts as progress.
     const PROGRESS_BYTES: usize = 16 << 10;
+
+    /// A head up to this is kept however short memory is, as the inbox keeps the beginning of one.
+    const SMALL_HEAD_BYTES: usize = 1 << 10;
 
     pub(super) fn step<S: Files>(
         mut self,
@@ -100,10 +107,14 @@ impl Receiving {
                 (late, Cause::Late)
             }
             Ok(false) if used > 0 => return Step::Moved(Mode::Receiving(self)),
+            Ok(false) if incoming.keeps_much() && cx.pool.account().is_over() => {
+                let sentence = "there is no memory for so large a request head now";
+                ((Status::ServiceUnavailable, sentence), Cause::Crowded)
+            }
             Ok(false) => return Step::Still(Mode::Receiving(self)),
         };
         let ((status, sentence), cause) = refusal;
-        let (asked, _) = self.end(cx);
+        let asked = self.end(cx);
         let reply = Reply::plain(status, sentence);
         Step::Moved(asked.without_its_body().answer(reply, cause, input, cx))
     }
@@ -124,22 +135,22 @@ impl Receiving {
             Purpose::End(head, bytes) => {
                 let request = RequestHead::new(&head, &bytes);
                 let reply = cx.site.answer(&request, cx.now.wall);
+                cx.pool.take_back_vec(bytes);
                 asked.answer(reply, Cause::LastAnswer, input, cx)
             }
         }
     }
 
     /// Gives back what was received.
-    fn end<S: Files>(mut self, cx: &mut Context<'_, S>) -> (Asked, Purpose) {
-        if let Purpose::Endpoint(_, body) = &mut self.incoming.purpose {
-            cx.pool.take_back_vec(mem::take(body));
-        }
+    fn end<S: Files>(self, cx: &mut Context<'_, S>) -> Asked {
         let Incoming { asked, purpose, .. } = *self.incoming;
-        (asked, purpose)
+        let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = purpose;
+        cx.pool.take_back_vec(storage);
+        asked
     }
 
     pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
-        self.end(cx).0.abandon(cx);
+        self.end(cx).abandon(cx);
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
@@ -179,6 +190,14 @@ impl Incoming {
             if piece.last || used == 0 {
                 return Ok(piece.last);
             }
+        }
+    }
+
+    /// Whether the head is a large one, which weighs while its body is waited for.
+    fn keeps_much(&self) -> bool {
+        match &self.purpose {
+            Purpose::Endpoint(..) => false,
+            Purpose::End(_, head) => head.len() > Receiving::SMALL_HEAD_BYTES,
         }
     }
 
