@@ -43,19 +43,22 @@ impl<F: Files> Site<F> {
                 false => Selected::NotAcceptable,
             });
         }
-        let siblings = self.siblings(path, &original.stat, now);
+        let siblings = self.siblings(path, now);
         let mut busy = false;
         for coding in acceptable.in_order() {
             if coding == Coding::Identity {
                 return Ok(Selected::Made(original));
             }
-            if siblings[coding as usize] {
-                // It may be gone by now, or not be readable: then it does not count.
-                if let Ok(sibling) = self.sibling(path, coding, &original, now) {
-                    return Ok(Selected::Made(sibling));
-                }
-            } else if self.is_worth_encoding(&original, coding, request) {
-                if let Some(Known::Present(made)) = self.known(path, coding) {
+            if siblings[coding as usize]
+                && let Ok(sibling) = self.sibling(path, coding, &original, now)
+            {
+                return Ok(Selected::Made(sibling));
+            }
+            if self.is_worth_encoding(&original, coding, request) {
+                // What is kept of a sibling that no longer counts is under the same key.
+                if let Some(Known::Present(made)) = self.known(path, coding)
+                    && *made.path == *path
+                {
                     return Ok(Selected::Made(made));
                 }
                 if request.version() == Version::Http11 && self.may_encode(path, coding) {
@@ -134,27 +137,30 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
         let beside = sibling_of(path, coding);
+        let counts =
+            |stat: &Stat| stat.kind == Kind::File && stat.modified >= original.stat.modified;
         if let Some(Known::Present(made)) = self.known(path, coding)
             && *made.path == *beside
+            && counts(&made.stat)
         {
             return Ok(made);
         }
+        // Asked before it is opened: one that is too old stays where it is, and what was made in its
+        // place stays known.
+        if !counts(&self.files.stat(&beside)?) {
+            return Err(FileError::Absent);
+        }
         let made = self.load(path, coding, Some(original), now)?;
-        match made.stat.modified >= original.stat.modified {
+        match counts(&made.stat) {
             true => Ok(made),
             false => Err(FileError::Absent),
         }
     }
 
-    /// Which codings of `path` lie beside it and are not older. That is decided once for each state of
-    /// their directory, which changes with every name in it. A sibling that is edited in place is
-    /// noticed by its own stat.
-    fn siblings(
-        &mut self,
-        path: &[u8],
-        original: &Stat,
-        now: SystemTime,
-    ) -> [bool; Coding::ALL.len()] {
+    /// In which codings of `path` something lies beside it. That is decided once for each state of
+    /// their directory, which changes with every name in it. Whether it counts is not decided here:
+    /// it may be edited in place, and so may the original, and only their own stats tell.
+    fn siblings(&mut self, path: &[u8], now: SystemTime) -> [bool; Coding::ALL.len()] {
         let directory = match path.iter().rposition(|b| *b == b'/') {
             Some(slash) => &path[..slash],
             None => &[],
@@ -168,11 +174,7 @@ impl<F: Files> Site<F> {
         }
         self.effort += Coding::ALL.len() as u32;
         let present = Coding::ALL.map(|coding| {
-            coding != Coding::Identity
-                && self
-                    .files
-                    .stat(&sibling_of(path, coding))
-                    .is_ok_and(|s| s.kind == Kind::File && s.modified >= original.modified)
+            coding != Coding::Identity && self.files.stat(&sibling_of(path, coding)).is_ok()
         });
         if let Some(directory) = directory.filter(|stat| is_settled(stat, now))
             && let Some(entry) = self.cache.get(path, Coding::Identity)

@@ -2,13 +2,13 @@
 //! beneath the root is ever opened.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::harness::{BIG, Client, Folder, Server, eventually, pattern};
+use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually, pattern};
 
 /// Checks what is at `target` now: the body of a 200, or `None` for a 404.
 fn check(client: &mut Client, target: &str, expected: Option<&str>) {
@@ -37,11 +37,7 @@ fn a_rewritten_file_is_seen_by_the_next_request() {
 fn ask_until_at_rest(client: &mut Client, target: &str, path: &Path) {
     eventually("the file is at rest", || {
         assert_eq!(client.get(target).status, 200);
-        let stat = fs::metadata(path).expect("it is there");
-        // Not the time of modification, which can be set.
-        let changed = Duration::new(stat.ctime() as u64, stat.ctime_nsec() as u32);
-        let since = (UNIX_EPOCH + changed).elapsed();
-        since.is_ok_and(|since| since > Duration::from_millis(50))
+        at_rest(path)
     });
 }
 

@@ -5,11 +5,12 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt;
@@ -384,6 +385,15 @@ fn kernel_address(text: &str) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
+/// Whether a file has not changed for so long that another change must show in its times.
+pub fn at_rest(path: &Path) -> bool {
+    let stat = fs::metadata(path).expect("it is there");
+    // Not the time of modification, which can be set.
+    let changed = Duration::new(stat.ctime() as u64, stat.ctime_nsec() as u32);
+    let since = (UNIX_EPOCH + changed).elapsed();
+    since.is_ok_and(|since| since > Duration::from_millis(50))
+}
+
 /// Looks until `condition` holds.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -467,6 +477,39 @@ impl Client {
     pub fn get(&mut self, target: &str) -> Answer {
         self.request(target);
         self.answer()
+    }
+
+    /// Asks for `target` with these field lines and reads the answer, in chunks or not.
+    pub fn ask(&mut self, target: &str, fields: &[&str]) -> Answer {
+        let fields: String = fields.iter().map(|f| format!("{f}\r\n")).collect();
+        self.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+        ));
+        let mut answer = self.head();
+        answer.body = match (answer.status, answer.field("Transfer-Encoding")) {
+            (304, _) => Vec::new(),
+            (_, Some("chunked")) => self.chunks(),
+            _ => self.bytes(answer.len()),
+        };
+        answer
+    }
+
+    /// Reads a chunked body, as ours are: without extensions and trailers.
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let mut size = Vec::new();
+            while !size.ends_with(b"\r\n") {
+                size.extend(self.bytes(1));
+            }
+            let size = str::from_utf8(&size).expect("digits").trim_end();
+            let size = usize::from_str_radix(size, 16).expect("a chunk size");
+            body.extend(self.bytes(size));
+            assert_eq!(self.bytes(2), b"\r\n", "the end of a chunk");
+            if size == 0 {
+                return body;
+            }
+        }
     }
 
     /// Reads an answer with its body.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod browser;
+mod codings;
 mod curl;
 mod files;
 mod harness;
