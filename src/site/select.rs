@@ -54,14 +54,14 @@ impl<F: Files> Site<F> {
             {
                 return Ok(Selected::Made(sibling));
             }
-            if self.is_worth_encoding(&original, coding, request) {
+            if self.is_worth_encoding(&original, coding, &acceptable, request) {
                 // What is kept of a sibling that no longer counts is under the same key.
                 if let Some(Known::Present(made)) = self.known(path, coding)
                     && *made.path == *path
                 {
                     return Ok(Selected::Made(made));
                 }
-                if request.version() == Version::Http11 && self.may_encode(path, coding) {
+                if self.may_encode(path, coding) {
                     return Ok(Selected::ToEncode(original, coding));
                 }
                 busy = true;
@@ -74,17 +74,20 @@ impl<F: Files> Site<F> {
     }
 
     /// Whether a coding of the original could be made, and would serve. For a range it would not: the
-    /// parts of an encoding that is not there yet have no places.
+    /// parts of an encoding that is not there yet have no places. But a range may be ignored (§14.2),
+    /// and is for who takes nothing else. HTTP/1.0 has no chunks to send it in.
     fn is_worth_encoding(
         &self,
         original: &Representation<F::File>,
         coding: Coding,
+        acceptable: &Acceptable,
         request: &RequestHead<'_>,
     ) -> bool {
         let sizes = ENCODED_BYTES_MIN..=self.encoded_file_bytes_max;
         encoding::is_made_here(coding)
+            && request.version() == Version::Http11
             && sizes.contains(&original.stat.size)
-            && request.value(Field::Range).is_none()
+            && (request.value(Field::Range).is_none() || !acceptable.takes(Coding::Identity))
     }
 
     /// What is known of a path, if it was looked at in this round or is found unchanged now.

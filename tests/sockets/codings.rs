@@ -111,3 +111,49 @@ fn a_sibling_that_is_brought_up_to_date_in_place_is_sent_again() {
     let answer = check(&mut client, "/a.js", GZIP, (200, Some("gzip")), &content);
     assert_eq!(answer.body, gzip(&content), "the very file");
 }
+
+/// Ranges may be ignored; a refusal would be the last resort.
+#[test]
+fn who_takes_no_identity_gets_a_coding_in_place_of_a_range() {
+    let content = text("content", 5000);
+    let folder = Folder::with("a.js", &content);
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    let only_gzip = ["Accept-Encoding: gzip, identity;q=0", "Range: bytes=0-9"];
+    check(
+        &mut client,
+        "/a.js",
+        &only_gzip,
+        (200, Some("gzip")),
+        &content,
+    );
+    let either = ["Accept-Encoding: gzip", "Range: bytes=0-9"];
+    let answer = check(&mut client, "/a.js", &either, (206, None), b"");
+    assert_eq!(answer.body, content[..10]);
+}
+
+#[test]
+fn http_1_0_gets_identity_or_hears_that_there_is_none() {
+    let content = text("content", 5000);
+    let folder = Folder::with("a.js", &content);
+    let server = Server::of(folder.path());
+    // Made and kept for somebody else.
+    check(
+        &mut server.connect(),
+        "/a.js",
+        GZIP,
+        (200, Some("gzip")),
+        &content,
+    );
+    for (accepted, status) in [("gzip", 200), ("gzip, identity;q=0", 406)] {
+        let mut client = server.connect();
+        client.send(format!(
+            "GET /a.js HTTP/1.0\r\nAccept-Encoding: {accepted}\r\n\r\n"
+        ));
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{accepted}");
+        assert_eq!(answer.field("Content-Encoding"), None);
+        assert_eq!(answer.field("Transfer-Encoding"), None);
+        assert_eq!(answer.field("Vary"), Some("Accept-Encoding"));
+    }
+}
