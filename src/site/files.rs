@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::sys::{self, Kind, Stat};
 
@@ -75,7 +75,7 @@ impl From<io::Error> for FileError {
 /// A directory of the disk, or a single file in one.
 #[derive(Debug)]
 pub struct Disk {
-    /// Absolute.
+    /// Absolute. Links in it are not resolved for good: they may lead elsewhere tomorrow.
     path: PathBuf,
     /// The directory that `path` led to when it was last opened, and what it was.
     root: RefCell<(OwnedFd, Stat)>,
@@ -91,10 +91,10 @@ impl Disk {
     /// # Errors
     /// If it is neither, or cannot be opened.
     pub fn new(path: &Path) -> io::Result<Disk> {
-        let path = path.canonicalize()?;
-        let (path, only) = match sys::stat(&path)?.kind {
-            Kind::Directory => (path, None),
+        let (path, only) = match sys::stat(path)?.kind {
+            Kind::Directory => (absolute(path)?, None),
             Kind::File => {
+                let path = path.canonicalize()?;
                 let name = path.file_name().expect("a file has a name");
                 let only = Some(name.as_bytes().to_vec());
                 (path.parent().expect("and a folder").to_path_buf(), only)
@@ -128,7 +128,8 @@ impl Disk {
     }
 
     /// Opens the root again if another directory is at its path now: build tools delete their
-    /// output directory and make a new one, and the old one would stay empty for ever.
+    /// output directory and make a new one, and the old one would stay empty for ever. Releases are
+    /// made by turning a link.
     fn follow_root(&self) -> io::Result<()> {
         let now = sys::stat(&self.path)?;
         let then = self.root.borrow().1;
@@ -147,7 +148,7 @@ impl Disk {
         if self.follow_symlinks {
             return sys::open(&resolved);
         }
-        match resolved.strip_prefix(&self.path) {
+        match resolved.strip_prefix(self.path.canonicalize()?) {
             Ok(beneath) => sys::open_beneath(&self.root.borrow().0, beneath.as_os_str().as_bytes()),
             Err(_) => Err(io::ErrorKind::NotFound.into()),
         }
@@ -158,6 +159,15 @@ impl Disk {
             Some(only) if path != only => Err(FileError::Absent),
             _ => Ok(()),
         }
+    }
+}
+
+/// `path` from the root of the file system, with its links. `..` behind a link is resolved: to
+/// read, the path would be a riddle.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    match path.components().any(|c| c == Component::ParentDir) {
+        true => path.canonicalize(),
+        false => std::path::absolute(path),
     }
 }
 

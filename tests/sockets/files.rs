@@ -119,6 +119,24 @@ fn a_root_that_is_deleted_and_made_again_is_seen() {
     }
 }
 
+/// Releases are made like this: all at once, by turning a link.
+#[test]
+fn a_root_that_is_a_link_is_followed_when_it_is_turned() {
+    let folder = Folder::with("1/public/index.html", "first");
+    folder.put("2/public/index.html", "second");
+    let (link, next) = (folder.path().join("current"), folder.path().join("next"));
+    symlink("1", &link).expect("ours");
+    symlink(link.join("public"), folder.path().join("1/public/self")).expect("ours");
+    let server = Server::of(link.join("public"));
+    let mut client = server.connect();
+    ask_until_at_rest(&mut client, "/", &folder.path().join("1/public/index.html"));
+    check(&mut client, "/self/", Some("first"));
+    symlink("2", &next).expect("ours");
+    fs::rename(&next, &link).expect("ours");
+    check(&mut client, "/", Some("second"));
+    check(&mut client, "/self/", None);
+}
+
 #[test]
 fn a_link_may_lead_anywhere_within_the_root_and_nowhere_else() {
     let folder = Folder::with("secret", "secret");
