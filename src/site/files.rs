@@ -149,7 +149,11 @@ impl Disk {
             return sys::open(&resolved);
         }
         match resolved.strip_prefix(self.path.canonicalize()?) {
-            Ok(beneath) => sys::open_beneath(&self.root.borrow().0, beneath.as_os_str().as_bytes()),
+            Ok(beneath) => {
+                // The root itself has no name beneath it.
+                let beneath = Path::new(".").join(beneath);
+                sys::open_beneath(&self.root.borrow().0, beneath.as_os_str().as_bytes())
+            }
             Err(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }

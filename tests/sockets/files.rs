@@ -138,6 +138,19 @@ fn a_root_that_is_a_link_is_followed_when_it_is_turned() {
 }
 
 #[test]
+fn a_link_to_the_root_itself_is_a_directory() {
+    let folder = Folder::with("index.html", "index");
+    symlink(folder.path(), folder.path().join("absolute")).expect("ours");
+    symlink(".", folder.path().join("relative")).expect("ours");
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for link in ["/absolute", "/relative"] {
+        assert_eq!(client.get(link).status, 301, "{link}");
+        check(&mut client, &format!("{link}/"), Some("index"));
+    }
+}
+
+#[test]
 fn a_link_may_lead_anywhere_within_the_root_and_nowhere_else() {
     let folder = Folder::with("secret", "secret");
     folder.put("root/real/page", "page");
