@@ -55,6 +55,14 @@ impl<F> Entry<F> {
         }
     }
 
+    /// Whether it holds a file open.
+    fn is_open_file(&self) -> bool {
+        match &self.known {
+            Known::Present(representation) => matches!(representation.content, Content::File(_)),
+            Known::Absent => false,
+        }
+    }
+
     /// What it weighs, with an allowance for the tables. An open file weighs as much as keeps the
     /// number of descriptors held here small: at most 64 with the default bound.
     fn bytes(&self) -> usize {
@@ -83,6 +91,8 @@ pub(super) struct Cache<F> {
     entries: Slab<Entry<F>>,
     bytes: usize,
     bytes_max: usize,
+    /// How many entries hold a file open.
+    open_files: usize,
     hand: usize,
 }
 
@@ -93,6 +103,7 @@ impl<F> Cache<F> {
             entries: Slab::new(),
             bytes: 0,
             bytes_max,
+            open_files: 0,
             hand: 0,
         }
     }
@@ -109,7 +120,9 @@ impl<F> Cache<F> {
             return;
         };
         if let Some(at) = codings[coding as usize].take() {
-            self.bytes -= self.entries.remove(at).bytes();
+            let entry = self.entries.remove(at);
+            self.bytes -= entry.bytes();
+            self.open_files -= usize::from(entry.is_open_file());
         }
         if *codings == [None; Coding::ALL.len()] {
             self.paths.remove(path);
@@ -126,18 +139,21 @@ impl<F> Cache<F> {
             self.evict();
         }
         self.bytes += entry.bytes();
+        self.open_files += usize::from(entry.is_open_file());
         let (path, coding) = (entry.path.clone(), entry.coding);
         let at = self.entries.insert(entry);
         self.paths.entry(path).or_default()[coding as usize] = Some(at);
     }
 
+    /// Whether there are any to be closed. (That is known without looking for them: a server out of
+    /// descriptors asks for each file that it cannot open.)
+    pub fn has_open_files(&self) -> bool {
+        self.open_files > 0
+    }
+
     /// Closes all files that are held open here: descriptors are needed elsewhere.
     pub fn close_files(&mut self) {
-        let open = |entry: &Entry<F>| match &entry.known {
-            Known::Present(representation) => matches!(representation.content, Content::File(_)),
-            Known::Absent => false,
-        };
-        let files = self.entries.iter().filter(|(_, entry)| open(entry));
+        let files = self.entries.iter().filter(|(_, e)| e.is_open_file());
         let files: Vec<_> = files.map(|(_, e)| (e.path.clone(), e.coding)).collect();
         for (path, coding) in files {
             self.remove(&path, coding);
@@ -234,7 +250,9 @@ mod tests {
         cache.insert(Entry::new(b"a", Coding::Gzip, Known::Absent, 0));
         cache.insert(entry("large", Content::File(Rc::new(()))));
         assert!(cache.get(b"a", Coding::Brotli).is_none());
+        assert!(cache.has_open_files());
         cache.close_files();
+        assert!(!cache.has_open_files());
         assert!(cache.get(b"large", Coding::Identity).is_none());
         assert!(cache.get(b"a", Coding::Gzip).is_some());
         cache.remove(b"a", Coding::Identity);

@@ -200,7 +200,14 @@ impl<F: Files> Site<F> {
         const EFFORT: u32 = 8;
         self.effort += EFFORT;
         let file = sibling_of(path, coding);
-        let (open, stat) = self.files.open(&file)?;
+        let (open, stat) = match self.files.open(&file) {
+            // Those that are only held open to be at hand make room for one that is needed.
+            Err(FileError::Exhausted) if self.cache.has_open_files() => {
+                self.cache.close_files();
+                self.files.open(&file)?
+            }
+            opened => opened?,
+        };
         let mut intact = true;
         let beginning = |peek: &mut [u8]| self.files.read_at(&open, peek, 0).unwrap_or(0);
         let media_type = match original {

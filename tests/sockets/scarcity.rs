@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{BIG, Client, Folder, Server, eventually};
+use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually};
 
 /// A server whose descriptors are counted.
 struct Counted {
@@ -145,6 +145,24 @@ fn that_descriptors_ran_out_is_said_or_not_but_ends_nothing() {
         let warning = "warning: cannot accept connections: ";
         assert_eq!(finished.stderr.contains(warning), heard);
     }
+}
+
+/// Large files stay open to be at hand, and are not worth a refusal.
+#[test]
+fn without_descriptors_a_file_at_hand_makes_room_for_one_that_is_needed() {
+    let folder = Folder::with("a", "hello");
+    let large = folder.put("large", vec![0; 1 << 20]);
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    assert_eq!(client.get("/a").status, 200);
+    let before = server.descriptors();
+    eventually("it is at rest", || at_rest(&large));
+    assert_eq!(client.get("/large").status, 200);
+    assert!(server.descriptors() > before, "it stays open");
+    server.allow_descriptors(0);
+    folder.put("new", "new");
+    assert_eq!(client.get("/new").text(), "new");
+    assert_eq!(server.descriptors(), before);
 }
 
 #[test]
