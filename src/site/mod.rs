@@ -23,6 +23,8 @@ mod reply;
 mod representation;
 mod select;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use files::{Disk, FileError, Files};
 pub use reply::{Body, Reply};
@@ -346,7 +348,8 @@ impl<F: Files> Site<F> {
             stat: original.stat,
             at: 0,
             encoder: Some(Encoder::new(coding)),
-            kept: Some(Vec::new()),
+            // What may have changed since without showing it is not kept, however long it takes.
+            kept: is_settled(&original.stat, now).then(Vec::new),
             permit,
         };
         let body = Body::Stream(Stream::Encoding(Box::new(encoding)));

@@ -1,0 +1,120 @@
+//! Floor 3, site: its answers about files whose timestamps are coarser than those of the disks that
+//! tests run on.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::http::{HeadLimits, HeadParser, Parsed};
+use crate::sys::Kind;
+
+/// A disk with one file in it, `a.txt`.
+#[derive(Clone)]
+struct OneFile {
+    file: Rc<RefCell<(Vec<u8>, Stat)>>,
+}
+
+impl OneFile {
+    fn new(content: &[u8], changed: SystemTime) -> OneFile {
+        let stat = Stat {
+            kind: Kind::File,
+            device: 1,
+            inode: 1,
+            size: content.len() as u64,
+            modified: changed,
+            changed,
+        };
+        OneFile {
+            file: Rc::new(RefCell::new((content.to_vec(), stat))),
+        }
+    }
+
+    /// Changes the content in the same tick of the clock.
+    fn overwrite(&self, content: &[u8]) {
+        let mut file = self.file.borrow_mut();
+        assert_eq!(file.0.len(), content.len(), "that would show");
+        file.0 = content.to_vec();
+    }
+}
+
+impl Files for OneFile {
+    type File = ();
+
+    fn open(&self, path: &[u8]) -> Result<((), Stat), FileError> {
+        Ok(((), self.stat(path)?))
+    }
+
+    fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
+        match path {
+            b"a.txt" => Ok(self.file.borrow().1),
+            _ => Err(FileError::Absent),
+        }
+    }
+
+    fn fstat(&self, (): &()) -> Result<Stat, FileError> {
+        self.stat(b"a.txt")
+    }
+
+    fn read_at(&self, (): &(), into: &mut [u8], at: u64) -> Result<usize, FileError> {
+        let content = &self.file.borrow().0[at as usize..];
+        let n = content.len().min(into.len());
+        into[..n].copy_from_slice(&content[..n]);
+        Ok(n)
+    }
+}
+
+/// Asks for `a.txt`: the head of the answer, and its body as it is framed.
+fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<u8>) {
+    site.bytes_arrived();
+    let text = format!("GET /a.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+    let limits = HeadLimits {
+        head_bytes_max: 4096,
+        target_bytes_max: 100,
+        fields_max: 10,
+    };
+    let parsed = HeadParser::default().parse(text.as_bytes(), &limits);
+    let Ok(Parsed::Complete(head)) = parsed else {
+        panic!("{text}: {parsed:?}");
+    };
+    let reply = site.answer(&RequestHead::new(&head, text.as_bytes()), now);
+    let mut body = Vec::new();
+    match reply.body {
+        Body::Bytes(bytes) => body.extend_from_slice(&bytes),
+        Body::Owned(bytes) => body = bytes,
+        // The client is slow: the rest goes out when the file has long been at rest.
+        Body::Stream(mut stream) => {
+            let later = now + Duration::from_secs(10);
+            while let (Piece::Written, _) = site.next_piece(&mut stream, 1 << 20, &mut body, later)
+            {
+            }
+        }
+    }
+    let head = String::from_utf8(reply.head.to_vec()).expect("it is ASCII");
+    (head, body)
+}
+
+/// The first edition is asked for, and then overwritten, all in one tick of the clock.
+fn first_then_second(accepted: &str) -> (Site<OneFile>, SystemTime) {
+    let changed = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
+    let disk = OneFile::new(&b"first edition. ".repeat(200), changed);
+    let mut site = Site::new(disk.clone(), b"index.html", &Limits::default());
+    ask(&mut site, accepted, changed + Duration::from_millis(1));
+    disk.overwrite(&b"other edition. ".repeat(200));
+    (site, changed)
+}
+
+#[test]
+fn what_was_encoded_of_an_edition_that_may_be_gone_is_not_kept() {
+    let gzip = "Accept-Encoding: gzip\r\n";
+    let (mut site, changed) = first_then_second(gzip);
+    let (head, _) = ask(&mut site, gzip, changed + Duration::from_secs(60));
+    assert!(head.contains("Transfer-Encoding: chunked"), "{head}");
+    let (head, body) = ask(&mut site, gzip, changed + Duration::from_secs(61));
+    assert!(head.contains("Content-Length"), "now it is kept: {head}");
+    let mut content = String::new();
+    let read = flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut content);
+    read.expect("it can be decoded");
+    assert_eq!(content, "other edition. ".repeat(200));
+}
