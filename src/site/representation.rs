@@ -143,8 +143,9 @@ pub(super) fn described(
 /// The validators of a file, or of what encoding it gives.
 ///
 /// The tag is made of what stat(2) says and changes whenever that does. It is strong, unless the file
-/// was changed so lately that it could change again without that showing (§8.8.1). A coding has a tag
-/// of its own: its bytes are others (§8.8.3.3).
+/// was changed so lately that it could change again without that showing (§8.8.1). Then the moment is
+/// part of it too, so that it is nobody else's: after such a change, it would have been taken for the
+/// tag of the new content. A coding has a tag of its own: its bytes are others (§8.8.3.3).
 pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Validators {
     let nanoseconds = |time: SystemTime| {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -156,6 +157,10 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
         Some(token) => format!("{opaque}-{token}"),
         None => opaque,
     };
+    let opaque = match shows_changes(stat, now) {
+        true => opaque,
+        false => format!("{opaque}-at-{:x}", nanoseconds(now)),
+    };
     Validators {
         tag: EntityTag::new(&opaque, !is_settled(stat, now)),
         // A time in the future must not be sent (§8.8.2.1).
@@ -163,11 +168,16 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
     }
 }
 
+/// Whether a file may be known by its stat: another change must show, and its time of modification
+/// is not one to come.
+pub(super) fn is_settled(stat: &Stat, now: SystemTime) -> bool {
+    shows_changes(stat, now) && stat.modified < now
+}
+
 /// Whether a file was last changed so long ago that another change must show in its timestamps.
 /// They come from a clock that ticks every 1 to 10 ms, or, on some file systems, every one or two
 /// seconds, which shows in times without a fraction.
-pub(super) fn is_settled(stat: &Stat, now: SystemTime) -> bool {
-    let since = |time: SystemTime| now.duration_since(time).unwrap_or_default();
+fn shows_changes(stat: &Stat, now: SystemTime) -> bool {
     let whole = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH)
             .is_ok_and(|t| t.subsec_nanos() == 0)
@@ -176,5 +186,5 @@ pub(super) fn is_settled(stat: &Stat, now: SystemTime) -> bool {
         true => Duration::from_secs(2),
         false => Duration::from_millis(20),
     };
-    since(stat.changed) > tick && since(stat.modified) > Duration::ZERO
+    now.duration_since(stat.changed).unwrap_or_default() > tick
 }

@@ -95,20 +95,42 @@ fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<
     (head, body)
 }
 
+fn tag(head: &str) -> &str {
+    let line = head.lines().find_map(|line| line.strip_prefix("ETag: "));
+    line.expect("it has one")
+}
+
 /// The first edition is asked for, and then overwritten, all in one tick of the clock.
-fn first_then_second(accepted: &str) -> (Site<OneFile>, SystemTime) {
+fn first_then_second(accepted: &str) -> (Site<OneFile>, String, SystemTime) {
     let changed = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
     let disk = OneFile::new(&b"first edition. ".repeat(200), changed);
     let mut site = Site::new(disk.clone(), b"index.html", &Limits::default());
-    ask(&mut site, accepted, changed + Duration::from_millis(1));
+    let (head, _) = ask(&mut site, accepted, changed + Duration::from_millis(1));
     disk.overwrite(&b"other edition. ".repeat(200));
-    (site, changed)
+    (site, tag(&head).to_owned(), changed)
+}
+
+#[test]
+fn the_tag_of_what_may_have_changed_unseen_matches_nothing_later() {
+    for (accepted, after_ms) in [
+        ("", 2),
+        ("", 60_000),
+        ("Accept-Encoding: gzip\r\n", 2),
+        ("Accept-Encoding: gzip\r\n", 60_000),
+    ] {
+        let (mut site, tag, changed) = first_then_second(accepted);
+        assert!(tag.starts_with("W/"), "{tag}");
+        let fields = format!("{accepted}If-None-Match: {tag}\r\n");
+        let now = changed + Duration::from_millis(after_ms);
+        let (head, _) = ask(&mut site, &fields, now);
+        assert!(head.starts_with("HTTP/1.1 200"), "{after_ms} ms: {head}");
+    }
 }
 
 #[test]
 fn what_was_encoded_of_an_edition_that_may_be_gone_is_not_kept() {
     let gzip = "Accept-Encoding: gzip\r\n";
-    let (mut site, changed) = first_then_second(gzip);
+    let (mut site, _, changed) = first_then_second(gzip);
     let (head, _) = ask(&mut site, gzip, changed + Duration::from_secs(60));
     assert!(head.contains("Transfer-Encoding: chunked"), "{head}");
     let (head, body) = ask(&mut site, gzip, changed + Duration::from_secs(61));
