@@ -2,5 +2,24 @@
 //! reads in it, and no cut changes anything. Random inputs, from proptest, which shrinks what fails.
 
 mod body;
+mod conditional;
 mod head;
+mod negotiation;
+mod range;
 mod replay;
+
+use oneloop::http::{HeadLimits, HeadParser, Parsed, RequestHead};
+
+/// Hands a request with these field lines to `ask`.
+fn with_request<T>(method: &str, fields: &str, ask: impl Fn(&RequestHead<'_>) -> T) -> T {
+    let text = format!("{method} / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+    let limits = HeadLimits {
+        head_bytes_max: 4096,
+        target_bytes_max: 100,
+        fields_max: 20,
+    };
+    let Ok(Parsed::Complete(head)) = HeadParser::default().parse(text.as_bytes(), &limits) else {
+        panic!("no request: {text}");
+    };
+    ask(&RequestHead::new(&head, text.as_bytes()))
+}

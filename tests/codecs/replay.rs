@@ -31,3 +31,23 @@ fn the_corpus_of_heads_holds() {
 fn the_corpus_of_chunked_bodies_holds() {
     replay("chunked", properties::chunked);
 }
+
+#[test]
+fn the_corpus_of_targets_holds() {
+    replay("target", properties::target);
+}
+
+#[test]
+fn the_corpus_of_ranges_holds() {
+    replay("range", properties::range);
+}
+
+#[test]
+fn the_corpus_of_preconditions_holds() {
+    replay("conditional", properties::conditional);
+}
+
+#[test]
+fn the_corpus_of_codings_holds() {
+    replay("negotiation", properties::negotiation);
+}

@@ -1,9 +1,12 @@
 //! What must hold for any bytes at all. The fuzz targets look for bytes for which it does not, and
 //! `cargo test` replays those that were found worth keeping.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use oneloop::http::{
-    BodyDecoder, BodyError, Framing, HeadLimits, HeadParser, Method, Parsed, RequestHead, SitePath,
-    Target,
+    Acceptable, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing, HeadLimits,
+    HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target, Validators,
+    precondition,
 };
 
 /// A head has the same outcome however it is cut, lies within its bytes, and its target, if it has
@@ -75,4 +78,110 @@ pub fn chunked(bytes: &[u8]) {
     let by_threes = decode(&mut std::iter::repeat(3));
     assert_eq!(whole, bytewise);
     assert_eq!(whole, by_threes);
+}
+
+/// The path of a target is decoded to what the disk is asked for, once: what encodes that again
+/// leads to the same.
+pub fn target(bytes: &[u8]) {
+    for method in [Method::Get, Method::Options, Method::Connect] {
+        let Ok(Target::Path { path, .. }) = Target::parse(method, bytes) else {
+            continue;
+        };
+        assert!(path.starts_with(b"/") && !path.contains(&b'?'));
+        contained(path);
+        if let Ok(decoded) = SitePath::decode(path) {
+            let segments = decoded.bytes().split(|b| *b == b'/');
+            let encoded: String = segments
+                .map(|s| s.iter().fold("/".to_owned(), |s, b| format!("{s}%{b:02x}")))
+                .collect();
+            assert_eq!(SitePath::decode(encoded.as_bytes()), Ok(decoded));
+        }
+    }
+}
+
+/// Ranges lie within the length, apart from each other, none empty, and few.
+pub fn range(bytes: &[u8]) {
+    for length in [0, 1, 10, 1 << 32, u64::MAX] {
+        let Ranges::Satisfiable(mut spans) = Ranges::parse(bytes, length) else {
+            continue;
+        };
+        assert!((1..=Ranges::SPECIFIERS_MAX).contains(&spans.len()));
+        spans.sort_by_key(|span| span.start);
+        let mut free = 0;
+        for (n, span) in spans.iter().enumerate() {
+            assert!(span.start < span.end && span.end <= length);
+            // What touches is one.
+            assert!(n == 0 || span.start > free, "{spans:?}");
+            free = span.end;
+        }
+        assert!(spans.len() == 1 || spans.iter().map(ByteRange::bytes).sum::<u64>() < length);
+    }
+}
+
+/// A request with these bytes as field lines, if it is one.
+fn with_fields(bytes: &[u8], check: impl Fn(&RequestHead<'_>)) {
+    let limits = HeadLimits {
+        head_bytes_max: 4096,
+        target_bytes_max: 128,
+        fields_max: 32,
+    };
+    for method in ["GET", "PUT"] {
+        let line = format!("{method} / HTTP/1.1\r\nHost: x\r\n");
+        let text = [line.as_bytes(), bytes, b"\r\n\r\n"].concat();
+        if let Ok(Parsed::Complete(head)) = HeadParser::default().parse(&text, &limits) {
+            check(&RequestHead::new(&head, &text));
+        }
+    }
+}
+
+/// Preconditions are answered with what the method allows, the same as without the fields if there
+/// are none, and nothing weak ever counts as a strong match.
+pub fn conditional(bytes: &[u8]) {
+    let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
+    with_fields(bytes, |request| {
+        let [weak, strong] = [true, false].map(|weak| {
+            let tag = EntityTag::new("a", weak);
+            precondition(request, &Validators { tag, modified })
+        });
+        let read = request.method() == Method::Get;
+        for got in [weak, strong] {
+            assert!(read || got != Precondition::NotModified);
+        }
+        let has = |field| request.value(field).is_some();
+        if has(Field::IfRange) {
+            assert_ne!(weak, Precondition::Holds { ranges: true });
+        }
+        let conditions = [
+            Field::IfMatch,
+            Field::IfUnmodifiedSince,
+            Field::IfNoneMatch,
+            Field::IfModifiedSince,
+        ];
+        if !conditions.into_iter().any(has) {
+            assert!(matches!(strong, Precondition::Holds { .. }));
+        }
+        // All that tells them apart is If-Match.
+        if !has(Field::IfMatch) {
+            let holds = |got| matches!(got, Precondition::Holds { .. });
+            assert!(weak == strong || (holds(weak) && holds(strong)));
+        }
+    });
+}
+
+/// What is acceptable is listed once, in our order where the client has none; and without a word
+/// about codings it is the content as it is.
+pub fn negotiation(bytes: &[u8]) {
+    with_fields(bytes, |request| {
+        let acceptable = Acceptable::from_request(request);
+        let order: Vec<_> = acceptable.in_order().collect();
+        for coding in Coding::ALL {
+            let times = order.iter().filter(|c| **c == coding).count();
+            assert_eq!(times, usize::from(acceptable.takes(coding)));
+        }
+        let coded = order.iter().any(|coding| *coding != Coding::Identity);
+        assert_eq!(acceptable.wants_coding(), coded);
+        if request.value(Field::AcceptEncoding).is_none() {
+            assert_eq!(order, [Coding::Identity]);
+        }
+    });
 }
