@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually};
+use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually, pattern};
 
 /// Text that is worth compressing.
 fn text(seed: &str, len: usize) -> Vec<u8> {
@@ -156,4 +156,142 @@ fn http_1_0_gets_identity_or_hears_that_there_is_none() {
         assert_eq!(answer.field("Transfer-Encoding"), None);
         assert_eq!(answer.field("Vary"), Some("Accept-Encoding"));
     }
+}
+
+/// Sizes about each boundary there is: of what is worth encoding, of a slice, of what is answered
+/// from memory, of what is encoded at all.
+#[test]
+fn every_coding_decodes_to_the_true_bytes_at_every_size() {
+    const SIZES: [usize; 10] = [
+        0,
+        1023,
+        1024,
+        (16 << 10) - 1,
+        16 << 10,
+        (16 << 10) + 1,
+        64 << 10,
+        (64 << 10) + 1,
+        200_001,
+        (8 << 20) + 1,
+    ];
+    let folder = Folder::new();
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for size in SIZES {
+        for (name, content) in [("text", text("line", size)), ("noise", pattern(size))] {
+            let target = format!("/{name}-{size}.txt");
+            folder.put(&target[1..], &content);
+            let coded = (1024..=8 << 20).contains(&size);
+            let of = |coding| (200, coded.then_some(coding));
+            check(&mut client, &target, GZIP, of("gzip"), &content);
+            check(&mut client, &target, BROTLI, of("br"), &content);
+            check(&mut client, &target, &[], (200, None), &content);
+        }
+    }
+}
+
+#[test]
+fn what_was_encoded_is_kept_and_has_a_length_and_a_tag_of_its_own() {
+    let content = text("content", 100_000);
+    let folder = Folder::with("a.js", &content);
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    eventually("it is at rest", || at_rest(&folder.path().join("a.js")));
+    let mut tags = vec![client.get("/a.js").field("ETag").map(str::to_owned)];
+    for (accepted, coding) in [(GZIP, "gzip"), (BROTLI, "br")] {
+        let is = (200, Some(coding));
+        let first = check(&mut client, "/a.js", accepted, is, &content);
+        assert_eq!(first.field("Transfer-Encoding"), Some("chunked"));
+        let kept = check(&mut client, "/a.js", accepted, is, &content);
+        assert_eq!(kept.len(), kept.body.len());
+        assert_eq!(first.body, kept.body, "a strong tag means the same bytes");
+        let tag = kept.field("ETag").expect("it has one").to_owned();
+        assert_eq!(first.field("ETag"), Some(&tag[..]));
+        assert!(!tag.starts_with("W/"), "{tag}");
+        let condition = format!("If-None-Match: {tag}");
+        let again = client.ask("/a.js", &[accepted[0], &condition]);
+        assert_eq!(again.status, 304);
+        assert_eq!(again.field("ETag"), Some(&tag[..]));
+        assert_eq!(again.field("Vary"), Some("Accept-Encoding"));
+        // The tag of another coding says nothing about this one.
+        assert_eq!(client.ask("/a.js", &[&condition]).status, 200);
+        tags.push(Some(tag));
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 3, "{tags:?}");
+}
+
+#[test]
+fn what_the_client_takes_is_what_it_gets() {
+    let content = text("content", 5000);
+    let folder = Folder::with("a.js", &content);
+    let noise = pattern(5000);
+    folder.put("a.png", &noise);
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for (accepted, expected) in [
+        ("gzip, deflate, br, zstd", (200, Some("br"))),
+        ("gzip;q=1, br;q=0.999", (200, Some("gzip"))),
+        ("identity, gzip;q=0.999", (200, None)),
+        ("gzip;q=0", (200, None)),
+        ("zstd", (200, None)),
+        ("*", (200, Some("br"))),
+        ("*;q=0, gzip", (200, Some("gzip"))),
+        ("*;q=0", (406, None)),
+        ("identity;q=0, zstd", (406, None)),
+    ] {
+        let field = format!("Accept-Encoding: {accepted}");
+        let answer = check(&mut client, "/a.js", &[&field], expected, &content);
+        assert_eq!(answer.field("Vary"), Some("Accept-Encoding"), "{accepted}");
+        let expected = (expected.0, None);
+        if accepted != "*;q=0, gzip" {
+            check(&mut client, "/a.png", &[&field], expected, &noise);
+        }
+    }
+}
+
+/// Encoders are few, and a slow reader holds one; the others are not kept waiting for it.
+#[test]
+fn while_the_encoders_are_held_up_others_get_identity() {
+    let folder = Folder::new();
+    let noise = pattern(8 << 20);
+    for n in 0..4 {
+        folder.put(&format!("{n}.txt"), &noise);
+    }
+    let content = text("content", 5000);
+    folder.put("a.js", &content);
+    let server = Server::of(folder.path());
+    let mut slow: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for (n, client) in slow.iter_mut().enumerate() {
+        let lines = "Host: test\r\nAccept-Encoding: gzip\r\n";
+        client.send(format!("GET /{n}.txt HTTP/1.1\r\n{lines}\r\n"));
+        assert_eq!(client.head().field("Content-Encoding"), Some("gzip"));
+    }
+    let mut client = server.connect();
+    check(&mut client, "/a.js", GZIP, (200, None), &content);
+    let only_gzip = ["Accept-Encoding: gzip, identity;q=0"];
+    assert_eq!(client.ask("/a.js", &only_gzip).status, 503);
+    slow.clear();
+    eventually("there is an encoder again", || {
+        let answer = client.ask("/a.js", GZIP);
+        assert!(decoded(&answer) == content);
+        answer.field("Content-Encoding") == Some("gzip")
+    });
+}
+
+/// The last chunk says that all was sent. It must not come when that is not so.
+#[test]
+fn a_file_that_is_overwritten_while_it_is_encoded_has_no_last_chunk() {
+    let folder = Folder::with("a.txt", pattern(8 << 20));
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    client.send("GET /a.txt HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(client.head().field("Transfer-Encoding"), Some("chunked"));
+    folder.put("a.txt", vec![b'x'; 8 << 20]);
+    let mut received = Vec::new();
+    while let Ok(n @ 1..) = client.receive() {
+        received.extend(client.bytes(n));
+    }
+    assert!(received.len() < 8 << 20 && !received.ends_with(b"\r\n0\r\n\r\n"));
 }

@@ -2,8 +2,9 @@
 //! beneath the root is ever opened.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
@@ -97,6 +98,87 @@ fn a_file_that_shrinks_during_a_download_ends_the_connection_early() {
     }
     assert!(received < len, "{received} of {len} bytes cannot be there");
     check(&mut server.connect(), "/a", Some("\0"));
+}
+
+/// Framed well, and mixed: the close before the end is what tells.
+#[test]
+fn a_file_that_is_overwritten_during_a_download_ends_the_connection_early() {
+    for range in ["", "Range: bytes=0-30000000,40000000-40000001\r\n"] {
+        let folder = Folder::new();
+        folder.put_big_hole("a");
+        let server = Server::of(folder.path());
+        let mut client = server.connect();
+        client.send(format!("GET /a HTTP/1.1\r\nHost: test\r\n{range}\r\n"));
+        let len = client.head().len();
+        let file = fs::File::options()
+            .write(true)
+            .open(folder.path().join("a"));
+        file.and_then(|f| f.write_all_at(b"x", 0)).expect("ours");
+        let mut received = 0;
+        while let Ok(n @ 1..) = client.receive() {
+            received += n;
+        }
+        assert!(received < len, "{received} of {len} bytes");
+    }
+}
+
+/// Editors of all kinds write while four keep asking, with what they have: what comes is never
+/// older than what was there when it was asked for.
+#[test]
+fn no_answer_is_older_than_its_request_while_files_are_written() {
+    const EDITIONS: usize = 300;
+    let folder = Folder::new();
+    let edition = |n: usize| format!("{n:09} ").repeat(300);
+    folder.put("a.js", edition(0));
+    let server = Server::of(folder.path());
+    let written = AtomicUsize::new(0);
+    let begun = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let ask = || {
+            let mut client = server.connect();
+            let mut have: Option<(String, usize)> = None;
+            while written.load(SeqCst) < EDITIONS {
+                let oldest = written.load(SeqCst);
+                let condition = have
+                    .as_ref()
+                    .map(|(tag, _)| format!("If-None-Match: {tag}"));
+                let answer = client.ask("/a.js", condition.as_deref().as_slice());
+                let newest = begun.load(SeqCst);
+                let got = match answer.status {
+                    304 => have.as_ref().expect("a condition").1,
+                    _ => answer.text()[..9].parse().expect("a number"),
+                };
+                assert!(
+                    (oldest..=newest).contains(&got),
+                    "{got} of {oldest} to {newest}"
+                );
+                if answer.status == 200 {
+                    have = Some((answer.field("ETag").expect("a tag").to_owned(), got));
+                }
+            }
+        };
+        (0..4).for_each(|_| drop(scope.spawn(ask)));
+        let path = folder.path().join("a.js");
+        for n in 1..=EDITIONS {
+            begun.store(n, SeqCst);
+            match n % 2 {
+                0 => {
+                    let next = folder.put("next", edition(n));
+                    fs::rename(next, &path).expect("ours");
+                }
+                _ => {
+                    let file = fs::File::options().write(true).open(&path);
+                    let text = edition(n);
+                    file.and_then(|f| f.write_all_at(text.as_bytes(), 0))
+                        .expect("ours");
+                }
+            }
+            written.store(n, SeqCst);
+            if n % 50 == 0 {
+                eventually("it is at rest", || at_rest(&path));
+            }
+        }
+    });
 }
 
 #[test]
@@ -234,4 +316,42 @@ fn a_single_file_is_the_whole_site() {
     check(&mut client, "/beside.html", None);
     folder.put("page.html", "rewritten");
     check(&mut client, "/", Some("rewritten"));
+}
+
+/// A name may hold anything; a redirect stays on this host and on one line.
+#[test]
+fn a_redirect_leads_to_the_same_folder_whatever_its_name() {
+    let folder = Folder::new();
+    for name in ["plain", "a b%?#\"<\r\nX: y", "\u{e9}", "evil.com"] {
+        folder.put(&format!("{name}/index.html"), "index");
+    }
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for (target, expected) in [
+        ("/plain?a=b?c&d=%41", "/plain/?a=b?c&d=%41"),
+        ("/%70lain?", "/plain/?"),
+        ("//evil.com", "/evil.com/"),
+        ("///evil.com", "/evil.com/"),
+        ("http://evil.com/plain", "/plain/"),
+        ("/%C3%A9", "/%C3%A9/"),
+        (
+            "/a%20b%25%3f%23%22%3c%0d%0aX:%20y",
+            "/a%20b%25%3F%23%22%3C%0D%0AX:%20y/",
+        ),
+    ] {
+        let answer = client.get(target);
+        assert_eq!(answer.status, 301, "{target}");
+        assert_eq!(answer.field("Location"), Some(expected));
+        assert_eq!(answer.field("Cache-Control"), Some("no-cache"));
+        assert_eq!(answer.field("X"), None);
+        check(&mut client, expected, Some("index"));
+    }
+    for target in [
+        "/\\evil.com",
+        "/%5cevil.com",
+        "/%2fevil.com",
+        "/plain%0d%0aX:y",
+    ] {
+        assert_eq!(client.get(target).status, 404, "{target}");
+    }
 }

@@ -8,6 +8,7 @@
 
 mod browser;
 mod codings;
+mod conditions;
 mod curl;
 mod files;
 mod harness;
