@@ -120,8 +120,9 @@ fn if_range(request: &RequestHead<'_>, validators: &Validators) -> bool {
     match (values.next(), values.next()) {
         (None, _) => true,
         (Some(value), None) if value.contains(&b'"') => validators.tag.is_strongly(value),
-        // A date is a strong validator only if nothing newer can carry the same one (§8.8.2.2),
-        // which is what a strong tag says of our times.
+        // A date is a strong validator only if the file did not change twice in that second
+        // (§8.8.2.2). Where that could be happening now, the tag is weak; of a second long past
+        // nobody knows. Clients that keep the tag they are sent never rely on it.
         (Some(value), None) => {
             !validators.tag.is_weak() && parse_date(value) == Some(validators.modified)
         }

@@ -61,6 +61,13 @@ fn overridden(ending: &str) -> Option<&'static str> {
         ("js", "text/javascript"),
         ("mjs", "text/javascript"),
         ("cjs", "text/javascript"),
+        // The registered types of fonts (RFC 8081); the library has older names.
+        ("woff", "font/woff"),
+        ("otf", "font/otf"),
+        ("ttf", "font/ttf"),
+        // Segments of streams (RFC 8216, ISO/IEC 23009-1).
+        ("m3u8", "application/vnd.apple.mpegurl"),
+        ("m4s", "video/iso.segment"),
         // Source maps are JSON; the registry has no type for them.
         ("map", "application/json"),
         ("webmanifest", "application/manifest+json"),
@@ -89,6 +96,9 @@ mod tests {
             ("x.svg", "image/svg+xml"),
             ("x.avif", "image/avif"),
             ("x.woff2", "font/woff2"),
+            ("x.woff", "font/woff"),
+            ("x.otf", "font/otf"),
+            ("x.m4s", "video/iso.segment"),
             ("x.txt", "text/plain; charset=utf-8"),
             ("dir.html/LICENSE", "application/octet-stream"),
             ("x.\u{fffd}", "application/octet-stream"),
@@ -120,6 +130,7 @@ mod tests {
             ("a.json", true),
             ("a.webmanifest", true),
             ("a.wasm", true),
+            ("a.ttf", true),
             ("a.rss", true),
             ("a.png", false),
             ("a.woff2", false),
