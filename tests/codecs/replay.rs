@@ -51,3 +51,8 @@ fn the_corpus_of_preconditions_holds() {
 fn the_corpus_of_codings_holds() {
     replay("negotiation", properties::negotiation);
 }
+
+#[test]
+fn the_corpus_of_connections_holds() {
+    replay("connection", properties::connection);
+}

@@ -1,13 +1,50 @@
 //! What must hold for any bytes at all. The fuzz targets look for bytes for which it does not, and
 //! `cargo test` replays those that were found worth keeping.
 
+// A whole server in memory, the one that plays the corpus of requests.
+#[path = "../corpus/world.rs"]
+#[allow(dead_code, reason = "the corpus uses more of it")]
+mod world;
+
 use std::time::{Duration, UNIX_EPOCH};
 
+use oneloop::config::Limits;
 use oneloop::http::{
     Acceptable, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing, HeadLimits,
     HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target, Validators,
     precondition,
 };
+use world::{Action, play};
+
+/// A whole connection: whatever comes, the server comes to rest, keeps its invariants after every
+/// turn, writes nothing behind its end, and answers the same however the bytes are cut. The first
+/// byte says how long the pieces are; behind the others the client half-closes.
+pub fn connection(bytes: &[u8]) {
+    let Some((size, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let limits = Limits {
+        head_bytes_max: 256,
+        target_bytes_max: 64,
+        fields_max: 8,
+        body_bytes_max: 64,
+        cached_file_bytes_max: 64,
+        outbox_high: 600,
+        turn_steps: 4,
+        turn_rounds: 2,
+        ..Limits::default()
+    };
+    let mut pieces: Vec<_> = bytes
+        .chunks(usize::from(*size).max(1))
+        .map(|piece| Action::Send(piece.to_vec()))
+        .collect();
+    pieces.push(Action::HalfClose);
+    let whole = play(&[Action::SendLast(bytes.to_vec())], &limits);
+    assert_eq!(whole, play(&pieces, &limits));
+    assert!(whole.is_closed, "the peer has half-closed: there is an end");
+    let answers = whole.received.starts_with(b"HTTP/1.1 ") || whole.received.is_empty();
+    assert!(answers, "not an answer");
+}
 
 /// A head has the same outcome however it is cut, lies within its bytes, and its target, if it has
 /// a path, cannot lead out of the root.
