@@ -39,6 +39,8 @@ pub(super) enum Known<F> {
 pub(super) struct Siblings {
     /// Any name that comes or goes changes its directory.
     pub directory: Stat,
+    /// The last round of looking that found that unchanged.
+    pub checked: u64,
     /// Indexed by coding.
     pub present: [bool; Coding::ALL.len()],
 }

@@ -164,27 +164,39 @@ impl<F: Files> Site<F> {
     /// their directory, which changes with every name in it. Whether it counts is not decided here:
     /// it may be edited in place, and so may the original, and only their own stats tell.
     fn siblings(&mut self, path: &[u8], now: SystemTime) -> [bool; Coding::ALL.len()] {
+        let entry = self.cache.get(path, Coding::Identity);
+        let known = entry.and_then(|entry| entry.siblings);
+        if let Some(known) = known
+            && known.checked == self.round
+        {
+            return known.present;
+        }
         let directory = match path.iter().rposition(|b| *b == b'/') {
             Some(slash) => &path[..slash],
             None => &[],
         };
         let directory = self.files.stat(directory).ok();
-        let entry = self.cache.get(path, Coding::Identity);
-        if let Some(known) = entry.and_then(|entry| entry.siblings)
-            && Some(known.directory) == directory
-        {
-            return known.present;
-        }
-        self.effort += Coding::ALL.len() as u32;
-        let present = Coding::ALL.map(|coding| {
-            coding != Coding::Identity && self.files.stat(&sibling_of(path, coding)).is_ok()
-        });
+        let present = match known {
+            Some(known) if Some(known.directory) == directory => known.present,
+            _ => self.look_for_siblings(path),
+        };
         if let Some(directory) = directory.filter(|stat| is_settled(stat, now))
             && let Some(entry) = self.cache.get(path, Coding::Identity)
         {
-            entry.siblings = Some(Siblings { directory, present });
+            entry.siblings = Some(Siblings {
+                directory,
+                checked: self.round,
+                present,
+            });
         }
         present
+    }
+
+    fn look_for_siblings(&mut self, path: &[u8]) -> [bool; Coding::ALL.len()] {
+        self.effort += Coding::ALL.len() as u32;
+        Coding::ALL.map(|coding| {
+            coding != Coding::Identity && self.files.stat(&sibling_of(path, coding)).is_ok()
+        })
     }
 
     /// Reads a file or opens it, as `path` itself or as the coding of `original` that lies beside it,
