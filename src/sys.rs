@@ -43,12 +43,6 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// send(2) with `MSG_MORE`: further bytes follow at once.
-pub(crate) fn send_more(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-    Ok(rustix::net::send(socket, bytes, flags)?)
-}
-
 /// sendfile(2) from the offset `at`; the file's own offset is neither used nor changed.
 pub(crate) fn send_file(
     socket: &impl AsFd,

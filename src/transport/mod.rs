@@ -66,9 +66,8 @@ pub trait Transport {
     /// Reads into `into`, which must not be empty.
     fn read(&mut self, into: &mut [u8]) -> Io;
 
-    /// Writes from `bytes`, which must not be empty. `more` promises that further bytes follow
-    /// at once, so that the kernel may put them into one segment (`MSG_MORE`).
-    fn write(&mut self, bytes: &[u8], more: bool) -> Io;
+    /// Writes from `bytes`, which must not be empty.
+    fn write(&mut self, bytes: &[u8]) -> Io;
 
     /// Gathers `slices`, together not empty, into one write.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io;

@@ -148,7 +148,7 @@ impl<F> Outbox<F> {
         debug_assert!(!self.is_empty() && limit > 0);
         let skip = self.sent as usize;
         let moved = match self.segments.front() {
-            None => transport.write(&self.tail[skip..], false),
+            None => transport.write(&self.tail[skip..]),
             Some(Segment::File { file, at, len }) => {
                 let rest = (len - self.sent).min(limit as u64) as usize;
                 match transport.send_file(file, at + self.sent, rest) {
@@ -159,8 +159,10 @@ impl<F> Outbox<F> {
             Some(first) => {
                 let bytes = first.bytes().expect("files were matched above");
                 match self.segments.get(1) {
-                    // A head before its file: the kernel may join them into full segments.
-                    Some(Segment::File { .. }) => transport.write(&bytes[skip..], true),
+                    // A head before its file leaves at once and by itself. Held back to be joined
+                    // with it (`MSG_MORE`), it would shift every page of the file within its TCP
+                    // segments: measured at 1.3 times the cost of 100 KiB, and 1.7 of 10 MiB.
+                    Some(Segment::File { .. }) => transport.write(&bytes[skip..]),
                     _ => self.gather(transport, skip),
                 }
             }

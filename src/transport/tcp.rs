@@ -25,8 +25,8 @@ pub trait Socket {
 
     /// recv(2). `Ok(0)` is the end of file.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
-    /// send(2), with `MSG_MORE` if `more`.
-    fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize>;
+    /// send(2).
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// writev(2).
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
     /// sendfile(2) with an offset of its own. `Ok(0)`: the file ends at or before `at`.
@@ -42,11 +42,8 @@ impl Socket for TcpStream {
         Read::read(self, into)
     }
 
-    fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        match more {
-            true => sys::send_more(self, bytes),
-            false => Write::write(self, bytes),
-        }
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(self, bytes)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -133,9 +130,9 @@ impl<S: Socket> Transport for Tcp<S> {
         moved
     }
 
-    fn write(&mut self, bytes: &[u8], more: bool) -> Io {
+    fn write(&mut self, bytes: &[u8]) -> Io {
         debug_assert!(!bytes.is_empty());
-        self.sent(|s| s.write(bytes, more))
+        self.sent(|s| s.write(bytes))
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io {

@@ -220,7 +220,7 @@ impl Socket for TinySocket {
         io::Read::read(&mut world.incoming, into)
     }
 
-    fn write(&mut self, bytes: &[u8], _more: bool) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.0.borrow_mut();
         assert!(!world.is_ended, "an answer after the end");
         let n = bytes.len().min(world.send_buffer - world.waiting);
@@ -238,7 +238,7 @@ impl Socket for TinySocket {
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut n = 0;
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match self.write(slice, true) {
+            match self.write(slice) {
                 Ok(more) => n += more,
                 Err(_) if n > 0 => break,
                 Err(e) => return Err(e),
@@ -249,7 +249,7 @@ impl Socket for TinySocket {
 
     fn send_file(&mut self, file: &&'static [u8], at: u64, count: usize) -> io::Result<usize> {
         let rest = &file[at as usize..];
-        self.write(&rest[..count.min(rest.len())], false)
+        self.write(&rest[..count.min(rest.len())])
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
