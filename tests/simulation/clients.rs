@@ -1,0 +1,392 @@
+//! Clients that follow a script: what they send and when, what they wait for, how they leave.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use flate2::read::GzDecoder;
+use memchr::memmem;
+use oneloop::http::{BodyDecoder, Framing, Piece};
+
+use crate::files::Tree;
+use crate::wire::{ServerEnd, Wire};
+
+/// One thing that a client does. Most are done at once; some wait.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Sends these bytes.
+    Send(Vec<u8>),
+    /// Does nothing for a while.
+    Pause(Duration),
+    /// Waits for a whole answer.
+    Answer(Expected),
+    /// Sends a GET for a file that is being edited, with these fields.
+    Ask(&'static str, &'static str),
+    /// Waits for the answer to the first [`Ask`](Act::Ask) that has none yet, and judges whether
+    /// it is fresh.
+    Witness,
+    /// Waits until so many more bytes have come.
+    Sip(usize),
+    /// Takes nothing any more, until it [listens](Act::Listen) again.
+    TurnAway,
+    /// Takes what comes, as at the beginning.
+    Listen,
+    /// Ends its direction: shutdown(2).
+    HalfClose,
+    /// Waits for the server to end its direction.
+    AwaitEnd,
+    /// Waits for the server to close, and gives no sign that it would notice.
+    Outstay,
+    /// Leaves. Every script ends with this or the next.
+    Close,
+    /// Waits until everything has arrived, and leaves with a reset.
+    Reset,
+}
+
+/// What an answer must be.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// Any content with this status.
+    Status(u16),
+    /// 200 with these bytes.
+    Content(Vec<u8>),
+    /// 200 with what is in this file.
+    File(&'static str),
+    /// The head of that answer.
+    HeadOf(&'static str),
+    /// 206 with these bytes of it.
+    Part(&'static str, Range<usize>),
+    /// 200 with what is in this file, in whatever coding.
+    Decoded(&'static str),
+}
+
+/// What a client does from beginning to end.
+#[derive(Debug)]
+pub struct Script {
+    pub name: &'static str,
+    pub acts: Vec<Act>,
+    /// It never lets a deadline pass. Whatever the weather, none may end its connection.
+    pub is_cooperative: bool,
+    /// It does what makes it lose a part of the answer.
+    pub loses: bool,
+}
+
+impl Script {
+    /// Whether it asks for what is being edited.
+    pub fn watches(&self) -> bool {
+        self.acts.iter().any(|act| matches!(act, Act::Ask(..)))
+    }
+
+    /// Whether what it receives is known to the byte.
+    pub fn is_exact(&self) -> bool {
+        let decodes = |act: &Act| matches!(act, Act::Answer(Expected::Decoded(_)));
+        !self.watches() && !self.acts.iter().any(decodes)
+    }
+}
+
+#[derive(Debug)]
+pub struct Client {
+    pub script: Rc<Script>,
+    next: usize,
+    /// Its latest connection.
+    pub wire: Option<usize>,
+    /// It has left.
+    pub is_done: bool,
+    /// It does nothing before this.
+    pub not_before: Instant,
+    listens: bool,
+    /// All that it has received.
+    pub received: Vec<u8>,
+    /// How much of that it has looked at.
+    seen: usize,
+    /// How much it had received when it last looked for more and did not find it.
+    in_vain: Option<usize>,
+    /// How much of it went by in sips.
+    sipped: usize,
+    /// Whole answers so far.
+    pub answers: usize,
+    /// The questions that wait for a witness: the file, and its moment when it was asked for.
+    asked: VecDeque<(&'static str, usize)>,
+    /// It resets its connection when it has done so many things more.
+    pub patience: Option<u32>,
+    /// The server ended the connection before the script did.
+    pub was_cut_short: bool,
+    /// Its fate is not the server's fault: it has reset its connection itself, or the machine
+    /// slept meanwhile, or the kernel refused to watch its socket.
+    pub is_excused: bool,
+    /// How many answers it was owed for certain when the server was told to stop.
+    pub promised: usize,
+}
+
+impl Client {
+    pub fn new(script: Rc<Script>, not_before: Instant, patience: Option<u32>) -> Client {
+        Client {
+            script,
+            next: 0,
+            wire: None,
+            is_done: false,
+            not_before,
+            listens: true,
+            received: Vec::new(),
+            seen: 0,
+            in_vain: None,
+            sipped: 0,
+            answers: 0,
+            asked: VecDeque::new(),
+            patience,
+            was_cut_short: false,
+            is_excused: false,
+            promised: 0,
+        }
+    }
+
+    /// Begins again from the start: the server had no descriptor for it.
+    pub fn try_again(&mut self, not_before: Instant) {
+        assert!(self.received.is_empty(), "nobody has accepted it");
+        self.asked.clear();
+        (self.next, self.wire, self.listens) = (0, None, true);
+        self.not_before = not_before;
+    }
+
+    /// Takes up to `n` of the bytes that have come, and says how many; `None` if it takes none.
+    pub fn take(&mut self, n: usize, wire: &mut Wire, now: Instant) -> Option<usize> {
+        let listens = self.listens && !self.is_done;
+        let n = if listens { n } else { 0 };
+        Some(wire.client_recv(n, &mut self.received, now)).filter(|n| *n > 0)
+    }
+
+    /// Does what comes next, if it can be done now. `true` if it was.
+    pub fn act(&mut self, wire: &mut Wire, tree: &Tree, now: Instant) -> bool {
+        if now < self.not_before {
+            return false;
+        }
+        if self.loses_patience() {
+            wire.client_reset(now);
+            self.is_excused = true;
+            self.is_done = true;
+            return true;
+        }
+        let script = Rc::clone(&self.script);
+        let act = &script.acts[self.next];
+        let wants_more = matches!(act, Act::Answer(_) | Act::Witness | Act::Sip(_));
+        if wants_more && self.in_vain == Some(self.received.len()) && !wire.is_over() {
+            return false;
+        }
+        let done = match act {
+            Act::Send(bytes) => {
+                wire.client_send(bytes);
+                true
+            }
+            Act::Pause(time) => {
+                self.not_before = now + *time;
+                true
+            }
+            Act::Answer(expected) => self.await_answer(expected, tree),
+            Act::Ask(name, fields) => {
+                // From here on, nothing older is an answer.
+                self.asked.push_back((name, tree.moment(name)));
+                let request = format!("GET /{name} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+                wire.client_send(request.as_bytes());
+                true
+            }
+            Act::Witness => self.bear_witness(wire, tree),
+            Act::Sip(n) => {
+                let enough = self.received.len() >= self.sipped + n;
+                self.sipped += if enough { *n } else { 0 };
+                enough
+            }
+            Act::TurnAway => {
+                self.listens = false;
+                true
+            }
+            Act::Listen => {
+                self.listens = true;
+                true
+            }
+            Act::HalfClose => {
+                wire.client_shutdown();
+                true
+            }
+            Act::AwaitEnd => wire.is_over(),
+            Act::Outstay => wire.end == ServerEnd::Closed,
+            Act::Reset => {
+                let arrived = wire.has_arrived();
+                if arrived {
+                    self.is_done = true;
+                    wire.client_reset(now);
+                }
+                arrived
+            }
+            Act::Close => {
+                self.is_done = true;
+                wire.client_close(now);
+                true
+            }
+        };
+        self.in_vain = (!done).then_some(self.received.len());
+        let gives_up = !done && wants_more && wire.is_over();
+        if gives_up {
+            self.was_cut_short = true;
+            self.is_done = true;
+            wire.client_close(now);
+        }
+        self.next += usize::from(done);
+        done || gives_up
+    }
+
+    fn loses_patience(&mut self) -> bool {
+        match &mut self.patience {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn await_answer(&mut self, expected: &Expected, tree: &Tree) -> bool {
+        let is_head = matches!(expected, Expected::HeadOf(_));
+        let unseen = &self.received[self.seen..];
+        let Some(answer) = Answer::parse(unseen, is_head) else {
+            return false;
+        };
+        let fits = match expected {
+            Expected::Status(status) => answer.status == *status,
+            Expected::Content(content) => answer.status == 200 && *answer.body == **content,
+            Expected::File(name) => answer.status == 200 && *answer.body == *tree.content(name),
+            Expected::HeadOf(name) => {
+                answer.status == 200 && answer.content_length == Some(tree.content(name).len())
+            }
+            Expected::Part(name, range) => {
+                answer.status == 206 && *answer.body == tree.content(name)[range.clone()]
+            }
+            Expected::Decoded(name) => {
+                answer.status == 200 && *answer.decoded() == *tree.content(name)
+            }
+        };
+        let shown = unseen.escape_ascii();
+        assert!(
+            fits || self.is_excused,
+            "a wrong answer: {} expects {expected:?} and gets {shown}",
+            self.script.name
+        );
+        self.seen += answer.len;
+        self.answers += 1;
+        true
+    }
+
+    /// Freshness: an answer shows the file as it was at some moment since the question was sent.
+    fn bear_witness(&mut self, wire: &Wire, tree: &Tree) -> bool {
+        let (name, then) = *self.asked.front().expect("a question comes before");
+        let moments = tree.since(name, then);
+        let unseen = &self.received[self.seen..];
+        let Some(answer) = Answer::parse(unseen, false) else {
+            // A file that was changed in place cannot be sent as promised.
+            self.is_excused |= wire.is_over() && tree.was_disturbed(name, moments);
+            return false;
+        };
+        assert!(
+            tree.was(name, moments.clone(), answer.status, &answer.decoded()) || self.is_excused,
+            "a stale answer: {} asks for {name}, which was not like this at any of the moments \
+             {moments:?}: {}",
+            self.script.name,
+            unseen[..answer.len].escape_ascii()
+        );
+        self.seen += answer.len;
+        self.answers += 1;
+        self.asked.pop_front();
+        true
+    }
+
+    /// The server is told to stop. If it has read all that a client wanted to say, and the client
+    /// waits for an answer, this one will come.
+    pub fn note_stop(&mut self, wire: &Wire) {
+        let act = &self.script.acts[self.next];
+        let waits = matches!(act, Act::Answer(_) | Act::Witness) && wire.is_all_read();
+        let owed = self.script.is_cooperative && waits;
+        self.promised = self.answers + usize::from(owed);
+    }
+
+    /// What it waits for, for a message.
+    pub fn status(&self) -> String {
+        let act = self.script.acts.get(self.next);
+        format!(
+            "{:?}, connection {:?}, is at {act:?}",
+            self.script.name, self.wire
+        )
+    }
+}
+
+/// An answer as a client understands it.
+struct Answer<'a> {
+    status: u16,
+    content_length: Option<usize>,
+    is_gzip: bool,
+    body: Cow<'a, [u8]>,
+    /// Of all of it, with its head and framing.
+    len: usize,
+}
+
+impl<'a> Answer<'a> {
+    /// Takes the first answer apart; `None` if it has not come whole. `is_head`: no content
+    /// follows, whatever its length.
+    fn parse(bytes: &'a [u8], is_head: bool) -> Option<Answer<'a>> {
+        let head_len = memmem::find(bytes, b"\r\n\r\n")? + 4;
+        let (head, rest) = bytes.split_at(head_len);
+        let head = str::from_utf8(head).expect("heads are ASCII");
+        let field = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.strip_prefix(name));
+            lines.next().map(str::trim)
+        };
+        let status = head["HTTP/1.1 ".len()..][..3].parse().expect("a status");
+        let content_length = field("Content-Length:").map(|n| n.parse().expect("a number"));
+        let (body, body_len) = match (is_head, status, content_length) {
+            (true, ..) | (_, 100..200 | 204 | 304, _) => (Cow::default(), 0),
+            (_, _, Some(n)) => (rest.get(..n)?.into(), n),
+            (_, _, None) => dechunked(rest)?,
+        };
+        Some(Answer {
+            status,
+            content_length,
+            is_gzip: field("Content-Encoding:") == Some("gzip"),
+            body,
+            len: head_len + body_len,
+        })
+    }
+
+    /// The content without its coding.
+    fn decoded(&self) -> Cow<'_, [u8]> {
+        if !self.is_gzip {
+            return Cow::Borrowed(&self.body);
+        }
+        let mut decoded = Vec::new();
+        let mut decoder = GzDecoder::new(&*self.body);
+        decoder.read_to_end(&mut decoded).expect("valid gzip");
+        Cow::Owned(decoded)
+    }
+}
+
+/// The content of a body in chunks, and how long it was with its framing.
+fn dechunked<'a>(bytes: &[u8]) -> Option<(Cow<'a, [u8]>, usize)> {
+    let mut decoder = BodyDecoder::new(Framing::Chunked)?;
+    let (mut content, mut at) = (Vec::new(), 0);
+    loop {
+        let piece = decoder.decode(&bytes[at..]).expect("valid chunks");
+        at += piece.framing;
+        content.extend_from_slice(&bytes[at..][..piece.content]);
+        at += piece.content;
+        match piece {
+            Piece { last: true, .. } => return Some((content.into(), at)),
+            Piece {
+                framing: 0,
+                content: 0,
+                ..
+            } => return None,
+            _ => {}
+        }
+    }
+}

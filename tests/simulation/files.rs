@@ -1,0 +1,406 @@
+//! A tree of files in memory behind the seam [`Files`], an editor that changes some of them at the
+//! worst moments, and a memory of every state that each of them has been in.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use oneloop::site::{FileError, Files};
+use oneloop::sys::{Kind, Stat};
+
+use crate::weather::Rng;
+use crate::world::Shared;
+
+/// The files that nobody touches, with their sizes: what is answered from them is known to the byte.
+/// The largest makes a client that reads it in sips outlast every deadline.
+const STABLE: &[(&str, usize)] = &[
+    ("index.html", 120),
+    ("small.txt", 80),
+    ("medium.css", 900),
+    ("large.bin", 6_000),
+    ("huge.bin", 60_000),
+    ("empty.txt", 0),
+    ("docs/index.html", 60),
+    ("page.html", 1_500),
+    ("page.html.gz", 300),
+];
+
+/// One more, which takes an encoder several slices and stays large.
+pub const PROGRAM: &str = "app.js";
+static PROGRAM_TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut rng = Rng::new(0);
+    (0..20_000).map(|_| rng.within(33..=126) as u8).collect()
+});
+
+/// Changed all the time, in every way that a small file can be.
+pub const NEWS: &str = "news.txt";
+/// The same, and every call on it may fail; sometimes it is not there at all.
+pub const FLAKY: &str = "flaky.txt";
+/// Replaced by others, and cut short while it is being sent.
+pub const MOVIE: &str = "movie.bin";
+/// The same, and worth compressing.
+pub const NOTES: &str = "notes.txt";
+
+/// The tick of a kernel's clock, on many systems.
+const TICK: Duration = Duration::from_millis(4);
+
+/// When the files were made.
+fn long_ago() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)
+}
+
+/// One file, whatever its name.
+#[derive(Debug)]
+struct Inode {
+    number: u64,
+    content: Rc<[u8]>,
+    modified: SystemTime,
+    changed: SystemTime,
+}
+
+impl Inode {
+    fn stat(&self) -> Stat {
+        Stat {
+            kind: Kind::File,
+            device: 1,
+            inode: self.number,
+            size: self.content.len() as u64,
+            modified: self.modified,
+            changed: self.changed,
+        }
+    }
+}
+
+/// What a request for a file may find.
+#[derive(Clone, Debug)]
+enum State {
+    Content(Rc<[u8]>),
+    Failing(FileError),
+}
+
+#[derive(Debug)]
+struct Entry {
+    inode: Rc<RefCell<Inode>>,
+    /// What opening it says, if not what it holds.
+    refused: Option<FileError>,
+    /// All states since the beginning; the last is the present one.
+    history: Vec<State>,
+    /// The moments in `history` when it was changed under those who had it open.
+    disturbances: Vec<usize>,
+}
+
+impl Entry {
+    fn state(&self) -> State {
+        match self.refused {
+            Some(error) => State::Failing(error),
+            None => State::Content(Rc::clone(&self.inode.borrow().content)),
+        }
+    }
+}
+
+/// The file system.
+#[derive(Debug)]
+pub struct Tree {
+    files: BTreeMap<&'static str, Entry>,
+    /// When a name has last come or gone in each directory.
+    directories: BTreeMap<&'static str, SystemTime>,
+    /// The tick of the clock that timestamps come from.
+    granularity: Duration,
+    inodes: u64,
+    versions: usize,
+    /// How many open files there are.
+    open: Rc<Cell<usize>>,
+}
+
+impl Tree {
+    pub fn new(rng: &mut Rng) -> Tree {
+        let mut tree = Tree {
+            files: BTreeMap::new(),
+            directories: BTreeMap::from([("", long_ago()), ("docs", long_ago())]),
+            // Some file systems count in seconds.
+            granularity: *rng.pick(&[TICK, TICK, Duration::from_secs(1)]),
+            inodes: 0,
+            versions: 0,
+            open: Rc::default(),
+        };
+        for &(name, size) in STABLE {
+            tree.create(name, content(name, 0, size));
+        }
+        tree.create(PROGRAM, PROGRAM_TEXT.as_slice().into());
+        for (name, size) in [(NEWS, 100), (FLAKY, 100), (MOVIE, 5_000), (NOTES, 1_500)] {
+            tree.create(name, content(name, 0, size));
+        }
+        tree
+    }
+
+    fn create(&mut self, name: &'static str, content: Rc<[u8]>) {
+        let inode = self.inode(content, long_ago(), long_ago());
+        let mut entry = Entry {
+            inode: Rc::new(RefCell::new(inode)),
+            refused: None,
+            history: Vec::new(),
+            disturbances: Vec::new(),
+        };
+        entry.history.push(entry.state());
+        self.files.insert(name, entry);
+    }
+
+    fn inode(&mut self, content: Rc<[u8]>, modified: SystemTime, changed: SystemTime) -> Inode {
+        self.inodes += 1;
+        Inode {
+            number: self.inodes,
+            content,
+            modified,
+            changed,
+        }
+    }
+
+    /// How many files the server holds open.
+    pub fn open_files(&self) -> usize {
+        self.open.get()
+    }
+
+    /// What is in a file now.
+    pub fn content(&self, name: &str) -> Rc<[u8]> {
+        Rc::clone(&self.files[name].inode.borrow().content)
+    }
+
+    // ── Looking back ───────────────────────────────────────────────────────────────────────────
+
+    /// The present moment of a file, to be handed to [`since`](Tree::since) later.
+    pub fn moment(&self, name: &str) -> usize {
+        self.files[name].history.len() - 1
+    }
+
+    /// The moments of a file from `then` until now, both included.
+    pub fn since(&self, name: &str, then: usize) -> Range<usize> {
+        then..self.files[name].history.len()
+    }
+
+    /// Whether an answer shows the file as it was at one of the moments.
+    pub fn was(&self, name: &str, moments: Range<usize>, status: u16, body: &[u8]) -> bool {
+        let shows = |state: &State| match state {
+            State::Content(content) => status == 200 && **content == *body,
+            State::Failing(FileError::Absent | FileError::Directory) => status == 404,
+            State::Failing(FileError::Denied) => status == 403,
+            State::Failing(FileError::Exhausted) => status == 503,
+            State::Failing(FileError::Failed) => status == 500,
+        };
+        self.files[name].history[moments].iter().any(shows)
+    }
+
+    /// Whether a file was changed in place at one of the moments: then what was promised of it
+    /// cannot be sent.
+    pub fn was_disturbed(&self, name: &str, moments: Range<usize>) -> bool {
+        let disturbances = &self.files[name].disturbances;
+        disturbances.iter().any(|at| moments.contains(at))
+    }
+
+    // ── Editing ────────────────────────────────────────────────────────────────────────────────
+
+    /// Somebody saves, touches, moves or removes a file.
+    pub fn edit(&mut self, rng: &mut Rng, wall: SystemTime) {
+        let name = *rng.pick(&[NEWS, NEWS, FLAKY, MOVIE, NOTES]);
+        let is_small = [NEWS, FLAKY].contains(&name);
+        let now = self.timestamp(wall);
+        self.versions += 1;
+        let length = match is_small {
+            true => rng.within(30..=150),
+            false => rng.within(1_100..=8_000),
+        };
+        let new = content(name, self.versions, length);
+        // An archive restores old times; a clock that was wrong leaves times in the future.
+        let modified = match rng.below(4) {
+            0 => UNIX_EPOCH + Duration::from_secs(1_000_000_000),
+            1 => now + Duration::from_secs(5_000),
+            _ => now,
+        };
+        let replacement = self.inode(new, modified, now);
+        let entry = self.files.get_mut(name).expect("the editor knows them");
+        let mut inode = entry.inode.borrow_mut();
+        let length = inode.content.len();
+        match rng.below(6) {
+            // Only its times.
+            0 => {}
+            1 => inode.content = inode.content[..length / 2].into(),
+            // In place and to the same length, of what is small: whoever has a large file open would
+            // send a mixture.
+            2 if is_small => inode.content = content(name, self.versions, length),
+            // Written beside it and renamed, as editors do: who has the old one open keeps it.
+            _ => {
+                drop(inode);
+                entry.inode = Rc::new(RefCell::new(replacement));
+                self.directories.insert("", now);
+                inode = entry.inode.borrow_mut();
+            }
+        }
+        (inode.modified, inode.changed) = (modified, now);
+        drop(inode);
+        entry.disturbances.push(entry.history.len());
+        if name == FLAKY {
+            let absent = (entry.refused == Some(FileError::Absent), rng.chance(20));
+            entry.refused = match absent {
+                (_, true) => Some(FileError::Absent),
+                (_, false) => rng.chance(20).then_some(FileError::Denied),
+            };
+            if absent.0 != absent.1 {
+                self.directories.insert("", now);
+            }
+        }
+        entry.history.push(entry.state());
+    }
+
+    fn timestamp(&self, wall: SystemTime) -> SystemTime {
+        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let tick = self.granularity.as_nanos();
+        let ticks = since.as_nanos() / tick;
+        UNIX_EPOCH + Duration::from_nanos((ticks * tick) as u64)
+    }
+
+    // ── The server's system calls ──────────────────────────────────────────────────────────────
+
+    fn open(&self, path: &[u8]) -> Result<(SimFile, Stat), FileError> {
+        let (name, entry) = self.find(path)?;
+        if let Some(error) = entry.refused {
+            return Err(error);
+        }
+        self.open.set(self.open.get() + 1);
+        let file = SimFile {
+            name,
+            inode: Rc::clone(&entry.inode),
+            open: Rc::clone(&self.open),
+        };
+        let stat = entry.inode.borrow().stat();
+        Ok((file, stat))
+    }
+
+    fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
+        match self.find(path) {
+            // stat(2) needs no permission on the file itself.
+            Ok((_, entry)) => match entry.refused {
+                Some(FileError::Denied) | None => Ok(entry.inode.borrow().stat()),
+                Some(error) => Err(error),
+            },
+            Err(FileError::Directory) => {
+                let path = str::from_utf8(path).expect("it was found");
+                let changed = self.directories[path];
+                Ok(Stat {
+                    kind: Kind::Directory,
+                    device: 1,
+                    inode: u64::MAX - path.len() as u64,
+                    size: 0,
+                    modified: changed,
+                    changed,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find(&self, path: &[u8]) -> Result<(&'static str, &Entry), FileError> {
+        let path = str::from_utf8(path).map_err(|_| FileError::Absent)?;
+        match self.files.get_key_value(path) {
+            Some((name, entry)) => Ok((name, entry)),
+            None if self.directories.contains_key(path) => Err(FileError::Directory),
+            None => Err(FileError::Absent),
+        }
+    }
+
+    /// Notes that a call on a file has failed once, for no reason that lasts.
+    fn failed_once(&mut self, name: &str, error: FileError) {
+        let entry = self.files.get_mut(name).expect("it was found");
+        entry.history.push(State::Failing(error));
+        entry.history.push(entry.state());
+    }
+}
+
+/// Text that names its file and its version, so that an answer tells what it was made from.
+fn content(name: &str, version: usize, length: usize) -> Rc<[u8]> {
+    let line = format!("{name}, version {version}\n");
+    let lines = line.repeat(length / line.len() + 1);
+    lines.as_bytes()[..length].into()
+}
+
+/// An open file: it stays what it was opened as, whatever is renamed over it.
+#[derive(Debug)]
+pub struct SimFile {
+    name: &'static str,
+    inode: Rc<RefCell<Inode>>,
+    open: Rc<Cell<usize>>,
+}
+
+impl SimFile {
+    /// At most `count` bytes from the offset `at`; none behind the end.
+    pub fn slice(&self, at: u64, count: usize) -> Vec<u8> {
+        let content = &self.inode.borrow().content;
+        let at = (at as usize).min(content.len());
+        let end = at.saturating_add(count).min(content.len());
+        content[at..end].to_vec()
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+    }
+}
+
+/// The server's view of the tree.
+#[derive(Debug)]
+pub struct SimFiles {
+    pub world: Shared,
+}
+
+impl SimFiles {
+    /// Whether a call on a file fails this time. One that goes into an answer is remembered.
+    fn fails(&self, name: &[u8], error: FileError, is_answered: bool) -> Result<(), FileError> {
+        let mut world = self.world.borrow_mut();
+        world.hurry();
+        let percent = world.weather.disk_errors;
+        if name != FLAKY.as_bytes() || !world.rng.chance(percent) {
+            return Ok(());
+        }
+        if is_answered {
+            world.tree.failed_once(FLAKY, error);
+        }
+        Err(error)
+    }
+}
+
+impl Files for SimFiles {
+    type File = SimFile;
+
+    fn open(&self, path: &[u8]) -> Result<(SimFile, Stat), FileError> {
+        let error = match self.world.borrow_mut().rng.below(3) {
+            0 => FileError::Absent,
+            1 => FileError::Failed,
+            _ => FileError::Exhausted,
+        };
+        self.fails(path, error, true)?;
+        self.world.borrow().tree.open(path)
+    }
+
+    fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
+        self.fails(path, FileError::Failed, false)?;
+        let stat = self.world.borrow().tree.stat(path);
+        // The worst moment for a change: just after a look, which vouches for nothing later.
+        self.world.borrow_mut().meddle();
+        stat
+    }
+
+    fn fstat(&self, file: &SimFile) -> Result<Stat, FileError> {
+        self.fails(file.name.as_bytes(), FileError::Failed, false)?;
+        let stat = file.inode.borrow().stat();
+        Ok(stat)
+    }
+
+    fn read_at(&self, file: &SimFile, into: &mut [u8], at: u64) -> Result<usize, FileError> {
+        self.fails(file.name.as_bytes(), FileError::Failed, true)?;
+        let bytes = file.slice(at, into.len());
+        into[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+}

@@ -1,0 +1,712 @@
+//! What the clients of the simulation do, as a table. A feature of the server is simulated by
+//! adding a row: every property is then held against it, in every weather.
+
+use std::time::Duration;
+
+use crate::clients::{Act, Expected, Script};
+use crate::files::{FLAKY, MOVIE, NEWS, NOTES, PROGRAM};
+use crate::weather::{PATIENCE, PAUSE};
+
+use Act::{
+    Answer, Ask, AwaitEnd, Close, HalfClose, Listen, Outstay, Pause, Reset, Send, Sip, TurnAway,
+    Witness,
+};
+
+/// All scripts.
+pub fn scripts() -> Vec<Script> {
+    let mut scripts = polite();
+    scripts.extend(uploading());
+    scripts.extend(refused());
+    scripts.extend(watching());
+    scripts.extend(hostile());
+    scripts
+}
+
+/// Clients that ask for what there is, and keep to the protocol.
+fn polite() -> Vec<Script> {
+    vec![
+        cooperative("asks once", [get("/small.txt"), file("small.txt"), Close]),
+        cooperative("comes and goes without a word", [Close]),
+        cooperative(
+            "asks for a close",
+            [
+                request(
+                    "GET /small.txt HTTP/1.1",
+                    "Host: x\r\nConnection: close\r\n",
+                ),
+                file("small.txt"),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        // Together its pauses are longer than every deadline, each alone is not.
+        cooperative(
+            "keeps the connection and thinks between requests",
+            [
+                repeat(10, [get("/medium.css"), file("medium.css"), pause()]),
+                vec![Close],
+            ]
+            .concat(),
+        ),
+        cooperative(
+            "thinks in the middle of a head",
+            [
+                send("GET /small.txt HT"),
+                pause(),
+                send("TP/1.1\r\nHost: x\r\n\r\nGET /sm"),
+                file("small.txt"),
+                pause(),
+                send("all.txt HTTP/1.1\r\nHost: x\r\n\r"),
+                pause(),
+                send("\n"),
+                file("small.txt"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks for much and ends its direction at once",
+            [
+                get("/large.bin"),
+                HalfClose,
+                file("large.bin"),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks for this and that, then ends its direction",
+            [
+                get("/small.txt"),
+                get("/large.bin"),
+                get("/nothing"),
+                HalfClose,
+                file("small.txt"),
+                file("large.bin"),
+                status(404),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative("pipelines thirty requests", pipeline(30)),
+        cooperative(
+            "pipelines and does not look until later",
+            [
+                get("/large.bin"),
+                get("/medium.css"),
+                get("/large.bin"),
+                TurnAway,
+                pause(),
+                Listen,
+                file("large.bin"),
+                file("medium.css"),
+                file("large.bin"),
+                Close,
+            ],
+        ),
+        // Whenever the server is between two requests, there is an answer to lose.
+        cooperative(
+            "asks again and again before it looks",
+            [
+                vec![TurnAway],
+                repeat(8, [get("/small.txt"), Pause(PAUSE / 3)]),
+                vec![Listen],
+                repeat(8, [file("small.txt")]),
+                vec![Close],
+            ]
+            .concat(),
+        ),
+        // It drains each 16 KiB in time, the whole not.
+        cooperative(
+            "sips a huge file",
+            [
+                vec![get("/huge.bin")],
+                repeat(8, [Sip(7_000), TurnAway, pause(), Listen]),
+                vec![
+                    file("huge.bin"),
+                    get("/small.txt"),
+                    file("small.txt"),
+                    Close,
+                ],
+            ]
+            .concat(),
+        ),
+        cooperative(
+            "speaks HTTP/1.0",
+            [
+                request("GET /medium.css HTTP/1.0", ""),
+                file("medium.css"),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "speaks HTTP/1.0 and stays",
+            [
+                request("GET /empty.txt HTTP/1.0", "Connection: keep-alive\r\n"),
+                file("empty.txt"),
+                request("GET /large.bin HTTP/1.0", ""),
+                file("large.bin"),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks for heads",
+            [
+                request("HEAD /huge.bin HTTP/1.1", "Host: x\r\n"),
+                request("HEAD /small.txt HTTP/1.1", "Host: x\r\n"),
+                get("/small.txt"),
+                Answer(Expected::HeadOf("huge.bin")),
+                Answer(Expected::HeadOf("small.txt")),
+                file("small.txt"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks for parts",
+            [
+                part("/large.bin", "bytes=5900-"),
+                part("/small.txt", "bytes=-5, 0-3"),
+                part("/large.bin", "bytes=0-99, 4000-4999"),
+                part("/small.txt", "bytes=80-"),
+                Answer(Expected::Part("large.bin", 5_900..6_000)),
+                status(206),
+                status(206),
+                status(416),
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks for what has changed",
+            [
+                since("Mon, 13 Nov 2023 00:00:00 GMT"),
+                since("Thu, 16 Nov 2023 00:00:00 GMT"),
+                file("large.bin"),
+                status(304),
+                Close,
+            ],
+        ),
+        cooperative(
+            "takes what lies beside a file",
+            [
+                request("GET /page.html HTTP/1.1", &format!("Host: x\r\n{GZIP}")),
+                request("HEAD /page.html HTTP/1.1", &format!("Host: x\r\n{GZIP}")),
+                get("/page.html"),
+                file("page.html.gz"),
+                Answer(Expected::HeadOf("page.html.gz")),
+                file("page.html"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "takes the smallest form of a program",
+            [
+                repeat(
+                    3,
+                    [
+                        request("GET /app.js HTTP/1.1", &format!("Host: x\r\n{GZIP}")),
+                        Answer(Expected::Decoded(PROGRAM)),
+                    ],
+                ),
+                vec![get("/small.txt"), file("small.txt"), Close],
+            ]
+            .concat(),
+        ),
+        cooperative(
+            "asks for directories",
+            [
+                get("/"),
+                get("/docs"),
+                get("/docs/"),
+                file("index.html"),
+                status(301),
+                file("docs/index.html"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "sends an empty line before its request and one behind it",
+            [
+                send("\r\n"),
+                pause(),
+                get("/small.txt"),
+                file("small.txt"),
+                send("\r\n"),
+                HalfClose,
+                AwaitEnd,
+                Close,
+            ],
+        ),
+    ]
+}
+
+/// Clients whose requests have a body.
+fn uploading() -> Vec<Script> {
+    vec![
+        cooperative(
+            "has its body echoed",
+            [
+                echo("Content-Length: 1200"),
+                text(1_200),
+                echoed(1_200),
+                echo("Content-Length: 9\r\nConnection: close"),
+                text(9),
+                echoed(9),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "has chunks echoed, and thinks within them",
+            [
+                echo("Transfer-Encoding: chunked"),
+                send("5\r\n"),
+                text(5),
+                send("\r"),
+                pause(),
+                send("\n3; why=not\r\n"),
+                text(3),
+                send("\r\n0"),
+                pause(),
+                send("\r\nTrailer: x\r\n\r\n"),
+                get("/small.txt"),
+                Answer(Expected::Content([letters(5), letters(3)].concat())),
+                file("small.txt"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "has a body echoed behind other answers",
+            [
+                get("/medium.css"),
+                get("/medium.css"),
+                echo("Content-Length: 10"),
+                text(10),
+                get("/medium.css"),
+                file("medium.css"),
+                file("medium.css"),
+                echoed(10),
+                file("medium.css"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "waits to be told to continue",
+            [
+                echo("Content-Length: 300\r\nExpect: 100-continue"),
+                status(100),
+                text(300),
+                echoed(300),
+                Close,
+            ],
+        ),
+        cooperative(
+            "resets when it has sent everything",
+            [
+                TurnAway,
+                echo("Content-Length: 10\r\nExpect: 100-continue"),
+                text(10),
+                Reset,
+            ],
+        ),
+        cooperative(
+            "is not told to continue, and sends its body all the same",
+            [
+                request(
+                    "GET /large.bin HTTP/1.1",
+                    "Host: x\r\nContent-Length: 900\r\nExpect: 100-continue\r\n",
+                ),
+                TurnAway,
+                pause(),
+                text(900),
+                pause(),
+                Listen,
+                file("large.bin"),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "sends a body to a file",
+            [
+                upload("Content-Length: 1000"),
+                text(1_000),
+                get("/small.txt"),
+                status(405),
+                file("small.txt"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "sends a body with a GET",
+            [
+                request(
+                    "GET /large.bin HTTP/1.1",
+                    "Host: x\r\nContent-Length: 4\r\n",
+                ),
+                pause(),
+                text(4),
+                file("large.bin"),
+                get("/small.txt"),
+                file("small.txt"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "uploads too much, and looks only when it has sent everything",
+            [
+                TurnAway,
+                upload("Content-Length: 3600"),
+                text(1_800),
+                pause(),
+                text(1_800),
+                pause(),
+                Listen,
+                status(413),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "uploads too much in one chunk",
+            [
+                echo("Transfer-Encoding: chunked"),
+                send("e00\r\n"),
+                text(0xe00),
+                send("\r\n0\r\n\r\n"),
+                status(413),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks, then uploads too much",
+            [
+                get("/large.bin"),
+                upload("Content-Length: 3100"),
+                text(3_100),
+                file("large.bin"),
+                status(413),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "breaks a chunk",
+            [
+                upload("Transfer-Encoding: chunked"),
+                send("5\r\nhello!"),
+                text(3_000),
+                status(400),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "ends its direction in the middle of a body",
+            [
+                get("/small.txt"),
+                upload("Content-Length: 1000"),
+                text(999),
+                HalfClose,
+                file("small.txt"),
+                status(400),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "expects a miracle",
+            [
+                request(
+                    "GET / HTTP/1.1",
+                    "Host: x\r\nContent-Length: 20\r\nExpect: miracle\r\n",
+                ),
+                text(20),
+                status(417),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+    ]
+}
+
+/// Clients that are refused something, and must be told so whatever they are sending meanwhile.
+fn refused() -> Vec<Script> {
+    vec![
+        cooperative(
+            "asks for what it cannot have",
+            [
+                get("/nothing"),
+                request(
+                    "POST /small.txt HTTP/1.1",
+                    "Host: x\r\nContent-Length: 0\r\n",
+                ),
+                request("BREW /pot HTTP/1.1", "Host: x\r\n"),
+                request("OPTIONS * HTTP/1.1", "Host: x\r\n"),
+                get("/../etc/passwd"),
+                get("/%zz"),
+                status(404),
+                status(405),
+                status(501),
+                status(204),
+                status(404),
+                status(400),
+                Close,
+            ],
+        ),
+        cooperative("talks nonsense", nonsense("how do you do\r\n\r\n", 400)),
+        cooperative("speaks TLS", nonsense("\x16\x03\x01\x02\x00", 400)),
+        cooperative(
+            "speaks HTTP/2",
+            nonsense("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        ),
+        cooperative(
+            "sends a head without end",
+            nonsense("GET / HTTP/1.1\r\nHost: x\r\nCookie: ", 431),
+        ),
+        cooperative("sends a target without end", nonsense("GET /", 414)),
+        cooperative(
+            "sends too many fields",
+            nonsense(&format!("GET / HTTP/1.1\r\n{}", "A:\r\n".repeat(20)), 431),
+        ),
+        cooperative(
+            "ends its direction in the middle of a head",
+            [
+                get("/small.txt"),
+                send("GET / HTTP/1.1\r\nHo"),
+                HalfClose,
+                file("small.txt"),
+                status(400),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+    ]
+}
+
+/// Clients that look for stale answers.
+fn watching() -> Vec<Script> {
+    vec![
+        cooperative("watches the news", watch(12, NEWS, "")),
+        cooperative("watches a film", watch(4, MOVIE, "")),
+        cooperative("watches notes in the smallest form", watch(8, NOTES, GZIP)),
+        cooperative("watches a file on a bad disk", watch(12, FLAKY, "")),
+        cooperative(
+            "watches the news through a pipeline",
+            [
+                (0..6).flat_map(|_| gulp(15, 10, NEWS)).collect(),
+                vec![Close],
+            ]
+            .concat(),
+        ),
+    ]
+}
+
+/// Clients that the server has to get rid of by itself.
+fn hostile() -> Vec<Script> {
+    vec![
+        uncooperative("sends nothing", [AwaitEnd, Close]),
+        uncooperative(
+            "stays when it has its answer",
+            [get("/small.txt"), file("small.txt"), AwaitEnd, Close],
+        ),
+        uncooperative(
+            "stops in the middle of a head",
+            [
+                get("/small.txt"),
+                file("small.txt"),
+                send("GET /small.txt HTTP/1.1\r\nHo"),
+                status(408),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        uncooperative(
+            "stops in the middle of a body",
+            [
+                upload("Content-Length: 1000"),
+                text(500),
+                status(408),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        uncooperative(
+            "trickles its head",
+            [
+                vec![send("GET / HTTP/1.1\r\nHost: x\r\n")],
+                repeat(12, [Pause(PATIENCE / 3), send("X")]),
+                vec![status(408), AwaitEnd, Close],
+            ]
+            .concat(),
+        ),
+        uncooperative(
+            "never takes its answers",
+            [
+                vec![TurnAway],
+                repeat(20, [get("/large.bin")]),
+                vec![Outstay, Close],
+            ]
+            .concat(),
+        ),
+        Script {
+            loses: true,
+            ..uncooperative(
+                "turns away in the middle of its answer",
+                [get("/huge.bin"), Sip(1_000), TurnAway, Outstay, Close],
+            )
+        },
+        uncooperative(
+            "does not leave when it is told to",
+            [upload("Content-Length: 99999"), status(413), Outstay, Close],
+        ),
+        uncooperative(
+            "goes on sending for ever, a little",
+            [
+                vec![upload("Content-Length: 99999"), status(413)],
+                repeat(20, [text(1), Pause(PATIENCE / 3)]),
+                vec![Outstay, Close],
+            ]
+            .concat(),
+        ),
+        Script {
+            loses: true,
+            ..uncooperative(
+                "goes on sending, a lot",
+                [
+                    upload("Content-Length: 99999"),
+                    text(12_000),
+                    status(413),
+                    Outstay,
+                    Close,
+                ],
+            )
+        },
+    ]
+}
+
+// ── Ways to say it shortly ─────────────────────────────────────────────────────────────────────
+
+fn cooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
+    Script {
+        name,
+        acts: acts.into(),
+        is_cooperative: true,
+        loses: false,
+    }
+}
+
+fn uncooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
+    Script {
+        is_cooperative: false,
+        ..cooperative(name, acts)
+    }
+}
+
+fn send(text: &str) -> Act {
+    Send(text.as_bytes().to_vec())
+}
+
+fn request(line: &str, fields: &str) -> Act {
+    send(&format!("{line}\r\n{fields}\r\n"))
+}
+
+fn get(path: &str) -> Act {
+    request(&format!("GET {path} HTTP/1.1"), "Host: x\r\n")
+}
+
+const GZIP: &str = "Accept-Encoding: gzip\r\n";
+
+fn part(path: &str, ranges: &str) -> Act {
+    let fields = format!("Host: x\r\nRange: {ranges}\r\n");
+    request(&format!("GET {path} HTTP/1.1"), &fields)
+}
+
+fn since(date: &str) -> Act {
+    let fields = format!("Host: x\r\nIf-Modified-Since: {date}\r\n");
+    request("GET /large.bin HTTP/1.1", &fields)
+}
+
+/// The head of a request with a body that nobody wants.
+fn upload(fields: &str) -> Act {
+    request(
+        "POST /small.txt HTTP/1.1",
+        &format!("Host: x\r\n{fields}\r\n"),
+    )
+}
+
+/// The head of a request whose body comes back.
+fn echo(fields: &str) -> Act {
+    request(
+        "POST /_oneloop/echo HTTP/1.1",
+        &format!("Host: x\r\n{fields}\r\n"),
+    )
+}
+
+fn letters(n: usize) -> Vec<u8> {
+    (b'a'..=b'z').cycle().take(n).collect()
+}
+
+/// A part of a body, or of nothing that means anything.
+fn text(n: usize) -> Act {
+    Send(letters(n))
+}
+
+fn echoed(n: usize) -> Act {
+    Answer(Expected::Content(letters(n)))
+}
+
+fn file(name: &'static str) -> Act {
+    Answer(Expected::File(name))
+}
+
+fn status(code: u16) -> Act {
+    Answer(Expected::Status(code))
+}
+
+fn pause() -> Act {
+    Pause(PAUSE)
+}
+
+fn repeat<const N: usize>(times: usize, acts: [Act; N]) -> Vec<Act> {
+    std::iter::repeat_n(acts, times).flatten().collect()
+}
+
+/// Something that is refused, with much behind it.
+fn nonsense(beginning: &str, code: u16) -> Vec<Act> {
+    vec![send(beginning), text(3_000), status(code), AwaitEnd, Close]
+}
+
+fn watch(times: usize, name: &'static str, fields: &'static str) -> Vec<Act> {
+    let mut acts = repeat(
+        times,
+        [Ask(name, fields), Witness, Pause(Duration::from_millis(30))],
+    );
+    acts.push(Close);
+    acts
+}
+
+/// Keeps `depth` questions on their way, more than an inbox holds, until `more` have followed them;
+/// then leaves the file alone until its answer may be kept again.
+fn gulp(depth: usize, more: usize, name: &'static str) -> Vec<Act> {
+    let fields = "";
+    [
+        repeat(depth, [Ask(name, fields)]),
+        repeat(more, [Witness, Ask(name, fields)]),
+        repeat(depth, [Witness]),
+        vec![Pause(Duration::from_millis(30))],
+    ]
+    .concat()
+}
+
+/// Everything at once, and only then the answers.
+fn pipeline(n: usize) -> Vec<Act> {
+    let names = ["small.txt", "medium.css", "empty.txt"]
+        .iter()
+        .cycle()
+        .take(n);
+    let requests = names.clone().map(|name| get(&format!("/{name}")));
+    let answers = names.map(|name| file(name));
+    requests.chain(answers).chain([Close]).collect()
+}

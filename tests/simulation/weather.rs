@@ -1,0 +1,258 @@
+//! What a run's seed decides: how the bytes are cut, what goes wrong and when, and the server's
+//! limits. A seed is a number that names a run for ever, so nothing here may come from elsewhere.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use oneloop::config::Limits;
+
+/// The least of all deadlines that [`limits`] draws. Whoever keeps everything shorter than this
+/// may rely on not being timed out.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a cooperative client thinks at most. Four pauses and all small jumps of the clock are
+/// together shorter than [`PATIENCE`].
+pub const PAUSE: Duration = Duration::from_millis(180);
+
+/// The longest that accepting rests.
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// By how much the clock jumps forward in all, unless the whole machine was suspended.
+const JUMPS: Duration = Duration::from_millis(200);
+
+/// Numbers that look random and are not: SplitMix64, by Steele, Lea and Flood.
+#[derive(Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of `0..n`; 0 if there is none.
+    pub fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.next()) * n as u128) >> 64) as usize
+    }
+
+    pub fn within(&mut self, range: RangeInclusive<usize>) -> usize {
+        range.start() + self.below(range.end() - range.start() + 1)
+    }
+
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.below(list.len())]
+    }
+
+    pub fn time(&mut self, at_least: Duration, below: Duration) -> Duration {
+        let span = (below - at_least).as_micros() as usize;
+        at_least + Duration::from_micros(self.below(span) as u64)
+    }
+}
+
+/// How the world treats a server. Sizes are in bytes, rates in percent of the occasions, and
+/// moments are counted in [moves](crate::world::World).
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Nothing goes wrong, and everything that can happen has happened before the server looks.
+    pub calm: bool,
+    /// The most that arrives at once.
+    pub arrival_max: usize,
+    /// The most that a client takes at once.
+    pub take_max: usize,
+    /// What the server's kernel holds of unread bytes: the TCP window.
+    pub receive_buffer: usize,
+    /// What all between the server's send(2) and the client's recv(2) holds.
+    pub send_buffer: usize,
+    /// Connections that may be open at once; one more is EMFILE.
+    pub descriptors_max: usize,
+    /// Of system calls: the world moves just before it.
+    pub haste: usize,
+    /// Of system calls and waits: EINTR.
+    pub interrupted: usize,
+    /// Of writes: less is taken than there is room for.
+    pub short_writes: usize,
+    /// Of waits: an event that says nothing true, for a connection that is open.
+    pub spurious: usize,
+    /// Of waits: an event for a connection that is closed.
+    pub stale: usize,
+    /// Of accepts: ECONNABORTED.
+    pub aborted: usize,
+    /// Of accepts: ENFILE, because of what others have open.
+    pub exhausted: usize,
+    /// Of registrations: ENOSPC.
+    pub unregistered: usize,
+    /// Of clients: they reset their connection in the middle of whatever they do.
+    pub resets: usize,
+    /// Of occasions to move: somebody edits a file. Ten times as often when the server has just
+    /// looked.
+    pub edits: usize,
+    /// Of opens, stats and reads of a file that is marked for it.
+    pub disk_errors: usize,
+    /// When the clock jumps forward, and by how much; the first jump last.
+    pub jumps: Vec<(u64, Duration)>,
+    /// When SIGTERM comes; it may come twice, the first time last.
+    pub signals: Vec<u64>,
+}
+
+impl Weather {
+    /// In which the server shows what it would do if nothing ever went wrong.
+    pub fn calm() -> Weather {
+        Weather {
+            calm: true,
+            arrival_max: usize::MAX,
+            take_max: usize::MAX,
+            receive_buffer: 1 << 20,
+            send_buffer: 1 << 20,
+            descriptors_max: usize::MAX,
+            haste: 0,
+            interrupted: 0,
+            short_writes: 0,
+            spurious: 0,
+            stale: 0,
+            aborted: 0,
+            exhausted: 0,
+            unregistered: 0,
+            resets: 0,
+            edits: 0,
+            disk_errors: 0,
+            jumps: Vec::new(),
+            signals: Vec::new(),
+        }
+    }
+
+    pub fn drawn(rng: &mut Rng) -> Weather {
+        let mut jumps = Vec::new();
+        for _ in 0..rng.below(4) {
+            let by = rng.time(Duration::ZERO, JUMPS / 4);
+            jumps.push((rng.below(1_000) as u64, by));
+        }
+        // Some laptops are closed for a while, some for the night.
+        if rng.chance(6) {
+            let by = rng.time(2 * PATIENCE, Duration::from_secs(50_000));
+            jumps.push((rng.below(500) as u64, by));
+        }
+        // What comes first is last, to be popped.
+        jumps.sort_by(|a, b| b.cmp(a));
+        let mut signals = Vec::new();
+        if rng.chance(20) {
+            signals.push(rng.below(800) as u64);
+            if rng.chance(30) {
+                signals.push(signals[0] + rng.below(300) as u64);
+            }
+        }
+        signals.reverse();
+        Weather {
+            calm: false,
+            arrival_max: *rng.pick(&[1, 6, 40, 300, 5_000]),
+            take_max: *rng.pick(&[300, 3_000, 100_000]),
+            receive_buffer: *rng.pick(&[40, 500, 4_000]),
+            send_buffer: *rng.pick(&[200, 1_500, 6_000]),
+            descriptors_max: *rng.pick(&[1, 2, 4, 100, 100]),
+            haste: *rng.pick(&[0, 10, 40]),
+            interrupted: *rng.pick(&[0, 5]),
+            short_writes: *rng.pick(&[0, 20]),
+            spurious: *rng.pick(&[0, 5]),
+            stale: *rng.pick(&[0, 10]),
+            aborted: *rng.pick(&[0, 10]),
+            exhausted: *rng.pick(&[0, 0, 5, 30]),
+            unregistered: *rng.pick(&[0, 0, 0, 40]),
+            resets: *rng.pick(&[0, 0, 20]),
+            edits: *rng.pick(&[0, 1, 4]),
+            disk_errors: *rng.pick(&[0, 10]),
+            jumps,
+            signals,
+        }
+    }
+
+    /// In which the server is told to stop early, while requests are on their way and answers are not
+    /// taken yet.
+    pub fn ending(rng: &mut Rng) -> Weather {
+        Weather {
+            arrival_max: *rng.pick(&[1, 6, 40]),
+            take_max: *rng.pick(&[20, 200]),
+            jumps: Vec::new(),
+            signals: vec![rng.below(200) as u64],
+            ..Weather::drawn(rng)
+        }
+    }
+
+    /// In which clients are quick, and an editor is quicker.
+    pub fn restless() -> Weather {
+        Weather {
+            calm: false,
+            arrival_max: 5_000,
+            take_max: 100_000,
+            haste: 40,
+            edits: 4,
+            ..Weather::calm()
+        }
+    }
+
+    /// Whether a jump of this length may run somebody into a deadline who did nothing wrong.
+    pub fn is_suspension(by: Duration) -> bool {
+        by >= JUMPS
+    }
+}
+
+// What is refused for its size must be refused whatever is drawn, and with the same words. The
+// scripts keep to less than these, or exceed twice as much.
+const HEAD_BYTES_MAX: usize = 256;
+const TARGET_BYTES_MAX: usize = 100;
+const FIELDS_MAX: usize = 8;
+const BODY_BYTES_MAX: usize = 1_500;
+const LINGER_BYTES_MAX: usize = 4_000;
+
+/// The limits for calm weather: the usual ones, but for what the scripts mean to exceed.
+pub fn usual_limits() -> Limits {
+    Limits {
+        head_bytes_max: HEAD_BYTES_MAX,
+        target_bytes_max: TARGET_BYTES_MAX,
+        fields_max: FIELDS_MAX,
+        body_bytes_max: BODY_BYTES_MAX,
+        ..Limits::default()
+    }
+}
+
+/// Draws every limit so tiny that it is met.
+pub fn limits(rng: &mut Rng) -> Limits {
+    let around = |rng: &mut Rng, least: usize| rng.within(least..=2 * least);
+    let deadline = |rng: &mut Rng| rng.time(PATIENCE, 5 * PATIENCE / 4);
+    Limits {
+        head_bytes_max: around(rng, HEAD_BYTES_MAX),
+        target_bytes_max: around(rng, TARGET_BYTES_MAX),
+        fields_max: around(rng, FIELDS_MAX),
+        body_bytes_max: around(rng, BODY_BYTES_MAX),
+        connections_max: *rng.pick(&[1, 3, 100, 100, 100, 100]),
+        memory_bytes_max: *rng.pick(&[0, 2_000, 1 << 20]),
+        outbox_high: *rng.pick(&[8, 50, 400, 3_000]),
+        turn_bytes: *rng.pick(&[20, 150, 1_000, 20_000]),
+        turn_rounds: *rng.pick(&[1, 2, 8]),
+        turn_steps: *rng.pick(&[1, 3, 10, 64]),
+        accepts_per_turn: *rng.pick(&[1, 2, 64]),
+        accept_pause: rng.time(ACCEPT_PAUSE_MAX / 20, ACCEPT_PAUSE_MAX),
+        head_time: deadline(rng),
+        idle_time: deadline(rng),
+        stall_time: deadline(rng),
+        linger_idle_time: deadline(rng),
+        linger_time: rng.time(4 * PATIENCE, 6 * PATIENCE),
+        linger_bytes_max: around(rng, LINGER_BYTES_MAX),
+        stop_time: rng.time(6 * PATIENCE, 8 * PATIENCE),
+        // A small file is read in one go: what is edited in place then, is not sent in part.
+        cached_file_bytes_max: *rng.pick(&[200, 1_000, 10_000]),
+        // An open file counts as 256 KiB.
+        cache_bytes_max: *rng.pick(&[0, 3_000, 20_000, 1 << 20]),
+        encoders_max: *rng.pick(&[0, 1, 4]),
+        encoded_file_bytes_max: *rng.pick(&[1_500, 1 << 20]),
+        log_bytes_max: 0,
+    }
+}

@@ -1,0 +1,694 @@
+//! The world around the server: clients, the network, the kernel's clock, listeners and ready
+//! list, as the server's [`Driver`].
+//!
+//! The world goes on in *moves*: a client does one thing, some bytes arrive, some are taken,
+//! somebody saves a file. Moves happen while the server waits and, by the weather, just before any
+//! of its system calls, as they do where other processors are at work. Time passes only while the
+//! server waits: a little each time, and when nobody can move, at once to the moment when somebody
+//! can or the server wants to go on. So a minute of idling costs nothing, and a run is a function
+//! of its seed.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use oneloop::connection::{Key, Now};
+use oneloop::server::{Driver, Event, Signal, Source};
+use oneloop::transport::{Ready, Socket, Tcp};
+
+use crate::clients::{Client, Script};
+use crate::files::{SimFile, Tree};
+use crate::weather::{ACCEPT_PAUSE_MAX, PATIENCE, PAUSE, Rng, Weather};
+use crate::wire::{ServerEnd, Wire};
+
+/// The world, as the driver, the sockets and the files hold it.
+pub type Shared = Rc<RefCell<World>>;
+
+/// How many listeners the server has: clients come to each.
+pub const LISTENERS: usize = 2;
+
+/// How long a run may last, without jumps of the clock. The longest that were seen are half as long:
+/// whoever does not leave is kept for no longer than his deadline.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The time of day when every run begins.
+const MORNING: Duration = Duration::from_secs(1_800_000_000);
+
+#[derive(Debug)]
+pub struct World {
+    pub rng: Rng,
+    pub weather: Weather,
+    pub tree: Tree,
+    pub clients: Vec<Client>,
+    wires: Vec<Wire>,
+    began: Instant,
+    now: Instant,
+    /// By how much the clock has jumped.
+    jumped: Duration,
+    /// Moves so far.
+    moves: u64,
+    listeners: [Listener; LISTENERS],
+    /// An accept was refused for want of a descriptor: accepting may rest for a while.
+    was_refused: bool,
+    /// Signals that have come and were not taken; whether this was reported.
+    signals: (usize, bool),
+    /// Signals that the server has taken.
+    pub stops: usize,
+    /// Keys of closed connections.
+    stale: Vec<Key>,
+    /// Turns in a row in which the server did not want to wait, and did nothing.
+    barren_turns: u32,
+    /// Everything that happened, in order.
+    trace: DefaultHasher,
+    /// Says everything that happens.
+    is_talkative: bool,
+}
+
+#[derive(Default, Debug)]
+struct Listener {
+    backlog: VecDeque<usize>,
+    /// It is on epoll's ready list.
+    on_ready_list: bool,
+    is_closed: bool,
+}
+
+impl World {
+    /// A world with a client for each script.
+    pub fn new(
+        mut rng: Rng,
+        weather: Weather,
+        scripts: &[Rc<Script>],
+        is_talkative: bool,
+    ) -> World {
+        // There is no other way to come by an `Instant`; only differences are looked at.
+        let began = Instant::now();
+        let tree = Tree::new(&mut rng);
+        let client = |script: &Rc<Script>| {
+            let arrival = rng.time(Duration::ZERO, PATIENCE);
+            let resets = rng.chance(weather.resets);
+            let patience = resets.then(|| rng.below(40) as u32);
+            Client::new(Rc::clone(script), began + arrival, patience)
+        };
+        World {
+            clients: scripts.iter().map(client).collect(),
+            rng,
+            weather,
+            tree,
+            wires: Vec::new(),
+            began,
+            now: began,
+            jumped: Duration::ZERO,
+            moves: 0,
+            listeners: Default::default(),
+            was_refused: false,
+            signals: (0, false),
+            stops: 0,
+            stale: Vec::new(),
+            barren_turns: 0,
+            trace: DefaultHasher::new(),
+            is_talkative,
+        }
+    }
+
+    /// Whether all clients have left.
+    pub fn is_over(&self) -> bool {
+        self.clients.iter().all(|client| client.is_done)
+    }
+
+    /// Whether the server has had every connection, and holds none.
+    pub fn is_forgotten(&self) -> bool {
+        self.wires.iter().all(|wire| wire.end == ServerEnd::Closed)
+    }
+
+    /// How long it has lasted.
+    fn age(&self) -> Duration {
+        self.now - self.began
+    }
+
+    /// The server is gone: the clients take what is left.
+    pub fn finish(&mut self) {
+        self.close_listeners();
+        for wire in self
+            .wires
+            .iter_mut()
+            .filter(|w| w.end == ServerEnd::Backlog)
+        {
+            wire.close();
+        }
+        while !self.is_over() {
+            if !self.move_anybody() {
+                self.now = self
+                    .next_move()
+                    .expect("nobody waits for a server that is gone");
+            }
+        }
+    }
+
+    /// One number for everything that has happened.
+    pub fn trace(&self) -> u64 {
+        self.trace.finish()
+    }
+
+    /// Adds to the trace.
+    fn note(&mut self, what: &str, wire: usize, n: usize) {
+        if self.is_talkative {
+            let ms = self.age().as_secs_f64() * 1e3;
+            eprintln!("{ms:>12.3} ms  #{wire:<3} {what} {n}");
+        }
+        (what, wire, n).hash(&mut self.trace);
+        self.barren_turns = 0;
+    }
+
+    /// Notes a system call and its outcome.
+    fn note_call(
+        &mut self,
+        name: &str,
+        wire: usize,
+        outcome: io::Result<usize>,
+    ) -> io::Result<usize> {
+        match &outcome {
+            Ok(n) => self.note(name, wire, *n),
+            Err(error) => self.note(&format!("{name}: {}", error.kind()), wire, 0),
+        }
+        outcome
+    }
+
+    // ── Moves ──────────────────────────────────────────────────────────────────────────────────
+
+    /// Moves just before a system call, if the weather is such.
+    pub fn hurry(&mut self) {
+        if self.rng.chance(self.weather.haste) {
+            self.move_some();
+        }
+    }
+
+    /// The same before a call for a connection. Its client may have the faster processor, and do all
+    /// that it can.
+    fn hurry_on(&mut self, wire: usize) {
+        self.hurry();
+        if self.rng.chance(self.weather.haste / 2) {
+            let client = self.wires[wire].client;
+            while (0..3).any(|kind| self.make_move(client, kind)) {}
+        }
+    }
+
+    /// Some moves of some clients; all of all in calm weather.
+    fn move_some(&mut self) {
+        if self.weather.calm {
+            while self.move_anybody() {}
+            return;
+        }
+        for _ in 0..self.rng.below(2 * self.clients.len() + 4) {
+            let (client, kind) = (self.rng.below(self.clients.len()), self.rng.below(3));
+            self.make_move(client, kind);
+        }
+        if self.rng.chance(self.weather.edits) {
+            self.edit();
+        }
+    }
+
+    /// Edits a file, if the weather is such.
+    pub fn meddle(&mut self) {
+        if self.rng.chance(10 * self.weather.edits) {
+            self.edit();
+        }
+    }
+
+    fn edit(&mut self) {
+        let wall = self.wall();
+        self.tree.edit(&mut self.rng, wall);
+        self.note("a file is edited", 0, 0);
+    }
+
+    /// One move, if any is possible.
+    fn move_anybody(&mut self) -> bool {
+        let first = self.rng.below(self.clients.len());
+        let count = self.clients.len();
+        (0..count).any(|i| (0..3).any(|kind| self.make_move((first + i) % count, kind)))
+    }
+
+    /// The earliest moment when a client wants to move that cannot now.
+    fn next_move(&self) -> Option<Instant> {
+        let waiting = self.clients.iter().filter(|c| !c.is_done);
+        waiting
+            .map(|c| c.not_before)
+            .filter(|at| *at > self.now)
+            .min()
+    }
+
+    /// Makes a move, if it is possible.
+    fn make_move(&mut self, client: usize, kind: usize) -> bool {
+        let moved = match (kind, self.clients[client].wire) {
+            (0, None) => self.connect(client),
+            (0, Some(wire)) => self.act(client, wire),
+            (1, Some(wire)) => self.arrive(wire),
+            (_, Some(wire)) => self.take(client, wire),
+            (_, None) => false,
+        };
+        if moved {
+            self.moves += 1;
+            self.change_weather();
+        }
+        moved
+    }
+
+    fn connect(&mut self, client: usize) -> bool {
+        let state = &mut self.clients[client];
+        if state.is_done || state.not_before > self.now {
+            return false;
+        }
+        let listener = &mut self.listeners[client % LISTENERS];
+        if listener.is_closed {
+            state.is_done = true;
+            state.was_cut_short = true;
+            return true;
+        }
+        let wire = self.wires.len();
+        state.wire = Some(wire);
+        listener.backlog.push_back(wire);
+        listener.on_ready_list = true;
+        let (receive_buffer, send_buffer) = (self.weather.receive_buffer, self.weather.send_buffer);
+        self.wires
+            .push(Wire::new(client, receive_buffer, send_buffer, self.now));
+        self.note("connects", wire, client);
+        // Often the first bytes come right behind the handshake, before the server has looked.
+        for _ in 0..self.rng.below(3) * self.rng.below(3) {
+            self.make_move(client, 0);
+            self.make_move(client, 1);
+        }
+        true
+    }
+
+    fn act(&mut self, client: usize, wire: usize) -> bool {
+        let state = &mut self.clients[client];
+        if state.is_done {
+            return false;
+        }
+        if self.wires[wire].is_shed {
+            state.try_again(self.now + PAUSE);
+            return true;
+        }
+        let acted = state.act(&mut self.wires[wire], &self.tree, self.now);
+        if acted {
+            self.note("acts", wire, client);
+        }
+        acted
+    }
+
+    fn arrive(&mut self, wire: usize) -> bool {
+        let most = self.piece(self.weather.arrival_max);
+        let arrived = self.wires[wire].arrive(most, self.now);
+        if let Some(n) = arrived {
+            self.note("arrival", wire, n);
+        }
+        arrived.is_some()
+    }
+
+    fn take(&mut self, client: usize, wire: usize) -> bool {
+        let most = self.piece(self.weather.take_max);
+        let taken = self.clients[client].take(most, &mut self.wires[wire], self.now);
+        if let Some(n) = taken {
+            self.note("is taken", wire, n);
+        }
+        taken.is_some()
+    }
+
+    fn piece(&mut self, max: usize) -> usize {
+        match self.weather.calm {
+            true => max,
+            false => self.rng.within(1..=max),
+        }
+    }
+
+    /// Does what is due by the number of moves: the clock jumps, a signal comes.
+    fn change_weather(&mut self) {
+        while let Some((_, by)) = self.weather.jumps.pop_if(|(at, _)| *at <= self.moves) {
+            self.now += by;
+            self.jumped += by;
+            self.note("the clock jumps", 0, by.as_micros() as usize);
+            if Weather::is_suspension(by) {
+                let connected = self.clients.iter_mut().filter(|c| c.wire.is_some());
+                connected.for_each(|client| client.is_excused = true);
+            }
+        }
+        while self
+            .weather
+            .signals
+            .pop_if(|at| *at <= self.moves)
+            .is_some()
+        {
+            self.signals = (self.signals.0 + 1, true);
+            self.note("SIGTERM", 0, self.signals.0);
+        }
+    }
+
+    // ── What the driver does ───────────────────────────────────────────────────────────────────
+
+    fn wall(&self) -> SystemTime {
+        UNIX_EPOCH + MORNING + self.age()
+    }
+
+    /// epoll_wait(2), and the passing of time.
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) {
+        self.now += Duration::from_micros(self.rng.within(1..=20) as u64);
+        self.barren_turns += u32::from(timeout == Some(Duration::ZERO));
+        let awake = self.age() - self.jumped;
+        assert!(
+            awake < LONGEST,
+            "somebody stays for ever: {:#?}",
+            self.waiting()
+        );
+        // Filling an outbox in the tiniest steps takes 150 turns without a system call.
+        assert!(self.barren_turns < 1_000, "the server spins");
+        let until = timeout.map(|time| self.now + time);
+        loop {
+            self.move_some();
+            self.report(events);
+            let interrupted = self.rng.chance(self.weather.interrupted);
+            if !events.is_empty() || interrupted || until.is_some_and(|at| at <= self.now) {
+                return;
+            }
+            if self.move_anybody() {
+                continue;
+            }
+            self.check_sleep(until);
+            match self.next_move().into_iter().chain(until).min() {
+                Some(at) => self.now = at,
+                None if self.is_over() && self.is_forgotten() => return,
+                None => self.despair(),
+            }
+        }
+    }
+
+    /// Time is about to pass because the server waits. With edges, whatever it has been told of and
+    /// has not dealt with now, it will not be told of again.
+    fn check_sleep(&self, until: Option<Instant>) {
+        let waits = |l: &Listener| !l.backlog.is_empty() && !l.on_ready_list;
+        let wakes_soon = until.is_some_and(|at| at - self.now <= ACCEPT_PAUSE_MAX);
+        let rests = self.was_refused && wakes_soon;
+        if self.listeners.iter().any(waits) && !self.is_full() && !rests {
+            panic!("an edge was lost: somebody waits to be accepted");
+        }
+        if let Some(wire) = self.wires.iter().find(|wire| wire.is_neglected()) {
+            let client = &self.clients[wire.client];
+            panic!("an edge was lost: nobody reads from {}", client.status());
+        }
+    }
+
+    /// Whether the server has as many connections open as it has descriptors.
+    fn is_full(&self) -> bool {
+        let open = self.wires.iter().filter(|w| w.end == ServerEnd::Open);
+        open.count() >= self.weather.descriptors_max
+    }
+
+    /// The server waits for ever, and nobody will ever move.
+    fn despair(&self) -> ! {
+        panic!("nothing will ever happen again: {:#?}", self.waiting());
+    }
+
+    /// Those who have not left.
+    fn waiting(&self) -> Vec<String> {
+        let waiting = self.clients.iter().filter(|c| !c.is_done);
+        waiting.map(Client::status).collect()
+    }
+
+    /// Reports what is on the ready list, or a part of it; and, by the weather, what is not true.
+    fn report(&mut self, events: &mut Vec<Event>) {
+        if std::mem::take(&mut self.signals.1) {
+            events.push(event(Source::Signals, Ready::default()));
+        }
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            if std::mem::take(&mut listener.on_ready_list) && !listener.backlog.is_empty() {
+                events.push(event(Source::Listener(number as u8), Ready::default()));
+            }
+        }
+        let count = self.wires.len();
+        let (first, most) = (self.rng.below(count), self.piece(6));
+        for wire in (first..count).chain(0..first) {
+            if events.len() >= most {
+                break;
+            }
+            if let Some(ready) = self.wires[wire].take_event() {
+                self.tell(wire, ready, events);
+            }
+        }
+        if self.rng.chance(self.weather.spurious)
+            && self.wires.get(first).is_some_and(Wire::is_reported)
+        {
+            let ready = self.any_ready();
+            self.tell(first, ready, events);
+        }
+        if self.rng.chance(self.weather.stale) && !self.stale.is_empty() {
+            let key = *self.rng.pick(&self.stale);
+            events.push(event(Source::Connection(key), self.any_ready()));
+        }
+    }
+
+    fn tell(&mut self, wire: usize, ready: Ready, events: &mut Vec<Event>) {
+        let what = match (ready.readable, ready.writable) {
+            (true, true) => "event: readable, writable",
+            (true, false) => "event: readable",
+            (false, true) => "event: writable",
+            (false, false) => "event: nothing",
+        };
+        self.note(what, wire, usize::from(ready.peer_closed));
+        let wire = &mut self.wires[wire];
+        wire.told(ready);
+        let key = wire.key.expect("only what is registered is reported");
+        events.push(event(Source::Connection(key), ready));
+    }
+
+    fn any_ready(&mut self) -> Ready {
+        Ready {
+            readable: self.rng.chance(50),
+            writable: self.rng.chance(50),
+            peer_closed: self.rng.chance(10),
+        }
+    }
+
+    /// accept(2). Linux looks for a descriptor first, and for a connection only then.
+    fn accept(&mut self, listener: u8) -> io::Result<usize> {
+        /// "Too many open files": by this process, and in the whole system.
+        const EMFILE: i32 = 24;
+        const ENFILE: i32 = 23;
+        self.hurry();
+        let error = match (self.is_full(), self.rng.chance(self.weather.exhausted)) {
+            (true, _) => Some(EMFILE),
+            (false, true) => Some(ENFILE),
+            (false, false) => None,
+        };
+        if let Some(error) = error {
+            self.was_refused = true;
+            self.note("accept: too many open files", 0, usize::from(listener));
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if self.rng.chance(self.weather.interrupted) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.rng.chance(self.weather.aborted) {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let backlog = &mut self.listeners[usize::from(listener)].backlog;
+        let wire = backlog.pop_front().ok_or(ErrorKind::WouldBlock)?;
+        self.wires[wire].accept(self.now);
+        self.was_refused = false;
+        self.note("is accepted", wire, 0);
+        Ok(wire)
+    }
+
+    fn shed(&mut self, listener: u8) {
+        let backlog = &mut self.listeners[usize::from(listener)].backlog;
+        if let Some(wire) = backlog.pop_front() {
+            self.wires[wire].close();
+            self.wires[wire].is_shed = true;
+            self.note("is shed", wire, 0);
+        }
+    }
+
+    fn register(&mut self, wire: usize, key: Key) -> io::Result<()> {
+        /// More sockets are watched than `fs.epoll.max_user_watches` allows.
+        const ENOSPC: i32 = 28;
+        self.hurry();
+        if self.rng.chance(self.weather.unregistered) {
+            let client = self.wires[wire].client;
+            self.clients[client].is_excused = true;
+            return Err(io::Error::from_raw_os_error(ENOSPC));
+        }
+        self.wires[wire].register(key);
+        self.note("is registered", wire, key.index());
+        Ok(())
+    }
+
+    fn signal(&mut self) -> Option<Signal> {
+        self.signals.0 = self.signals.0.checked_sub(1)?;
+        self.stops += 1;
+        if self.stops == 1 {
+            for client in self.clients.iter_mut().filter(|c| !c.is_done) {
+                if let Some(wire) = client.wire {
+                    client.note_stop(&self.wires[wire]);
+                }
+            }
+        }
+        Some(Signal::Stop)
+    }
+
+    fn close_listeners(&mut self) {
+        for listener in &mut self.listeners {
+            listener.is_closed = true;
+            for wire in listener.backlog.drain(..) {
+                self.wires[wire].close();
+            }
+        }
+    }
+
+    // ── What the sockets do ────────────────────────────────────────────────────────────────────
+
+    fn close(&mut self, wire: usize) {
+        self.note("is closed", wire, 0);
+        let Wire {
+            key,
+            touched,
+            client,
+            ..
+        } = self.wires[wire];
+        self.wires[wire].close();
+        self.stale.extend(key);
+        let client = &self.clients[client];
+        let idle = self.now - touched;
+        assert!(
+            idle < PATIENCE || !client.script.is_cooperative || client.is_excused || self.stops > 0,
+            "a deadline passed: the connection was ended {idle:?} after anything had happened to \
+             it, so an edge was lost, or a deadline not renewed. {}",
+            client.status()
+        );
+    }
+}
+
+fn event(source: Source, ready: Ready) -> Event {
+    Event { source, ready }
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct SimDriver {
+    pub world: Shared,
+}
+
+impl Driver for SimDriver {
+    type Stream = Tcp<SimSocket>;
+
+    fn now(&self) -> Now {
+        let world = self.world.borrow();
+        Now {
+            instant: world.now,
+            wall: world.wall(),
+        }
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.world.borrow_mut().wait(events, timeout);
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: u8) -> io::Result<(Self::Stream, SocketAddr)> {
+        let wire = self.world.borrow_mut().accept(listener)?;
+        let world = Rc::clone(&self.world);
+        // An address for documentation (RFC 5737).
+        let peer = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), wire as u16));
+        Ok((Tcp::new(SimSocket { world, wire }), peer))
+    }
+
+    fn shed(&mut self, listener: u8) {
+        self.world.borrow_mut().shed(listener);
+    }
+
+    fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()> {
+        let wire = stream.socket_mut().wire;
+        self.world.borrow_mut().register(wire, key)
+    }
+
+    fn signal(&mut self) -> Option<Signal> {
+        self.world.borrow_mut().signal()
+    }
+
+    fn close_listeners(&mut self) {
+        self.world.borrow_mut().close_listeners();
+    }
+}
+
+/// The server's end of a connection.
+#[derive(Debug)]
+pub struct SimSocket {
+    world: Shared,
+    wire: usize,
+}
+
+impl SimSocket {
+    /// Begins a system call: the world may move first, or a signal may come instead.
+    fn call(&self) -> io::Result<RefMut<'_, World>> {
+        let mut world = self.world.borrow_mut();
+        world.hurry_on(self.wire);
+        let percent = world.weather.interrupted;
+        match world.rng.chance(percent) {
+            true => Err(ErrorKind::Interrupted.into()),
+            false => Ok(world),
+        }
+    }
+
+    fn send(&self, name: &str, bytes: &[u8]) -> io::Result<usize> {
+        let mut world = self.call()?;
+        let (percent, now) = (world.weather.short_writes, world.now);
+        let n = match world.rng.chance(percent) {
+            true => world.rng.within(1..=bytes.len()),
+            false => bytes.len(),
+        };
+        let sent = world.wires[self.wire].write(bytes, n, now);
+        world.note_call(name, self.wire, sent)
+    }
+}
+
+impl Socket for SimSocket {
+    type File = SimFile;
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.call()?;
+        let received = world.wires[self.wire].read(into);
+        world.note_call("recv", self.wire, received)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send("send", bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+        self.send("writev", &bytes.concat())
+    }
+
+    fn send_file(&mut self, file: &SimFile, at: u64, count: usize) -> io::Result<usize> {
+        match file.slice(at, count) {
+            bytes if bytes.is_empty() => Ok(0),
+            bytes => self.send("sendfile", &bytes),
+        }
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        world.hurry_on(self.wire);
+        world.note("shutdown", self.wire, 0);
+        world.wires[self.wire].shutdown()
+    }
+}
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        // Where a property has failed already, a second panic would hide the first.
+        if !std::thread::panicking() {
+            self.world.borrow_mut().close(self.wire);
+        }
+    }
+}
