@@ -18,7 +18,7 @@ pub struct Reply<F> {
     pub head: Rc<[u8]>,
     /// The content.
     pub body: Body<F>,
-    /// What making it cost, in steps of the [budget](crate::connection::Budget), at least one.
+    /// What making it cost, in steps of a connection's budget, at least one.
     pub effort: u32,
 }
 

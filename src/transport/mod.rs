@@ -1,7 +1,6 @@
 //! Floor 1, transport: bytes in and bytes out. It knows no protocol and no file tree.
 //!
-//! [`Transport`] is the first of the three seams (with [`Driver`](crate::server::Driver) and
-//! [`Files`](crate::site::Files)). Everything awkward about a non-blocking, edge-triggered socket
+//! [`Transport`] is the first of the three seams; the others are higher up. Everything awkward about a non-blocking, edge-triggered socket
 //! ends here: `EINTR` is retried, `EAGAIN` becomes [`Io::Blocked`], and readiness is *sticky*, so
 //! the floors above only ever ask "move some bytes" and are told what came of it.
 //!
