@@ -110,19 +110,19 @@ pub struct Client {
     pub answers: usize,
     /// The questions that wait for a witness: the file, and its moment when it was asked for.
     asked: VecDeque<(&'static str, usize)>,
-    /// It resets its connection when it has done so many things more.
-    pub patience: Option<u32>,
+    /// It resets its connection when it has tried so many things more.
+    resets_after: Option<u32>,
     /// The server ended the connection before the script did.
     pub was_cut_short: bool,
     /// Its fate is not the server's fault: it has reset its connection itself, or the machine
     /// slept meanwhile, or the kernel refused to watch its socket.
     pub is_excused: bool,
-    /// How many answers it was owed for certain when the server was told to stop.
-    pub promised: usize,
+    /// What it was sure of when the server was told to stop: so many answers, and so many bytes.
+    pub promised: (usize, usize),
 }
 
 impl Client {
-    pub fn new(script: Rc<Script>, not_before: Instant, patience: Option<u32>) -> Client {
+    pub fn new(script: Rc<Script>, not_before: Instant, resets_after: Option<u32>) -> Client {
         Client {
             script,
             next: 0,
@@ -136,10 +136,10 @@ impl Client {
             sipped: 0,
             answers: 0,
             asked: VecDeque::new(),
-            patience,
+            resets_after,
             was_cut_short: false,
             is_excused: false,
-            promised: 0,
+            promised: (0, 0),
         }
     }
 
@@ -163,7 +163,7 @@ impl Client {
         if now < self.not_before {
             return false;
         }
-        if self.loses_patience() {
+        if self.is_fed_up() {
             wire.client_reset(now);
             self.is_excused = true;
             self.is_done = true;
@@ -237,8 +237,8 @@ impl Client {
         done || gives_up
     }
 
-    fn loses_patience(&mut self) -> bool {
-        match &mut self.patience {
+    fn is_fed_up(&mut self) -> bool {
+        match &mut self.resets_after {
             Some(0) => true,
             Some(left) => {
                 *left -= 1;
@@ -302,13 +302,18 @@ impl Client {
         true
     }
 
-    /// The server is told to stop. If it has read all that a client wanted to say, and the client
-    /// waits for an answer, this one will come.
+    /// The server is told to stop. What it has sent already, the client will have; and if it has read
+    /// all that the client wanted to say, and the client waits for an answer, this one comes.
     pub fn note_stop(&mut self, wire: &Wire) {
         let act = &self.script.acts[self.next];
         let waits = matches!(act, Act::Answer(_) | Act::Witness) && wire.is_all_read();
-        let owed = self.script.is_cooperative && waits;
-        self.promised = self.answers + usize::from(owed);
+        self.promised = (self.answers + usize::from(waits), wire.sent());
+    }
+
+    /// Whether it has what it was sure of.
+    pub fn has_what_was_promised(&self) -> bool {
+        let (answers, bytes) = self.promised;
+        self.answers >= answers && self.received.len() >= bytes
     }
 
     /// What it waits for, for a message.

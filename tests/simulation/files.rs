@@ -28,7 +28,7 @@ const STABLE: &[(&str, usize)] = &[
     ("page.html.gz", 300),
 ];
 
-/// One more, which takes an encoder several slices and stays large.
+/// One more, which takes an encoder two slices and hardly gets smaller.
 pub const PROGRAM: &str = "app.js";
 static PROGRAM_TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut rng = Rng::new(0);
@@ -220,37 +220,43 @@ impl Tree {
         };
         let replacement = self.inode(new, modified, now);
         let entry = self.files.get_mut(name).expect("the editor knows them");
-        let mut inode = entry.inode.borrow_mut();
-        let length = inode.content.len();
-        match rng.below(6) {
+        let old = Rc::clone(&entry.inode.borrow().content);
+        let in_place = match rng.below(6) {
             // Only its times.
-            0 => {}
-            1 => inode.content = inode.content[..length / 2].into(),
-            // In place and to the same length, of what is small: whoever has a large file open would
-            // send a mixture.
-            2 if is_small => inode.content = content(name, self.versions, length),
+            0 => Some(old),
+            1 => Some(old[..old.len() / 2].into()),
+            // To the same length, if it is small: whoever has a large file open would send a mixture.
+            2 if is_small => Some(content(name, self.versions, old.len())),
+            _ => None,
+        };
+        match in_place {
+            Some(content) => {
+                let mut inode = entry.inode.borrow_mut();
+                inode.content = content;
+                (inode.modified, inode.changed) = (modified, now);
+                entry.disturbances.push(entry.history.len());
+            }
             // Written beside it and renamed, as editors do: who has the old one open keeps it.
-            _ => {
-                drop(inode);
+            None => {
                 entry.inode = Rc::new(RefCell::new(replacement));
                 self.directories.insert("", now);
-                inode = entry.inode.borrow_mut();
             }
         }
-        (inode.modified, inode.changed) = (modified, now);
-        drop(inode);
-        entry.disturbances.push(entry.history.len());
+        // Who has it open can see what has become of it, whatever becomes of its name.
+        let content = Rc::clone(&entry.inode.borrow().content);
+        entry.history.push(State::Content(content));
         if name == FLAKY {
-            let absent = (entry.refused == Some(FileError::Absent), rng.chance(20));
-            entry.refused = match absent {
-                (_, true) => Some(FileError::Absent),
-                (_, false) => rng.chance(20).then_some(FileError::Denied),
+            let was_absent = entry.refused == Some(FileError::Absent);
+            entry.refused = match rng.below(5) {
+                0 => Some(FileError::Absent),
+                1 => Some(FileError::Denied),
+                _ => None,
             };
-            if absent.0 != absent.1 {
+            if was_absent != (entry.refused == Some(FileError::Absent)) {
                 self.directories.insert("", now);
             }
+            entry.history.push(entry.state());
         }
-        entry.history.push(entry.state());
     }
 
     fn timestamp(&self, wall: SystemTime) -> SystemTime {

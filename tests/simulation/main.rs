@@ -12,28 +12,48 @@
 //! # What must hold
 //!
 //! - What a client receives does not depend on the weather ([`verdict`]).
-//! - The server comes to rest: a bounded number of turns, and no turns in which nothing happens.
+//! - The server never sleeps on what it was told of: unread input that nothing holds up, a client that
+//!   could be accepted. Each such sleep is an edge that was lost.
+//! - No connection of a cooperative client ends by a deadline; each such end is another.
+//! - A direction that said EAGAIN is left alone until an event for this very connection.
+//! - The server comes to rest: a bounded number of turns, no turns in which nothing happens, and nobody
+//!   who stays for ever.
 //! - Its invariants hold after every turn (`Server::check`), and in the end nothing is left: no
 //!   stream, slot, timer, buffer, open file or byte on the account of memory.
-//! - No connection of a cooperative client ends by a deadline: each such end is an edge that was lost.
 //! - An answer shows its file as it was at some moment since the question was sent.
-//! - A stop finishes what was begun and answers what was read.
+//! - After a stop, what was sent before arrives, what was begun is finished and what was read is
+//!   answered. A second signal ends everything in its turn.
 //! - Every transition between modes is in the table, and every row of the table is seen.
 //!
 //! # Bugs that were put back, one at a time, and what noticed them
 //!
+//! A script that notices in calm weather is left out of the storms that are counted.
+//!
+//! | bug | calm scripts | of 1,000 storms | in the words of |
+//! |---|---|---|---|
+//! | a short read clears readiness, peer-closed hint or not | 1 | 214 | an edge was lost: nobody reads |
+//! | the offset of a partial write is lost | | 635 | the outbox's own books; a wrong answer |
+//! | the same within a file | | 269 | a wrong answer; a stale answer |
+//! | an end of file closes at once | 2 | 16 | an answer is missing |
+//! | EMFILE clears the readiness of the listener | | 40 | an edge was lost: somebody waits to be accepted |
+//! | a spent budget does not queue again | 1 | 523 | an edge was lost; a deadline passed; nothing will ever happen again |
+//! | events overwrite readiness instead of adding to it | | 137 | an edge was lost; a deadline passed |
+//! | a deadline that output has moved is not renewed | | 10 | a wrong answer: it is cut |
+//! | a deadline that has moved is not asked for again | | 37 | a wrong answer: a 408, or nothing |
+//! | lingering is skipped | 12 | 8 | an answer is missing: a reset destroyed it |
+//! | lingering is skipped when nothing is unread yet | 1 | 149 | a wrong answer |
+//! | a key reaches the next tenant of its slot | | 260 | a read, or a write, is tried although nothing was reported |
+//! | a head is searched again with each byte | | | `a_trickling_head_is_not_searched_again` in `src/http/parser.rs`: how long things take is not simulated, so searching is counted there |
+//!
+//! And a few that are less classic:
+//!
 //! | bug | noticed by |
 //! |---|---|
-//! | a short read clears readiness, peer-closed hint or not | an edge was lost: nobody reads, in calm weather already |
-//! | the offset of a partial write is lost | the outbox's own books; what clients receive |
-//! | an end of file closes at once | an answer is missing, in calm weather already |
-//! | EMFILE clears the readiness of the listener | an edge was lost: somebody waits to be accepted |
-//! | a spent budget does not queue again | an edge was lost: nobody reads |
-//! | events overwrite readiness instead of adding to it | an edge was lost: nobody reads |
-//! | a deadline that has moved is not asked for again | nothing will ever happen again |
-//! | lingering is skipped with input unread | an answer is missing: a reset destroyed it |
-//! | a key reaches the next tenant of its slot | a read is tried although nothing was reported |
-//! | a head is searched again with each byte | `a_trickling_head_is_not_searched_again` in `src/http/parser.rs`: time is not simulated, so this is counted there |
+//! | a look at a file vouches for what is read later in the same pump | 11 of 200 restless runs: a stale answer |
+//! | a look at a file vouches for later chunks | 32 storms and 115 restless runs |
+//! | a file that may change unseen is kept | 7 storms and 21 restless runs |
+//! | accepting rests without a deadline | 174 storms: an edge was lost |
+//! | a stop closes at once what was answered a moment ago | 4 of 500 stops: an answer is missing |
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +88,7 @@ const STORMY_SEEDS: u64 = 1_000;
 const RESTLESS_SEEDS: u64 = 200;
 const ENDING_SEEDS: u64 = 500;
 
-/// Turns in one run, at most. The longest that were seen have 10,000.
+/// Turns in one run, at most. The longest of a hundred thousand had 18,000.
 const TURNS_MAX: u32 = 30_000;
 
 // ── The tests ──────────────────────────────────────────────────────────────────────────────────
@@ -208,11 +228,7 @@ fn ending(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     let mut rng = Rng::new(seed);
     let weather = Weather::ending(&mut rng);
     let limits = weather::limits(&mut rng);
-    let roles: Vec<&Role> = roles
-        .iter()
-        .filter(|r| r.script.name.contains("again and again"))
-        .collect();
-    let cast: Vec<&Role> = (0..rng.within(1..=2)).map(|_| *rng.pick(&roles)).collect();
+    let cast: Vec<&Role> = (0..rng.within(1..=4)).map(|_| rng.pick(roles)).collect();
     perform(seed, rng, weather, limits, &cast, is_talkative)
 }
 

@@ -300,15 +300,18 @@ fn uploading() -> Vec<Script> {
                 Close,
             ],
         ),
-        cooperative(
-            "resets when it has sent everything",
-            [
-                TurnAway,
-                echo("Content-Length: 10\r\nExpect: 100-continue"),
-                text(10),
-                Reset,
-            ],
-        ),
+        Script {
+            loses: true,
+            ..cooperative(
+                "resets when it has sent everything",
+                [
+                    TurnAway,
+                    echo("Content-Length: 10\r\nExpect: 100-continue"),
+                    text(10),
+                    Reset,
+                ],
+            )
+        },
         cooperative(
             "is not told to continue, and sends its body all the same",
             [
@@ -690,10 +693,10 @@ fn watch(times: usize, name: &'static str, fields: &'static str) -> Vec<Act> {
 /// Keeps `depth` questions on their way, more than an inbox holds, until `more` have followed them;
 /// then leaves the file alone until its answer may be kept again.
 fn gulp(depth: usize, more: usize, name: &'static str) -> Vec<Act> {
-    let fields = "";
+    let ask = Ask(name, "");
     [
-        repeat(depth, [Ask(name, fields)]),
-        repeat(more, [Witness, Ask(name, fields)]),
+        repeat(depth, [ask.clone()]),
+        repeat(more, [Witness, ask]),
         repeat(depth, [Witness]),
         vec![Pause(Duration::from_millis(30))],
     ]

@@ -27,8 +27,7 @@ pub fn judge(client: &Client, expected: &[u8], stops: usize) {
     let is_whole = match stops {
         _ if may_be_cut => true,
         0 => !client.was_cut_short,
-        // What was begun is finished; what was read is answered.
-        _ => client.answers >= client.promised,
+        _ => client.has_what_was_promised(),
     };
     let (status, shown) = (client.status(), received.escape_ascii());
     assert!(is_right, "a wrong answer: {status} has received {shown}");

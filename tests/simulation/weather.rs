@@ -100,8 +100,26 @@ pub struct Weather {
     pub disk_errors: usize,
     /// When the clock jumps forward, and by how much; the first jump last.
     pub jumps: Vec<(u64, Duration)>,
-    /// When SIGTERM comes; it may come twice, the first time last.
-    pub signals: Vec<u64>,
+    /// When SIGTERM comes; it may come twice.
+    pub signals: Vec<Moment>,
+}
+
+/// A moment in a run. Moves are made where there is much going on; time passes where there is not.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// After so many moves.
+    Moves(u64),
+    /// After so much time.
+    Time(Duration),
+}
+
+impl Moment {
+    fn drawn(rng: &mut Rng, moves: usize, time: Duration) -> Moment {
+        match rng.chance(50) {
+            true => Moment::Moves(rng.below(moves) as u64),
+            false => Moment::Time(rng.time(Duration::ZERO, time)),
+        }
+    }
 }
 
 impl Weather {
@@ -145,12 +163,11 @@ impl Weather {
         jumps.sort_by(|a, b| b.cmp(a));
         let mut signals = Vec::new();
         if rng.chance(20) {
-            signals.push(rng.below(800) as u64);
+            signals.push(Moment::drawn(rng, 800, 2 * PATIENCE));
             if rng.chance(30) {
-                signals.push(signals[0] + rng.below(300) as u64);
+                signals.push(Moment::drawn(rng, 1_500, 3 * PATIENCE));
             }
         }
-        signals.reverse();
         Weather {
             calm: false,
             arrival_max: *rng.pick(&[1, 6, 40, 300, 5_000]),
@@ -181,7 +198,7 @@ impl Weather {
             arrival_max: *rng.pick(&[1, 6, 40]),
             take_max: *rng.pick(&[20, 200]),
             jumps: Vec::new(),
-            signals: vec![rng.below(200) as u64],
+            signals: vec![Moment::drawn(rng, 200, PATIENCE)],
             ..Weather::drawn(rng)
         }
     }

@@ -61,6 +61,8 @@ pub struct Wire {
     /// The server's send queue, what is on its way, and the client's receive queue, in one: a
     /// reset destroys the first two everywhere, and on many systems the third.
     queue: Vec<u8>,
+    /// How many bytes the server has ever sent.
+    sent: usize,
     /// A FIN is behind these.
     fin_sent: bool,
     /// `SOCK_NOSPACE`: the server wanted more room than there was, so it is told when there is.
@@ -79,8 +81,8 @@ pub struct Wire {
     read_blocked: bool,
     /// The same for writes.
     write_blocked: bool,
-    /// When the server has last tried a write all the same, or else was given the connection.
-    looked: Instant,
+    /// From when on the server may try a write all the same.
+    may_look: Instant,
 }
 
 impl Wire {
@@ -100,6 +102,7 @@ impl Wire {
             fin_received: false,
             fin_read: false,
             queue: Vec::new(),
+            sent: 0,
             fin_sent: false,
             no_space: false,
             client_closed: false,
@@ -108,7 +111,7 @@ impl Wire {
             client_is_reset: false,
             read_blocked: false,
             write_blocked: false,
-            looked: now,
+            may_look: now,
         }
     }
 
@@ -212,7 +215,7 @@ impl Wire {
 
     pub fn accept(&mut self, now: Instant) {
         self.end = ServerEnd::Open;
-        (self.touched, self.looked) = (now, now);
+        (self.touched, self.may_look) = (now, now + PATIENCE);
     }
 
     /// recv(2). What has arrived is given as far as it fits: a shorter answer than that would be
@@ -241,15 +244,13 @@ impl Wire {
 
     /// send(2), cut after `n` bytes, as a signal would.
     pub fn write(&mut self, bytes: &[u8], n: usize, now: Instant) -> io::Result<usize> {
-        if self.write_blocked {
-            // Linux tells of room only when there is much. Before a server gives up on a peer, it may
-            // look whether there is a little; but not more often than it gives up on peers.
-            let last = std::mem::replace(&mut self.looked, now);
-            assert!(
-                now - last >= PATIENCE,
-                "a write is tried although no room was reported since EAGAIN"
-            );
-        }
+        // Linux tells of room only when there is much. Before a server gives up on a peer, it may look
+        // whether there is a little, and go on looking as long as there is.
+        let looks = self.write_blocked;
+        assert!(
+            !looks || now >= self.may_look,
+            "a write is tried although no room was reported since EAGAIN"
+        );
         assert!(!self.fin_sent, "a write behind our own FIN");
         if let Some(error) = self.error.take() {
             return Err(error.into());
@@ -261,6 +262,9 @@ impl Wire {
         self.no_space |= wanted > space;
         self.write_blocked = space == 0;
         if space == 0 {
+            if looks {
+                self.may_look = now + PATIENCE;
+            }
             return Err(ErrorKind::WouldBlock.into());
         }
         let n = wanted.min(space);
@@ -269,7 +273,13 @@ impl Wire {
             true => self.client_reset(now),
             false => self.queue.extend_from_slice(&bytes[..n]),
         }
+        self.sent += n;
         Ok(n)
+    }
+
+    /// How many bytes the server has sent so far.
+    pub fn sent(&self) -> usize {
+        self.sent
     }
 
     /// shutdown(2) of the write direction.

@@ -22,7 +22,7 @@ use oneloop::transport::{Ready, Socket, Tcp};
 
 use crate::clients::{Client, Script};
 use crate::files::{SimFile, Tree};
-use crate::weather::{ACCEPT_PAUSE_MAX, PATIENCE, PAUSE, Rng, Weather};
+use crate::weather::{ACCEPT_PAUSE_MAX, Moment, PATIENCE, PAUSE, Rng, Weather};
 use crate::wire::{ServerEnd, Wire};
 
 /// The world, as the driver, the sockets and the files hold it.
@@ -68,6 +68,21 @@ pub struct World {
     is_talkative: bool,
 }
 
+/// What a client, or the network for it, does at a time.
+#[derive(Clone, Copy)]
+enum Move {
+    /// It connects, or does what comes next in its script.
+    Act,
+    /// Some of what it has sent arrives.
+    Arrive,
+    /// It takes some of what has come.
+    Take,
+}
+
+impl Move {
+    const ALL: [Move; 3] = [Move::Act, Move::Arrive, Move::Take];
+}
+
 #[derive(Default, Debug)]
 struct Listener {
     backlog: VecDeque<usize>,
@@ -90,8 +105,8 @@ impl World {
         let client = |script: &Rc<Script>| {
             let arrival = rng.time(Duration::ZERO, PATIENCE);
             let resets = rng.chance(weather.resets);
-            let patience = resets.then(|| rng.below(40) as u32);
-            Client::new(Rc::clone(script), began + arrival, patience)
+            let resets_after = resets.then(|| rng.below(40) as u32);
+            Client::new(Rc::clone(script), began + arrival, resets_after)
         };
         World {
             clients: scripts.iter().map(client).collect(),
@@ -192,7 +207,7 @@ impl World {
         self.hurry();
         if self.rng.chance(self.weather.haste / 2) {
             let client = self.wires[wire].client;
-            while (0..3).any(|kind| self.make_move(client, kind)) {}
+            while Move::ALL.iter().any(|kind| self.make_move(client, *kind)) {}
         }
     }
 
@@ -203,7 +218,8 @@ impl World {
             return;
         }
         for _ in 0..self.rng.below(2 * self.clients.len() + 4) {
-            let (client, kind) = (self.rng.below(self.clients.len()), self.rng.below(3));
+            let client = self.rng.below(self.clients.len());
+            let kind = *self.rng.pick(&Move::ALL);
             self.make_move(client, kind);
         }
         if self.rng.chance(self.weather.edits) {
@@ -226,28 +242,35 @@ impl World {
 
     /// One move, if any is possible.
     fn move_anybody(&mut self) -> bool {
-        let first = self.rng.below(self.clients.len());
         let count = self.clients.len();
-        (0..count).any(|i| (0..3).any(|kind| self.make_move((first + i) % count, kind)))
+        let first = self.rng.below(count);
+        let mut clients = (first..count).chain(0..first);
+        clients.any(|client| Move::ALL.iter().any(|kind| self.make_move(client, *kind)))
     }
 
-    /// The earliest moment when a client wants to move that cannot now.
+    /// The earliest moment when a client wants to move that cannot now, or a signal comes.
     fn next_move(&self) -> Option<Instant> {
         let waiting = self.clients.iter().filter(|c| !c.is_done);
-        waiting
-            .map(|c| c.not_before)
-            .filter(|at| *at > self.now)
-            .min()
+        let signals = self
+            .weather
+            .signals
+            .iter()
+            .filter_map(|moment| match moment {
+                Moment::Moves(_) => None,
+                Moment::Time(at) => Some(self.began + *at),
+            });
+        let moments = waiting.map(|c| c.not_before).chain(signals);
+        moments.filter(|at| *at > self.now).min()
     }
 
     /// Makes a move, if it is possible.
-    fn make_move(&mut self, client: usize, kind: usize) -> bool {
+    fn make_move(&mut self, client: usize, kind: Move) -> bool {
         let moved = match (kind, self.clients[client].wire) {
-            (0, None) => self.connect(client),
-            (0, Some(wire)) => self.act(client, wire),
-            (1, Some(wire)) => self.arrive(wire),
-            (_, Some(wire)) => self.take(client, wire),
-            (_, None) => false,
+            (Move::Act, None) => self.connect(client),
+            (Move::Act, Some(wire)) => self.act(client, wire),
+            (Move::Arrive, Some(wire)) => self.arrive(wire),
+            (Move::Take, Some(wire)) => self.take(client, wire),
+            (Move::Arrive | Move::Take, None) => false,
         };
         if moved {
             self.moves += 1;
@@ -277,8 +300,8 @@ impl World {
         self.note("connects", wire, client);
         // Often the first bytes come right behind the handshake, before the server has looked.
         for _ in 0..self.rng.below(3) * self.rng.below(3) {
-            self.make_move(client, 0);
-            self.make_move(client, 1);
+            self.make_move(client, Move::Act);
+            self.make_move(client, Move::Arrive);
         }
         true
     }
@@ -324,7 +347,7 @@ impl World {
         }
     }
 
-    /// Does what is due by the number of moves: the clock jumps, a signal comes.
+    /// Does what is due: the clock jumps, a signal comes.
     fn change_weather(&mut self) {
         while let Some((_, by)) = self.weather.jumps.pop_if(|(at, _)| *at <= self.moves) {
             self.now += by;
@@ -335,14 +358,17 @@ impl World {
                 connected.for_each(|client| client.is_excused = true);
             }
         }
-        while self
-            .weather
-            .signals
-            .pop_if(|at| *at <= self.moves)
-            .is_some()
-        {
-            self.signals = (self.signals.0 + 1, true);
-            self.note("SIGTERM", 0, self.signals.0);
+        let (moves, age) = (self.moves, self.age());
+        let is_due = |moment: &Moment| match *moment {
+            Moment::Moves(at) => at <= moves,
+            Moment::Time(at) => at <= age,
+        };
+        let before = self.weather.signals.len();
+        self.weather.signals.retain(|moment| !is_due(moment));
+        let came = before - self.weather.signals.len();
+        if came > 0 {
+            self.signals = (self.signals.0 + came, true);
+            self.note("SIGTERM", 0, came);
         }
     }
 
@@ -367,6 +393,7 @@ impl World {
         let until = timeout.map(|time| self.now + time);
         loop {
             self.move_some();
+            self.change_weather();
             self.report(events);
             let interrupted = self.rng.chance(self.weather.interrupted);
             if !events.is_empty() || interrupted || until.is_some_and(|at| at <= self.now) {
