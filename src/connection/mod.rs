@@ -9,6 +9,7 @@ mod cause;
 mod key;
 mod mail;
 mod mode;
+mod progress;
 
 pub use cause::{Cause, Counters};
 pub use key::Key;
@@ -26,6 +27,7 @@ use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
 use crate::site::{Files, Reply, Site};
 use crate::transport::{Inbox, Io, Outbox, Pool, Ready, Transport};
 use mode::Step;
+use progress::Progress;
 
 /// One reading of the clocks; a whole turn uses the same.
 #[derive(Clone, Copy, Debug)]
@@ -214,16 +216,10 @@ pub struct Connection<T: Transport> {
     /// Likewise, that others need the room.
     crowded: bool,
     /// When output last moved on, or began to wait.
-    moved: Instant,
-    /// Bytes that have left since then.
-    moved_bytes: usize,
+    output: Progress,
 }
 
 impl<T: Transport> Connection<T> {
-    /// Output counts as moving with each such number of bytes, so that a peer cannot hold a
-    /// connection for ever by taking one byte at a time.
-    const PROGRESS_BYTES: usize = 16 << 10;
-
     /// A connection that was just accepted.
     pub fn new(key: Key, transport: T, peer: SocketAddr, now: Instant) -> Connection<T> {
         Connection {
@@ -236,8 +232,7 @@ impl<T: Transport> Connection<T> {
             eof: false,
             expired: false,
             crowded: false,
-            moved: now,
-            moved_bytes: 0,
+            output: Progress::new(now),
         }
     }
 
@@ -341,7 +336,7 @@ impl<T: Transport> Connection<T> {
             }
         }
         if !waiting && !self.outbox.is_empty() {
-            (self.moved, self.moved_bytes) = (cx.now.instant, 0);
+            self.output = Progress::new(cx.now.instant);
         }
         progressed
     }
@@ -357,7 +352,7 @@ impl<T: Transport> Connection<T> {
             key: self.key,
             peer: self.peer,
             room: self.outbox.has_room(cx.outbox_high()),
-            moved: self.moved,
+            moved: self.output.moved(),
             inbox: &mut self.inbox,
             outbox: &mut self.outbox,
             eof: self.eof,
@@ -368,17 +363,32 @@ impl<T: Transport> Connection<T> {
         (mode, input)
     }
 
+    /// Changes the mode from outside the pump.
+    fn shift<S>(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        change: impl FnOnce(
+            Mode<T::File>,
+            &mut Input<'_, T::File>,
+            &mut Context<'_, S>,
+        ) -> Mode<T::File>,
+    ) where
+        S: Files<File = T::File>,
+    {
+        let (mode, mut input) = self.lend(cx);
+        let from = mode.name();
+        let mode = change(mode, &mut input, cx);
+        cx.transitions.note(from, mode.name());
+        self.mode = mode;
+        self.output.renew(cx.now.instant);
+    }
+
     /// Takes the answer of an endpoint. Pump it then.
     pub fn deliver<S>(&mut self, reply: Reply<T::File>, cx: &mut Context<'_, S>)
     where
         S: Files<File = T::File>,
     {
-        let (mode, mut input) = self.lend(cx);
-        let from = mode.name();
-        let mode = mode.deliver(reply, &mut input, cx);
-        cx.transitions.note(from, mode.name());
-        self.mode = mode;
-        self.moved = cx.now.instant;
+        self.shift(cx, |mode, input, cx| mode.deliver(reply, input, cx));
     }
 
     /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
@@ -387,11 +397,8 @@ impl<T: Transport> Connection<T> {
         S: Files<File = T::File>,
     {
         let sentence = "there are too many connections, try again in a moment";
-        let (mode, mut input) = self.lend(cx);
-        let from = mode.name();
-        let mode = mode.turn_away((Status::ServiceUnavailable, sentence), &mut input, cx);
-        cx.transitions.note(from, mode.name());
-        self.mode = mode;
+        let refusal = (Status::ServiceUnavailable, sentence);
+        self.shift(cx, |mode, input, cx| mode.turn_away(refusal, input, cx));
     }
 
     /// Since when nothing has been going on here, if nothing is.
@@ -437,9 +444,9 @@ impl<T: Transport> Connection<T> {
         match self.outbox.flush(&mut self.transport, limit, cx.pool) {
             Io::Moved(n) => {
                 cx.budget.spend_bytes(n);
-                self.moved_bytes += n;
-                if self.moved_bytes >= Self::PROGRESS_BYTES || self.outbox.is_empty() {
-                    (self.moved, self.moved_bytes) = (cx.now.instant, 0);
+                self.output.add(n, cx.now.instant);
+                if self.outbox.is_empty() {
+                    self.output = Progress::new(cx.now.instant);
                 }
                 true
             }
@@ -465,8 +472,8 @@ impl<T: Transport> Connection<T> {
     /// When this connection must be looked at although nothing has happened to it.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = !self.outbox.is_empty();
-        let stalled = pending.then(|| self.moved + limits.stall_time);
-        let own = self.mode.deadline(self.moved, pending, limits);
+        let stalled = pending.then(|| self.output.moved() + limits.stall_time);
+        let own = self.mode.deadline(self.output.moved(), pending, limits);
         stalled.into_iter().chain(own).min()
     }
 
@@ -497,7 +504,7 @@ impl<T: Transport> Connection<T> {
     where
         S: Files<File = T::File>,
     {
-        !self.outbox.is_empty() && self.moved + cx.limits.stall_time <= cx.now.instant
+        !self.outbox.is_empty() && self.output.moved() + cx.limits.stall_time <= cx.now.instant
     }
 
     /// Gives its buffers back, before it is dropped.

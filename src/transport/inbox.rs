@@ -24,7 +24,7 @@ pub struct Inbox {
 impl Inbox {
     /// Up to this many bytes are parked. Parking more would make a trickling head costly: what is
     /// parked is copied back with each read.
-    const PARKED_BYTES_MAX: usize = 1 << 10;
+    pub const PARKED_BYTES_MAX: usize = 1 << 10;
 
     /// What has come and was not consumed.
     pub fn bytes(&self) -> &[u8] {

@@ -38,6 +38,18 @@ impl Asked {
         }
     }
 
+    /// Stands for bytes that are no request, or none that came whole: they have one answer, the
+    /// connection's last.
+    pub fn nothing<S: Files>(input: &Input<'_, S::File>, cx: &Context<'_, S>) -> Asked {
+        Asked {
+            head_only: false,
+            version: Version::Http11,
+            persistence: Persistence::Close,
+            owed: true,
+            exchange: cx.exchange(input, None).map(Box::new),
+        }
+    }
+
     /// The body that belongs to it will not be read: this is the connection's last answer.
     pub fn without_its_body(mut self) -> Asked {
         (self.persistence, self.owed) = (Persistence::Close, true);
@@ -61,10 +73,10 @@ impl Asked {
             out.extend_from_slice(&reply.head);
             finish_head(out, cx.date, self.version, self.persistence);
         });
-        let mut queued = 0;
         if let Some(exchange) = &mut self.exchange {
             exchange.status = reply.status.code();
         }
+        let mut queued = 0;
         match reply.body {
             Body::Stream(stream) if !self.head_only => {
                 let (persistence, owed) = (self.persistence, self.owed);
@@ -82,10 +94,8 @@ impl Asked {
             Body::Owned(bytes) => cx.pool.take_back_vec(bytes),
             Body::Bytes(_) | Body::Stream(_) => {}
         }
-        if let Some(exchange) = &mut self.exchange {
+        if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = queued as u64;
-        }
-        if let Some(exchange) = self.exchange {
             cx.log_exchange(*exchange);
         }
         match self.persistence {

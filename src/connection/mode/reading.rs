@@ -7,10 +7,9 @@ use super::{Lingering, Mode, Receiving, Step};
 use crate::config::Limits;
 use crate::connection::{Cause, Context, Input};
 use crate::http::{
-    Expectation, Framing, Head, HeadError, HeadParser, Parsed, Persistence, RequestHead, Status,
-    Version, explain, finish_head,
+    Expectation, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status, explain,
 };
-use crate::site::{Body, Files, Reply};
+use crate::site::{Files, Reply};
 
 /// Waiting for a request, or receiving the head of one.
 #[derive(Debug)]
@@ -191,21 +190,8 @@ impl Reading {
         input: &mut Input<'_, S::File>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S::File> {
-        let reply: Reply<S::File> = Reply::plain(status, sentence);
-        let mut body_bytes = 0;
-        input.outbox.append(cx.pool, |out| {
-            out.extend_from_slice(&reply.head);
-            finish_head(out, cx.date, Version::Http11, Persistence::Close);
-            if let Body::Bytes(bytes) = &reply.body {
-                body_bytes = bytes.len() as u64;
-                out.extend_from_slice(bytes);
-            }
-        });
-        if let Some(mut exchange) = cx.exchange(input, None) {
-            (exchange.status, exchange.body_bytes) = (status.code(), body_bytes);
-            cx.log_exchange(exchange);
-        }
-        Mode::Lingering(Lingering::after(cause, true, cx.now.instant))
+        let asked = Asked::nothing(input, cx);
+        asked.answer(Reply::plain(status, sentence), cause, input, cx)
     }
 
     pub(super) fn deadline(

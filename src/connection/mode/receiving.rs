@@ -9,9 +9,11 @@ use std::time::Instant;
 use super::asked::Asked;
 use super::{Mode, Step};
 use crate::config::Limits;
+use crate::connection::progress::Progress;
 use crate::connection::{Cause, Context, Input, Mail};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status, explain_body};
 use crate::site::{Endpoint, Files, Reply};
+use crate::transport::Inbox;
 
 /// Receiving the body of a request.
 #[derive(Debug)]
@@ -27,9 +29,7 @@ struct Incoming {
     purpose: Purpose,
     /// Bytes of content so far.
     received: usize,
-    /// When 16 KiB had last come, and how much has since.
-    moved: Instant,
-    moved_bytes: usize,
+    progress: Progress,
 }
 
 /// What a body is received for.
@@ -69,8 +69,7 @@ impl Receiving {
                 }
             },
             received: 0,
-            moved: cx.now.instant,
-            moved_bytes: 0,
+            progress: Progress::new(cx.now.instant),
         };
         Receiving {
             incoming: Box::new(incoming),
@@ -79,12 +78,6 @@ impl Receiving {
 }
 
 impl Receiving {
-    /// Each such number of bytes counts as progress.
-    const PROGRESS_BYTES: usize = 16 << 10;
-
-    /// A head up to this is kept however short memory is, as the inbox keeps the beginning of one.
-    const SMALL_HEAD_BYTES: usize = 1 << 10;
-
     pub(super) fn step<S: Files>(
         mut self,
         input: &mut Input<'_, S::File>,
@@ -94,7 +87,7 @@ impl Receiving {
         let before = input.inbox.bytes().len();
         let taken = incoming.take(input, cx);
         let used = before - input.inbox.bytes().len();
-        incoming.progress(used, cx.now.instant);
+        incoming.progress.add(used, cx.now.instant);
         let refusal = match taken {
             Ok(true) => return Step::Moved(self.finish(input, cx)),
             Err((refusal, cause)) => (refusal, cause),
@@ -154,7 +147,7 @@ impl Receiving {
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
-        self.incoming.moved + limits.stall_time
+        self.incoming.progress.moved() + limits.stall_time
     }
 }
 
@@ -179,7 +172,7 @@ impl Incoming {
                 return Err((large, Cause::Refused));
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
-                if self.received > Receiving::PROGRESS_BYTES && cx.pool.account().is_over() {
+                if self.received > Progress::PORTION_BYTES && cx.pool.account().is_over() {
                     let sentence = "there is no memory for so large a body now";
                     return Err(((Status::ServiceUnavailable, sentence), Cause::Crowded));
                 }
@@ -193,18 +186,12 @@ impl Incoming {
         }
     }
 
-    /// Whether the head is a large one, which weighs while its body is waited for.
+    /// Whether the head is a large one, which weighs while its body is waited for. One that the inbox
+    /// would park is kept however short memory is.
     fn keeps_much(&self) -> bool {
         match &self.purpose {
             Purpose::Endpoint(..) => false,
-            Purpose::End(_, head) => head.len() > Receiving::SMALL_HEAD_BYTES,
-        }
-    }
-
-    fn progress(&mut self, bytes: usize, now: Instant) {
-        self.moved_bytes += bytes;
-        if self.moved_bytes >= Receiving::PROGRESS_BYTES {
-            (self.moved, self.moved_bytes) = (now, 0);
+            Purpose::End(_, head) => head.len() > Inbox::PARKED_BYTES_MAX,
         }
     }
 }
