@@ -49,7 +49,9 @@ impl EntityTag {
 
     /// Weak comparison: equal but for the weakness of either.
     fn is_weakly(&self, other: &[u8]) -> bool {
-        let opaque = |tag: &'_ [u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_owned();
+        fn opaque(tag: &[u8]) -> &[u8] {
+            tag.strip_prefix(b"W/").unwrap_or(tag)
+        }
         opaque(self.text.as_bytes()) == opaque(other)
     }
 }

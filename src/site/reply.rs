@@ -34,9 +34,9 @@ pub enum Body<F> {
 }
 
 impl<F> Body<F> {
-    /// No content.
+    /// No content, which needs no allocation either.
     pub fn empty() -> Body<F> {
-        Body::Bytes(Rc::from([]))
+        Body::Owned(Vec::new())
     }
 }
 

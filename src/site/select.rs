@@ -139,18 +139,18 @@ impl<F: Files> Site<F> {
         original: &Representation<F::File>,
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
-        let beside = sibling_of(path, coding);
         let counts =
             |stat: &Stat| stat.kind == Kind::File && stat.modified >= original.stat.modified;
+        // What was made by encoding is under the same key.
         if let Some(Known::Present(made)) = self.known(path, coding)
-            && *made.path == *beside
+            && *made.path != *path
             && counts(&made.stat)
         {
             return Ok(made);
         }
         // Asked before it is opened: one that is too old stays where it is, and what was made in its
         // place stays known.
-        if !counts(&self.files.stat(&beside)?) {
+        if !counts(&self.files.stat(&sibling_of(path, coding))?) {
             return Err(FileError::Absent);
         }
         let made = self.load(path, coding, Some(original), now)?;

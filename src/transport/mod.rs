@@ -1,8 +1,9 @@
 //! Floor 1, transport: bytes in and bytes out. It knows no protocol and no file tree.
 //!
-//! [`Transport`] is the first of the three seams; the others are higher up. Everything awkward about a non-blocking, edge-triggered socket
-//! ends here: `EINTR` is retried, `EAGAIN` becomes [`Io::Blocked`], and readiness is *sticky*, so
-//! the floors above only ever ask "move some bytes" and are told what came of it.
+//! [`Transport`] is the first of the three seams; the others are higher up. Everything awkward
+//! about a non-blocking, edge-triggered socket ends here: `EINTR` is retried, `EAGAIN` becomes
+//! [`Io::Blocked`], and readiness is *sticky*, so the floors above only ever ask "move some bytes"
+//! and are told what came of it.
 //!
 //! Readiness follows epoll(7) in edge-triggered mode, which this crate relies on throughout: an
 //! event says that something *changed*, once. Whoever does not remember it, or stops before the

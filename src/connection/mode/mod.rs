@@ -132,7 +132,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             Streaming,
             Lingering,
-            "all was sent, and it was the last answer",
+            "all was sent, and it was the last answer, or the file is not what it was",
         ),
         (
             Streaming,
