@@ -181,7 +181,7 @@ pub fn whole_seconds(time: SystemTime) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HeadLimits, HeadParser, Parsed};
+    use super::super::parsed;
     use super::*;
 
     /// 784111777 is `Sun, 06 Nov 1994 08:49:37 GMT`, the RFC's own example.
@@ -196,15 +196,7 @@ mod tests {
 
     fn check(validators: &Validators, method: &str, fields: &str, expected: Precondition) {
         let text = format!("{method} / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
-        let limits = HeadLimits {
-            head_bytes_max: 4096,
-            target_bytes_max: 100,
-            fields_max: 10,
-        };
-        let parsed = HeadParser::default().parse(text.as_bytes(), &limits);
-        let Ok(Parsed::Complete(head)) = parsed else {
-            panic!("{text}: {parsed:?}");
-        };
+        let head = parsed(&text);
         let request = RequestHead::new(&head, text.as_bytes());
         assert_eq!(precondition(&request, validators), expected, "{text}");
     }

@@ -14,6 +14,8 @@ mod target;
 pub use body::{BodyDecoder, BodyError, Piece};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
 pub use negotiation::{Acceptable, Coding};
+#[cfg(test)]
+pub(crate) use parser::parsed;
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
 pub use range::{ByteRange, Ranges};
 pub use request::{Expectation, Field, Framing, Head, Method, RequestHead, Version};

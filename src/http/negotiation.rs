@@ -130,20 +130,12 @@ fn weight(parameter: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HeadLimits, HeadParser, Parsed};
+    use super::super::parsed;
     use super::*;
 
     fn check(fields: &str, expected: &[Coding]) {
         let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-        let limits = HeadLimits {
-            head_bytes_max: 4096,
-            target_bytes_max: 100,
-            fields_max: 10,
-        };
-        let Ok(Parsed::Complete(head)) = HeadParser::default().parse(text.as_bytes(), &limits)
-        else {
-            panic!("{text}");
-        };
+        let head = parsed(&text);
         let request = RequestHead::new(&head, text.as_bytes());
         let acceptable = Acceptable::from_request(&request);
         assert_eq!(

@@ -349,6 +349,20 @@ fn transfer_codings(request: &RequestHead<'_>) -> Result<Framing, HeadError> {
     }
 }
 
+/// The head of a request that must be whole and valid, for the tests of what reads heads.
+#[cfg(test)]
+pub(crate) fn parsed(text: &str) -> Head {
+    let limits = HeadLimits {
+        head_bytes_max: 4096,
+        target_bytes_max: 100,
+        fields_max: 10,
+    };
+    match HeadParser::default().parse(text.as_bytes(), &limits) {
+        Ok(Parsed::Complete(head)) => head,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

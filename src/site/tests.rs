@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::http::{HeadLimits, HeadParser, Parsed};
+use crate::http::parsed;
 use crate::sys::Kind;
 
 /// A disk with one file in it, `a.txt`.
@@ -69,15 +69,7 @@ impl Files for OneFile {
 fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<u8>) {
     site.bytes_arrived();
     let text = format!("GET /a.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-    let limits = HeadLimits {
-        head_bytes_max: 4096,
-        target_bytes_max: 100,
-        fields_max: 10,
-    };
-    let parsed = HeadParser::default().parse(text.as_bytes(), &limits);
-    let Ok(Parsed::Complete(head)) = parsed else {
-        panic!("{text}: {parsed:?}");
-    };
+    let head = parsed(&text);
     let reply = site.answer(&RequestHead::new(&head, text.as_bytes()), now);
     let mut body = Vec::new();
     match reply.body {

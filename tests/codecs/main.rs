@@ -5,6 +5,8 @@ mod body;
 mod conditional;
 mod head;
 mod negotiation;
+#[path = "../fuzz/properties.rs"]
+mod properties;
 mod range;
 mod replay;
 

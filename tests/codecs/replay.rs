@@ -1,11 +1,10 @@
 //! Replays what the fuzzers have kept: inputs that reach every corner, and every one that ever
 //! failed.
 
-#[path = "../fuzz/properties.rs"]
-mod properties;
-
 use std::fs;
 use std::path::Path;
+
+use crate::properties;
 
 /// Runs `property` over the corpus of a target, which must not be empty.
 fn replay(target: &str, property: fn(&[u8])) {

@@ -89,32 +89,33 @@ fn contained(path: &[u8]) {
     }
 }
 
-/// A chunked body has the same content and end however it is cut.
-pub fn chunked(bytes: &[u8]) {
-    let decode = |sizes: &mut dyn Iterator<Item = usize>| -> Result<_, BodyError> {
-        let mut decoder = BodyDecoder::new(Framing::Chunked).expect("a body");
-        let (mut content, mut at) = (Vec::new(), 0);
-        while at < bytes.len() {
-            let until = bytes
-                .len()
-                .min(at.saturating_add(sizes.next().unwrap_or(usize::MAX)));
-            while at < until {
-                let piece = decoder.decode(&bytes[at..until])?;
-                at += piece.framing;
-                content.extend_from_slice(&bytes[at..at + piece.content]);
-                at += piece.content;
-                if piece.last {
-                    return Ok((content, Some(at)));
-                }
+/// Decodes a chunked body that comes in pieces which end at `cuts`, and at the end: its content, and
+/// how many of the bytes it has, if it ends in them.
+pub fn decode_chunked(
+    bytes: &[u8],
+    cuts: impl IntoIterator<Item = usize>,
+) -> Result<(Vec<u8>, Option<usize>), BodyError> {
+    let mut decoder = BodyDecoder::new(Framing::Chunked).expect("a body");
+    let (mut content, mut at) = (Vec::new(), 0);
+    for cut in cuts.into_iter().chain([bytes.len()]) {
+        while at < cut {
+            let piece = decoder.decode(&bytes[at..cut])?;
+            at += piece.framing;
+            content.extend_from_slice(&bytes[at..at + piece.content]);
+            at += piece.content;
+            if piece.last {
+                return Ok((content, Some(at)));
             }
         }
-        Ok((content, None))
-    };
-    let whole = decode(&mut std::iter::empty());
-    let bytewise = decode(&mut std::iter::repeat(1));
-    let by_threes = decode(&mut std::iter::repeat(3));
-    assert_eq!(whole, bytewise);
-    assert_eq!(whole, by_threes);
+    }
+    Ok((content, None))
+}
+
+/// A chunked body has the same content and end however it is cut.
+pub fn chunked(bytes: &[u8]) {
+    let whole = decode_chunked(bytes, []);
+    assert_eq!(whole, decode_chunked(bytes, 0..bytes.len()));
+    assert_eq!(whole, decode_chunked(bytes, (0..bytes.len()).step_by(3)));
 }
 
 /// The path of a target is decoded to what the disk is asked for, once: what encodes that again
