@@ -1,6 +1,7 @@
 //! Floor 1, http: HTTP/1.1 as RFC 9110 and RFC 9112 describe it, and nothing else. Bytes in,
 //! values out: no clock, no socket, no disk, and no allocation that a peer could make grow.
 
+mod authority;
 mod body;
 mod classes;
 mod conditional;
@@ -11,6 +12,7 @@ mod request;
 mod response;
 mod target;
 
+pub use authority::Authority;
 pub use body::{BodyDecoder, BodyError, Piece};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
 pub use negotiation::{Acceptable, Coding};

@@ -22,7 +22,7 @@ use memchr::memchr;
 
 use super::classes::{TARGET, TOKEN, VALUE, all, is};
 use super::request::Span;
-use super::{Field, Framing, Head, Method, RequestHead, Target, Version, target};
+use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
 
 /// What is wrong with a head. [`explain`](super::explain) has the status and the words for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -296,7 +296,9 @@ impl HeadParser {
             return Err(HeadError::Host);
         }
         match request.value(Field::Host) {
-            Some(host) if !target::is_host(host) => return Err(HeadError::Host),
+            // Sent where a URI has no authority (RFC 9112 §3.2).
+            Some(b"") => {}
+            Some(host) if Authority::parse(host).is_none() => return Err(HeadError::Host),
             None if self.head.version == Version::Http11 => return Err(HeadError::Host),
             Some(_) | None => {}
         }

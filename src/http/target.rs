@@ -7,11 +7,10 @@
 //! ```
 
 use std::borrow::Cow;
-use std::net::Ipv6Addr;
 
 use memchr::memchr;
 
-use super::{HeadError, Method};
+use super::{Authority, HeadError, Method};
 
 /// A request target by its form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,9 +40,9 @@ impl<'a> Target<'a> {
     pub fn parse(method: Method, target: &'a [u8]) -> Result<Target<'a>, HeadError> {
         if method == Method::Connect {
             // authority-form needs its port (RFC 9110 §9.3.6).
-            return match is_host(target) && target.last() != Some(&b':') && port(target).is_some() {
-                true => Ok(Target::Authority(target)),
-                false => Err(HeadError::TargetForm),
+            return match Authority::parse(target) {
+                Some(Authority { port: Some(_), .. }) => Ok(Target::Authority(target)),
+                _ => Err(HeadError::TargetForm),
             };
         }
         match target {
@@ -64,9 +63,7 @@ impl<'a> Target<'a> {
                     .position(|b| matches!(b, b'/' | b'?'))
                     .unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(end);
-                if authority.is_empty() || !is_host(authority) {
-                    return Err(HeadError::TargetForm);
-                }
+                Authority::parse(authority).ok_or(HeadError::TargetForm)?;
                 Ok(Target::with_path(Some(authority), path))
             }
         }
@@ -83,59 +80,6 @@ impl<'a> Target<'a> {
             query,
         }
     }
-}
-
-/// The digits behind the last colon, if it is not part of an IPv6 literal.
-fn port(authority: &[u8]) -> Option<&[u8]> {
-    let colon = authority.iter().rposition(|b| *b == b':')?;
-    let digits = &authority[colon + 1..];
-    (!digits.contains(&b']')).then_some(digits)
-}
-
-/// Whether this is `uri-host [ ":" port ]` (RFC 9110 §7.2). Userinfo, a path, a list are not.
-/// Nothing at all is (RFC 9112 §3.2: sent where a URI has no authority).
-pub(super) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match port(value) {
-        Some(digits) => (&value[..value.len() - digits.len() - 1], digits),
-        None => (value, &b""[..]),
-    };
-    // A port of nobody: an http URI with an empty host is invalid (RFC 9110 §4.2.1).
-    if host.is_empty() && !value.is_empty() {
-        return false;
-    }
-    let port_fits = port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-        && port.iter().fold(0, |n, d| n * 10 + u32::from(d - b'0')) <= u32::from(u16::MAX);
-    port_fits && (is_ip_literal(host) || is_reg_name(host))
-}
-
-/// `"[" IPv6address "]"`; IPvFuture has no future.
-fn is_ip_literal(host: &[u8]) -> bool {
-    let inner = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]"));
-    inner
-        .and_then(|ip| str::from_utf8(ip).ok())
-        .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
-}
-
-/// `*( unreserved / pct-encoded / sub-delims )`, which holds IPv4 addresses too. Without the
-/// comma: it is allowed in a name, but what comes with one is a list of hosts.
-fn is_reg_name(host: &[u8]) -> bool {
-    let mut rest = host.iter();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let digits = [rest.next(), rest.next()];
-                if !digits.iter().all(|d| d.is_some_and(u8::is_ascii_hexdigit)) {
-                    return false;
-                }
-            }
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
-            | b';' | b'=' => {}
-            _ if byte.is_ascii_alphanumeric() => {}
-            _ => return false,
-        }
-    }
-    true
 }
 
 /// Why a path names nothing.
