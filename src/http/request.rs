@@ -3,6 +3,8 @@
 
 use memchr::memchr;
 
+use super::{Authority, Target};
+
 /// A request method (RFC 9110 §9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
@@ -81,6 +83,10 @@ pub enum Field {
     Range,
     /// Accept-Encoding (RFC 9110 §12.5.3)
     AcceptEncoding,
+    /// Upgrade (RFC 9110 §7.8)
+    Upgrade,
+    /// Origin (RFC 6454 §7)
+    Origin,
     /// Referer (RFC 9110 §10.1.3), for the log
     Referer,
     /// User-Agent (RFC 9110 §10.1.5), for the log
@@ -95,7 +101,9 @@ impl Field {
         let (field, known): (Field, &[u8]) = match (name.len(), name.first()? | 0x20) {
             (4, _) => (Field::Host, b"host"),
             (5, _) => (Field::Range, b"range"),
+            (6, b'o') => (Field::Origin, b"origin"),
             (6, _) => (Field::Expect, b"expect"),
+            (7, b'u') => (Field::Upgrade, b"upgrade"),
             (7, _) => (Field::Referer, b"referer"),
             (8, b'i') => match name[3] | 0x20 {
                 b'm' => (Field::IfMatch, b"if-match"),
@@ -240,6 +248,33 @@ impl<'a> RequestHead<'a> {
         self.head.target.of(self.bytes)
     }
 
+    /// Whom the request is for (RFC 9112 §3.3): the authority of a target in absolute-form, which
+    /// overrides Host (§3.2.2), or else Host's. `None` if nobody is named: Host is empty, or absent,
+    /// as HTTP/1.0 allows.
+    ///
+    /// CONNECT names whom it wants to be led to, and that is somebody else.
+    pub fn authority(&self) -> Option<Authority<'a>> {
+        // Nearly all have this form.
+        let is_path = self.target().first() == Some(&b'/');
+        let absolute = match is_path {
+            true => None,
+            false => match Target::parse(self.method(), self.target()) {
+                Ok(Target::Path { authority, .. }) => authority,
+                Ok(Target::Asterisk | Target::Authority(_)) | Err(_) => None,
+            },
+        };
+        Authority::parse(absolute.or(self.value(Field::Host))?)
+    }
+
+    /// Whether this is to be the opening handshake of a WebSocket connection (RFC 6455 §4.2.1): a GET
+    /// whose Upgrade names that protocol, perhaps beside others. It may be no valid one.
+    pub fn wants_websocket(&self) -> bool {
+        self.method() == Method::Get
+            && self
+                .members(Field::Upgrade)
+                .any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    }
+
     /// How the body that follows is framed.
     pub fn framing(&self) -> Framing {
         self.head.framing
@@ -305,5 +340,57 @@ impl<'a> RequestHead<'a> {
             }
         }
         expectation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parsed;
+    use super::*;
+
+    #[test]
+    fn whom_a_request_is_for_is_in_its_target_or_in_host() {
+        for (line, host, expected) in [
+            ("GET / HTTP/1.1", "a:1", Some(("a", Some(1)))),
+            ("GET http://b/ HTTP/1.1", "a:1", Some(("b", None))),
+            (
+                "GET https://[::1]:2?q HTTP/1.1",
+                "",
+                Some(("[::1]", Some(2))),
+            ),
+            ("OPTIONS * HTTP/1.1", "a", Some(("a", None))),
+            ("OPTIONS http://b:3 HTTP/1.1", "a", Some(("b", Some(3)))),
+            ("CONNECT b:4 HTTP/1.1", "a", Some(("a", None))),
+            ("GET / HTTP/1.1", "", None),
+        ] {
+            let text = format!("{line}\r\nHost: {host}\r\n\r\n");
+            let head = parsed(&text);
+            let got = RequestHead::new(&head, text.as_bytes()).authority();
+            let got = got.map(|a| (str::from_utf8(a.host).expect("ASCII"), a.port));
+            assert_eq!(got, expected, "{text}");
+        }
+        let text = "GET / HTTP/1.0\r\n\r\n";
+        let head = parsed(text);
+        assert_eq!(RequestHead::new(&head, text.as_bytes()).authority(), None);
+    }
+
+    #[test]
+    fn a_websocket_handshake_is_known_by_its_upgrade() {
+        for (method, fields, expected) in [
+            ("GET", "Upgrade: websocket", true),
+            ("GET", "uPGRADE: h2c , WebSocket", true),
+            ("GET", "Upgrade: h2c\r\nUpgrade: websocket", true),
+            ("GET", "Upgrade: websocket/13", false),
+            ("GET", "Upgrade: h2c", false),
+            ("GET", "Upgrade: websockets", false),
+            ("GET", "Upgrade:", false),
+            ("GET", "Referer: websocket", false),
+            ("HEAD", "Upgrade: websocket", false),
+        ] {
+            let text = format!("{method} / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n");
+            let head = parsed(&text);
+            let request = RequestHead::new(&head, text.as_bytes());
+            assert_eq!(request.wants_websocket(), expected, "{text}");
+        }
     }
 }

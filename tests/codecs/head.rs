@@ -30,6 +30,8 @@ fn valid_head() -> impl Strategy<Value = String> {
         Just("Connection".to_owned()),
         Just("uSER-aGENT".to_owned()),
         Just("EXPECT".to_owned()),
+        Just("Origin".to_owned()),
+        Just("upgrade".to_owned()),
     ];
     let value = "[\t !-~]{0,20}";
     let field = (name, "[ \t]{0,2}", value).prop_map(|(n, space, v)| format!("{n}:{space}{v}\r\n"));
@@ -84,6 +86,8 @@ proptest! {
             (Field::Connection, "connection"),
             (Field::UserAgent, "user-agent"),
             (Field::Expect, "expect"),
+            (Field::Origin, "origin"),
+            (Field::Upgrade, "upgrade"),
         ] {
             let same = oracle.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
             let expected: Vec<_> = same.map(|h| h.value.trim_ascii()).collect();
