@@ -13,6 +13,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::classes::{NAME, all, is};
+
 /// A host and perhaps a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Authority<'a> {
@@ -71,6 +73,11 @@ fn is_ip_literal(host: &[u8]) -> bool {
 
 /// `*( unreserved / pct-encoded / sub-delims )`, which holds IPv4 addresses too, without the comma.
 fn is_reg_name(host: &[u8]) -> bool {
+    // Nearly all have nothing encoded in them.
+    all(NAME, host) || is_encoded_name(host)
+}
+
+fn is_encoded_name(host: &[u8]) -> bool {
     let mut rest = host.iter();
     while let Some(byte) = rest.next() {
         match byte {
@@ -80,9 +87,7 @@ fn is_reg_name(host: &[u8]) -> bool {
                     return false;
                 }
             }
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+'
-            | b';' | b'=' => {}
-            _ if byte.is_ascii_alphanumeric() => {}
+            byte if is(NAME, *byte) => {}
             _ => return false,
         }
     }
@@ -104,6 +109,7 @@ mod tests {
             ("[::1]", Some(("[::1]", None))),
             ("[::ffff:1.2.3.4]:80", Some(("[::ffff:1.2.3.4]", Some(80)))),
             ("%41(b)", Some(("%41(b)", None))),
+            ("~!$&'()*+;=-._", Some(("~!$&'()*+;=-._", None))),
             ("", None),
             (":", None),
             (":80", None),

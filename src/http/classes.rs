@@ -6,6 +6,8 @@ pub const TOKEN: u8 = 1;
 pub const TARGET: u8 = 2;
 /// A field value (RFC 9110 §5.5).
 pub const VALUE: u8 = 4;
+/// A name of a host: what RFC 3986 §3.2.2 has in a reg-name, but for `%` and the comma.
+pub const NAME: u8 = 8;
 
 /// One look-up answers for all classes.
 static CLASSES: [u8; 256] = {
@@ -14,7 +16,7 @@ static CLASSES: [u8; 256] = {
     while byte < 256 {
         let b = byte as u8;
         if b.is_ascii_alphanumeric() {
-            classes[byte] |= TOKEN;
+            classes[byte] |= TOKEN | NAME;
         }
         if b.is_ascii_graphic() && b != b'#' {
             classes[byte] |= TARGET;
@@ -28,6 +30,12 @@ static CLASSES: [u8; 256] = {
     let mut at = 0;
     while at < marks.len() {
         classes[marks[at] as usize] |= TOKEN;
+        at += 1;
+    }
+    let marks = b"-._~!$&'()*+;=";
+    let mut at = 0;
+    while at < marks.len() {
+        classes[marks[at] as usize] |= NAME;
         at += 1;
     }
     classes
