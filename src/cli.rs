@@ -1,6 +1,6 @@
 //! The command line, as flags of `clap` and as a [`Config`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
@@ -33,6 +33,11 @@ pub struct Cli {
     /// Follow symbolic links that lead out of ROOT
     #[arg(long)]
     pub follow_symlinks: bool,
+
+    /// Host name to be served under, may be given several times; .example.org is all names in it
+    /// too, * is any [default: localhost and IP addresses alone]
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub allow_host: Vec<String>,
 
     /// Serve POST /_oneloop/echo, which answers with the body it got
     #[arg(long)]
@@ -76,6 +81,38 @@ fn address(text: &str) -> Result<Address, String> {
         .map_err(|_| "not an IP address; 0.0.0.0 is every IPv4 address, :: every IPv6 one".into())
 }
 
+/// A name as [`Config::allow_hosts`] has it. What can never match is a mistake, and said to be one.
+fn host_name(text: &str) -> Result<String, String> {
+    const NAME_BYTES_MAX: usize = 253;
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let in_brackets = bare.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+    if text == "*" || in_brackets || text.parse::<IpAddr>().is_ok() {
+        return Ok(text.into());
+    }
+    let name = text.strip_prefix('.').unwrap_or(text);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(plain)
+    };
+    let error = if text.contains('/') {
+        "a name alone is wanted, without scheme and path"
+    } else if text.contains(':') {
+        "a name alone is wanted, without a port: it counts for all of them"
+    } else if text.starts_with("*.") {
+        "a dot in front stands for all names below: .example.org"
+    } else if !text.is_ascii() {
+        "a name is wanted as browsers send it, in ASCII: xn--..."
+    } else if name.parse::<IpAddr>().is_ok() {
+        "an address has no names below it, and needs no dot"
+    } else if name.len() > NAME_BYTES_MAX || !name.split('.').all(is_label) {
+        "not a host name"
+    } else {
+        return Ok(text.into());
+    };
+    Err(error.into())
+}
+
 impl Cli {
     /// What was asked for. `terminal` says whether standard output is one, `descriptors` how many
     /// the process may have.
@@ -112,6 +149,7 @@ impl Cli {
         };
         Config {
             follow_symlinks: self.follow_symlinks,
+            allow_hosts: self.allow_host.clone(),
             test_endpoints: self.test_endpoints,
             limits,
             bind,
@@ -154,6 +192,11 @@ mod tests {
         assert_eq!(config(&["--log", "json"]).log, LogFormat::Json);
         assert_eq!(config(&["--log", "json", "-q"]).log, LogFormat::Off);
         assert_eq!(config(&["site"]).root, Path::new("site"));
+        assert!(config(&[]).allow_hosts.is_empty());
+        assert_eq!(
+            config(&["--allow-host", "a.test", "--allow-host=.b.test"]).allow_hosts,
+            ["a.test", ".b.test"]
+        );
         assert_eq!(config(&[]).limits.connections_max, 768);
         assert_eq!(
             config(&["--max-connections", "9"]).limits.connections_max,
@@ -170,6 +213,46 @@ mod tests {
             ["--log", "loud"],
         ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_allowed_is_a_name() {
+        for name in [
+            "app.test",
+            "App_1.test.",
+            ".example.org",
+            "localhost",
+            "xn--bcher-kva.example",
+            "*",
+            "192.168.1.1",
+            "[::1]",
+            "::1",
+        ] {
+            assert_eq!(host_name(name), Ok(name.into()));
+        }
+        for (text, word) in [
+            ("http://app.test", "scheme"),
+            ("app.test/", "path"),
+            ("app.test:8080", "port"),
+            ("127.0.0.1:8080", "port"),
+            ("[::1]:80", "port"),
+            (".0.0.1.1", "needs no dot"),
+            ("[127.0.0.1]", "not a host name"),
+            ("*.example.org", "dot in front"),
+            ("b\u{fc}cher.example", "ASCII"),
+            ("", "not a host name"),
+            (".", "not a host name"),
+            ("..test", "not a host name"),
+            ("a..test", "not a host name"),
+            ("a,b", "not a host name"),
+            ("a b", "not a host name"),
+            ("a*", "not a host name"),
+            ("u@app.test", "not a host name"),
+            (&"a.".repeat(128), "not a host name"),
+        ] {
+            let error = host_name(text).expect_err(text);
+            assert!(error.contains(word), "{text}: {error}");
         }
     }
 }

@@ -18,6 +18,11 @@ pub struct Config {
     pub log: LogFormat,
     /// Follow symbolic links out of the root; within it they always work.
     pub follow_symlinks: bool,
+    /// Host names to be served under, beside `localhost`, the names below it and all IP addresses; and
+    /// origins whose pages may send unsafe requests and open WebSocket connections. A dot in front, as
+    /// in `.example.org`, stands for that name and all below it; `*` is every name. They are compared
+    /// without regard to case, ports do not count, and what is no name matches nothing.
+    pub allow_hosts: Vec<String>,
     /// Serve the endpoints that exist to test clients and the server: `POST /_oneloop/echo`
     /// answers with the body it got.
     pub test_endpoints: bool,
@@ -35,6 +40,7 @@ impl Config {
             port: Port::Preferred(8080),
             log: LogFormat::Off,
             follow_symlinks: false,
+            allow_hosts: Vec::new(),
             test_endpoints: false,
             limits: Limits::default(),
         }

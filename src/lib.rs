@@ -26,6 +26,7 @@
 //! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
 //! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many, and again with each piece |
 //! | compressing takes long | a slice in each turn: [`Site::next_piece`](site::Site::next_piece) |
+//! | a page of a stranger asks, in the user's browser | [`Guard`](site::Guard): for whom a request is, and whose page makes it |
 //! | a terminal stops reading the log | [`Log`](server::Log): bounded, never waited for |
 //!
 //! # The floors

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::{MioDriver, Server};
 use crate::config::{Config, Port};
-use crate::site::{Disk, Site};
+use crate::site::{Disk, Guard, Site};
 use crate::sys;
 
 /// Connections that the kernel completes before they are accepted. `net.core.somaxconn` bounds it
@@ -108,7 +108,8 @@ impl Started {
         };
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
-        let mut site = Site::new(disk, &index, &config.limits);
+        let guard = Guard::new(&config.allow_hosts);
+        let mut site = Site::new(disk, &index, &config.limits).with_guard(guard);
         if config.test_endpoints {
             site = site.with_test_endpoints();
         }

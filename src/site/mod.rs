@@ -18,6 +18,7 @@
 mod cache;
 mod encoding;
 mod files;
+mod guard;
 mod media_type;
 mod reply;
 mod representation;
@@ -27,6 +28,7 @@ mod stream;
 mod tests;
 
 pub use files::{Disk, FileError, Files};
+pub use guard::{Guard, Refusal};
 pub use reply::{Body, Reply};
 pub use stream::{Piece, Stream};
 
@@ -61,6 +63,7 @@ impl Endpoint {
 /// A tree of files as a web site.
 #[derive(Debug)]
 pub struct Site<F: Files> {
+    guard: Guard,
     files: F,
     /// The file that stands for its directory.
     index: Box<[u8]>,
@@ -93,6 +96,7 @@ impl<F: Files> Site<F> {
     /// A site of `files` in which `index` (usually `index.html`) stands for its directory.
     pub fn new(files: F, index: &[u8], limits: &Limits) -> Site<F> {
         Site {
+            guard: Guard::default(),
             files,
             index: index.into(),
             cache: Cache::new(limits.cache_bytes_max),
@@ -105,6 +109,13 @@ impl<F: Files> Site<F> {
             effort: 0,
             boundary: 0,
         }
+    }
+
+    /// Lets in whom this guard does, instead of the default one.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Guard) -> Site<F> {
+        self.guard = guard;
+        self
     }
 
     /// Serves the endpoints that exist for tests as well.
@@ -123,6 +134,16 @@ impl<F: Files> Site<F> {
     /// Closes the files that are only held open to be at hand: descriptors have run out.
     pub fn close_files(&mut self) {
         self.cache.close_files();
+    }
+
+    /// Lets a request in, by the [`Guard`]. It is asked first of all, and there is one place that asks:
+    /// where a request has come whole, before anything is done with it.
+    ///
+    /// # Errors
+    /// What to answer to a request that is not let in.
+    pub fn admit(&self, request: &RequestHead<'_>) -> Result<(), Reply<F::File>> {
+        let refused = |refusal: Refusal<'_>| Reply::plain(Status::Forbidden, &refusal.sentence());
+        self.guard.check(request).map_err(refused)
     }
 
     /// The endpoint that wants the body of this request, if one does.

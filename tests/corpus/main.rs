@@ -81,6 +81,11 @@ fn hosts() {
 }
 
 #[test]
+fn whom_a_request_is_for_and_who_makes_it() {
+    check("guard");
+}
+
+#[test]
 fn framing() {
     check("framing");
 }

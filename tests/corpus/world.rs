@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
 use oneloop::server::{Driver, Event, Server, Signal, Source};
-use oneloop::site::{FileError, Files, Site};
+use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{Kind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
 
@@ -19,6 +19,9 @@ use oneloop::transport::{Ready, Socket, Tcp};
 pub const SMALL: &[u8] = b"hello\n";
 pub const LARGE: &[u8] = &[b'x'; 100];
 pub static HUGE: [u8; 400_000] = [b'x'; 400_000];
+
+/// Under which names they are served.
+const ALLOWED_HOSTS: [&str; 3] = ["h", "a_b.c", ".site.test"];
 
 /// What a client does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +51,9 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize) -> Seen {
     let world = Rc::new(RefCell::new(World::new(send_buffer)));
     let driver = TinyDriver(Rc::clone(&world));
-    let site = Site::new(ThreeFiles, b"index.html", limits).with_test_endpoints();
+    let site = Site::new(ThreeFiles, b"index.html", limits)
+        .with_guard(Guard::new(ALLOWED_HOSTS))
+        .with_test_endpoints();
     let mut server = Server::new(driver, 1, site, limits.clone());
     for action in actions {
         world.borrow_mut().act(action);

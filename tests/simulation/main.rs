@@ -75,7 +75,7 @@ use std::sync::OnceLock;
 use oneloop::config::Limits;
 use oneloop::connection::{Cause, Counters, ModeName, TRANSITIONS, Transitions};
 use oneloop::server::{Flow, Server};
-use oneloop::site::Site;
+use oneloop::site::{Guard, Site};
 
 use clients::Script;
 use files::SimFiles;
@@ -350,7 +350,9 @@ fn run(world: World, limits: Limits) -> Finished {
     let driver = SimDriver {
         world: Rc::clone(&world),
     };
-    let site = Site::new(files, b"index.html", &limits).with_test_endpoints();
+    let site = Site::new(files, b"index.html", &limits)
+        .with_guard(Guard::new(["x"]))
+        .with_test_endpoints();
     let mut server = Server::new(driver, LISTENERS, site, limits);
     let mut turns = 0;
     loop {

@@ -458,6 +458,20 @@ fn refused() -> Vec<Script> {
                 Close,
             ],
         ),
+        cooperative(
+            "shows its user the pages of strangers",
+            [
+                request("GET /small.txt HTTP/1.1", "Host: evil.example\r\n"),
+                request("GET /small.txt HTTP/1.1", "Host: x\r\nOrigin: null\r\n"),
+                status(403),
+                file("small.txt"),
+                echo("Origin: http://evil.example\r\nContent-Length: 1000"),
+                text(1000),
+                status(403),
+                AwaitEnd,
+                Close,
+            ],
+        ),
         cooperative("talks nonsense", nonsense("how do you do\r\n\r\n", 400)),
         cooperative("speaks TLS", nonsense("\x16\x03\x01\x02\x00", 400)),
         cooperative(

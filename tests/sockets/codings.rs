@@ -264,7 +264,7 @@ fn while_the_encoders_are_held_up_others_get_identity() {
     let server = Server::of(folder.path());
     let mut slow: Vec<_> = (0..4).map(|_| server.connect()).collect();
     for (n, client) in slow.iter_mut().enumerate() {
-        let lines = "Host: test\r\nAccept-Encoding: gzip\r\n";
+        let lines = "Host: localhost\r\nAccept-Encoding: gzip\r\n";
         client.send(format!("GET /{n}.txt HTTP/1.1\r\n{lines}\r\n"));
         assert_eq!(client.head().field("Content-Encoding"), Some("gzip"));
     }
@@ -286,7 +286,7 @@ fn a_file_that_is_overwritten_while_it_is_encoded_has_no_last_chunk() {
     let folder = Folder::with("a.txt", pattern(8 << 20));
     let server = Server::of(folder.path());
     let mut client = server.connect();
-    client.send("GET /a.txt HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n\r\n");
+    client.send("GET /a.txt HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
     assert_eq!(client.head().field("Transfer-Encoding"), Some("chunked"));
     folder.put("a.txt", vec![b'x'; 8 << 20]);
     let mut received = Vec::new();

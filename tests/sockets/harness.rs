@@ -483,7 +483,7 @@ impl Client {
     pub fn ask(&mut self, target: &str, fields: &[&str]) -> Answer {
         let fields: String = fields.iter().map(|f| format!("{f}\r\n")).collect();
         self.send(format!(
-            "GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
         ));
         let mut answer = self.head();
         answer.body = match (answer.status, answer.field("Transfer-Encoding")) {
@@ -602,7 +602,7 @@ impl Client {
 
 /// A request.
 pub fn get(target: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
 // ── What a machine may lack ────────────────────────────────────────────────────────────────────

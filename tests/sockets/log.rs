@@ -24,7 +24,8 @@ fn check(format: &str, file: &str, absent: &str, broken: &str) {
     let folder = Folder::with("a", "hello");
     let mut server = Server::with(folder.path(), &["--log", format]);
     let mut client = server.connect();
-    client.send("GET /a?q HTTP/1.1\r\nHost: t\r\nReferer: /r\r\nUser-Agent: \"ua\"\r\n\r\n");
+    client
+        .send("GET /a?q HTTP/1.1\r\nHost: localhost\r\nReferer: /r\r\nUser-Agent: \"ua\"\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     client.send("HEAD /none HTTP/1.0\r\n\r\n");
     assert_eq!(client.head().status, 404);

@@ -11,6 +11,7 @@ mod codings;
 mod conditions;
 mod curl;
 mod files;
+mod guard;
 mod harness;
 mod log;
 mod program;

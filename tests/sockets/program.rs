@@ -91,6 +91,8 @@ fn flags_that_make_no_sense_are_a_usage_error() {
         (&["--port", "eighty"], "eighty"),
         (&["--bind", "example.org"], "not an IP address"),
         (&["--log", "loud"], "pretty"),
+        (&["--allow-host", "http://app.test"], "without scheme"),
+        (&["--allow-host", "app.test:8080"], "without a port"),
         (&["one", "two"], "two"),
     ] {
         check(program().args(flags), 2, &[word]);

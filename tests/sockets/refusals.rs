@@ -31,23 +31,27 @@ fn each_offence_has_its_status() {
     let folder = Folder::with("a", "a");
     let server = Server::of(folder.path());
     let long = "x".repeat(8_000);
-    let with = |fields: &str| format!("GET /a HTTP/1.1\r\nHost: test\r\n{fields}\r\n");
+    let with = |fields: &str| format!("GET /a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
     let is = |request: &str, status, survives| {
         check(&server, request, status, survives);
     };
     // Understood, and refused: the next request may follow.
     is(&get("/none"), 404, true);
     is(&get("/%zz"), 400, true);
-    is("BREW /a HTTP/1.1\r\nHost: test\r\n\r\n", 501, true);
-    is("CONNECT test:80 HTTP/1.1\r\nHost: test\r\n\r\n", 501, true);
+    is("BREW /a HTTP/1.1\r\nHost: localhost\r\n\r\n", 501, true);
+    is(
+        "CONNECT test:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        501,
+        true,
+    );
     is(&with("Expect: tea\r\n"), 417, true);
     is(&get(&long[1..]).replace(" x", " /x"), 404, true);
     // Not understood.
     is("hello\r\n\r\n", 400, false);
     is("\x16\x03\x01\x02", 400, false);
     is("GET /a HTTP/1.1\n\n", 400, false);
-    is("GET  /a HTTP/1.1\r\nHost: test\r\n\r\n", 400, false);
-    is("GET a HTTP/1.1\r\nHost: test\r\n\r\n", 400, false);
+    is("GET  /a HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, false);
+    is("GET a HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, false);
     is("GET /a HTTP/1.1\r\n\r\n", 400, false);
     is(&with("Host: again\r\n"), 400, false);
     is(&with(" folded\r\n"), 400, false);
@@ -59,7 +63,7 @@ fn each_offence_has_its_status() {
         false,
     );
     is(&with("Transfer-Encoding: gzip, chunked\r\n"), 501, false);
-    is("GET /a HTTP/2.0\r\nHost: test\r\n\r\n", 505, false);
+    is("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, false);
     is("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, false);
     // Too much.
     is(&get(&format!("/{long}")), 414, false);
@@ -87,13 +91,15 @@ fn a_method_that_is_not_allowed_says_which_are() {
     let folder = Folder::with("a", "a");
     let server = Server::of(folder.path());
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE"] {
-        let request = format!("{method} /a HTTP/1.1\r\nHost: test\r\n\r\n");
+        let request = format!("{method} /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let answer = check(&server, &request, 405, true);
         assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
     }
     for target in ["*", "/a"] {
         let mut client = server.connect();
-        client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client.send(format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
         let answer = client.head();
         assert_eq!(answer.status, 204);
         assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
@@ -117,7 +123,7 @@ fn a_request_may_follow_a_body() {
             ] {
                 let next = get("/a");
                 client.send(format!(
-                    "POST {target} HTTP/1.1\r\nHost: test\r\n{body}{next}"
+                    "POST {target} HTTP/1.1\r\nHost: localhost\r\n{body}{next}"
                 ));
                 let answer = client.answer();
                 assert_eq!(answer.status, status, "{target}");
@@ -156,7 +162,7 @@ fn who_sends_a_body_first_and_then_reads_gets_the_whole_refusal() {
         ),
     ] {
         let mut client = server.connect();
-        client.send(format!("POST /a HTTP/1.1\r\nHost: test\r\n{framing}"));
+        client.send(format!("POST /a HTTP/1.1\r\nHost: localhost\r\n{framing}"));
         client.send(&body[..refused_after]);
         // A server that is done with it has closed by now.
         client.await_something();
@@ -175,7 +181,7 @@ fn a_body_without_an_end_is_not_read_for_ever() {
     let mut client = server.connect();
     let length = 1_u64 << 40;
     client.send(format!(
-        "POST /a HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     ));
     let chunk = vec![b'x'; 1 << 20];
     // Far more than what is read out of courtesy and what the socket buffers hold.

@@ -118,7 +118,7 @@ fn when_descriptors_run_out_the_next_is_shut_out_and_later_let_in() {
     eventually("somebody is let in", || {
         let mut client = server.connect();
         client
-            .try_send("GET /a HTTP/1.1\r\nHost: test\r\n\r\n")
+            .try_send("GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .is_ok()
             && client.try_head().is_ok_and(|answer| answer.status == 200)
     });

@@ -70,7 +70,7 @@ fn a_request_that_has_begun_is_still_answered() {
     client.send("GET /a HTTP/1.1\r\nHo");
     server.signal(Signal::TERM);
     server.await_closed_door();
-    client.send("st: test\r\n\r\n");
+    client.send("st: localhost\r\n\r\n");
     let answer = client.answer();
     assert_eq!((answer.status, answer.text()), (200, "hello"));
     assert_eq!(answer.field("Connection"), Some("close"));

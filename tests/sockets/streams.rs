@@ -195,7 +195,7 @@ fn http_1_1_goes_on_unless_it_is_told_to_close() {
         for _ in 0..3 {
             assert_eq!(client.get(target).field("Connection"), None);
         }
-        let last = format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        let last = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         // What follows the last request is nobody's.
         client.send(last + &get("/a"));
         assert_eq!(client.answer().field("Connection"), Some("close"));
@@ -210,7 +210,7 @@ fn a_head_without_a_body_is_followed_by_the_next_answer() {
     let server = Server::of(folder.path());
     let mut client = server.connect();
     for (target, len) in [("/a", 5), ("/big", BIG)] {
-        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         client.request("/a");
         let head = client.head();
         assert_eq!((head.status, head.len()), (200, len));

@@ -134,8 +134,18 @@ impl Reading {
     ) -> Mode<S::File> {
         let request = RequestHead::new(head, input.inbox.bytes());
         let asked = Asked::new(&request, input, cx);
-        let endpoint = cx.site.endpoint(&request);
         let has_body = request.framing() != Framing::None;
+        // Every request comes by here, and none gets past that the guard does not let in.
+        if let Err(reply) = cx.site.admit(&request) {
+            // Nobody reads the body of a stranger.
+            let (asked, cause) = match has_body {
+                true => (asked.without_its_body(), Cause::Refused),
+                false => (asked, Cause::LastAnswer),
+            };
+            input.inbox.consume(head.end());
+            return asked.answer(reply, cause, input, cx);
+        }
+        let endpoint = cx.site.endpoint(&request);
         let (reply, asked) = match (request.framing(), request.expectation()) {
             (_, Expectation::Unknown) => {
                 let sentence = "100-continue is the only expectation known here";
