@@ -3,6 +3,7 @@
 
 mod body;
 mod conditional;
+mod guard;
 mod head;
 mod negotiation;
 #[path = "../fuzz/properties.rs"]

@@ -52,6 +52,11 @@ fn the_corpus_of_codings_holds() {
 }
 
 #[test]
+fn the_corpus_of_the_guard_holds() {
+    replay("guard", properties::guard);
+}
+
+#[test]
 fn the_corpus_of_connections_holds() {
     replay("connection", properties::connection);
 }

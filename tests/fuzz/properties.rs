@@ -6,14 +6,16 @@
 #[allow(dead_code, reason = "the corpus uses more of it")]
 mod world;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::http::{
-    Acceptable, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing, HeadLimits,
-    HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target, Validators,
-    precondition,
+    Acceptable, Authority, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing,
+    HeadLimits, HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target,
+    Validators, precondition,
 };
+use oneloop::site::Guard;
 use world::{Action, play};
 
 /// A whole connection: whatever comes, the server comes to rest, keeps its invariants after every
@@ -222,4 +224,123 @@ pub fn negotiation(bytes: &[u8]) {
             assert_eq!(order, [Coding::Identity]);
         }
     });
+}
+
+/// A guard lets in what its rules say, spelt out here once more and at leisure; the bytes are a request
+/// head.
+pub fn guard(bytes: &[u8]) {
+    let limits = HeadLimits {
+        head_bytes_max: 1024,
+        target_bytes_max: 256,
+        fields_max: 16,
+    };
+    let Ok(Parsed::Complete(head)) = HeadParser::default().parse(bytes, &limits) else {
+        return;
+    };
+    let request = RequestHead::new(&head, bytes);
+    for names in [
+        &[][..],
+        &["app.test"],
+        &["App.Test.", ".Example.org", "10.0.0.1", "2001:DB8::1"],
+        &["*"],
+    ] {
+        let outcome = Guard::new(names).check(&request);
+        let expected = is_admitted(&request, names);
+        assert_eq!(outcome.is_ok(), expected, "{names:?}: {outcome:?}");
+        // What is said about it fits in a line.
+        if let Err(refusal) = outcome {
+            let sentence = refusal.sentence();
+            assert!(sentence.len() < 700 && !sentence.contains(char::is_control));
+        }
+    }
+}
+
+/// The guard, naively.
+fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_lowercase();
+    let target = text(request.target());
+    let absolute = target
+        .strip_prefix("http://")
+        .or(target.strip_prefix("https://"))
+        .filter(|_| request.method() != Method::Connect);
+    let authority = match absolute {
+        Some(rest) => rest.split(['/', '?']).next().unwrap().to_owned(),
+        None => request.value(Field::Host).map(text).unwrap_or_default(),
+    };
+    let own = Place::of(&authority);
+    let is_known = |place: &Place| {
+        names.iter().any(|name| {
+            let name = name.to_lowercase();
+            let name = name.trim_end_matches('.');
+            let same_ip = name
+                .parse()
+                .is_ok_and(|name: IpAddr| Some(name) == place.ip);
+            match name.strip_prefix('.') {
+                Some(domain) => place.ip.is_none() && place.is_within(domain),
+                None => name == "*" || same_ip || name == place.host,
+            }
+        })
+    };
+    let is_local = |place: &Place| place.is_within("localhost");
+    if !authority.is_empty() && own.ip.is_none() && !is_local(&own) && !is_known(&own) {
+        return false;
+    }
+    let upgrade: Vec<_> = request.values(Field::Upgrade).map(text).collect();
+    let websocket = upgrade
+        .iter()
+        .flat_map(|line| line.split(','))
+        .any(|protocol| protocol.trim() == "websocket");
+    match request.method_token() {
+        b"GET" if websocket => {}
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" => return true,
+        _ => {}
+    }
+    let origins: Vec<_> = request.values(Field::Origin).map(text).collect();
+    let [origin] = &origins[..] else {
+        return origins.is_empty();
+    };
+    let Some((scheme @ ("http" | "https"), place)) = origin.split_once("://") else {
+        return false;
+    };
+    // What is an authority is the parser's to say: it lets no other in as Host.
+    if Authority::parse(place.as_bytes()).is_none() {
+        return false;
+    }
+    let default = if scheme == "http" { 80 } else { 443 };
+    let place = Place::of(place);
+    let same_host = place.host == own.host || (place.ip.is_some() && place.ip == own.ip);
+    let same_port = place.port.unwrap_or(default) == own.port.unwrap_or(default);
+    let is_own = !authority.is_empty() && same_host && same_port;
+    is_own || is_local(&place) || is_known(&place)
+}
+
+/// An authority, taken apart.
+struct Place {
+    host: String,
+    ip: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+impl Place {
+    fn of(authority: &str) -> Place {
+        let (host, port) = match authority.rfind(':') {
+            Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
+            _ => (authority, ""),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let v6 = host.trim_matches(['[', ']']).parse::<Ipv6Addr>();
+        let v4 = host.parse::<Ipv4Addr>();
+        Place {
+            host: host.to_owned(),
+            ip: v4.map(IpAddr::from).or(v6.map(IpAddr::from)).ok(),
+            port: port.trim_start_matches(':').parse().ok(),
+        }
+    }
+
+    /// By the labels, from the last on.
+    fn is_within(&self, domain: &str) -> bool {
+        let mut labels = self.host.split('.').rev();
+        let at_end = domain.split('.').rev().all(|l| labels.next() == Some(l));
+        at_end && labels.next() != Some("")
+    }
 }
