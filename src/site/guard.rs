@@ -21,8 +21,8 @@
 //! | absent | let in: HTTP/1.0, no browser | let in: no page |
 //! | the request's authority | | let in, the scheme's port filled in |
 //! | `localhost`, `*.localhost` | let in | let in, whatever its port |
-//! | a name that was allowed | let in | let in, whatever its port |
-//! | an IP address | let in | refused |
+//! | a name or an address that was allowed | let in | let in, whatever its port |
+//! | another IP address | let in | refused |
 //! | another name | refused | refused |
 //! | `null`, two lines, no origin of http or https | | refused, also where any name is allowed |
 //!
