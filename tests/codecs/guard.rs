@@ -29,17 +29,21 @@ fn host() -> impl Strategy<Value = String> {
     (prop::collection::vec(piece, 1..4)).prop_map(|pieces| pieces.concat())
 }
 
-fn authority() -> impl Strategy<Value = String> {
-    let port = prop::sample::select(vec!["", "", "", ":", ":80", ":443", ":8080", ":x"]);
-    (host(), port).prop_map(|(host, port)| host + port)
+fn port() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["", "", "", ":", ":80", ":443", ":8080", ":x"])
 }
+
+/// Stands in an origin for the name that the server is called by: by chance that would be too rare.
+const OWN: &str = "OWN";
 
 fn origin() -> impl Strategy<Value = String> {
     let scheme = prop::sample::select(vec![
         "http://", "http://", "HTTP://", "https://", "ws://", "null", "",
     ]);
+    let host = prop_oneof![Just(OWN.to_owned()), host()];
     let behind = prop::sample::select(vec!["", "", "", "", "/", " http://localhost"]);
-    (scheme, authority(), behind).prop_map(|(scheme, a, behind)| format!("{scheme}{a}{behind}"))
+    (scheme, host, port(), behind)
+        .prop_map(|(scheme, host, port, behind)| format!("{scheme}{host}{port}{behind}"))
 }
 
 fn request() -> impl Strategy<Value = String> {
@@ -55,36 +59,20 @@ fn request() -> impl Strategy<Value = String> {
     ]);
     let target = prop_oneof![
         3 => Just("/".to_owned()),
-        1 => authority().prop_map(|authority| format!("http://{authority}/")),
-        1 => authority().prop_map(|authority| format!("HTTPS://{authority}?http://localhost/")),
+        1 => (host(), port()).prop_map(|(host, port)| format!("http://{host}{port}/")),
+        1 => host().prop_map(|host| format!("HTTPS://{host}?http://localhost/")),
     ];
-    let minor = 0..2_u8;
-    let hosts = prop::collection::vec(authority(), 0..2);
+    let named = prop::option::weighted(0.9, (host(), port()));
     let origins = prop::collection::vec(origin(), 0..3);
-    (
-        method,
-        target,
-        minor,
-        hosts,
-        origins,
-        upgrade,
-        any::<bool>(),
+    (method, target, 0..2_u8, named, origins, upgrade).prop_map(
+        |(method, target, minor, named, origins, upgrade)| {
+            let (name, port) = named.clone().unwrap_or_default();
+            let host = named.map_or(String::new(), |_| format!("Host: {name}{port}\r\n"));
+            let line = |origin: &String| format!("Origin: {}\r\n", origin.replace(OWN, &name));
+            let origins: String = origins.iter().map(line).collect();
+            format!("{method} {target} HTTP/1.{minor}\r\n{origins}{host}{upgrade}\r\n")
+        },
     )
-        .prop_map(
-            |(method, target, minor, hosts, mut origins, upgrade, own)| {
-                // A page of the server's own is too rare by chance.
-                if let (true, [host], [origin, ..]) = (own, &hosts[..], &mut origins[..]) {
-                    *origin = format!("http://{host}");
-                }
-                let line = |name: &str, value: &String| format!("{name}: {value}\r\n");
-                let hosts: String = hosts.iter().map(|host| line("Host", host)).collect();
-                let origins: String = origins
-                    .iter()
-                    .map(|origin| line("Origin", origin))
-                    .collect();
-                format!("{method} {target} HTTP/1.{minor}\r\n{origins}{hosts}{upgrade}\r\n")
-            },
-        )
 }
 
 proptest! {

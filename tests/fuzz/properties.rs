@@ -241,7 +241,13 @@ pub fn guard(bytes: &[u8]) {
     for names in [
         &[][..],
         &["app.test"],
-        &["App.Test.", ".Example.org", "10.0.0.1", "2001:DB8::1"],
+        &[
+            "App.Test.",
+            ".Example.org",
+            ".0.0.1",
+            "10.0.0.1",
+            "2001:DB8::1",
+        ],
         &["*"],
     ] {
         let outcome = Guard::new(names).check(&request);
