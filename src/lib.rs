@@ -89,3 +89,4 @@ pub mod server;
 pub mod site;
 pub mod sys;
 pub mod transport;
+pub mod websocket;

@@ -1,0 +1,231 @@
+//! Floor 1, websocket: the opening handshake, the server's side (RFC 6455 §4.2). What is HTTP about it,
+//! the method and the version, `Host`, `Upgrade` and `Connection`, was looked at before.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::prelude::BASE64_STANDARD;
+use sha1::{Digest, Sha1};
+
+use super::deflate::Deflate;
+use super::extensions::{is_token_byte, negotiate};
+
+/// The field values of an opening handshake: each field with those of all its lines.
+#[derive(Clone, Default, Debug)]
+pub struct Opening<'a> {
+    /// Sec-WebSocket-Key
+    pub keys: Vec<&'a [u8]>,
+    /// Sec-WebSocket-Version
+    pub versions: Vec<&'a [u8]>,
+    /// Sec-WebSocket-Protocol
+    pub protocols: Vec<&'a [u8]>,
+    /// Sec-WebSocket-Extensions
+    pub extensions: Vec<&'a [u8]>,
+}
+
+/// What is wrong with an opening handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpeningError {
+    /// Another version than 13, or none: 426 with the one there is (§4.4).
+    Version,
+    /// Not exactly one key, or not one of 16 bytes in base64.
+    Key,
+    /// A subprotocol that is no token.
+    Protocols,
+    /// Extensions that do not follow their grammar (§9.1).
+    Extensions,
+}
+
+/// Which subprotocols an endpoint speaks (§1.9).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocols {
+    /// None: offers are passed over.
+    None,
+    /// Whatever is offered first: messages are passed on and not looked at.
+    Any,
+    /// These.
+    Of(&'static [&'static str]),
+}
+
+/// The proof that an opening handshake is valid, and what it came to. Nothing but
+/// [`Opening::accept`] makes one, and only one makes a WebSocket connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accept {
+    key: String,
+    protocol: Option<String>,
+    deflate: Option<Deflate>,
+}
+
+impl Opening<'_> {
+    /// Holds the handshake against the rules of §4.2.1.
+    ///
+    /// ```
+    /// use oneloop::websocket::{Opening, Protocols};
+    ///
+    /// let opening = Opening {
+    ///     keys: vec![b"dGhlIHNhbXBsZSBub25jZQ=="],
+    ///     versions: vec![b"13"],
+    ///     ..Opening::default()
+    /// };
+    /// let accept = opening.accept(Protocols::None).unwrap();
+    /// let fields: Vec<_> = accept.fields().collect();
+    /// assert_eq!(fields, [("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into())]);
+    /// ```
+    ///
+    /// # Errors
+    /// [`OpeningError`].
+    pub fn accept(&self, spoken: Protocols) -> Result<Accept, OpeningError> {
+        if self.versions != [b"13"] {
+            return Err(OpeningError::Version);
+        }
+        let &[key] = &self.keys[..] else {
+            return Err(OpeningError::Key);
+        };
+        let mut decoded = [0; 18];
+        match KEY.decode_slice(key, &mut decoded) {
+            Ok(16) => {}
+            Ok(_) | Err(_) => return Err(OpeningError::Key),
+        }
+        Ok(Accept {
+            key: BASE64_STANDARD
+                .encode(Sha1::new().chain_update(key).chain_update(GUID).finalize()),
+            protocol: self.choose(spoken)?,
+            deflate: negotiate(self.extensions.iter().copied())?,
+        })
+    }
+
+    /// The first of the client's subprotocols, which come in the order of its preference, that is spoken.
+    fn choose(&self, spoken: Protocols) -> Result<Option<String>, OpeningError> {
+        let mut chosen = None;
+        for member in self.protocols.iter().flat_map(|l| l.split(|b| *b == b',')) {
+            let member = member.trim_ascii();
+            if !member.iter().all(|b| is_token_byte(*b)) {
+                return Err(OpeningError::Protocols);
+            }
+            let name = str::from_utf8(member).expect("tokens are ASCII");
+            let fits = match spoken {
+                Protocols::None => false,
+                Protocols::Any => true,
+                Protocols::Of(names) => names.contains(&name),
+            };
+            if fits && chosen.is_none() && !name.is_empty() {
+                chosen = Some(name.to_string());
+            }
+        }
+        Ok(chosen)
+    }
+}
+
+/// Behind the key, what the accept value is the hash of (§1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The last character of a key stands for two bits and four that should be zero. Clients that draw
+/// 22 characters instead of 16 bytes are let in.
+const KEY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+impl Accept {
+    /// The fields of the 101 that depend on the request.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let protocol = self.protocol.clone();
+        let extensions = self.deflate.map(|deflate| deflate.to_string());
+        [
+            ("Sec-WebSocket-Accept", Some(self.key.clone())),
+            ("Sec-WebSocket-Protocol", protocol),
+            ("Sec-WebSocket-Extensions", extensions),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// The subprotocol that was chosen.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// What was agreed on about compression.
+    pub fn deflate(&self) -> Option<Deflate> {
+        self.deflate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opening<'a>(keys: &[&'a str], versions: &[&'a str]) -> Opening<'a> {
+        let bytes = |values: &[&'a str]| values.iter().map(|v| v.as_bytes()).collect();
+        Opening {
+            keys: bytes(keys),
+            versions: bytes(versions),
+            ..Opening::default()
+        }
+    }
+
+    const SAMPLE: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    #[test]
+    fn one_key_of_sixteen_bytes_is_needed() {
+        for keys in [
+            &[][..],
+            &[""][..],
+            &["dGhlIHNhbXBsZSBub25jZQ"],
+            &["dGhlIHNhbXBsZSBub25jZQ="],
+            &["dGhlIHNhbXBsZSBub25j"],
+            &["dGhlIHNhbXBsZSBub25jZSBh"],
+            &["dGhlIHNhbXBsZSBub25jZQ=="; 2],
+            &["dGhlIHNhbXBsZSBub25jZ!=="],
+            &["dGhlIHNhbXBsZSBub25jZQ==, a"],
+        ] {
+            let got = opening(keys, &["13"]).accept(Protocols::None);
+            assert_eq!(got, Err(OpeningError::Key), "{keys:?}");
+        }
+        for key in [
+            SAMPLE,
+            "AAAAAAAAAAAAAAAAAAAAAA==",
+            "abcdefghijklmnopqrstuv==",
+        ] {
+            assert!(opening(&[key], &["13"]).accept(Protocols::None).is_ok());
+        }
+    }
+
+    #[test]
+    fn there_is_one_version() {
+        for versions in [
+            &[][..],
+            &["8"][..],
+            &["14"],
+            &["13, 8"],
+            &["13", "13"],
+            &["013"],
+        ] {
+            let got = opening(&[SAMPLE], versions).accept(Protocols::None);
+            assert_eq!(got, Err(OpeningError::Version), "{versions:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_subprotocol_that_is_spoken_is_chosen() {
+        let ours = Protocols::Of(&["chat", "soap"]);
+        for (lines, spoken, chosen) in [
+            (&["soap, chat"][..], ours, Ok(Some("soap"))),
+            (&["mqtt", " chat"], ours, Ok(Some("chat"))),
+            (&["mqtt"], ours, Ok(None)),
+            (&["Chat"], ours, Ok(None)),
+            (&["mqtt, chat"], Protocols::Any, Ok(Some("mqtt"))),
+            (&["mqtt"], Protocols::None, Ok(None)),
+            (&[], Protocols::Any, Ok(None)),
+            (&[", ,"], Protocols::Any, Ok(None)),
+            (&["a b"], Protocols::None, Err(OpeningError::Protocols)),
+            (&["chat, é"], ours, Err(OpeningError::Protocols)),
+        ] {
+            let mut opening = opening(&[SAMPLE], &["13"]);
+            opening.protocols = lines.iter().map(|line| line.as_bytes()).collect();
+            let got = opening.accept(spoken);
+            let got = got.as_ref().map(Accept::protocol).map_err(|e| *e);
+            assert_eq!(got, chosen, "{lines:?}");
+        }
+    }
+}

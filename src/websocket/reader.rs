@@ -1,0 +1,476 @@
+//! Floor 1, websocket: frames as a sequence (RFC 6455 §5.4 to §5.6), taken apart where they lie.
+//!
+//! A [`Reader`] is shown what has come and says, one [`Piece`] at a time, what it is: a stretch of a
+//! message, already unmasked, or a control frame. It keeps no bytes: a message that comes in pieces is
+//! gathered by the caller, who has the storage, and one that came whole need not be gathered at all. What
+//! pieces there are depends on how the bytes were cut; the messages they make up do not, and neither does
+//! the violation they end with.
+
+use super::frame::rotated;
+use super::{Close, FrameHeader, Kind, Opcode, Utf8, Violation, mask};
+
+/// What was agreed on, and the bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Bytes of a message, all its frames together. One that is compressed may be a little larger as it
+    /// is sent, since what cannot be compressed grows.
+    pub message_bytes_max: u64,
+    /// permessage-deflate is on: RSV1 on the first frame of a message says that it is compressed.
+    pub deflate: bool,
+}
+
+/// What the front of the bytes is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Where the content begins.
+    pub at: usize,
+    /// Where it ends, and what follows begins.
+    pub end: usize,
+    /// What the content is.
+    pub what: What,
+}
+
+/// What the content of a [`Piece`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// Nothing yet: more bytes are needed.
+    Partial,
+    /// A stretch of a message, maybe an empty one.
+    Data {
+        /// Of the message.
+        kind: Kind,
+        /// The message is compressed.
+        compressed: bool,
+        /// The message begins with it.
+        first: bool,
+        /// The message ends with it.
+        last: bool,
+    },
+    /// To be answered with a pong of the same content.
+    Ping,
+    /// The answer to a ping, or an unasked one.
+    Pong,
+    /// For [`Close::parse`], which it has passed.
+    Close,
+}
+
+/// Where in the sequence of frames the peer is.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// Bytes of payload that the data frame still has.
+    left: u64,
+    /// Its masking key, for the next of them.
+    key: [u8; 4],
+    fin: bool,
+    /// The message that has begun.
+    message: Option<Message>,
+    utf8: Utf8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    kind: Kind,
+    compressed: bool,
+    /// Bytes of payload that its frames have announced.
+    announced: u64,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader {
+            left: 0,
+            key: [0; 4],
+            fin: true,
+            message: None,
+            utf8: Utf8::default(),
+        }
+    }
+}
+
+impl Reader {
+    /// Says what the front of `bytes` is, and unmasks it there. The caller has done with a piece when it
+    /// calls again with what was behind it; after [`What::Partial`], with more.
+    ///
+    /// ```
+    /// use oneloop::websocket::{Kind, Piece, Reader, Rules, What};
+    ///
+    /// let rules = Rules { message_bytes_max: 1000, deflate: false };
+    /// let mut bytes = *b"\x81\x82kkkk\x03\x02";
+    /// let piece = Reader::default().read(&mut bytes, &rules).unwrap();
+    /// let (kind, compressed) = (Kind::Text, false);
+    /// let what = What::Data { kind, compressed, first: true, last: true };
+    /// assert_eq!(piece, Piece { at: 6, end: 8, what });
+    /// assert_eq!(&bytes[piece.at..piece.end], b"hi");
+    /// ```
+    ///
+    /// # Errors
+    /// The first violation, with the byte that decides it. Nothing behind it means anything.
+    pub fn read(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<Piece, Violation> {
+        if self.left > 0 {
+            return self.data(bytes, 0, false);
+        }
+        let header = FrameHeader::parse(bytes, |opcode, rsv1, length| {
+            self.judge(opcode, rsv1, length, rules)
+        })?;
+        let Some(header) = header else {
+            return Ok(PARTIAL);
+        };
+        if header.opcode.is_control() {
+            return control(bytes, &header);
+        }
+        let first = self.message.is_none();
+        let message = self.message.get_or_insert(Message {
+            kind: match header.opcode {
+                Opcode::Text => Kind::Text,
+                _ => Kind::Binary,
+            },
+            compressed: header.rsv1,
+            announced: 0,
+        });
+        message.announced += header.payload_bytes;
+        (self.left, self.key, self.fin) = (header.payload_bytes, header.key, header.fin);
+        self.data(bytes, header.header_bytes, first)
+    }
+
+    /// Whether a frame may come here.
+    fn judge(
+        &self,
+        opcode: Opcode,
+        rsv1: bool,
+        length: Option<u64>,
+        rules: &Rules,
+    ) -> Result<(), Violation> {
+        let begins = matches!(opcode, Opcode::Text | Opcode::Binary);
+        if rsv1 && !(rules.deflate && begins) {
+            return Err(Violation::ReservedBit);
+        }
+        if begins && self.message.is_some() {
+            return Err(Violation::Interleaved);
+        }
+        if opcode == Opcode::Continuation && self.message.is_none() {
+            return Err(Violation::Continuation);
+        }
+        let (announced, compressed) = match self.message {
+            Some(message) => (message.announced, message.compressed),
+            None => (0, rsv1),
+        };
+        let max = match compressed {
+            // DEFLATE adds five bytes to 16 KiB of noise, or to less if it is in a hurry.
+            true => rules.message_bytes_max + rules.message_bytes_max / 256 + 64,
+            false => rules.message_bytes_max,
+        };
+        match length {
+            Some(1) if opcode == Opcode::Close => Err(Violation::Close),
+            Some(n) if !opcode.is_control() && n > max - announced => Err(Violation::TooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// As much of the data frame's payload as there is at `at`.
+    fn data(&mut self, bytes: &mut [u8], at: usize, first: bool) -> Result<Piece, Violation> {
+        let here = self.left.min((bytes.len() - at) as u64) as usize;
+        if here == 0 && at == 0 {
+            return Ok(PARTIAL);
+        }
+        let end = at + here;
+        mask(&mut bytes[at..end], self.key);
+        self.key = rotated(self.key, here);
+        self.left -= here as u64;
+        let last = self.left == 0 && self.fin;
+        let message = self.message.expect("its frame has begun");
+        if message.kind == Kind::Text && !message.compressed {
+            self.check_text(&bytes[at..end], last)?;
+        }
+        if last {
+            self.message = None;
+        }
+        let (kind, compressed) = (message.kind, message.compressed);
+        let what = What::Data {
+            kind,
+            compressed,
+            first,
+            last,
+        };
+        Ok(Piece { at, end, what })
+    }
+
+    /// Checks the next piece of a text. What was compressed is for the caller to hand over, inflated.
+    ///
+    /// # Errors
+    /// [`Violation::Utf8`].
+    pub fn check_text(&mut self, text: &[u8], last: bool) -> Result<(), Violation> {
+        self.utf8.check(text)?;
+        match last {
+            true => std::mem::take(&mut self.utf8).finish(),
+            false => Ok(()),
+        }
+    }
+}
+
+const PARTIAL: Piece = Piece {
+    at: 0,
+    end: 0,
+    what: What::Partial,
+};
+
+/// A control frame, which is taken whole.
+fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<Piece, Violation> {
+    let (at, length) = (header.header_bytes, header.payload_bytes as usize);
+    let end = at + length;
+    let Some(payload) = bytes.get_mut(at..end) else {
+        // It stays masked where it is, until it is whole; but it may be wrong already.
+        if header.opcode == Opcode::Close {
+            let mut begun = [0; 125];
+            let here = &bytes[at..];
+            begun[..here.len()].copy_from_slice(here);
+            mask(&mut begun, header.key);
+            Close::check_beginning(&begun[..here.len()])?;
+        }
+        return Ok(PARTIAL);
+    };
+    mask(payload, header.key);
+    let what = match header.opcode {
+        Opcode::Ping => What::Ping,
+        Opcode::Pong => What::Pong,
+        _ => {
+            Close::parse(payload)?;
+            What::Close
+        }
+    };
+    Ok(Piece { at, end, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        message_bytes_max: 300,
+        deflate: false,
+    };
+
+    /// A masked frame, with a key that depends on what is in it.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let key = [first, 0x5a, payload.len() as u8, 0xff];
+        let mut bytes = vec![first];
+        match payload.len() {
+            n @ 0..126 => bytes.push(0x80 | n as u8),
+            n => {
+                bytes.push(0x80 | 126);
+                bytes.extend_from_slice(&(n as u16).to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(&key);
+        let begin = bytes.len();
+        bytes.extend_from_slice(payload);
+        mask(&mut bytes[begin..], key);
+        bytes
+    }
+
+    fn frames(frames: &[(u8, &[u8])]) -> Vec<u8> {
+        let frames = frames.iter().map(|(first, payload)| frame(*first, payload));
+        frames.collect::<Vec<_>>().concat()
+    }
+
+    #[derive(PartialEq, Debug)]
+    enum Got {
+        Message(Kind, Vec<u8>),
+        Control(What, Vec<u8>),
+    }
+
+    /// Reads bytes that come in pieces which end at `cuts`: what they are, the violation they end with,
+    /// and how many were there when it was seen.
+    fn read_cut(
+        bytes: &[u8],
+        cuts: impl IntoIterator<Item = usize>,
+        rules: &Rules,
+    ) -> (Vec<Got>, Option<(Violation, usize)>) {
+        let (mut reader, mut inbox, mut got) = (Reader::default(), Vec::new(), Vec::new());
+        let (mut gathered, mut from) = (Vec::new(), 0);
+        for cut in cuts.into_iter().chain([bytes.len()]) {
+            inbox.extend_from_slice(&bytes[from..cut]);
+            from = cut;
+            loop {
+                let piece = match reader.read(&mut inbox, rules) {
+                    Ok(piece) => piece,
+                    Err(violation) => return (got, Some((violation, cut))),
+                };
+                let content = inbox[piece.at..piece.end].to_vec();
+                inbox.drain(..piece.end);
+                match piece.what {
+                    What::Partial => break,
+                    What::Data {
+                        kind, first, last, ..
+                    } => {
+                        assert!(!first || gathered.is_empty());
+                        gathered.extend(content);
+                        if last {
+                            got.push(Got::Message(kind, std::mem::take(&mut gathered)));
+                        }
+                    }
+                    what => got.push(Got::Control(what, content)),
+                }
+            }
+        }
+        (got, None)
+    }
+
+    /// However the bytes are cut, they mean the same; and byte by byte, the violation is seen with the
+    /// last of them.
+    fn check(bytes: &[u8], rules: &Rules, expected: &[Got], violation: Option<Violation>) {
+        let (got, end) = read_cut(bytes, [], rules);
+        assert_eq!(got, expected, "{bytes:x?}");
+        assert_eq!(end.map(|(v, _)| v), violation, "{bytes:x?}");
+        for cut in 0..bytes.len() {
+            let (halves, end) = read_cut(bytes, [cut], rules);
+            assert_eq!(
+                (&halves, end.map(|(v, _)| v)),
+                (&got, violation),
+                "at {cut}"
+            );
+        }
+        let (bytewise, end) = read_cut(bytes, 0..bytes.len(), rules);
+        assert_eq!((bytewise, end), (got, violation.map(|v| (v, bytes.len()))));
+    }
+
+    fn text(text: &str) -> Got {
+        Got::Message(Kind::Text, text.into())
+    }
+
+    fn binary(bytes: &[u8]) -> Got {
+        Got::Message(Kind::Binary, bytes.into())
+    }
+
+    #[test]
+    fn messages_are_put_together_and_control_frames_come_between() {
+        let bytes = frames(&[
+            (0x81, "grüße".as_bytes()),
+            (0x01, b"gr\xc3"),
+            (0x89, b"are you there?"),
+            (0x00, b"\xbc"),
+            (0x8a, b""),
+            (0x80, "ße".as_bytes()),
+            (0x82, &[7; 130]),
+            (0x02, b""),
+            (0x80, b""),
+            (0x81, b""),
+            (0x88, b"\x03\xe8bye"),
+        ]);
+        let expected = [
+            text("grüße"),
+            Got::Control(What::Ping, b"are you there?".into()),
+            Got::Control(What::Pong, b"".into()),
+            text("grüße"),
+            binary(&[7; 130]),
+            binary(b""),
+            text(""),
+            Got::Control(What::Close, b"\x03\xe8bye".into()),
+        ];
+        check(&bytes, &RULES, &expected, None);
+    }
+
+    #[test]
+    fn what_is_not_allowed_here_fails_with_its_first_byte() {
+        use Violation as V;
+        for (before, first, violation) in [
+            (&[][..], 0x80, V::Continuation),
+            (&[], 0x00, V::Continuation),
+            (&[], 0xc1, V::ReservedBit),
+            (&[], 0x91, V::ReservedBit),
+            (&[], 0x83, V::ReservedOpcode),
+            (&[], 0x09, V::ControlFrame),
+            (&[0x01], 0x81, V::Interleaved),
+            (&[0x01], 0x02, V::Interleaved),
+            (&[0x81], 0x80, V::Continuation),
+        ] {
+            let mut bytes: Vec<u8> = before.iter().flat_map(|b| frame(*b, b"a")).collect();
+            bytes.push(first);
+            let whole = matches!(before, [0x81]).then(|| text("a"));
+            let expected: Vec<_> = whole.into_iter().collect();
+            check(&bytes, &RULES, &expected, Some(violation));
+        }
+    }
+
+    #[test]
+    fn rsv1_is_for_the_first_frame_of_a_message_and_only_with_the_extension() {
+        let rules = Rules {
+            deflate: true,
+            ..RULES
+        };
+        let is_compressed = |mut bytes: Vec<u8>| {
+            let piece = Reader::default().read(&mut bytes, &rules).unwrap();
+            matches!(
+                piece.what,
+                What::Data {
+                    compressed: true,
+                    ..
+                }
+            )
+        };
+        assert!(is_compressed(frame(0xc1, b"\xff")));
+        assert!(!is_compressed(frame(0x81, b"a")));
+        for first in [0xc9, 0xc8, 0xca] {
+            check(&[first], &rules, &[], Some(Violation::ReservedBit));
+        }
+        let mut bytes = frame(0x41, b"a");
+        bytes.push(0xc0);
+        check(&bytes, &rules, &[], Some(Violation::ReservedBit));
+    }
+
+    #[test]
+    fn a_message_over_the_bound_is_refused_by_the_length_of_the_frame_that_crosses_it() {
+        let most = frames(&[(0x02, &[1; 200]), (0x80, &[1; 100])]);
+        check(&most, &RULES, &[binary(&[1; 300])], None);
+        check(b"\x82\xfe\x01\x2d", &RULES, &[], Some(Violation::TooLarge));
+        let mut bytes = frame(0x02, &[1; 200]);
+        bytes.extend_from_slice(b"\x80\xe5");
+        check(&bytes, &RULES, &[], Some(Violation::TooLarge));
+        let rules = Rules {
+            deflate: true,
+            ..RULES
+        };
+        // 300 bytes of noise, deflated in several blocks.
+        assert!(
+            Reader::default()
+                .read(&mut frame(0xc2, &[1; 365]), &rules)
+                .is_ok()
+        );
+        check(b"\xc2\xfe\x01\x6e", &rules, &[], Some(Violation::TooLarge));
+        let huge = [&b"\x82\xff\x7f"[..], &[0xff; 7]].concat();
+        check(&huge, &RULES, &[], Some(Violation::TooLarge));
+    }
+
+    #[test]
+    fn text_fails_with_the_byte_that_spoils_it() {
+        // A key of zeros, so that the last byte is what it looks like.
+        let bytes = b"\x81\x85\0\0\0\0ab\xff";
+        check(bytes, &RULES, &[], Some(Violation::Utf8));
+        let bytes = b"\x01\x83\0\0\0\0ab\xe3\x00\x82\0\0\0\0\x81a";
+        check(bytes, &RULES, &[], Some(Violation::Utf8));
+        let whole = frames(&[(0x81, b"ab\xe3\x81")]);
+        check(&whole, &RULES, &[], Some(Violation::Utf8));
+        let whole = frames(&[(0x01, b"ab\xe3\x81"), (0x80, b"")]);
+        check(&whole, &RULES, &[], Some(Violation::Utf8));
+    }
+
+    #[test]
+    fn a_close_frame_fails_with_the_byte_that_spoils_it() {
+        check(b"\x88\x81", &RULES, &[], Some(Violation::Close));
+        check(
+            b"\x88\x85\0\0\0\0\x03\xed",
+            &RULES,
+            &[],
+            Some(Violation::Close),
+        );
+        check(
+            b"\x88\x86\0\0\0\0\x03\xe8\xc0",
+            &RULES,
+            &[],
+            Some(Violation::Utf8),
+        );
+        let bytes = frame(0x88, b"\x03\xe8\xc3");
+        check(&bytes, &RULES, &[], Some(Violation::Utf8));
+        let empty = frame(0x88, b"");
+        check(&empty, &RULES, &[Got::Control(What::Close, vec![])], None);
+    }
+}
