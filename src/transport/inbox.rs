@@ -34,6 +34,14 @@ impl Inbox {
         }
     }
 
+    /// The same, to be changed in place: to be unmasked.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.buffer {
+            Some(buffer) => &mut buffer[self.start as usize..self.end as usize],
+            None => &mut [],
+        }
+    }
+
     /// Whether there is nothing to consume.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

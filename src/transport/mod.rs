@@ -16,7 +16,7 @@ mod tcp;
 
 pub use inbox::Inbox;
 pub use outbox::{Outbox, Segment};
-pub use pool::{Account, Pool};
+pub use pool::{Account, Lent, Pool};
 pub use tcp::{Socket, Tcp};
 
 use std::io::{self, IoSlice};

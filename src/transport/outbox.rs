@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use super::{Io, Pool, Transport};
+use super::{Io, Lent, Pool, Transport};
 
 /// How many slices one `writev` gathers; what is more waits for the next round.
 const SLICES_MAX: usize = 16;
@@ -23,6 +23,8 @@ pub enum Segment<F> {
     Owned(Vec<u8>),
     /// Bytes that others hold too: a cached body.
     Shared(Rc<[u8]>),
+    /// Bytes for many peers, that weigh once.
+    Lent(Rc<Lent>),
     /// `len` bytes of a file from the offset `at`.
     File {
         /// The open file.
@@ -39,6 +41,7 @@ impl<F> Segment<F> {
         match self {
             Segment::Owned(bytes) => bytes.len() as u64,
             Segment::Shared(bytes) => bytes.len() as u64,
+            Segment::Lent(lent) => lent.bytes().len() as u64,
             Segment::File { len, .. } => *len,
         }
     }
@@ -48,6 +51,7 @@ impl<F> Segment<F> {
         match self {
             Segment::Owned(bytes) => Some(bytes),
             Segment::Shared(bytes) => Some(bytes),
+            Segment::Lent(lent) => Some(lent.bytes()),
             Segment::File { .. } => None,
         }
     }
@@ -109,6 +113,15 @@ impl<F> Outbox<F> {
             self.append(pool, |tail| tail.extend_from_slice(bytes));
         } else {
             self.push_segment(Segment::Shared(Rc::clone(bytes)));
+        }
+    }
+
+    /// The same for bytes that go to many.
+    pub fn push_lent(&mut self, lent: &Rc<Lent>, pool: &mut Pool) {
+        if lent.bytes().len() <= Self::COPIED_BYTES_MAX {
+            self.append(pool, |tail| tail.extend_from_slice(lent.bytes()));
+        } else {
+            self.push_segment(Segment::Lent(Rc::clone(lent)));
         }
     }
 

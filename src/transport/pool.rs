@@ -1,5 +1,8 @@
 //! Floor 1, transport: the buffers of all connections, and the account of what they weigh.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 /// Memory that connections hold because of what peers do, in bytes, against one bound for all.
 ///
 /// Each connection has bounds of its own; this one is for the sum. Over it nothing fails: the
@@ -7,28 +10,55 @@
 /// modest go on as before.
 #[derive(Debug)]
 pub struct Account {
-    used: usize,
+    /// Held by each [`Lent`] too, which gives back what it weighs when nobody holds it any more.
+    used: Rc<Cell<usize>>,
     max: usize,
 }
 
 impl Account {
     /// Bytes held now.
     pub fn used(&self) -> usize {
-        self.used
+        self.used.get()
     }
 
     /// Whether the bound is exceeded.
     pub fn is_over(&self) -> bool {
-        self.used > self.max
+        self.used() > self.max
     }
 
-    pub(super) fn take(&mut self, bytes: usize) {
-        self.used += bytes;
+    /// Adds what is held outside of the pool on behalf of a peer.
+    pub fn take(&mut self, bytes: usize) {
+        self.used.set(self.used() + bytes);
     }
 
-    pub(super) fn give(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.used, "more is given back than was taken");
-        self.used -= bytes;
+    /// Takes that back.
+    pub fn give(&mut self, bytes: usize) {
+        give(&self.used, bytes);
+    }
+}
+
+fn give(used: &Cell<usize>, bytes: usize) {
+    debug_assert!(bytes <= used.get(), "more is given back than was taken");
+    used.set(used.get() - bytes);
+}
+
+/// Bytes that many outboxes may hold. They weigh once, until the last has sent them.
+#[derive(Debug)]
+pub struct Lent {
+    bytes: Box<[u8]>,
+    used: Rc<Cell<usize>>,
+}
+
+impl Lent {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        give(&self.used, self.bytes.len());
     }
 }
 
@@ -61,7 +91,7 @@ impl Pool {
             write: Vec::new(),
             lent: 0,
             account: Account {
-                used: 0,
+                used: Rc::default(),
                 max: bytes_max,
             },
         }
@@ -77,8 +107,18 @@ impl Pool {
         &self.account
     }
 
-    pub(super) fn account_mut(&mut self) -> &mut Account {
+    /// The same, to add to it.
+    pub fn account_mut(&mut self) -> &mut Account {
         &mut self.account
+    }
+
+    /// Makes of `bytes`, which nobody has accounted for, what many outboxes can hold.
+    pub fn share(&mut self, bytes: Vec<u8>) -> Rc<Lent> {
+        self.account.take(bytes.len());
+        Rc::new(Lent {
+            bytes: bytes.into_boxed_slice(),
+            used: Rc::clone(&self.account.used),
+        })
     }
 
     pub(super) fn buffer_bytes(&self) -> usize {
@@ -148,5 +188,17 @@ mod tests {
         pool.append(&mut again, |v| v.push(1));
         assert_eq!((again.as_ptr(), again.len()), (place, 1));
         assert_eq!(pool.account.used(), capacity);
+    }
+
+    #[test]
+    fn what_is_shared_weighs_once_and_until_the_last_holder_has_done() {
+        let mut pool = Pool::new(8, 20);
+        let first = pool.share(vec![7; 30]);
+        let second = Rc::clone(&first);
+        assert_eq!((pool.account.used(), pool.account.is_over()), (30, true));
+        drop(first);
+        assert_eq!((pool.account.used(), second.bytes()), (30, &[7; 30][..]));
+        drop(second);
+        assert_eq!(pool.account.used(), 0);
     }
 }
