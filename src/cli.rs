@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Bind, Config, Limits, LogFormat, Port};
+use crate::config::{Bind, Config, Limits, LogFormat, Port, SlowMember};
 
 /// A web server in one thread: one poll loop, a slab of connection state machines.
 #[derive(Parser, Debug)]
@@ -25,6 +25,15 @@ pub struct Cli {
     /// One line for each request [default: pretty on a terminal, else combined]
     #[arg(short, long, value_name = "FORMAT")]
     pub log: Option<Format>,
+
+    /// What becomes of a member of a room who does not read what is said there [default: drop]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "drop",
+        hide_default_value = true
+    )]
+    pub slow_members: Slow,
 
     /// Connections open at once, at most [default: 10000, or what the descriptors allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -59,6 +68,15 @@ pub enum Format {
     Json,
     /// None
     Off,
+}
+
+/// What becomes of slow members of rooms, as it is written on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum Slow {
+    /// They miss messages, which are counted
+    Drop,
+    /// They are closed with the code 1013
+    Close,
 }
 
 /// An address to listen on.
@@ -147,6 +165,10 @@ impl Cli {
             (None, Some(n)) => (n as usize / 4 * 3).clamp(1, limits.connections_max),
             (None, None) => limits.connections_max,
         };
+        limits.slow_member = match self.slow_members {
+            Slow::Drop => SlowMember::Drop,
+            Slow::Close => SlowMember::Close,
+        };
         Config {
             follow_symlinks: self.follow_symlinks,
             allow_hosts: self.allow_host.clone(),
@@ -191,6 +213,11 @@ mod tests {
         assert_eq!(config(&[]).log, LogFormat::Combined);
         assert_eq!(config(&["--log", "json"]).log, LogFormat::Json);
         assert_eq!(config(&["--log", "json", "-q"]).log, LogFormat::Off);
+        assert_eq!(config(&[]).limits.slow_member, SlowMember::Drop);
+        assert_eq!(
+            config(&["--slow-members", "close"]).limits.slow_member,
+            SlowMember::Close
+        );
         assert_eq!(config(&["site"]).root, Path::new("site"));
         assert!(config(&[]).allow_hosts.is_empty());
         assert_eq!(
@@ -211,6 +238,7 @@ mod tests {
             ["-p", "70000"],
             ["-b", "example.org"],
             ["--log", "loud"],
+            ["--slow-members", "wait"],
         ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
         }

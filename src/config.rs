@@ -97,6 +97,15 @@ pub enum LogFormat {
     Off,
 }
 
+/// What becomes of a member of a room that does not take what is said there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlowMember {
+    /// It misses messages, which are counted.
+    Drop,
+    /// It is closed with the code 1013.
+    Close,
+}
+
 /// Every bound. The simulation draws them tiny, so that each one is met.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -111,6 +120,16 @@ pub struct Limits {
     /// Bytes of content in a request body, 1 MiB; over it 413. Bodies within the bound are read on
     /// any request, so that the connection can go on.
     pub body_bytes_max: usize,
+    /// Bytes that are read from a connection at a time, 64 KiB, and at least `head_bytes_max`. A buffer
+    /// of this size is lent while there is something in it.
+    pub inbox_bytes: usize,
+    /// Bytes of a WebSocket message, 16 MiB, as it is sent and inflated; over it the close code 1009.
+    pub message_bytes_max: usize,
+    /// Bytes of a message that is compressed before it is sent, 256 KiB, which takes a millisecond or so
+    /// of a turn. Larger ones are sent as they are, and so are those below `deflated_bytes_min`.
+    pub deflated_bytes_max: usize,
+    /// The same from below, 64: there is nothing to be gained.
+    pub deflated_bytes_min: usize,
     /// Connections open at once, 10,000. Over it those idle longest are closed, and when none is
     /// idle, new ones are told 503. The program lowers it to what the descriptors allow.
     pub connections_max: usize,
@@ -120,6 +139,24 @@ pub struct Limits {
     /// Bytes waiting in an outbox above which nothing more is answered or read, 64 KiB: enough
     /// to keep a fast reader busy for a turn.
     pub outbox_high: u64,
+    /// Bytes in the outbox of a WebSocket connection above which nobody else may add to them, 1 MiB: what
+    /// a room says is dropped for this member, or costs it its place. One message is always taken.
+    pub outbox_max: u64,
+    /// What becomes of a member whose outbox is full.
+    pub slow_member: SlowMember,
+    /// Messages that a room remembers for those who come later, 64.
+    pub room_messages_max: usize,
+    /// Their bytes, 64 KiB.
+    pub room_bytes_max: usize,
+    /// Rooms without anybody in them that are kept for what they remember, 256.
+    pub empty_rooms_max: usize,
+    /// Pieces of mail that wait to be delivered, 1,024, and their bytes, 1 MiB (see `mail_bytes_max`);
+    /// over it no WebSocket connection is heard until it is less.
+    pub mail_max: usize,
+    /// Bytes of mail that wait to be delivered.
+    pub mail_bytes_max: usize,
+    /// Deliveries of mail in one turn, 10,000: a message for a thousand members is a thousand.
+    pub turn_deliveries: usize,
     /// Bytes one connection may move in one turn, 256 KiB: about the time of a hundred small
     /// requests, the most that one peer can make the others wait.
     pub turn_bytes: usize,
@@ -142,6 +179,11 @@ pub struct Limits {
     /// While output waits: for each 16 KiB drained, 30 s; over it closed. For each 16 KiB of a
     /// request body the same; over it 408. A transfer as a whole has no limit.
     pub stall_time: Duration,
+    /// A WebSocket peer that has said nothing for so long is sent a ping, 20 s.
+    pub ping_time: Duration,
+    /// For anything to come after that, 20 s; over it closed. While we do not read, because the peer does
+    /// not, it does not pass.
+    pub pong_time: Duration,
     /// For a peer that we are done with to close its side: 2 s since it last sent something.
     pub linger_idle_time: Duration,
     /// The same, in all: 30 s.
@@ -174,9 +216,21 @@ impl Default for Limits {
             target_bytes_max: 8_000,
             fields_max: 100,
             body_bytes_max: 1 << 20,
+            inbox_bytes: 64 << 10,
+            message_bytes_max: 16 << 20,
+            deflated_bytes_max: 256 << 10,
+            deflated_bytes_min: 64,
             connections_max: 10_000,
             memory_bytes_max: 256 << 20,
             outbox_high: 64 << 10,
+            outbox_max: 1 << 20,
+            slow_member: SlowMember::Drop,
+            room_messages_max: 64,
+            room_bytes_max: 64 << 10,
+            empty_rooms_max: 256,
+            mail_max: 1_024,
+            mail_bytes_max: 1 << 20,
+            turn_deliveries: 10_000,
             turn_bytes: 256 << 10,
             turn_rounds: 8,
             turn_steps: 64,
@@ -185,6 +239,8 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(30),
             stall_time: Duration::from_secs(30),
+            ping_time: Duration::from_secs(20),
+            pong_time: Duration::from_secs(20),
             linger_idle_time: Duration::from_secs(2),
             linger_time: Duration::from_secs(30),
             linger_bytes_max: 64 << 20,

@@ -1,6 +1,6 @@
-//! A single-threaded, readiness-based HTTP/1.1 server: one poll loop moves a slab of connection
-//! state machines. It serves a folder to browsers and load generators, and it is written to be
-//! read: this page leads through it, from the bottom up.
+//! A single-threaded, readiness-based HTTP/1.1 and WebSocket server: one poll loop moves a slab of
+//! connection state machines. It serves a folder to browsers and load generators, carries messages
+//! between them, and it is written to be read: this page leads through it, from the bottom up.
 //!
 //! # The idea in a page
 //!
@@ -22,6 +22,9 @@
 //! | closing destroys what the peer has not read | [`Lingering`](connection::Lingering) |
 //! | an event comes for a connection that is gone | [`Key`](connection::Key): slot and generation |
 //! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`Receiving`](connection::Receiving) |
+//! | a message comes in a hundred thousand pieces, or compressed a thousandfold | [`Reader`](websocket::Reader), [`Inflater`](websocket::deflate::Inflater): bounded at each step |
+//! | one message is for a thousand peers | mail, delivered in [`server`]; one [`Broadcast`](connection::Broadcast), encoded once |
+//! | a peer is there no more and does not say so | [`WebSocket`](connection::WebSocket): a ping, and a deadline for the pong |
 //! | many peers together hold too much memory | one [`Account`](transport::Account) for all |
 //! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
 //! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many, and again with each piece |
@@ -35,15 +38,16 @@
 //!
 //! ```text
 //!                main     flags -> Config -> Server -> exit code
-//!  5  server      all connections: the loop, accept, deadlines, the log
-//!  4  connection  one connection: the pump, the budget, the modes
+//!  5  server      all connections: the loop, accept, deadlines, rooms, the log
+//!  4  connection  one connection: the pump, the budget, the modes; what an endpoint is
 //!  3  site        what answers a request: files, fresh and cached
 //!  1  http        RFC 9110 and 9112, pure    │    transport   bytes in and out, sticky readiness
+//!     websocket   RFC 6455 and 7692, pure    │
 //!  0  config      the bounds                 │    sys         system calls that std lacks
 //! ```
 //!
-//! *Pure* means bytes in, values out: no clock, no disk, no socket. `site` and `transport` do not
-//! know each other; `connection` joins them. Nothing below floor 5 names `mio`, but for
+//! *Pure* means bytes in, values out: no clock, no disk, no socket. `http` and `websocket` do not know
+//! each other, nor do `site` and `transport`; `connection` joins them. Nothing below floor 5 names `mio`, but for
 //! `transport::tcp`; nothing but `sys` names `rustix`.
 //!
 //! # The seams
@@ -63,13 +67,16 @@
 //! 3. `connection::mode`: the state machine, drawn, as methods and as a table.
 //! 4. [`transport`]: what edge-triggered readiness demands, in `Tcp::read`.
 //! 5. [`http`]: a resumable parser.
+//! 6. [`websocket`]: frames, taken apart where they lie.
+//! 7. [`connection::Endpoint`]: the interface for programs of one's own, and its three examples in
+//!    `benches/examples`: `echo`, `chat` and `ticker`. `/echo` and `/rooms/NAME` are made with it.
 //!
 //! # What else is needed
 //!
-//! The loop, the protocol and the state machines are this crate's own, on [`mio`], `slab` and
-//! `memchr`. What is not its subject comes from libraries, none of which starts a thread:
-//! `rustix` (system calls, safely), `clap` (the command line), `httpdate` (the three forms of an
-//! HTTP-date), `flate2` on `zlib-rs` and `brotli` (content codings), `jiff` (local time in the log),
+//! The loop, the protocols and the state machines are this crate's own, on [`mio`], `slab` and
+//! `memchr`, with `sha1` and `base64` for the opening handshake. What is not its subject comes from
+//! libraries, none of which starts a thread: `rustix` (system calls, safely), `clap` (the command line), `httpdate` (the three forms of an
+//! HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate) and `brotli` (content codings), `jiff` (local time in the log),
 //! `mime_guess` (media types), `percent-encoding` (the `Location` of a redirect), `signal-hook-mio`
 //! (signals as events).
 

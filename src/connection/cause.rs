@@ -19,6 +19,10 @@ pub enum Cause {
     Stalled,
     /// Others needed the room.
     Crowded,
+    /// An endpoint has closed it.
+    Finished,
+    /// A WebSocket peer gave no sign of life.
+    Unresponsive,
     /// The server stopped.
     Stopped,
     /// It was reset, or the file that was being sent ended too early.
@@ -37,6 +41,8 @@ impl Cause {
         (Cause::Late, "late"),
         (Cause::Stalled, "stalled"),
         (Cause::Crowded, "crowded out"),
+        (Cause::Finished, "closed by an endpoint"),
+        (Cause::Unresponsive, "unresponsive"),
         (Cause::Stopped, "stopped"),
         (Cause::Failed, "failed"),
     ];
@@ -51,6 +57,8 @@ pub struct Counters {
     pub requests: u64,
     /// Connections turned away at once: not even a refusal could be afforded.
     pub shed: u64,
+    /// Messages that members of rooms have missed, since they did not take those before.
+    pub missed: u64,
     closed: [u64; Cause::COUNT],
 }
 
@@ -80,6 +88,14 @@ impl fmt::Display for Counters {
         }
         if self.shed > 0 {
             write!(f, "{separator}{} shed", self.shed)?;
+        }
+        if self.missed > 0 {
+            let missed = self.missed;
+            write!(
+                f,
+                "; {missed} message{} missed by slow members",
+                plural(missed)
+            )?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 /// Names one connection for its whole life, and never the next tenant of its slab slot. Events,
 /// timers and queues hold keys, so that whatever comes late finds nobody instead of a stranger.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     index: u32,
     generation: u32,

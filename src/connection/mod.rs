@@ -5,27 +5,33 @@
 //! turns input into output, writes what it can, reads what is wanted, and goes round until nothing
 //! moves or the [`Budget`] is spent. Everything else is in the modes.
 
+mod broadcast;
 mod cause;
+mod endpoint;
 mod key;
 mod mail;
 mod mode;
 mod progress;
 
+pub use broadcast::Broadcast;
 pub use cause::{Cause, Counters};
+pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Message, Place, Session};
 pub use key::Key;
-pub use mail::Mail;
+pub use mail::{Audience, Mail, Mailbox, PlainFrame};
 pub use mode::{
     Awaiting, Lingering, Mode, ModeName, Reading, Receiving, Streaming, TRANSITIONS, Transitions,
+    WebSocket,
 };
 
 use std::mem;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use crate::config::Limits;
+use crate::config::{Limits, SlowMember};
 use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
 use crate::site::{Files, Reply, Site};
 use crate::transport::{Inbox, Io, Outbox, Pool, Ready, Transport};
+use crate::websocket::deflate::{Deflater, Inflater};
 use mode::Step;
 use progress::Progress;
 
@@ -55,6 +61,10 @@ impl Budget {
             rounds: limits.turn_rounds,
             steps: limits.turn_steps,
         }
+    }
+
+    fn has_steps(&self) -> bool {
+        self.steps > 0
     }
 
     fn is_spent(&self) -> bool {
@@ -92,7 +102,15 @@ pub struct Context<'a, S: Files> {
     /// Where finished exchanges go; `None` if nobody wants to know.
     pub exchanges: Option<&'a mut Vec<Exchange>>,
     /// What is left for the server to deliver.
-    pub mail: &'a mut Vec<Mail>,
+    pub mail: &'a mut Mailbox,
+    /// What answers by WebSocket.
+    pub endpoints: &'a mut Endpoints,
+    /// What compresses messages.
+    pub deflater: &'a mut Deflater,
+    /// What inflates them; those that nobody uses now.
+    pub inflaters: &'a mut Vec<Inflater>,
+    /// The connection could go on if there were less mail: it wants another turn.
+    pub held: bool,
     /// What has happened.
     pub counters: &'a mut Counters,
     /// Which transitions were seen.
@@ -130,6 +148,33 @@ impl<S: Files> Context<'_, S> {
         match self.pool.account().is_over() {
             true => self.limits.outbox_high / 8,
             false => self.limits.outbox_high,
+        }
+    }
+
+    /// How much others may queue for a connection, likewise.
+    fn outbox_max(&mut self) -> u64 {
+        match self.pool.account().is_over() {
+            true => self.outbox_high(),
+            false => self.limits.outbox_max,
+        }
+    }
+
+    /// Inflaters that are kept when nobody needs them: as many as small messages take, which is one, and
+    /// some.
+    const INFLATERS_KEPT: usize = 4;
+
+    /// Lends an inflater, ready for a message, which weighs until it is taken back.
+    fn lend_inflater(&mut self) -> Inflater {
+        let mut inflater = self.inflaters.pop().unwrap_or_default();
+        inflater.begin();
+        self.pool.account_mut().take(Inflater::WEIGHT_BYTES);
+        inflater
+    }
+
+    fn take_back(&mut self, inflater: Inflater) {
+        self.pool.account_mut().give(Inflater::WEIGHT_BYTES);
+        if self.inflaters.len() < Self::INFLATERS_KEPT {
+            self.inflaters.push(inflater);
         }
     }
 
@@ -306,7 +351,10 @@ impl<T: Transport> Connection<T> {
             }
             if !progressed {
                 self.inbox.settle(cx.pool);
-                return Verdict::Wait;
+                return match cx.held {
+                    true => Verdict::Again,
+                    false => Verdict::Wait,
+                };
             }
             cx.budget.rounds -= 1;
         }
@@ -391,6 +439,62 @@ impl<T: Transport> Connection<T> {
         self.shift(cx, |mode, input, cx| mode.deliver(reply, input, cx));
     }
 
+    /// Whether it [hears](Connection::hear) anything.
+    pub fn listens(&self) -> bool {
+        matches!(self.mode, Mode::WebSocket(_))
+    }
+
+    /// Takes a message for many, if it listens. One that has not taken those before misses it, or loses
+    /// its place. [`Connection::push`] it then.
+    pub fn hear<S>(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        if self.takes_in(broadcast, cx) {
+            return;
+        }
+        // What was said before in this turn waits too, and nobody has tried to send it.
+        self.push(cx);
+        if self.takes_in(broadcast, cx) {
+            return;
+        }
+        match cx.limits.slow_member {
+            SlowMember::Drop => cx.counters.missed += 1,
+            SlowMember::Close => self.shift(cx, Mode::crowd_out),
+        }
+    }
+
+    /// Queues a message for many; `false` if there is no room for it. Whoever does not listen has no need of
+    /// any.
+    fn takes_in<S>(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool
+    where
+        S: Files<File = T::File>,
+    {
+        let Mode::WebSocket(mode) = &mut self.mode else {
+            return true;
+        };
+        let waiting = !self.outbox.is_empty();
+        let taken = mode.hear(broadcast, &mut self.outbox, cx);
+        if taken && !waiting {
+            self.output = Progress::new(cx.now.instant);
+        }
+        taken
+    }
+
+    /// Writes what it has, as far as the socket and the budget go, and nothing else.
+    pub fn push<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
+    where
+        S: Files<File = T::File>,
+    {
+        // Each round spends bytes of the budget, but for the last.
+        while self.flush(cx) && self.cause().is_none() {}
+        match self.cause() {
+            Some(_) => Verdict::Close,
+            None if cx.budget.bytes == 0 => Verdict::Again,
+            None => Verdict::Wait,
+        }
+    }
+
     /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
     pub fn turn_away<S>(&mut self, cx: &mut Context<'_, S>)
     where
@@ -465,7 +569,7 @@ impl<T: Transport> Connection<T> {
     {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         cx.transitions.note(mode.name(), ModeName::Closed);
-        self.mode = mode.fail(cause, self.outbox.queued(), cx);
+        self.mode = mode.fail(self.key, cause, self.outbox.queued(), cx);
         self.outbox.release(cx.pool);
     }
 

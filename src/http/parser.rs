@@ -356,7 +356,7 @@ fn transfer_codings(request: &RequestHead<'_>) -> Result<Framing, HeadError> {
 pub(crate) fn parsed(text: &str) -> Head {
     let limits = HeadLimits {
         head_bytes_max: 4096,
-        target_bytes_max: 100,
+        target_bytes_max: 300,
         fields_max: 10,
     };
     match HeadParser::default().parse(text.as_bytes(), &limits) {

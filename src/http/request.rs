@@ -85,6 +85,14 @@ pub enum Field {
     AcceptEncoding,
     /// Upgrade (RFC 9110 §7.8)
     Upgrade,
+    /// Sec-WebSocket-Key (RFC 6455 §11.3.1)
+    WebSocketKey,
+    /// Sec-WebSocket-Version (RFC 6455 §11.3.5)
+    WebSocketVersion,
+    /// Sec-WebSocket-Protocol (RFC 6455 §11.3.4)
+    WebSocketProtocol,
+    /// Sec-WebSocket-Extensions (RFC 6455 §11.3.2)
+    WebSocketExtensions,
     /// Origin (RFC 6454 §7)
     Origin,
     /// Referer (RFC 9110 §10.1.3), for the log
@@ -115,8 +123,12 @@ impl Field {
             (14, _) => (Field::ContentLength, b"content-length"),
             (15, _) => (Field::AcceptEncoding, b"accept-encoding"),
             (17, b'i') => (Field::IfModifiedSince, b"if-modified-since"),
+            (17, b's') => (Field::WebSocketKey, b"sec-websocket-key"),
             (17, _) => (Field::TransferEncoding, b"transfer-encoding"),
             (19, _) => (Field::IfUnmodifiedSince, b"if-unmodified-since"),
+            (21, _) => (Field::WebSocketVersion, b"sec-websocket-version"),
+            (22, _) => (Field::WebSocketProtocol, b"sec-websocket-protocol"),
+            (24, _) => (Field::WebSocketExtensions, b"sec-websocket-extensions"),
             _ => return None,
         };
         name.eq_ignore_ascii_case(known).then_some(field)
@@ -267,9 +279,11 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Whether this is to be the opening handshake of a WebSocket connection (RFC 6455 §4.2.1): a GET
-    /// whose Upgrade names that protocol, perhaps beside others. It may be no valid one.
+    /// whose Upgrade names that protocol, perhaps beside others. It may be no valid one. In HTTP/1.0,
+    /// Upgrade means nothing (RFC 9110 §7.8).
     pub fn wants_websocket(&self) -> bool {
         self.method() == Method::Get
+            && self.version() == Version::Http11
             && self
                 .members(Field::Upgrade)
                 .any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
@@ -325,6 +339,12 @@ impl<'a> RequestHead<'a> {
             keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
         keep_alive || self.version() == Version::Http11
+    }
+
+    /// Whether `Connection` has this option.
+    pub fn has_connection_option(&self, option: &str) -> bool {
+        self.members(Field::Connection)
+            .any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
     }
 
     /// What the client expects. HTTP/1.0 knows no expectations: there they are ignored.

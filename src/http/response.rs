@@ -15,6 +15,7 @@ use super::{BodyError, HeadError, Version};
 #[expect(missing_docs, reason = "they are named after their reason phrases")]
 #[repr(u16)]
 pub enum Status {
+    SwitchingProtocols = 101,
     Ok = 200,
     NoContent = 204,
     PartialContent = 206,
@@ -31,6 +32,7 @@ pub enum Status {
     UriTooLong = 414,
     RangeNotSatisfiable = 416,
     ExpectationFailed = 417,
+    UpgradeRequired = 426,
     RequestHeaderFieldsTooLarge = 431,
     InternalServerError = 500,
     NotImplemented = 501,
@@ -47,6 +49,7 @@ impl Status {
     /// The reason phrase of RFC 9110, or of RFC 6585 for 431.
     pub fn reason(self) -> &'static str {
         match self {
+            Status::SwitchingProtocols => "Switching Protocols",
             Status::Ok => "OK",
             Status::NoContent => "No Content",
             Status::PartialContent => "Partial Content",
@@ -63,6 +66,7 @@ impl Status {
             Status::ContentTooLarge => "Content Too Large",
             Status::UriTooLong => "URI Too Long",
             Status::ExpectationFailed => "Expectation Failed",
+            Status::UpgradeRequired => "Upgrade Required",
             Status::RequestHeaderFieldsTooLarge => "Request Header Fields Too Large",
             Status::InternalServerError => "Internal Server Error",
             Status::NotImplemented => "Not Implemented",

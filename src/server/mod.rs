@@ -10,17 +10,22 @@
 //!    a connection that was accepted in it. When descriptors run out, accepting rests.
 //! 4. *run* what is queued, in chunks: first read for all of a chunk, then let them answer (why:
 //!    see [`site`](crate::site)). A connection whose budget is spent is queued again.
-//! 5. *deliver* the mail that connections have left: requests for endpoints, which answer here.
+//! 5. *deliver* the mail that connections have left: what is said in rooms, and bodies for endpoints.
+//!    Each connection that has got something is then written to, once.
 //! 6. *expire*: tell those whose deadline has passed.
 //! 7. *record*: write the log.
 
 mod driver;
+mod endpoints;
 mod log;
+mod rooms;
 mod start;
 mod timers;
 
 pub use driver::{Driver, Event, MioDriver, Signal, Source};
+pub use endpoints::{Echo, PostEcho, RoomsEndpoint};
 pub use log::Log;
+pub use rooms::Rooms;
 pub use start::{StartError, Started};
 pub use timers::Timers;
 
@@ -28,24 +33,29 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use crate::config::Limits;
 use crate::connection::{
-    Budget, Connection, Context, Counters, Exchange, Key, Mail, Now, Transitions, Verdict,
+    Audience, Broadcast, Budget, Connection, Context, Counters, Endpoint, Endpoints, Exchange, Hub,
+    Key, Mail, Mailbox, Message, Now, Place, PlainFrame, Transitions, Verdict,
 };
 use crate::http::{HeadLimits, HttpDate};
-use crate::site::{Endpoint, Files, Reply, Site};
+use crate::site::{Files, Mount, Reply, Site};
 use crate::sys;
 use crate::transport::{Pool, Transport};
+use crate::websocket::deflate::{Deflater, Inflater};
 
 /// A connection in the slab.
 struct Slot<T: Transport> {
     connection: Connection<T>,
     /// In `runnable`, once.
     queued: bool,
+    /// In `touched`, once.
+    touched: bool,
     /// The driver reports its events. A connection that is done before the first wait is spared
     /// the call.
     registered: bool,
@@ -72,7 +82,10 @@ struct Common<F: Files> {
     /// Somebody wants to know of exchanges.
     logging: bool,
     /// Left by connections, to be delivered.
-    mail: Vec<Mail>,
+    mail: Mailbox,
+    endpoints: Endpoints,
+    deflater: Deflater,
+    inflaters: Vec<Inflater>,
     counters: Counters,
     transitions: Transitions,
 }
@@ -95,6 +108,10 @@ impl<F: Files> Common<F> {
             stopping: self.stopping,
             exchanges: self.logging.then_some(&mut self.exchanges),
             mail: &mut self.mail,
+            endpoints: &mut self.endpoints,
+            deflater: &mut self.deflater,
+            inflaters: &mut self.inflaters,
+            held: false,
             counters: &mut self.counters,
             transitions: &mut self.transitions,
         }
@@ -111,6 +128,9 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// Those to be pumped, each once.
     runnable: VecDeque<Key>,
     timers: Timers,
+    rooms: Rooms,
+    /// The endpoints that want to be called now and then.
+    ticks: Vec<Tick>,
     /// For each listener, whether there may be connections to accept.
     acceptable: Vec<bool>,
     /// Accepting rests until then: there were no descriptors.
@@ -124,6 +144,15 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     events: Vec<Event>,
     chunk: Vec<Key>,
     due: Vec<usize>,
+    hearers: Vec<Key>,
+    touched: Vec<Key>,
+}
+
+/// When an endpoint is called although nothing happens.
+struct Tick {
+    endpoint: u16,
+    every: Duration,
+    next: Instant,
 }
 
 impl<D, F> Server<D, F>
@@ -141,17 +170,24 @@ where
     /// A server with this number of listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
         let now = driver.now();
+        let rooms = Rooms::new(&limits);
         Server {
             driver,
             common: Common {
                 site,
-                pool: Pool::new(limits.head_bytes_max, limits.memory_bytes_max),
+                pool: Pool::new(
+                    limits.inbox_bytes.max(limits.head_bytes_max),
+                    limits.memory_bytes_max,
+                ),
                 date: HttpDate::new(now.wall),
                 limits,
                 stopping: false,
                 exchanges: Vec::new(),
                 logging: false,
-                mail: Vec::new(),
+                mail: Mailbox::default(),
+                endpoints: Endpoints::default(),
+                deflater: Deflater::default(),
+                inflaters: Vec::new(),
                 counters: Counters::default(),
                 transitions: Transitions::default(),
             },
@@ -159,6 +195,8 @@ where
             generation: 0,
             runnable: VecDeque::new(),
             timers: Timers::new(now.instant),
+            rooms,
+            ticks: Vec::new(),
             // There may be connections since before the listeners were registered.
             acceptable: vec![true; listeners],
             accept_paused_until: None,
@@ -168,7 +206,28 @@ where
             events: Vec::new(),
             chunk: Vec::new(),
             due: Vec::new(),
+            hearers: Vec::new(),
+            touched: Vec::new(),
         }
+    }
+
+    /// Lets `endpoint` answer at `path`, by WebSocket and, if it likes, to POST. A `*` at the end of the
+    /// path stands for any one segment. Of two endpoints for a path, the one that was added last answers.
+    ///
+    /// # Panics
+    /// If the path does not begin with a slash.
+    #[must_use]
+    pub fn with_endpoint(mut self, path: &str, endpoint: impl Endpoint + 'static) -> Self {
+        let number = self.common.site.mount(path, endpoint.takes_posts());
+        if let Some(every) = endpoint.interval() {
+            self.ticks.push(Tick {
+                endpoint: number,
+                every,
+                next: self.driver.now().instant + every,
+            });
+        }
+        self.common.endpoints.add(Box::new(endpoint));
+        self
     }
 
     /// Writes each exchange to `log`, and what befalls the server to standard error.
@@ -220,16 +279,23 @@ where
     /// How long to wait: not at all while there is something to do, else until the next deadline.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let accepting = self.acceptable.contains(&true);
-        if !self.runnable.is_empty() || (accepting && self.accept_paused_until.is_none()) {
+        let busy = !self.runnable.is_empty() || self.has_mail();
+        if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
+        let tick = self.ticks.iter().map(|tick| tick.next).min();
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
         let resume = self.accept_paused_until.filter(|_| accepting);
-        [self.timers.next(), resume, self.stop_at, log]
+        [self.timers.next(), resume, self.stop_at, log, tick]
             .into_iter()
             .flatten()
             .min()
             .map(|at| at.saturating_duration_since(now))
+    }
+
+    /// Whether something is left to be delivered.
+    fn has_mail(&self) -> bool {
+        !self.common.mail.is_empty() || self.rooms.has_news()
     }
 
     /// Remembers what an event said. `true` if it was about signals.
@@ -338,6 +404,7 @@ where
         let slot = entry.insert(Slot {
             connection: Connection::new(key, stream, peer, now.instant),
             queued: false,
+            touched: false,
             registered: false,
         });
         if turned_away {
@@ -414,6 +481,8 @@ where
 
     fn remove(&mut self, key: Key, now: Now) {
         if let Some(slot) = get(&mut self.connections, key) {
+            // It stays in its rooms until its last mail is delivered, which says that it is gone: what it
+            // said before that is still to be heard.
             slot.connection.release(&mut self.common.lend(now));
             let cause = slot.connection.cause().expect("released means closed");
             self.common.counters.count(cause);
@@ -424,25 +493,128 @@ where
         }
     }
 
-    /// Delivers the mail that was left in this turn. Endpoints answer at once, so whoever gets an
-    /// answer is flushed in the same turn; mail that this brings about is for the next round here,
-    /// and there is no more of it than there were bytes to cause it.
+    /// Delivers mail, as much as a turn may: what is left is for the next. Whoever has got something is
+    /// written to when all is delivered, so that what several have said leaves in one write. Nobody is
+    /// read from here, so what there is to deliver does not grow meanwhile.
     fn deliver(&mut self, now: Now) {
-        while !self.common.mail.is_empty() {
-            for mail in mem::take(&mut self.common.mail) {
-                let Mail::Request { from, to, body } = mail;
-                let Some(slot) = get(&mut self.connections, from) else {
-                    self.common.pool.take_back_vec(body);
-                    continue;
-                };
-                let reply = match to {
-                    Endpoint::Echo => Reply::bytes(body),
-                };
-                slot.connection.deliver(reply, &mut self.common.lend(now));
-                // Whoever has spent its budget is queued already, and goes on in the next turn.
-                if !slot.queued {
-                    self.pump(from, now);
-                }
+        self.tick(now);
+        let mut left = self.common.limits.turn_deliveries;
+        while left > 0 {
+            let Some(mail) = self.common.mail.pop() else {
+                break;
+            };
+            left = left.saturating_sub(self.deliver_one(mail, now));
+        }
+        for (members, watchers) in self.rooms.news() {
+            let frame = PlainFrame::new(Message::Text(&members.to_string()));
+            let news = Broadcast::new(frame, &mut self.common.pool);
+            watchers
+                .into_iter()
+                .for_each(|key| self.tell(key, &news, now));
+        }
+        let mut touched = mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            self.push(key, now);
+        }
+        self.touched = touched;
+    }
+
+    /// Delivers one piece of mail, and says how many have got it, itself included.
+    fn deliver_one(&mut self, mail: Mail, now: Now) -> usize {
+        match mail {
+            Mail::Post { from, to, body } => self.post(from, &to, body, now),
+            // It may be gone by now, and was a member when it said what follows: that it has left is told
+            // behind that.
+            Mail::Join { who, room, last } => {
+                let said = self.rooms.join(who, &room, last);
+                said.iter().for_each(|said| self.tell(who, said, now));
+                return 1 + said.len();
+            }
+            Mail::Watch { who, room } => self.rooms.watch(who, &room),
+            Mail::Leave { who, room } => self.rooms.leave(who, &room),
+            Mail::Gone(key) => self.rooms.leave_all(key),
+            Mail::Say { to, frame } => return self.say(&to, frame, now),
+        }
+        1
+    }
+
+    /// Hands a body to its endpoint, and the answer to whoever has sent it.
+    fn post(&mut self, from: Key, to: &Mount, body: Vec<u8>, now: Now) {
+        let Some(slot) = get(&mut self.connections, from) else {
+            return self.common.pool.take_back_vec(body);
+        };
+        let place = Place {
+            name: &to.name,
+            query: &to.query,
+        };
+        let Common {
+            pool,
+            endpoints,
+            mail,
+            ..
+        } = &mut self.common;
+        // From here on the storage is the endpoint's, and what comes back may be another.
+        pool.account_mut().give(body.capacity());
+        let members = |room: &str| self.rooms.members(room);
+        let hub = &mut Hub::new(mail);
+        let answer = endpoints.get(to.number).on_post(hub, place, body, &members);
+        pool.account_mut().take(answer.body.capacity());
+        let reply = Reply::made(answer.status, answer.media_type, answer.body);
+        slot.connection.deliver(reply, &mut self.common.lend(now));
+        touch(slot, &mut self.touched);
+    }
+
+    /// Says something to an audience, and gives the size of that.
+    fn say(&mut self, to: &Audience, frame: PlainFrame, now: Now) -> usize {
+        let broadcast = Rc::new(Broadcast::new(frame, &mut self.common.pool));
+        let mut hearers = mem::take(&mut self.hearers);
+        let is_short = self.common.pool.account().is_over();
+        for room in self.rooms.of_audience(to) {
+            self.rooms.list_members(room, &mut hearers);
+            self.rooms.remember(room, &broadcast, is_short);
+        }
+        let size = 1 + hearers.len();
+        for key in hearers.drain(..) {
+            self.tell(key, &broadcast, now);
+        }
+        self.hearers = hearers;
+        size
+    }
+
+    /// Lets one connection hear something, which is sent later in this turn.
+    fn tell(&mut self, key: Key, broadcast: &Broadcast, now: Now) {
+        if let Some(slot) = get(&mut self.connections, key) {
+            slot.connection.hear(broadcast, &mut self.common.lend(now));
+            touch(slot, &mut self.touched);
+        }
+    }
+
+    /// Writes what a connection has got.
+    fn push(&mut self, key: Key, now: Now) {
+        let Some(slot) = get(&mut self.connections, key) else {
+            return;
+        };
+        slot.touched = false;
+        match slot.connection.push(&mut self.common.lend(now)) {
+            Verdict::Again => enqueue(slot, &mut self.runnable),
+            // Its mode may have more to do, for which there is the next turn.
+            Verdict::Wait if !slot.connection.listens() => enqueue(slot, &mut self.runnable),
+            Verdict::Wait => {}
+            // Or then, if it will be pumped anyway.
+            Verdict::Close if slot.queued => {}
+            Verdict::Close => return self.remove(key, now),
+        }
+        let deadline = slot.connection.deadline(&self.common.limits);
+        self.timers.arm(key.index(), deadline);
+    }
+
+    /// Calls the endpoints whose time has come. One that was missed is not made up for.
+    fn tick(&mut self, now: Now) {
+        for tick in &mut self.ticks {
+            if tick.next <= now.instant && !self.common.stopping {
+                tick.next = now.instant + tick.every;
+                let endpoint = self.common.endpoints.get(tick.endpoint);
+                endpoint.on_tick(&mut Hub::new(&mut self.common.mail));
             }
         }
     }
@@ -510,7 +682,7 @@ where
 
     /// Whether nothing will happen until an event or a deadline.
     pub fn is_quiet(&self) -> bool {
-        self.runnable.is_empty() && !self.acceptable.contains(&true)
+        self.runnable.is_empty() && !self.has_mail() && !self.acceptable.contains(&true)
     }
 
     /// Checks what must hold between turns.
@@ -536,9 +708,14 @@ where
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
-        if self.connections.is_empty() {
+        if self.connections.is_empty() && self.common.mail.is_empty() {
             let held = self.common.pool.account().used();
-            assert_eq!(held, 0, "memory is held for nobody");
+            let remembered = self.rooms.weight_bytes();
+            assert_eq!(held, remembered, "memory is held for nobody");
+            assert!(
+                self.rooms.is_deserted(),
+                "somebody is in a room who is gone"
+            );
         }
     }
 }
@@ -548,6 +725,12 @@ fn get<T: Transport>(slots: &mut Slab<Slot<T>>, key: Key) -> Option<&mut Slot<T>
     slots
         .get_mut(key.index())
         .filter(|slot| slot.connection.key() == key)
+}
+
+fn touch<T: Transport>(slot: &mut Slot<T>, touched: &mut Vec<Key>) {
+    if !mem::replace(&mut slot.touched, true) {
+        touched.push(slot.connection.key());
+    }
 }
 
 fn enqueue<T: Transport>(slot: &mut Slot<T>, runnable: &mut VecDeque<Key>) {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::{MioDriver, Server};
+use super::{Echo, MioDriver, PostEcho, RoomsEndpoint, Server};
 use crate::config::{Config, Port};
 use crate::site::{Disk, Guard, Site};
 use crate::sys;
@@ -109,12 +109,15 @@ impl Started {
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let guard = Guard::new(&config.allow_hosts);
-        let mut site = Site::new(disk, &index, &config.limits).with_guard(guard);
+        let site = Site::new(disk, &index, &config.limits).with_guard(guard);
+        let mut server = Server::new(driver, count, site, config.limits.clone())
+            .with_endpoint("/echo", Echo)
+            .with_endpoint("/rooms/*", RoomsEndpoint);
         if config.test_endpoints {
-            site = site.with_test_endpoints();
+            server = server.with_endpoint("/_oneloop/echo", PostEcho);
         }
         Ok(Started {
-            server: Server::new(driver, count, site, config.limits.clone()),
+            server,
             addresses,
             root,
             missing,

@@ -20,6 +20,7 @@ mod encoding;
 mod files;
 mod guard;
 mod media_type;
+mod mount;
 mod reply;
 mod representation;
 mod select;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use files::{Disk, FileError, Files};
 pub use guard::{Guard, Refusal};
+pub use mount::Mount;
 pub use reply::{Body, Reply};
 pub use stream::{Piece, Stream};
 
@@ -44,21 +46,10 @@ use crate::http::{
 use crate::sys::Stat;
 use cache::{Cache, Entry, Known};
 use encoding::Encoder;
+use mount::Mounts;
 use representation::{Content, Representation, Source, described, is_settled, validated};
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile};
-
-/// What answers some requests instead of a file. The server does, with what the connection hands
-/// up to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Endpoint {
-    /// Answers with the body of the request.
-    Echo,
-}
-
-impl Endpoint {
-    const ECHO_PATH: &'static [u8] = b"/_oneloop/echo";
-}
 
 /// A tree of files as a web site.
 #[derive(Debug)]
@@ -71,8 +62,7 @@ pub struct Site<F: Files> {
     cached_file_bytes_max: u64,
     encoders_max: usize,
     encoded_file_bytes_max: u64,
-    /// Endpoints for tests are served.
-    test_endpoints: bool,
+    mounts: Mounts,
     /// The number of the round of looking; see the module's docs.
     round: u64,
     /// The representations that are being encoded; each encoder holds its permit.
@@ -103,7 +93,7 @@ impl<F: Files> Site<F> {
             cached_file_bytes_max: limits.cached_file_bytes_max as u64,
             encoders_max: limits.encoders_max,
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
-            test_endpoints: false,
+            mounts: Mounts::default(),
             round: 0,
             encoding: Vec::new(),
             effort: 0,
@@ -118,11 +108,13 @@ impl<F: Files> Site<F> {
         self
     }
 
-    /// Serves the endpoints that exist for tests as well.
-    #[must_use]
-    pub fn with_test_endpoints(mut self) -> Site<F> {
-        self.test_endpoints = true;
-        self
+    /// Lets a path lead to an endpoint, the next in the server's table; `/rooms/*` lets all `/rooms/NAME`
+    /// lead there. Says its number. A file of the same path is still there for whoever just asks for it.
+    ///
+    /// # Panics
+    /// If the path does not begin with a slash.
+    pub fn mount(&mut self, path: &str, takes_posts: bool) -> u16 {
+        self.mounts.add(path, takes_posts)
     }
 
     /// Requests may have been read since a file was last looked at: what was found then does not
@@ -146,15 +138,9 @@ impl<F: Files> Site<F> {
         self.guard.check(request).map_err(refused)
     }
 
-    /// The endpoint that wants the body of this request, if one does.
-    pub fn endpoint(&self, request: &RequestHead<'_>) -> Option<Endpoint> {
-        if request.method() != Method::Post || !self.test_endpoints {
-            return None;
-        }
-        match Target::parse(request.method(), request.target()) {
-            Ok(Target::Path { path, .. }) if path == Endpoint::ECHO_PATH => Some(Endpoint::Echo),
-            _ => None,
-        }
+    /// The endpoint that the path of this request leads to, if it does.
+    pub fn endpoint(&self, request: &RequestHead<'_>) -> Option<Mount> {
+        self.mounts.of(request)
     }
 
     /// Answers a request from the files, whatever its body.
@@ -171,9 +157,9 @@ impl<F: Files> Site<F> {
             Method::Unknown | Method::Connect => {
                 return Reply::plain(Status::NotImplemented, "this method is not known here");
             }
-            Method::Options => return Reply::options(),
+            Method::Options => return Reply::options(self.takes_posts(request)),
             Method::Post | Method::Put | Method::Delete | Method::Trace | Method::Patch => {
-                return Reply::method_not_allowed();
+                return Reply::method_not_allowed(self.takes_posts(request));
             }
         }
         // The parser has already refused a target without a path for these methods.
@@ -189,6 +175,11 @@ impl<F: Files> Site<F> {
             }
             Err(PathError::Absent) => absent(),
         }
+    }
+
+    /// Whether there is an endpoint at the path of this request that takes what is posted.
+    fn takes_posts(&self, request: &RequestHead<'_>) -> bool {
+        self.mounts.of(request).is_some_and(|m| m.takes_posts)
     }
 
     fn file(
@@ -218,7 +209,12 @@ impl<F: Files> Site<F> {
                 "too much is being compressed now, try again or accept identity",
             ),
             Err(FileError::Directory) if !path.is_directory() => Reply::to_directory(path, query),
-            Err(FileError::Absent | FileError::Directory) => absent(),
+            Err(FileError::Absent | FileError::Directory) => {
+                match self.mounts.takes_posts(path.bytes()) {
+                    None => absent(),
+                    Some(takes_posts) => Reply::upgrade_required(takes_posts),
+                }
+            }
             Err(FileError::Denied) => {
                 Reply::plain(Status::Forbidden, "this file may not be read by the server")
             }

@@ -66,26 +66,53 @@ impl<F> Reply<F> {
         Reply::new(status, head, Body::Bytes(body.into_bytes().into()))
     }
 
-    /// Bytes of whatever kind.
-    pub fn bytes(body: Vec<u8>) -> Reply<F> {
-        let head = ResponseHead::new(Status::Ok)
-            .field("Content-Type", "application/octet-stream")
+    /// What an endpoint says, in storage of the pool's.
+    pub fn made(status: Status, media_type: &str, body: Vec<u8>) -> Reply<F> {
+        let head = ResponseHead::new(status)
+            .field("Content-Type", media_type)
             .field("X-Content-Type-Options", "nosniff")
             .field("Content-Length", body.len())
             .field("Cache-Control", "no-store");
-        Reply::new(Status::Ok, head, Body::Owned(body))
+        Reply::new(status, head, Body::Owned(body))
     }
 
     /// The answer to OPTIONS, for a path as for the server as a whole (RFC 9110 §9.3.7).
-    pub(super) fn options() -> Reply<F> {
-        let head = ResponseHead::new(Status::NoContent).field("Allow", ALLOWED);
+    pub(super) fn options(takes_posts: bool) -> Reply<F> {
+        let head = ResponseHead::new(Status::NoContent).field("Allow", allowed(takes_posts));
         Reply::new(Status::NoContent, head, Body::empty())
     }
 
-    pub(super) fn method_not_allowed() -> Reply<F> {
+    pub(super) fn method_not_allowed(takes_posts: bool) -> Reply<F> {
         let status = Status::MethodNotAllowed;
-        let head = ResponseHead::new(status).field("Allow", ALLOWED);
+        let head = ResponseHead::new(status).field("Allow", allowed(takes_posts));
         Reply::plain_with(head, status, "files can be read with GET and HEAD")
+    }
+
+    /// There is an endpoint here and no file of that name (RFC 9110 §15.5.22).
+    pub(super) fn upgrade_required(takes_posts: bool) -> Reply<F> {
+        let head = ResponseHead::new(Status::UpgradeRequired);
+        Reply::not_upgraded(
+            head,
+            Status::UpgradeRequired,
+            match takes_posts {
+                true => "connect to this path by WebSocket (ws://), or POST to it",
+                false => "connect to this path by WebSocket (ws://)",
+            },
+        )
+    }
+
+    /// An opening handshake of another version (RFC 6455 §4.4).
+    pub fn version_required() -> Reply<F> {
+        let status = Status::UpgradeRequired;
+        let head = ResponseHead::new(status).field("Sec-WebSocket-Version", "13");
+        Reply::not_upgraded(head, status, "the version of WebSocket spoken here is 13")
+    }
+
+    fn not_upgraded(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
+        let head = head
+            .field("Upgrade", "websocket")
+            .field("Connection", "Upgrade");
+        Reply::plain_with(head, status, sentence)
     }
 
     /// To the same path with a slash, so that relative links in the index lead where they should.
@@ -126,5 +153,10 @@ impl<F> Reply<F> {
     }
 }
 
-/// What files can be asked.
-const ALLOWED: &str = "GET, HEAD, OPTIONS";
+/// What can be asked of a path.
+fn allowed(takes_posts: bool) -> &'static str {
+    match takes_posts {
+        true => "GET, HEAD, POST, OPTIONS",
+        false => "GET, HEAD, OPTIONS",
+    }
+}

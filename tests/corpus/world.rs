@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Driver, Event, Server, Signal, Source};
+use oneloop::server::{Driver, Event, PostEcho, Server, Signal, Source};
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{Kind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
@@ -51,10 +51,9 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize) -> Seen {
     let world = Rc::new(RefCell::new(World::new(send_buffer)));
     let driver = TinyDriver(Rc::clone(&world));
-    let site = Site::new(ThreeFiles, b"index.html", limits)
-        .with_guard(Guard::new(ALLOWED_HOSTS))
-        .with_test_endpoints();
-    let mut server = Server::new(driver, 1, site, limits.clone());
+    let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(Guard::new(ALLOWED_HOSTS));
+    let mut server =
+        Server::new(driver, 1, site, limits.clone()).with_endpoint("/_oneloop/echo", PostEcho);
     for action in actions {
         world.borrow_mut().act(action);
         // A server that never comes to rest is one that spins.

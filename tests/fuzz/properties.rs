@@ -13,7 +13,7 @@ use oneloop::config::Limits;
 use oneloop::http::{
     Acceptable, Authority, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing,
     HeadLimits, HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target,
-    Validators, precondition,
+    Validators, Version, precondition,
 };
 use oneloop::site::Guard;
 use world::{Action, play};
@@ -297,7 +297,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
         .flat_map(|line| line.split(','))
         .any(|protocol| protocol.trim() == "websocket");
     match request.method_token() {
-        b"GET" if websocket => {}
+        b"GET" if websocket && request.version() == Version::Http11 => {}
         b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" => return true,
         _ => {}
     }

@@ -12,6 +12,8 @@ use memchr::memmem;
 use oneloop::http::{BodyDecoder, Framing, Piece};
 
 use crate::files::Tree;
+use crate::talk::Talk;
+use crate::weather::PAUSE;
 use crate::wire::{ServerEnd, Wire};
 
 /// One thing that a client does. Most are done at once; some wait.
@@ -40,10 +42,49 @@ pub enum Act {
     AwaitEnd,
     /// Waits for the server to close, and gives no sign that it would notice.
     Outstay,
+    /// Sends an opening handshake for this target; `true` offers permessage-deflate.
+    Open(&'static str, bool),
+    /// Waits for its answer.
+    Switch,
+    /// Says something, of this length: text, or not.
+    Say(bool, usize),
+    /// Says something, and keeps a part of the bytes back.
+    Begin(bool, usize),
+    /// Sends that part.
+    Rest,
+    /// Posts a message of this length to a room.
+    Post(&'static str, usize),
+    /// Sends a frame with this first byte, masked and well measured.
+    Frame(u8, Vec<u8>),
+    /// Will hear this message: text, or not.
+    Expect(bool, Vec<u8>),
+    /// Waits until it has heard all that it should, itself at least.
+    Hear,
+    /// Sends a ping.
+    Ping,
+    /// Waits until the last is answered.
+    AwaitPong,
+    /// Sends a close frame.
+    Bye(Option<u16>),
+    /// Waits for the close frame of the server, with this code.
+    AwaitClose(Option<u16>),
+    /// Answers nothing from here on.
+    Mute,
     /// Leaves. Every script ends with this or the next.
     Close,
     /// Waits until everything has arrived, and leaves with a reset.
     Reset,
+}
+
+impl Act {
+    /// Whether it waits for something that the server has to say.
+    fn wants_more(&self) -> bool {
+        use Act::{Answer, AwaitClose, AwaitPong, Hear, Sip, Switch, Witness};
+        matches!(
+            self,
+            Answer(_) | Witness | Sip(_) | Switch | Hear | AwaitPong | AwaitClose(_)
+        )
+    }
 }
 
 /// What an answer must be.
@@ -80,16 +121,40 @@ impl Script {
         self.acts.iter().any(|act| matches!(act, Act::Ask(..)))
     }
 
-    /// Whether what it receives is known to the byte.
+    /// Whether it talks by WebSocket, or to those who do.
+    pub fn talks(&self) -> bool {
+        let talks = |act: &Act| matches!(act, Act::Open(..) | Act::Post(..));
+        self.acts.iter().any(talks)
+    }
+
+    /// Whether it goes where others are.
+    pub fn gathers(&self) -> bool {
+        self.acts.iter().any(|act| match act {
+            Act::Open(target, _) => target.starts_with("/rooms/"),
+            Act::Post(..) => true,
+            _ => false,
+        })
+    }
+
+    /// The code of the close frame that it waits for, if it waits for one.
+    pub fn close(&self) -> Option<Option<u16>> {
+        self.acts.iter().find_map(|act| match act {
+            Act::AwaitClose(code) => Some(*code),
+            _ => None,
+        })
+    }
+
+    /// Whether the answers that it receives are known to the byte.
     pub fn is_exact(&self) -> bool {
-        let decodes = |act: &Act| matches!(act, Act::Answer(Expected::Decoded(_)));
-        !self.watches() && !self.acts.iter().any(decodes)
+        let varies = |act: &Act| matches!(act, Act::Answer(Expected::Decoded(_)) | Act::Post(..));
+        !self.watches() && !self.acts.iter().any(varies)
     }
 }
 
 #[derive(Debug)]
 pub struct Client {
     pub script: Rc<Script>,
+    number: usize,
     next: usize,
     /// Its latest connection.
     pub wire: Option<usize>,
@@ -106,6 +171,12 @@ pub struct Client {
     in_vain: Option<usize>,
     /// How much of it went by in sips.
     sipped: usize,
+    /// What it says and hears by WebSocket.
+    pub talk: Talk,
+    /// Where in `received` that begins.
+    frames_from: Option<usize>,
+    /// It may miss messages that others say.
+    pub may_miss: bool,
     /// Whole answers so far.
     pub answers: usize,
     /// The questions that wait for a witness: the file, and its moment when it was asked for.
@@ -122,9 +193,15 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(script: Rc<Script>, not_before: Instant, resets_after: Option<u32>) -> Client {
+    pub fn new(
+        number: usize,
+        script: Rc<Script>,
+        not_before: Instant,
+        resets_after: Option<u32>,
+    ) -> Client {
         Client {
             script,
+            number,
             next: 0,
             wire: None,
             is_done: false,
@@ -134,6 +211,9 @@ impl Client {
             seen: 0,
             in_vain: None,
             sipped: 0,
+            talk: Talk::new(number),
+            frames_from: None,
+            may_miss: false,
             answers: 0,
             asked: VecDeque::new(),
             resets_after,
@@ -147,6 +227,7 @@ impl Client {
     pub fn try_again(&mut self, not_before: Instant) {
         assert!(self.received.is_empty(), "nobody has accepted it");
         self.asked.clear();
+        self.talk = Talk::new(self.number);
         (self.next, self.wire, self.listens) = (0, None, true);
         self.not_before = not_before;
     }
@@ -155,7 +236,53 @@ impl Client {
     pub fn take(&mut self, n: usize, wire: &mut Wire, now: Instant) -> Option<usize> {
         let listens = self.listens && !self.is_done;
         let n = if listens { n } else { 0 };
-        Some(wire.client_recv(n, &mut self.received, now)).filter(|n| *n > 0)
+        let taken = Some(wire.client_recv(n, &mut self.received, now)).filter(|n| *n > 0);
+        self.hear(wire);
+        if taken.is_some() && self.is_called_away() {
+            self.not_before = self.not_before.min(now);
+        }
+        taken
+    }
+
+    fn think(&mut self, time: Duration, now: Instant) -> bool {
+        if !self.is_called_away() {
+            self.not_before = now + time;
+        }
+        true
+    }
+
+    /// The session is over: whoever cooperates does not think on.
+    fn is_called_away(&self) -> bool {
+        self.talk.close.is_some() && self.script.is_cooperative
+    }
+
+    /// Takes frames apart, and answers pings.
+    fn hear(&mut self, wire: &mut Wire) {
+        if !self.talk.is_on {
+            return;
+        }
+        while let Some(n) = self.talk.hear(&self.received[self.seen..]) {
+            self.seen += n;
+        }
+        // Not in the middle of a frame.
+        while self.talk.rest.is_empty()
+            && let Some(pong) = self.talk.pongs.pop_front()
+        {
+            if !self.talk.is_mute {
+                let pong = self.talk.frame(0x8a, &pong);
+                wire.client_send(&pong);
+            }
+        }
+    }
+
+    /// What it has received that is HTTP.
+    pub fn answered(&self) -> &[u8] {
+        &self.received[..self.frames_from.unwrap_or(self.received.len())]
+    }
+
+    /// Whether it has received a part of a frame.
+    pub fn has_half_a_frame(&self) -> bool {
+        self.talk.is_on && self.seen < self.received.len()
     }
 
     /// Does what comes next, if it can be done now. `true` if it was.
@@ -171,7 +298,7 @@ impl Client {
         }
         let script = Rc::clone(&self.script);
         let act = &script.acts[self.next];
-        let wants_more = matches!(act, Act::Answer(_) | Act::Witness | Act::Sip(_));
+        let wants_more = act.wants_more();
         if wants_more && self.in_vain == Some(self.received.len()) && !wire.is_over() {
             return false;
         }
@@ -180,10 +307,7 @@ impl Client {
                 wire.client_send(bytes);
                 true
             }
-            Act::Pause(time) => {
-                self.not_before = now + *time;
-                true
-            }
+            Act::Pause(time) => self.think(*time, now),
             Act::Answer(expected) => self.await_answer(expected, tree),
             Act::Ask(name, fields) => {
                 // From here on, nothing older is an answer.
@@ -207,7 +331,57 @@ impl Client {
                 true
             }
             Act::HalfClose => {
+                self.talk.is_mute = true;
                 wire.client_shutdown();
+                true
+            }
+            Act::Open(target, offers) => {
+                wire.client_send(&self.talk.open(target, *offers));
+                true
+            }
+            Act::Switch => self.await_switch(wire),
+            Act::Say(is_text, length) => {
+                wire.client_send(&self.talk.say(*is_text, *length));
+                true
+            }
+            Act::Begin(is_text, length) => {
+                let frames = self.talk.say(*is_text, *length);
+                let (now, later) = frames.split_at(frames.len() / 2);
+                wire.client_send(now);
+                self.talk.rest.extend(later);
+                true
+            }
+            Act::Rest => {
+                wire.client_send(self.talk.rest.make_contiguous());
+                self.talk.rest.clear();
+                self.hear(wire);
+                true
+            }
+            Act::Post(room, length) => {
+                wire.client_send(&self.talk.post(room, *length));
+                true
+            }
+            Act::Frame(first, payload) => {
+                wire.client_send(&self.talk.frame(*first, payload));
+                true
+            }
+            Act::Expect(is_text, bytes) => {
+                self.talk.expect(*is_text, bytes.clone());
+                true
+            }
+            Act::Hear => self.has_heard(now),
+            Act::Ping => {
+                wire.client_send(&self.talk.ping());
+                true
+            }
+            Act::AwaitPong => self.talk.is_ponged(),
+            Act::Bye(code) => {
+                wire.client_send(&self.talk.bye(*code));
+                true
+            }
+            Act::AwaitClose(code) => self.talk.close == Some(*code),
+            Act::Mute => {
+                self.talk.is_mute = true;
                 true
             }
             Act::AwaitEnd => wire.is_over(),
@@ -235,6 +409,32 @@ impl Client {
         }
         self.next += usize::from(done);
         done || gives_up
+    }
+
+    fn await_switch(&mut self, wire: &mut Wire) -> bool {
+        let unseen = &self.received[self.seen..];
+        let Some(answer) = Answer::parse(unseen, false) else {
+            return false;
+        };
+        let head = str::from_utf8(&unseen[..answer.len]).expect("heads are ASCII");
+        if answer.status != 101 {
+            assert!(self.is_excused, "a wrong handshake: {head}");
+            return false;
+        }
+        self.talk.switched(head);
+        self.seen += answer.len;
+        self.frames_from = Some(self.seen);
+        self.answers += 1;
+        self.hear(wire);
+        true
+    }
+
+    /// Where messages may be missed, there is no knowing which: it waits for a while.
+    fn has_heard(&mut self, now: Instant) -> bool {
+        if self.may_miss && self.talk.is_in_room() {
+            return self.think(PAUSE, now);
+        }
+        self.talk.has_heard_itself()
     }
 
     fn is_fed_up(&mut self) -> bool {
@@ -306,7 +506,8 @@ impl Client {
     /// all that the client wanted to say, and the client waits for an answer, this one comes.
     pub fn note_stop(&mut self, wire: &Wire) {
         let act = &self.script.acts[self.next];
-        let waits = matches!(act, Act::Answer(_) | Act::Witness) && wire.is_all_read();
+        let waits = matches!(act, Act::Answer(_) | Act::Witness | Act::Switch);
+        let waits = waits && wire.is_all_read();
         self.promised = (self.answers + usize::from(waits), wire.sent());
     }
 
@@ -314,6 +515,12 @@ impl Client {
     pub fn has_what_was_promised(&self) -> bool {
         let (answers, bytes) = self.promised;
         self.answers >= answers && self.received.len() >= bytes
+    }
+
+    /// Whether it can do nothing until the server says something.
+    pub fn is_owed_something(&self, now: Instant) -> bool {
+        let patient = self.script.is_cooperative && !self.is_excused && !self.is_done;
+        patient && now >= self.not_before && self.script.acts[self.next].wants_more()
     }
 
     /// What it waits for, for a message.

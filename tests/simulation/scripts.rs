@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clients::{Act, Expected, Script};
+use crate::conversations::conversations;
 use crate::files::{FLAKY, MOVIE, NEWS, NOTES, PROGRAM};
 use crate::weather::{PATIENCE, PAUSE};
 
@@ -19,6 +20,7 @@ pub fn scripts() -> Vec<Script> {
     scripts.extend(refused());
     scripts.extend(watching());
     scripts.extend(hostile());
+    scripts.extend(conversations());
     scripts
 }
 
@@ -605,7 +607,7 @@ fn hostile() -> Vec<Script> {
 
 // ── Ways to say it shortly ─────────────────────────────────────────────────────────────────────
 
-fn cooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
+pub fn cooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
     Script {
         name,
         acts: acts.into(),
@@ -614,22 +616,22 @@ fn cooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
     }
 }
 
-fn uncooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
+pub fn uncooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
     Script {
         is_cooperative: false,
         ..cooperative(name, acts)
     }
 }
 
-fn send(text: &str) -> Act {
+pub fn send(text: &str) -> Act {
     Send(text.as_bytes().to_vec())
 }
 
-fn request(line: &str, fields: &str) -> Act {
+pub fn request(line: &str, fields: &str) -> Act {
     send(&format!("{line}\r\n{fields}\r\n"))
 }
 
-fn get(path: &str) -> Act {
+pub fn get(path: &str) -> Act {
     request(&format!("GET {path} HTTP/1.1"), "Host: x\r\n")
 }
 
@@ -666,7 +668,7 @@ fn letters(n: usize) -> Vec<u8> {
 }
 
 /// A part of a body, or of nothing that means anything.
-fn text(n: usize) -> Act {
+pub fn text(n: usize) -> Act {
     Send(letters(n))
 }
 
@@ -674,19 +676,19 @@ fn echoed(n: usize) -> Act {
     Answer(Expected::Content(letters(n)))
 }
 
-fn file(name: &'static str) -> Act {
+pub fn file(name: &'static str) -> Act {
     Answer(Expected::File(name))
 }
 
-fn status(code: u16) -> Act {
+pub fn status(code: u16) -> Act {
     Answer(Expected::Status(code))
 }
 
-fn pause() -> Act {
+pub fn pause() -> Act {
     Pause(PAUSE)
 }
 
-fn repeat<const N: usize>(times: usize, acts: [Act; N]) -> Vec<Act> {
+pub fn repeat<const N: usize>(times: usize, acts: [Act; N]) -> Vec<Act> {
     std::iter::repeat_n(acts, times).flatten().collect()
 }
 

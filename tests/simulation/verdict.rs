@@ -1,17 +1,62 @@
 //! The verdict over a client: whether what it has received is what it should have.
 //!
 //! In the bytes of an answer only the date and the boundary of a multipart may differ between two
-//! runs. In a stop, the last answer also says that the connection ends.
+//! runs. In a stop, the last answer also says that the connection ends. What comes by WebSocket was held
+//! against what was said as it came ([`Talk`](crate::talk::Talk)); here is how it may end, and, in
+//! [`rooms`](crate::rooms), what is known of a room only when all is over.
 
 use memchr::memmem;
+use oneloop::config::{Limits, SlowMember};
 
 use crate::clients::Client;
+use crate::weather::LINGER_BYTES_MAX;
+
+/// What the limits allow to happen to those who talk.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardship {
+    /// There is no memory for long messages that are compressed.
+    is_short: bool,
+    /// What a room says may be too much for a member.
+    pub may_miss: bool,
+    /// Whoever would miss something is closed instead.
+    may_be_closed: bool,
+}
+
+impl Hardship {
+    pub fn of(limits: &Limits) -> Hardship {
+        const ENOUGH: usize = 1 << 20;
+        let is_short = limits.memory_bytes_max < ENOUGH;
+        let may_miss = is_short || limits.outbox_max < ENOUGH as u64;
+        Hardship {
+            is_short,
+            may_miss,
+            may_be_closed: may_miss && limits.slow_member == SlowMember::Close,
+        }
+    }
+
+    /// Whether a client has lost its session to it.
+    pub fn has_ended(self, client: &Client) -> bool {
+        let talk = &client.talk;
+        let may_end = self.is_short && talk.offers || self.may_be_closed && talk.hears_others();
+        let was_lost = client.was_cut_short && says_on(client);
+        may_end && (talk.close == Some(Some(1013)) || (talk.close.is_none() && was_lost))
+    }
+}
+
+/// Whether it may have more to say, when it is told that the session is over, than the server throws away
+/// before it loses patience, and what it has sent.
+fn says_on(client: &Client) -> bool {
+    client.talk.sent_bytes > LINGER_BYTES_MAX
+}
 
 /// Holds what a client has received against what it receives in calm weather.
-pub fn judge(client: &Client, expected: &[u8], stops: usize) {
-    let (script, received) = (&client.script, &client.received);
-    let may_be_cut =
-        client.is_excused || script.loses || stops > 1 || (stops == 1 && !script.is_cooperative);
+pub fn judge(client: &Client, expected: &[u8], stops: usize, hardship: Hardship) {
+    let (script, received) = (&client.script, client.answered());
+    let may_be_cut = client.is_excused
+        || script.loses
+        || stops > 1
+        || (stops == 1 && (!script.is_cooperative || says_on(client)))
+        || hardship.has_ended(client);
     let is_right = if !script.is_exact() {
         true
     } else if stops == 0 && !may_be_cut {
@@ -26,7 +71,7 @@ pub fn judge(client: &Client, expected: &[u8], stops: usize) {
     };
     let is_whole = match stops {
         _ if may_be_cut => true,
-        0 => !client.was_cut_short,
+        0 => !client.was_cut_short && !client.has_half_a_frame(),
         _ => client.has_what_was_promised(),
     };
     let (status, shown) = (client.status(), received.escape_ascii());
@@ -34,6 +79,25 @@ pub fn judge(client: &Client, expected: &[u8], stops: usize) {
     assert!(
         is_whole,
         "an answer is missing: {status} has received {shown}"
+    );
+    if client.talk.is_on {
+        judge_close(client, stops, may_be_cut, hardship);
+    }
+}
+
+/// A session ends with the close frame that the script waits for, or with one that says why not.
+fn judge_close(client: &Client, stops: usize, may_be_cut: bool, hardship: Hardship) {
+    let (script, close) = (&client.script, client.talk.close);
+    let is_right = match close {
+        None => may_be_cut || script.close().is_none(),
+        Some(Some(1001)) if stops > 0 => true,
+        Some(Some(1011)) if client.is_excused => true,
+        Some(_) => close == script.close() || hardship.has_ended(client),
+    };
+    assert!(
+        is_right,
+        "a wrong close: {} has received {close:?}",
+        client.status()
     );
 }
 
@@ -49,7 +113,7 @@ fn answers(bytes: &[u8]) -> Vec<Vec<u8>> {
 /// An answer without what it says of the connection: in a stop, that is something else.
 fn without_connection(answer: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
-    if let Some(at) = memmem::find(&answer, b"Connection: ") {
+    while let Some(at) = memmem::find(&answer, b"Connection: ") {
         let end = answer[at..].iter().position(|b| *b == b'\n');
         answer.drain(at..end.map_or(answer.len(), |end| at + end + 1));
     }

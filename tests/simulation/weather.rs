@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use oneloop::config::Limits;
+use oneloop::config::{Limits, SlowMember};
 
 /// The least of all deadlines that [`limits`] draws. Whoever keeps everything shorter than this
 /// may rely on not being timed out.
@@ -227,12 +227,15 @@ const HEAD_BYTES_MAX: usize = 256;
 const TARGET_BYTES_MAX: usize = 100;
 const FIELDS_MAX: usize = 8;
 const BODY_BYTES_MAX: usize = 1_500;
-const LINGER_BYTES_MAX: usize = 4_000;
+const MESSAGE_BYTES_MAX: usize = 6_000;
+pub const LINGER_BYTES_MAX: usize = 4_000;
 
 /// The limits for calm weather: the usual ones, but for what the scripts mean to exceed.
 pub fn usual_limits() -> Limits {
     Limits {
         head_bytes_max: HEAD_BYTES_MAX,
+        inbox_bytes: HEAD_BYTES_MAX,
+        message_bytes_max: MESSAGE_BYTES_MAX,
         target_bytes_max: TARGET_BYTES_MAX,
         fields_max: FIELDS_MAX,
         body_bytes_max: BODY_BYTES_MAX,
@@ -244,14 +247,27 @@ pub fn usual_limits() -> Limits {
 pub fn limits(rng: &mut Rng) -> Limits {
     let around = |rng: &mut Rng, least: usize| rng.within(least..=2 * least);
     let deadline = |rng: &mut Rng| rng.time(PATIENCE, 5 * PATIENCE / 4);
+    let outbox_high = *rng.pick(&[8, 50, 400, 3_000, 10_000]);
     Limits {
         head_bytes_max: around(rng, HEAD_BYTES_MAX),
         target_bytes_max: around(rng, TARGET_BYTES_MAX),
         fields_max: around(rng, FIELDS_MAX),
         body_bytes_max: around(rng, BODY_BYTES_MAX),
+        inbox_bytes: *rng.pick(&[1, HEAD_BYTES_MAX, 3_000]),
+        message_bytes_max: around(rng, MESSAGE_BYTES_MAX),
+        deflated_bytes_max: *rng.pick(&[0, 1_000, 1 << 20]),
+        deflated_bytes_min: *rng.pick(&[0, 64]),
+        outbox_max: outbox_high.max(*rng.pick(&[500, 3_000, 1 << 20])),
+        slow_member: *rng.pick(&[SlowMember::Drop, SlowMember::Close]),
+        room_messages_max: *rng.pick(&[0, 2, 64]),
+        room_bytes_max: *rng.pick(&[0, 300, 64 << 10]),
+        empty_rooms_max: *rng.pick(&[0, 1, 256]),
+        mail_max: *rng.pick(&[1, 3, 1_024]),
+        mail_bytes_max: *rng.pick(&[1, 1_000, 1 << 20]),
+        turn_deliveries: *rng.pick(&[1, 3, 10_000]),
         connections_max: *rng.pick(&[1, 3, 100, 100, 100, 100]),
         memory_bytes_max: *rng.pick(&[0, 2_000, 1 << 20]),
-        outbox_high: *rng.pick(&[8, 50, 400, 3_000]),
+        outbox_high,
         turn_bytes: *rng.pick(&[20, 150, 1_000, 20_000]),
         turn_rounds: *rng.pick(&[1, 2, 8]),
         turn_steps: *rng.pick(&[1, 3, 10, 64]),
@@ -260,6 +276,8 @@ pub fn limits(rng: &mut Rng) -> Limits {
         head_time: deadline(rng),
         idle_time: deadline(rng),
         stall_time: deadline(rng),
+        ping_time: deadline(rng),
+        pong_time: deadline(rng),
         linger_idle_time: deadline(rng),
         linger_time: rng.time(4 * PATIENCE, 6 * PATIENCE),
         linger_bytes_max: around(rng, LINGER_BYTES_MAX),

@@ -211,6 +211,11 @@ impl Wire {
         self.has_arrived() && self.received.is_empty()
     }
 
+    /// Whether the server has read all, and the client too.
+    pub fn is_quiet(&self) -> bool {
+        self.is_all_read() && self.queue.is_empty() && !self.fin_sent && !self.fin_in_flight
+    }
+
     // ── The server's system calls ──────────────────────────────────────────────────────────────
 
     pub fn accept(&mut self, now: Instant) {

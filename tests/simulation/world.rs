@@ -49,6 +49,8 @@ pub struct World {
     now: Instant,
     /// By how much the clock has jumped.
     jumped: Duration,
+    /// The same when the server last looked at the clock.
+    jumped_before: Duration,
     /// Moves so far.
     moves: u64,
     listeners: [Listener; LISTENERS],
@@ -102,14 +104,14 @@ impl World {
         // There is no other way to come by an `Instant`; only differences are looked at.
         let began = Instant::now();
         let tree = Tree::new(&mut rng);
-        let client = |script: &Rc<Script>| {
+        let client = |(number, script): (usize, &Rc<Script>)| {
             let arrival = rng.time(Duration::ZERO, PATIENCE);
             let resets = rng.chance(weather.resets);
             let resets_after = resets.then(|| rng.below(40) as u32);
-            Client::new(Rc::clone(script), began + arrival, resets_after)
+            Client::new(number, Rc::clone(script), began + arrival, resets_after)
         };
         World {
-            clients: scripts.iter().map(client).collect(),
+            clients: scripts.iter().enumerate().map(client).collect(),
             rng,
             weather,
             tree,
@@ -117,6 +119,7 @@ impl World {
             began,
             now: began,
             jumped: Duration::ZERO,
+            jumped_before: Duration::ZERO,
             moves: 0,
             listeners: Default::default(),
             was_refused: false,
@@ -156,9 +159,8 @@ impl World {
         }
         while !self.is_over() {
             if !self.move_anybody() {
-                self.now = self
-                    .next_move()
-                    .expect("nobody waits for a server that is gone");
+                let next = self.next_move();
+                self.now = next.unwrap_or_else(|| self.despair());
             }
         }
     }
@@ -292,6 +294,8 @@ impl World {
         }
         let wire = self.wires.len();
         state.wire = Some(wire);
+        // The machine has slept since the turn began: to the server, this is long ago.
+        state.is_excused |= Weather::is_suspension(self.jumped - self.jumped_before);
         listener.backlog.push_back(wire);
         listener.on_ready_list = true;
         let (receive_buffer, send_buffer) = (self.weather.receive_buffer, self.weather.send_buffer);
@@ -423,6 +427,15 @@ impl World {
         if let Some(wire) = self.wires.iter().find(|wire| wire.is_neglected()) {
             let client = &self.clients[wire.client];
             panic!("an edge was lost: nobody reads from {}", client.status());
+        }
+        let silent = |wire: &&Wire| {
+            wire.is_reported()
+                && wire.is_quiet()
+                && self.clients[wire.client].is_owed_something(self.now)
+        };
+        if let Some(wire) = self.wires.iter().find(silent) {
+            let client = &self.clients[wire.client];
+            panic!("the server sleeps on what it has read: {}", client.status());
         }
     }
 
@@ -609,7 +622,8 @@ impl Driver for SimDriver {
     type Stream = Tcp<SimSocket>;
 
     fn now(&self) -> Now {
-        let world = self.world.borrow();
+        let mut world = self.world.borrow_mut();
+        world.jumped_before = world.jumped;
         Now {
             instant: world.now,
             wall: world.wall(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::harness::{Finished, Folder, Process, Server, outside};
 
 /// Runs curl on a URL of `server`; `None` if there is no curl.
-fn curl(server: &Server, flags: &[&str], path: &str) -> Option<Finished> {
+pub fn curl(server: &Server, flags: &[&str], path: &str) -> Option<Finished> {
     let mut command = outside("curl")?;
     // -q first: the settings of whoever runs the tests are not theirs.
     command.args([
@@ -195,7 +195,7 @@ fn an_echo_is_what_was_sent() {
         let flags = ["--data-binary", &body, "-H", field];
         check(&server, &flags, "/_oneloop/echo", &text);
     }
-    check(&server, &CODE, "/_oneloop/echo", "404");
+    check(&server, &CODE, "/_oneloop/echo", "426");
     let flags = [&["--data-binary", "x"], &CODE[..]].concat();
     check(&Server::of(folder.path()), &flags, "/_oneloop/echo", "405");
 }

@@ -1,8 +1,9 @@
 //! Floor 4, connection: a request that has been read and must be answered, once.
 
 use crate::connection::{Cause, Context, Exchange, Input};
-use crate::http::{Method, Persistence, RequestHead, Version, finish_head};
+use crate::http::{Method, Persistence, RequestHead, ResponseHead, Status, Version, finish_head};
 use crate::site::{Body, Files, Reply};
+use crate::websocket::Accept;
 
 use super::{Lingering, Mode, Reading, Streaming};
 
@@ -103,6 +104,29 @@ impl Asked {
             Persistence::Close => {
                 Mode::Lingering(Lingering::after(cause, self.owed, cx.now.instant))
             }
+        }
+    }
+
+    /// Queues the answer to an opening handshake: the connection goes on by WebSocket (RFC 6455 §4.2.2).
+    pub fn switch<S: Files>(
+        self,
+        accept: &Accept,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) {
+        let status = Status::SwitchingProtocols;
+        let head = ResponseHead::new(status)
+            .field("Upgrade", "websocket")
+            .field("Connection", "Upgrade");
+        let add = |head: ResponseHead, (name, value)| head.field(name, value);
+        let head = accept.fields().fold(head, add).into_bytes();
+        input.outbox.append(cx.pool, |out| {
+            out.extend_from_slice(&head);
+            finish_head(out, cx.date, self.version, Persistence::KeepAlive);
+        });
+        if let Some(mut exchange) = self.exchange {
+            exchange.status = status.code();
+            cx.log_exchange(*exchange);
         }
     }
 

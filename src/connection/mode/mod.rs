@@ -13,9 +13,13 @@
 //!               │ │                     │    ▲ │                               │
 //!               │ │                     │    └─┘ next piece                    │
 //!               │ └─────────────────────┼───── the endpoint answered ──────────┤
-//!               ▼                       ▼                                      ▼
-//!             Lingering ◀── from each of the four: the last answer was queued, or a refusal;
-//!               │           from Reading also: the end of file, a deadline, a stop
+//!               │   opening handshake   │          frames                      │
+//!               ├───────────────────────┼──▶ WebSocket ◀─┐                     │
+//!               │                       │     │ └────────┘                     │
+//!               ▼                       ▼     ▼                                ▼
+//!             Lingering ◀── from each of the five: the last answer was queued, or a refusal;
+//!               │           from Reading also: the end of file, a deadline, a stop;
+//!               │           from WebSocket: a close frame came or was queued, the end of file
 //!               ▼
 //!             Closed ◀── the peer closed, nothing can be lost, patience ended;
 //!                        from every mode: the transport failed, the peer stalled
@@ -35,15 +39,17 @@ mod lingering;
 mod reading;
 mod receiving;
 mod streaming;
+mod websocket;
 
 pub use lingering::Lingering;
 pub use reading::Reading;
 pub use receiving::{Awaiting, Receiving};
 pub use streaming::Streaming;
+pub use websocket::WebSocket;
 
 use std::time::Instant;
 
-use super::{Cause, Context, Input};
+use super::{Cause, Context, Input, Key};
 use crate::config::Limits;
 use crate::http::Status;
 use crate::site::{Files, Reply};
@@ -59,6 +65,8 @@ pub enum Mode<F> {
     Awaiting(Awaiting),
     /// Sending a large body, slice by slice.
     Streaming(Streaming<F>),
+    /// Exchanging messages.
+    WebSocket(WebSocket),
     /// Done: sending what is left, then waiting until closing can lose nothing.
     Lingering(Lingering),
     /// To be dropped.
@@ -77,17 +85,19 @@ pub enum ModeName {
     Receiving,
     Awaiting,
     Streaming,
+    WebSocket,
     Lingering,
     Closed,
 }
 
 /// Every legal transition, and what brings it about.
 pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
-    use ModeName::{Awaiting, Closed, Lingering, Reading, Receiving, Streaming};
+    use ModeName::{Awaiting, Closed, Lingering, Reading, Receiving, Streaming, WebSocket};
     &[
         (Reading, Reading, "a small answer was queued whole"),
         (Reading, Receiving, "a head came whole whose body follows"),
         (Reading, Streaming, "an answer with a large body was begun"),
+        (Reading, WebSocket, "an opening handshake was accepted"),
         (
             Reading,
             Lingering,
@@ -136,6 +146,21 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         ),
         (
             Streaming,
+            Closed,
+            "the transport failed, or the peer stalled",
+        ),
+        (
+            WebSocket,
+            WebSocket,
+            "frames were dealt with, or a ping was sent",
+        ),
+        (
+            WebSocket,
+            Lingering,
+            "a close frame came or was queued, or the end of file",
+        ),
+        (
+            WebSocket,
             Closed,
             "the transport failed, or the peer stalled",
         ),
@@ -192,6 +217,7 @@ impl<F> Mode<F> {
             Mode::Receiving(_) => ModeName::Receiving,
             Mode::Awaiting(_) => ModeName::Awaiting,
             Mode::Streaming(_) => ModeName::Streaming,
+            Mode::WebSocket(_) => ModeName::WebSocket,
             Mode::Lingering(_) => ModeName::Lingering,
             Mode::Closed(_) => ModeName::Closed,
         }
@@ -207,6 +233,7 @@ impl<F> Mode<F> {
             Mode::Receiving(mode) => mode.step(input, cx),
             Mode::Awaiting(mode) => Step::Still(Mode::Awaiting(mode)),
             Mode::Streaming(mode) => mode.step(input, cx),
+            Mode::WebSocket(mode) => mode.step(input, cx),
             Mode::Lingering(mode) => mode.step(input, cx),
             Mode::Closed(cause) => Step::Still(Mode::Closed(cause)),
         }
@@ -226,6 +253,23 @@ impl<F> Mode<F> {
             Mode::Awaiting(mode) => mode.deliver(reply, input, cx),
             other @ (Mode::Reading(_)
             | Mode::Receiving(_)
+            | Mode::Streaming(_)
+            | Mode::WebSocket(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_)) => other,
+        }
+    }
+
+    /// Closes a WebSocket connection that does not take what is said to it.
+    pub(super) fn crowd_out<S>(self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
+        match self {
+            Mode::WebSocket(mode) => mode.crowd_out(input, cx),
+            other @ (Mode::Reading(_)
+            | Mode::Receiving(_)
+            | Mode::Awaiting(_)
             | Mode::Streaming(_)
             | Mode::Lingering(_)
             | Mode::Closed(_)) => other,
@@ -247,6 +291,7 @@ impl<F> Mode<F> {
             other @ (Mode::Receiving(_)
             | Mode::Awaiting(_)
             | Mode::Streaming(_)
+            | Mode::WebSocket(_)
             | Mode::Lingering(_)
             | Mode::Closed(_)) => other,
         }
@@ -256,7 +301,7 @@ impl<F> Mode<F> {
     /// the kernel, and the TCP window closes. `room` says whether the outbox has any.
     pub(super) fn wants_input(&self, room: bool) -> bool {
         match self {
-            Mode::Reading(_) => room,
+            Mode::Reading(_) | Mode::WebSocket(_) => room,
             Mode::Receiving(_) | Mode::Lingering(_) => true,
             Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => false,
         }
@@ -270,6 +315,7 @@ impl<F> Mode<F> {
             | Mode::Receiving(_)
             | Mode::Awaiting(_)
             | Mode::Streaming(_)
+            | Mode::WebSocket(_)
             | Mode::Closed(_) => false,
         }
     }
@@ -282,6 +328,7 @@ impl<F> Mode<F> {
             | Mode::Receiving(_)
             | Mode::Awaiting(_)
             | Mode::Streaming(_)
+            | Mode::WebSocket(_)
             | Mode::Closed(_) => unreachable!("only Lingering wants a FIN"),
         }
     }
@@ -297,6 +344,7 @@ impl<F> Mode<F> {
         match self {
             Mode::Reading(mode) => mode.deadline(moved, pending, limits),
             Mode::Receiving(mode) => Some(mode.deadline(limits)),
+            Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),
             Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
         }
@@ -309,13 +357,20 @@ impl<F> Mode<F> {
             Mode::Receiving(_)
             | Mode::Awaiting(_)
             | Mode::Streaming(_)
+            | Mode::WebSocket(_)
             | Mode::Lingering(_)
             | Mode::Closed(_) => None,
         }
     }
 
     /// Ends at once, whatever was going on, with `unsent` bytes still in the outbox.
-    pub(super) fn fail<S>(self, cause: Cause, unsent: u64, cx: &mut Context<'_, S>) -> Mode<F>
+    pub(super) fn fail<S>(
+        self,
+        key: Key,
+        cause: Cause,
+        unsent: u64,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<F>
     where
         S: Files<File = F>,
     {
@@ -323,6 +378,7 @@ impl<F> Mode<F> {
             Mode::Receiving(mode) => mode.abandon(cx),
             Mode::Awaiting(mode) => mode.abandon(cx),
             Mode::Streaming(mode) => mode.abandon(unsent, cx),
+            Mode::WebSocket(mode) => mode.abandon(key, None, cx),
             Mode::Reading(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
         }
         Mode::Closed(cause)

@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use super::asked::Asked;
-use super::{Lingering, Mode, Receiving, Step};
+use super::{Lingering, Mode, Receiving, Step, WebSocket};
 use crate::config::Limits;
 use crate::connection::{Cause, Context, Input};
 use crate::http::{
-    Expectation, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status, explain,
+    Expectation, Field, Framing, Head, HeadError, HeadParser, Method, Parsed, RequestHead, Status,
+    explain,
 };
-use crate::site::{Files, Reply};
+use crate::site::{Files, Mount, Reply};
+use crate::websocket::{Accept, Opening, OpeningError};
 
 /// Waiting for a request, or receiving the head of one.
 #[derive(Debug)]
@@ -145,7 +147,14 @@ impl Reading {
             input.inbox.consume(head.end());
             return asked.answer(reply, cause, input, cx);
         }
-        let endpoint = cx.site.endpoint(&request);
+        let mount = cx.site.endpoint(&request);
+        if let Some(mount) = &mount
+            && request.wants_websocket()
+        {
+            return self.open(asked, head, mount, input, cx);
+        }
+        let takes_it = |mount: &Mount| mount.takes_posts && request.method() == Method::Post;
+        let endpoint = mount.filter(takes_it);
         let (reply, asked) = match (request.framing(), request.expectation()) {
             (_, Expectation::Unknown) => {
                 let sentence = "100-continue is the only expectation known here";
@@ -192,6 +201,35 @@ impl Reading {
         asked.answer(reply, cause, input, cx)
     }
 
+    /// Deals with an opening handshake (RFC 6455 §4.2).
+    fn open<S: Files>(
+        self,
+        asked: Asked,
+        head: &Head,
+        mount: &Mount,
+        input: &mut Input<'_, S::File>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S::File> {
+        let request = RequestHead::new(head, input.inbox.bytes());
+        let has_body = request.framing() != Framing::None;
+        let accepted = match has_body {
+            true => Err(Reply::plain(
+                Status::BadRequest,
+                "an opening handshake of WebSocket has no body",
+            )),
+            false => accept(&request, mount, cx),
+        };
+        input.inbox.consume(head.end());
+        match accepted {
+            Ok(accept) => WebSocket::after(asked, &accept, mount, input, cx),
+            Err(reply) if has_body => {
+                let asked = asked.without_its_body();
+                asked.answer(reply, Cause::Refused, input, cx)
+            }
+            Err(reply) => asked.answer(reply, Cause::LastAnswer, input, cx),
+        }
+    }
+
     /// Answers bytes that are no request, or not in time, and gives up on what follows.
     pub(super) fn refuse<S: Files>(
         self,
@@ -220,4 +258,37 @@ impl Reading {
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (!self.begun).then_some(self.since)
     }
+}
+
+/// Holds an opening handshake against the rules, those of HTTP first.
+fn accept<S: Files>(
+    request: &RequestHead<'_>,
+    mount: &Mount,
+    cx: &mut Context<'_, S>,
+) -> Result<Accept, Reply<S::File>> {
+    let refused = |sentence| Reply::plain(Status::BadRequest, sentence);
+    if !request.has_connection_option("upgrade") {
+        return Err(refused(
+            "Upgrade without `Connection: Upgrade` is not passed on by proxies",
+        ));
+    }
+    let values = |field| request.values(field).collect();
+    let opening = Opening {
+        keys: values(Field::WebSocketKey),
+        versions: values(Field::WebSocketVersion),
+        protocols: values(Field::WebSocketProtocol),
+        extensions: match mount.query.split('&').any(|p| p == "deflate=off") {
+            true => Vec::new(),
+            false => values(Field::WebSocketExtensions),
+        },
+    };
+    let protocols = cx.endpoints.get(mount.number).protocols();
+    opening.accept(protocols).map_err(|error| match error {
+        OpeningError::Version => Reply::version_required(),
+        OpeningError::Key => refused("one Sec-WebSocket-Key is needed, of 16 bytes in base64"),
+        OpeningError::Protocols => refused("Sec-WebSocket-Protocol is a list of tokens"),
+        OpeningError::Extensions => {
+            refused("Sec-WebSocket-Extensions is a list of extensions with parameters")
+        }
+    })
 }

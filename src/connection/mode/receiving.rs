@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::connection::progress::Progress;
 use crate::connection::{Cause, Context, Input, Mail};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status, explain_body};
-use crate::site::{Endpoint, Files, Reply};
+use crate::site::{Files, Mount, Reply};
 use crate::transport::Inbox;
 
 /// Receiving the body of a request.
@@ -36,7 +36,7 @@ struct Incoming {
 #[derive(Debug)]
 enum Purpose {
     /// To be handed to an endpoint.
-    Endpoint(Endpoint, Vec<u8>),
+    Endpoint(Mount, Vec<u8>),
     /// To be over. The head is kept to be answered then, in storage of the pool's.
     End(Head, Vec<u8>),
 }
@@ -48,7 +48,7 @@ impl Receiving {
         asked: Asked,
         head: &Head,
         request: &RequestHead<'_>,
-        endpoint: Option<Endpoint>,
+        endpoint: Option<Mount>,
         cx: &mut Context<'_, S>,
     ) -> Receiving {
         let framing = match request.framing() {
@@ -122,7 +122,7 @@ impl Receiving {
         match purpose {
             Purpose::Endpoint(to, body) => {
                 let from = input.key;
-                cx.mail.push(Mail::Request { from, to, body });
+                cx.mail.push(Mail::Post { from, to, body });
                 Mode::Awaiting(Awaiting::after(asked))
             }
             Purpose::End(head, bytes) => {

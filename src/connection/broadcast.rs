@@ -1,0 +1,76 @@
+//! Floor 4, connection: a message for many, encoded once for each coding in which somebody wants it.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use super::endpoint::is_worth_deflating;
+use super::mail::PlainFrame;
+use crate::config::Limits;
+use crate::transport::{Lent, Pool};
+use crate::websocket::deflate::{Deflate, Deflater};
+use crate::websocket::{Kind, write_frame};
+
+/// A message for many.
+#[derive(Debug)]
+pub struct Broadcast {
+    kind: Kind,
+    plain: Rc<Lent>,
+    header_bytes: usize,
+    /// Compressed, by the size of the window; the plain frame where that is no larger.
+    deflated: [OnceCell<Rc<Lent>>; 7],
+}
+
+impl Broadcast {
+    /// Takes a frame.
+    pub fn new(frame: PlainFrame, pool: &mut Pool) -> Broadcast {
+        Broadcast {
+            kind: frame.kind,
+            plain: pool.share(frame.bytes),
+            header_bytes: frame.header_bytes,
+            deflated: Default::default(),
+        }
+    }
+
+    /// Bytes of the plain frame.
+    pub fn len(&self) -> usize {
+        self.plain.bytes().len()
+    }
+
+    /// Always false: a frame has a header.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Bytes that it holds, in all codings.
+    pub fn weight_bytes(&self) -> usize {
+        let deflated = self.deflated.iter().filter_map(OnceCell::get);
+        let others = deflated.filter(|frame| !Rc::ptr_eq(frame, &self.plain));
+        self.len() + others.map(|frame| frame.bytes().len()).sum::<usize>()
+    }
+
+    /// The frame for a member with whom this was agreed on.
+    pub(super) fn frame(
+        &self,
+        agreed: Option<Deflate>,
+        deflater: &mut Deflater,
+        pool: &mut Pool,
+        limits: &Limits,
+    ) -> &Rc<Lent> {
+        let Some(agreed) = agreed else {
+            return &self.plain;
+        };
+        let payload = &self.plain.bytes()[self.header_bytes..];
+        if !is_worth_deflating(payload, limits) {
+            return &self.plain;
+        }
+        self.deflated[usize::from(agreed.window_bits() - 9)].get_or_init(|| {
+            let deflated = deflater.deflate(agreed, payload);
+            if deflated.len() >= payload.len() {
+                return Rc::clone(&self.plain);
+            }
+            let mut bytes = Vec::with_capacity(deflated.len() + 10);
+            write_frame(&mut bytes, self.kind.opcode(), true, deflated);
+            pool.share(bytes)
+        })
+    }
+}

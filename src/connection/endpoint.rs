@@ -1,0 +1,327 @@
+//! Floor 4, connection: the third kind of answer beside files and refusals, an [`Endpoint`]. This is the
+//! crate's interface for programs of one's own.
+//!
+//! An endpoint is one value for all the connections that are open to it; it is called from the loop, one
+//! call for each message, and must not block: everybody waits for it. It is handed a [`Session`] with
+//! which it answers the peer at once, or a [`Hub`] where there is no peer; what it says to others goes by
+//! mail and is delivered in the same turn.
+
+use std::time::Duration;
+
+use super::Key;
+use super::mail::{Audience, Mail, Mailbox, PlainFrame};
+use crate::config::Limits;
+use crate::http::Status;
+use crate::websocket::deflate::{Deflate, Deflater};
+use crate::websocket::{Close, CloseCode, Kind, Protocols, write_frame};
+
+/// A message of WebSocket, whole, received or to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message<'a> {
+    /// UTF-8.
+    Text(&'a str),
+    /// Any bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// Which of the two.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Message::Text(_) => Kind::Text,
+            Message::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// The content.
+    pub fn bytes(&self) -> &'a [u8] {
+        match *self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// Where under an endpoint's path a request went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place<'a> {
+    /// What stood for the `*` in the path, decoded; empty where there is none.
+    pub name: &'a str,
+    /// What was behind the question mark, as it was written.
+    pub query: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The value of a parameter in the query, as it was written; empty for one without a value.
+    ///
+    /// ```
+    /// let place = oneloop::connection::Place { name: "", query: "last=5&presence" };
+    /// assert_eq!(place.parameter("last"), Some("5"));
+    /// assert_eq!(place.parameter("presence"), Some(""));
+    /// assert_eq!(place.parameter("first"), None);
+    /// ```
+    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+        let parameters = self.query.split('&');
+        let mut pairs = parameters.map(|p| p.split_once('=').unwrap_or((p, "")));
+        pairs.find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+}
+
+/// What a server does for those who connect to a path by WebSocket, and with what is posted to it.
+///
+/// ```
+/// use oneloop::connection::{Endpoint, Message, Session};
+///
+/// struct Shout;
+///
+/// impl Endpoint for Shout {
+///     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+///         if let Message::Text(text) = message {
+///             let _ = session.send(Message::Text(&text.to_uppercase()));
+///         }
+///     }
+/// }
+/// ```
+pub trait Endpoint {
+    /// The subprotocols it speaks (RFC 6455 §1.9): none, unless it says otherwise.
+    fn protocols(&self) -> Protocols {
+        Protocols::None
+    }
+
+    /// A connection is open. What is sent here comes right behind the handshake's answer.
+    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
+        let _ = (session, place);
+    }
+
+    /// A message has come whole.
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>);
+
+    /// What was queued for this peer has become little again, after it was
+    /// [much](Session::has_room).
+    fn on_room(&mut self, session: &mut Session<'_>) {
+        let _ = session;
+    }
+
+    /// A connection that was opened is over, however that came: called once for each. The code is the
+    /// one of the close frame that came or was sent first, if there was one with a code.
+    fn on_close(&mut self, hub: &mut Hub<'_>, key: Key, code: Option<CloseCode>) {
+        let _ = (hub, key, code);
+    }
+
+    /// Whether bodies may be posted to it.
+    fn takes_posts(&self) -> bool {
+        false
+    }
+
+    /// Something was posted, if it [takes posts](Endpoint::takes_posts). `members` knows how many are in
+    /// a room.
+    fn on_post(
+        &mut self,
+        hub: &mut Hub<'_>,
+        place: Place<'_>,
+        body: Vec<u8>,
+        members: &dyn Fn(&str) -> usize,
+    ) -> Answer {
+        let _ = (hub, place, body, members);
+        Answer::text(Status::NotFound, "nothing can be posted here\n".into())
+    }
+
+    /// How often it wants to be called although nothing happens; in steps of 100 ms.
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The [interval](Endpoint::interval) has passed.
+    fn on_tick(&mut self, hub: &mut Hub<'_>) {
+        let _ = hub;
+    }
+}
+
+/// The answer to a post.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: Status,
+    /// The media type of the body.
+    pub media_type: &'static str,
+    /// The content.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// An answer for people.
+    pub fn text(status: Status, text: String) -> Answer {
+        Answer {
+            status,
+            media_type: "text/plain; charset=utf-8",
+            body: text.into_bytes(),
+        }
+    }
+}
+
+/// The outbox of the peer is full; the message was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// Speaks to rooms. Whoever has joined a room hears what is said there from then on.
+#[derive(Debug)]
+pub struct Hub<'a> {
+    mail: &'a mut Mailbox,
+}
+
+impl<'a> Hub<'a> {
+    /// A hub over the server's mail.
+    pub(crate) fn new(mail: &'a mut Mailbox) -> Hub<'a> {
+        Hub { mail }
+    }
+
+    /// Says something to everybody in `room`.
+    pub fn publish(&mut self, room: &str, message: Message<'_>) {
+        say(self.mail, Audience::Room(room.into()), message);
+    }
+}
+
+fn say(mail: &mut Mailbox, to: Audience, message: Message<'_>) {
+    let frame = PlainFrame::new(message);
+    mail.push(Mail::Say { to, frame });
+}
+
+/// A WebSocket connection, as its endpoint sees it.
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub(super) key: Key,
+    /// What is to be sent, to be appended to.
+    pub(super) out: &'a mut Vec<u8>,
+    /// Bytes in `out` when this began, and bytes that waited in all.
+    pub(super) begin: usize,
+    pub(super) waiting: u64,
+    pub(super) deflate: Option<Deflate>,
+    pub(super) deflater: &'a mut Deflater,
+    pub(super) mail: &'a mut Mailbox,
+    pub(super) limits: &'a Limits,
+    /// It was closed here.
+    pub(super) closed: Option<CloseCode>,
+}
+
+impl Session<'_> {
+    /// Names the connection, and never another one.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Sends a message to the peer.
+    ///
+    /// # Errors
+    /// [`Full`] if [`Limits::outbox_max`] bytes are waiting for the peer already, or the session was
+    /// [closed](Session::close).
+    pub fn send(&mut self, message: Message<'_>) -> Result<(), Full> {
+        if self.queued() >= self.limits.outbox_max || self.closed.is_some() {
+            return Err(Full);
+        }
+        let (opcode, payload) = (message.kind().opcode(), message.bytes());
+        if let Some(agreed) = self.deflate
+            && is_worth_deflating(payload, self.limits)
+        {
+            let deflated = self.deflater.deflate(agreed, payload);
+            if deflated.len() < payload.len() {
+                write_frame(self.out, opcode, true, deflated);
+                return Ok(());
+            }
+        }
+        write_frame(self.out, opcode, false, payload);
+        Ok(())
+    }
+
+    /// Bytes that wait for the peer.
+    pub fn queued(&self) -> u64 {
+        self.waiting + (self.out.len() - self.begin) as u64
+    }
+
+    /// Whether little is waiting for the peer. While it is much, nothing is read from this peer, so
+    /// that whoever only answers never meets [`Full`]; others stop here, until
+    /// [`on_room`](Endpoint::on_room).
+    pub fn has_room(&self) -> bool {
+        self.queued() < self.limits.outbox_high
+    }
+
+    /// Joins a room: from now on the peer hears what is said there, after the last so many messages that
+    /// the room remembers.
+    pub fn join(&mut self, room: &str, last: usize) {
+        let (who, room) = (self.key, room.into());
+        self.mail.push(Mail::Join { who, room, last });
+    }
+
+    /// Watches a room: from now on the peer hears how many are in it, as a number in a text message, now
+    /// and whenever that has changed. It does not count itself.
+    pub fn watch(&mut self, room: &str) {
+        let (who, room) = (self.key, room.into());
+        self.mail.push(Mail::Watch { who, room });
+    }
+
+    /// Leaves a room.
+    pub fn leave(&mut self, room: &str) {
+        let (who, room) = (self.key, room.into());
+        self.mail.push(Mail::Leave { who, room });
+    }
+
+    /// Says something to everybody in the rooms that the peer is in, the peer too.
+    pub fn say(&mut self, message: Message<'_>) {
+        say(self.mail, Audience::RoomsOf(self.key), message);
+    }
+
+    /// Says something to everybody in `room`, be the peer in it or not.
+    pub fn publish(&mut self, room: &str, message: Message<'_>) {
+        say(self.mail, Audience::Room(room.into()), message);
+    }
+
+    /// Closes the connection, once what was sent before has left. A code that must not be sent becomes
+    /// 1000; a reason is cut after 123 bytes.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        if self.closed.is_none() {
+            let code = match code.may_be_sent() {
+                true => code,
+                false => CloseCode::NORMAL,
+            };
+            self.closed = Some(code);
+            let code = Some(code);
+            Close { code, reason }.write(self.out);
+        }
+    }
+}
+
+/// Whether a message is compressed before it is sent.
+pub(super) fn is_worth_deflating(payload: &[u8], limits: &Limits) -> bool {
+    (limits.deflated_bytes_min..=limits.deflated_bytes_max).contains(&payload.len())
+}
+
+/// The endpoints of a server, by the number of their [mount](crate::site::Mount).
+#[derive(Default)]
+pub struct Endpoints {
+    rows: Vec<Box<dyn Endpoint>>,
+}
+
+impl std::fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoints({})", self.rows.len())
+    }
+}
+
+impl Endpoints {
+    /// Adds one; its number is how many there were before.
+    pub fn add(&mut self, endpoint: Box<dyn Endpoint>) {
+        self.rows.push(endpoint);
+    }
+
+    /// The one of this number.
+    ///
+    /// # Panics
+    /// If there is none: numbers come from the site, where endpoints are mounted when they are added.
+    pub fn get(&mut self, number: u16) -> &mut dyn Endpoint {
+        &mut *self.rows[usize::from(number)]
+    }
+
+    /// All, in the order of their numbers.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn Endpoint>> {
+        self.rows.iter_mut()
+    }
+}

@@ -1,0 +1,99 @@
+//! Floor 5, server: the endpoints that come with it, on the same interface as anybody's.
+
+use crate::connection::{Answer, Endpoint, Hub, Message, Place, Session};
+use crate::http::Status;
+use crate::websocket::Protocols;
+
+/// `/echo`: sends every message back.
+#[derive(Debug)]
+pub struct Echo;
+
+impl Endpoint for Echo {
+    fn protocols(&self) -> Protocols {
+        Protocols::Any
+    }
+
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        let sent = session.send(message);
+        debug_assert!(sent.is_ok(), "there is always room for an answer");
+    }
+}
+
+/// `/rooms/NAME`: what one says all hear, whoever says it too, and whoever posts.
+///
+/// `?last=N` begins with the last messages; `?presence` hears how many are there instead.
+#[derive(Debug)]
+pub struct RoomsEndpoint;
+
+impl Endpoint for RoomsEndpoint {
+    fn protocols(&self) -> Protocols {
+        Protocols::Any
+    }
+
+    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
+        if place.parameter("presence").is_some() {
+            return session.watch(place.name);
+        }
+        // What is no number is none.
+        let last = place.parameter("last").and_then(|n| n.parse().ok());
+        session.join(place.name, last.unwrap_or(0));
+    }
+
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        // Whoever only watches is in no room, and speaks to nobody.
+        session.say(message);
+    }
+
+    fn takes_posts(&self) -> bool {
+        true
+    }
+
+    fn on_post(
+        &mut self,
+        hub: &mut Hub<'_>,
+        place: Place<'_>,
+        body: Vec<u8>,
+        members: &dyn Fn(&str) -> usize,
+    ) -> Answer {
+        let message = match str::from_utf8(&body) {
+            Ok(text) => Message::Text(text),
+            Err(_) => Message::Binary(&body),
+        };
+        hub.publish(place.name, message);
+        let text = match members(place.name) {
+            0 => "nobody is there\n".into(),
+            1 => "1 member hears it\n".into(),
+            n => format!("{n} members hear it\n"),
+        };
+        Answer::text(Status::Ok, text)
+    }
+}
+
+/// `/_oneloop/echo`, to test clients and the server: answers with the body it got, and by WebSocket as
+/// [`Echo`] does.
+#[derive(Debug)]
+pub struct PostEcho;
+
+impl Endpoint for PostEcho {
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        Echo.on_message(session, message);
+    }
+
+    fn takes_posts(&self) -> bool {
+        true
+    }
+
+    fn on_post(
+        &mut self,
+        _: &mut Hub<'_>,
+        _: Place<'_>,
+        body: Vec<u8>,
+        _: &dyn Fn(&str) -> usize,
+    ) -> Answer {
+        Answer {
+            status: Status::Ok,
+            media_type: "application/octet-stream",
+            body,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Floor 5, server: who is in which room, and what was said there last. It holds keys and frames; it must
+//! not know connections.
+//!
+//! Everything is kept in order of names and keys, so that who hears something first does not depend on
+//! chance.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::config::Limits;
+use crate::connection::{Audience, Broadcast, Key};
+
+/// All rooms that somebody is in, and the last ones that were left with something to remember.
+#[derive(Debug)]
+pub struct Rooms {
+    rooms: Slab<Room>,
+    by_name: BTreeMap<Box<str>, usize>,
+    /// The rooms that a connection is in, as a member or watching.
+    of: BTreeMap<Key, Vec<usize>>,
+    /// The empty ones, those left first in front.
+    empty: BTreeMap<u64, usize>,
+    /// Counts how often a room was left empty.
+    left_empty: u64,
+    /// Those whose number of members is news to a watcher.
+    changed: BTreeSet<usize>,
+    messages_max: usize,
+    bytes_max: usize,
+    empty_max: usize,
+}
+
+#[derive(Default, Debug)]
+struct Room {
+    name: Box<str>,
+    members: BTreeSet<Key>,
+    watchers: BTreeSet<Key>,
+    said: VecDeque<Rc<Broadcast>>,
+    /// Of all plain frames in `said`.
+    said_bytes: usize,
+    /// Its key in `empty`.
+    empty_since: Option<u64>,
+}
+
+impl Rooms {
+    /// No rooms yet.
+    pub fn new(limits: &Limits) -> Rooms {
+        Rooms {
+            rooms: Slab::new(),
+            by_name: BTreeMap::new(),
+            of: BTreeMap::new(),
+            empty: BTreeMap::new(),
+            left_empty: 0,
+            changed: BTreeSet::new(),
+            messages_max: limits.room_messages_max,
+            bytes_max: limits.room_bytes_max,
+            empty_max: limits.empty_rooms_max,
+        }
+    }
+
+    /// How many are in the room of this name.
+    pub fn members(&self, name: &str) -> usize {
+        let number = self.by_name.get(name);
+        number.map_or(0, |number| self.rooms[*number].members.len())
+    }
+
+    /// Adds a member, and gives the last messages that the room remembers, at most so many, in order.
+    pub(super) fn join(&mut self, who: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
+        let number = self.enter(who, name);
+        let room = &mut self.rooms[number];
+        if !room.members.insert(who) {
+            return Vec::new();
+        }
+        if !room.watchers.is_empty() {
+            self.changed.insert(number);
+        }
+        let skip = room.said.len().saturating_sub(last);
+        room.said.iter().skip(skip).cloned().collect()
+    }
+
+    /// Adds a watcher, who will be told.
+    pub(super) fn watch(&mut self, who: Key, name: &str) {
+        let number = self.enter(who, name);
+        self.rooms[number].watchers.insert(who);
+        self.changed.insert(number);
+    }
+
+    /// The room of this name, with `who` in it in some way.
+    fn enter(&mut self, who: Key, name: &str) -> usize {
+        let number = self.room(name);
+        if let Some(since) = self.rooms[number].empty_since.take() {
+            self.empty.remove(&since);
+        }
+        let list = self.of.entry(who).or_default();
+        if !list.contains(&number) {
+            list.push(number);
+        }
+        number
+    }
+
+    /// The room of this name, there from now on. [Settle](Rooms::settle) it, if nobody enters.
+    fn room(&mut self, name: &str) -> usize {
+        if let Some(number) = self.by_name.get(name) {
+            return *number;
+        }
+        let number = self.rooms.insert(Room {
+            name: name.into(),
+            ..Room::default()
+        });
+        self.by_name.insert(name.into(), number);
+        number
+    }
+
+    /// Takes `who` out of a room.
+    pub(super) fn leave(&mut self, who: Key, name: &str) {
+        let Some(&number) = self.by_name.get(name) else {
+            return;
+        };
+        if let Some(list) = self.of.get_mut(&who) {
+            list.retain(|other| *other != number);
+            if list.is_empty() {
+                self.of.remove(&who);
+            }
+            self.take_out(who, number);
+        }
+    }
+
+    /// Takes `who` out of all rooms.
+    pub(super) fn leave_all(&mut self, who: Key) {
+        for number in self.of.remove(&who).unwrap_or_default() {
+            self.take_out(who, number);
+        }
+    }
+
+    fn take_out(&mut self, who: Key, number: usize) {
+        let room = &mut self.rooms[number];
+        room.watchers.remove(&who);
+        if room.members.remove(&who) && !room.watchers.is_empty() {
+            self.changed.insert(number);
+        }
+        self.settle(number);
+    }
+
+    /// Puts a room that nobody is in with those that may be forgotten, and forgets what is too much.
+    fn settle(&mut self, number: usize) {
+        let room = &mut self.rooms[number];
+        if room.empty_since.is_some() || !(room.members.is_empty() && room.watchers.is_empty()) {
+            return;
+        }
+        room.empty_since = Some(self.left_empty);
+        self.empty.insert(self.left_empty, number);
+        self.left_empty += 1;
+        while self.empty.len() > self.empty_max {
+            let (_, number) = self.empty.pop_first().expect("there are some");
+            let room = self.rooms.remove(number);
+            self.by_name.remove(&room.name);
+            self.changed.remove(&number);
+        }
+    }
+
+    /// The rooms in which it is heard.
+    pub(super) fn of_audience(&mut self, audience: &Audience) -> Vec<usize> {
+        match audience {
+            Audience::Room(name) => {
+                let number = self.room(name);
+                self.settle(number);
+                vec![number]
+            }
+            Audience::RoomsOf(key) => {
+                let watched = |number: &usize| self.rooms[*number].members.contains(key);
+                let of = self.of.get(key).into_iter().flatten();
+                of.copied().filter(watched).collect()
+            }
+        }
+    }
+
+    /// Adds all who are in a room to `keys`.
+    pub(super) fn list_members(&self, number: usize, keys: &mut Vec<Key>) {
+        keys.extend(self.room_at(number).iter().flat_map(|room| &room.members));
+    }
+
+    /// `None` if the room was forgotten at once, since none may be kept that is empty.
+    fn room_at(&self, number: usize) -> Option<&Room> {
+        self.rooms.get(number)
+    }
+
+    /// Keeps what was said for those who come later. When memory is short, nothing is kept.
+    pub(super) fn remember(&mut self, number: usize, said: &Rc<Broadcast>, is_short: bool) {
+        let Some(room) = self.rooms.get_mut(number) else {
+            return;
+        };
+        if is_short {
+            room.said.clear();
+            room.said_bytes = 0;
+            return;
+        }
+        room.said.push_back(Rc::clone(said));
+        room.said_bytes += said.len();
+        while room.said.len() > self.messages_max || room.said_bytes > self.bytes_max {
+            let Some(oldest) = room.said.pop_front() else {
+                break;
+            };
+            room.said_bytes -= oldest.len();
+        }
+    }
+
+    /// For each room whose number of members has changed, or that has a new watcher: the number, and
+    /// who wants to know it.
+    pub(super) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let rooms = changed.filter_map(|number| self.room_at(number));
+        rooms
+            .map(|room| (room.members.len(), room.watchers.iter().copied().collect()))
+            .collect()
+    }
+
+    /// Whether there is [news](Rooms::news).
+    pub(super) fn has_news(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Bytes that are remembered.
+    pub fn weight_bytes(&self) -> usize {
+        let rooms = self.rooms.iter();
+        let said = rooms.flat_map(|(_, room)| &room.said);
+        // What was said in two rooms at once is there twice, and weighs once.
+        let once: BTreeMap<_, _> = said.map(|s| (Rc::as_ptr(s), s.weight_bytes())).collect();
+        once.values().sum()
+    }
+
+    /// Whether somebody is in some room.
+    pub fn is_deserted(&self) -> bool {
+        self.of.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::{Message, PlainFrame};
+    use crate::transport::Pool;
+
+    fn rooms() -> (Rooms, Pool) {
+        let limits = Limits {
+            room_messages_max: 3,
+            room_bytes_max: 20,
+            empty_rooms_max: 2,
+            ..Limits::default()
+        };
+        (Rooms::new(&limits), Pool::new(1, 1_000))
+    }
+
+    fn key(n: u32) -> Key {
+        Key::new(n as usize, n)
+    }
+
+    fn say(rooms: &mut Rooms, pool: &mut Pool, name: &str, text: &str) {
+        let frame = PlainFrame::new(Message::Text(text));
+        let said = Rc::new(Broadcast::new(frame, pool));
+        for number in rooms.of_audience(&Audience::Room(name.into())) {
+            rooms.remember(number, &said, pool.account().is_over());
+        }
+    }
+
+    fn sizes(said: &[Rc<Broadcast>]) -> Vec<usize> {
+        said.iter().map(|s| s.len() - 2).collect()
+    }
+
+    #[test]
+    fn a_room_is_who_is_in_it_and_what_was_said_last() {
+        let (mut rooms, mut pool) = rooms();
+        assert!(rooms.join(key(1), "a", 9).is_empty());
+        for text in ["1", "22", "333", "4444"] {
+            say(&mut rooms, &mut pool, "a", text);
+        }
+        assert_eq!(sizes(&rooms.join(key(2), "a", 9)), [2, 3, 4]);
+        assert_eq!(sizes(&rooms.join(key(3), "a", 1)), [4]);
+        assert!(
+            rooms.join(key(3), "a", 1).is_empty(),
+            "it was there already"
+        );
+        say(&mut rooms, &mut pool, "a", "twelve bytes");
+        assert_eq!(sizes(&rooms.join(key(4), "a", 9)), [4, 12]);
+        say(&mut rooms, &mut pool, "a", &"b".repeat(20));
+        assert!(rooms.join(key(5), "a", 9).is_empty(), "too much by itself");
+        assert_eq!((rooms.members("a"), rooms.members("b")), (5, 0));
+        rooms.leave(key(1), "a");
+        rooms.leave(key(1), "b");
+        rooms.leave_all(key(2));
+        rooms.leave_all(key(2));
+        assert_eq!(rooms.members("a"), 3);
+        let mut keys = Vec::new();
+        let number = rooms.of_audience(&Audience::RoomsOf(key(4)))[0];
+        rooms.list_members(number, &mut keys);
+        assert_eq!(keys, [key(3), key(4), key(5)]);
+    }
+
+    #[test]
+    fn empty_rooms_are_kept_for_what_they_remember_and_the_oldest_are_forgotten() {
+        let (mut rooms, mut pool) = rooms();
+        for name in ["a", "b"] {
+            say(&mut rooms, &mut pool, name, name);
+        }
+        assert_eq!(rooms.join(key(1), "a", 9).len(), 1);
+        rooms.leave(key(1), "a");
+        assert!(rooms.is_deserted());
+        say(&mut rooms, &mut pool, "c", "c");
+        assert_eq!(rooms.weight_bytes(), pool.account().used());
+        assert_eq!(rooms.join(key(1), "b", 9).len(), 0, "it was the oldest");
+        assert_eq!(rooms.join(key(1), "a", 9).len(), 1);
+        assert_eq!(rooms.join(key(1), "c", 9).len(), 1);
+    }
+
+    #[test]
+    fn a_watcher_is_told_how_many_there_are_and_is_not_one() {
+        let (mut rooms, _) = rooms();
+        rooms.watch(key(1), "a");
+        assert_eq!(rooms.news(), [(0, vec![key(1)])]);
+        rooms.join(key(2), "a", 0);
+        rooms.join(key(3), "a", 0);
+        rooms.join(key(3), "b", 0);
+        assert_eq!(rooms.news(), [(2, vec![key(1)])]);
+        assert!(!rooms.has_news());
+        assert!(rooms.of_audience(&Audience::RoomsOf(key(1))).is_empty());
+        rooms.leave_all(key(2));
+        assert_eq!(rooms.news(), [(1, vec![key(1)])]);
+        rooms.leave_all(key(1));
+        assert!(rooms.news().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_while_memory_is_short() {
+        let (mut rooms, mut pool) = rooms();
+        say(&mut rooms, &mut pool, "a", "1");
+        pool.account_mut().take(2_000);
+        say(&mut rooms, &mut pool, "a", "2");
+        assert_eq!(pool.account().used(), 2_000);
+    }
+}

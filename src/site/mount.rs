@@ -1,0 +1,145 @@
+//! Floor 3, site: paths at which something other than a file answers. What does is not known here: the
+//! server has a table of them, and a mount is a row's number.
+
+use crate::http::{RequestHead, SitePath, Target};
+
+/// A request's way to an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mount {
+    /// Which endpoint.
+    pub number: u16,
+    /// Bodies may be posted to it.
+    pub takes_posts: bool,
+    /// What stands for the `*` in its path, decoded; empty where there is none.
+    pub name: Box<str>,
+    /// What is behind the question mark, as it was written.
+    pub query: Box<str>,
+}
+
+/// The paths of all endpoints.
+#[derive(Default, Debug)]
+pub(super) struct Mounts {
+    points: Vec<Point>,
+}
+
+#[derive(Debug)]
+struct Point {
+    /// Without its first slash, and without the `*`.
+    path: Box<str>,
+    /// It ended in `/*`: any one segment may follow.
+    is_open: bool,
+    takes_posts: bool,
+}
+
+impl Point {
+    /// What stands for the `*`, if the decoded `path` leads here.
+    fn name<'a>(&self, path: &'a [u8]) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path.as_bytes())?;
+        let name = str::from_utf8(rest).ok()?;
+        let fits = match self.is_open {
+            true => (1..=Mounts::NAME_BYTES_MAX).contains(&name.len()) && !name.contains('/'),
+            false => name.is_empty(),
+        };
+        fits.then_some(name)
+    }
+}
+
+impl Mounts {
+    /// The longest name.
+    const NAME_BYTES_MAX: usize = 128;
+
+    /// Adds a path such as `/echo` or `/rooms/*`, and gives its number: how many there were before.
+    pub fn add(&mut self, path: &str, takes_posts: bool) -> u16 {
+        let number = u16::try_from(self.points.len()).expect("there are not so many endpoints");
+        let path = path.strip_prefix('/').expect("a path begins with a slash");
+        let open = path
+            .strip_suffix('*')
+            .filter(|p| p.is_empty() || p.ends_with('/'));
+        self.points.push(Point {
+            path: open.unwrap_or(path).into(),
+            is_open: open.is_some(),
+            takes_posts,
+        });
+        number
+    }
+
+    /// Where a decoded path leads. Of two that fit, the one that was added last.
+    fn find<'a>(&self, path: &'a [u8]) -> Option<(u16, &Point, &'a str)> {
+        let points = self.points.iter().enumerate().rev();
+        let mut found = points.filter_map(|(number, p)| Some((number as u16, p, p.name(path)?)));
+        found.next()
+    }
+
+    /// Whether a decoded path leads to an endpoint, and if so, whether bodies may be posted there.
+    pub fn takes_posts(&self, path: &[u8]) -> Option<bool> {
+        self.find(path).map(|(_, point, _)| point.takes_posts)
+    }
+
+    /// Where a request leads. Nearly none leads anywhere, so it is looked at only as far as it takes to
+    /// know that.
+    pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
+        let Ok(Target::Path { path, query, .. }) =
+            Target::parse(request.method(), request.target())
+        else {
+            return None;
+        };
+        let begins = |point: &Point| {
+            let first = point.path.as_bytes().first();
+            first.is_none() || path.get(1) == first || matches!(path.get(1), Some(b'%' | b'/'))
+        };
+        if !self.points.iter().any(begins) {
+            return None;
+        }
+        let path = SitePath::decode(path).ok()?;
+        let (number, point, name) = self.find(path.bytes())?;
+        Some(Mount {
+            number,
+            takes_posts: point.takes_posts,
+            name: name.into(),
+            query: String::from_utf8_lossy(query.unwrap_or_default()).into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parsed;
+
+    #[test]
+    fn a_path_leads_to_the_endpoint_that_was_mounted_there_last() {
+        let mut mounts = Mounts::default();
+        for path in ["/echo", "/rooms/*", "/rooms/own", "/echo"] {
+            mounts.add(path, false);
+        }
+        let long = format!("/rooms/{}", "a".repeat(Mounts::NAME_BYTES_MAX));
+        for (target, expected) in [
+            ("/echo", Some((3, "", ""))),
+            ("/%65cho?a=%20&b", Some((3, "", "a=%20&b"))),
+            ("//echo", Some((3, "", ""))),
+            ("http://x/echo", Some((3, "", ""))),
+            ("/echo/", None),
+            ("/echoes", None),
+            ("/Echo", None),
+            ("/rooms/a%20b", Some((1, "a b", ""))),
+            ("/rooms/%c3%a4?", Some((1, "ä", ""))),
+            ("/rooms/own", Some((2, "", ""))),
+            (&long, Some((1, &long[7..], ""))),
+            (&format!("{long}a"), None),
+            ("/rooms/%ff", None),
+            ("/rooms/", None),
+            ("/rooms", None),
+            ("/rooms/a/b", None),
+            ("/rooms/.a", None),
+            ("/rooms/a%2fb", None),
+            ("/%zz", None),
+            ("/", None),
+            ("/index.html", None),
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let mount = mounts.of(&RequestHead::new(&parsed(&text), text.as_bytes()));
+            let got = mount.as_ref().map(|m| (m.number, &*m.name, &*m.query));
+            assert_eq!(got, expected, "{target}");
+        }
+    }
+}
