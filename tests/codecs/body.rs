@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::properties::decode_chunked;
+use crate::sorted;
 
 /// A chunked body and its content.
 fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
@@ -38,8 +39,7 @@ proptest! {
     ) {
         let length = bytes.len();
         let bytes = [bytes, rest].concat();
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.sort_unstable();
+        let cuts = sorted(&cuts, bytes.len());
         prop_assert_eq!(decode_chunked(&bytes, cuts), Ok((content, Some(length))));
     }
 
@@ -52,8 +52,7 @@ proptest! {
     ) {
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.sort_unstable();
+        let cuts = sorted(&cuts, bytes.len());
         prop_assert_eq!(decode_chunked(&bytes, cuts), decode_chunked(&bytes, []));
     }
 }

@@ -3,6 +3,8 @@
 use oneloop::http::{Field, HeadError, HeadLimits, HeadParser, Parsed, RequestHead, Version};
 use proptest::prelude::*;
 
+use crate::sorted;
+
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes_max: 4096,
     target_bytes_max: 2048,
@@ -123,8 +125,7 @@ proptest! {
         bytes in damaged_head(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.sort_unstable();
+        let cuts = sorted(&cuts, bytes.len());
         let whole = parse(&bytes, &[]);
         let in_pieces = parse(&bytes, &cuts);
         prop_assert_eq!(format!("{whole:?}"), format!("{in_pieces:?}"));

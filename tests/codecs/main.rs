@@ -3,15 +3,21 @@
 
 mod body;
 mod conditional;
+mod deflate;
+mod frames;
 mod guard;
 mod head;
 mod negotiation;
+mod opening;
 #[path = "../fuzz/properties.rs"]
 mod properties;
 mod range;
 mod replay;
+#[path = "../fuzz/websocket.rs"]
+mod websocket;
 
 use oneloop::http::{HeadLimits, HeadParser, Parsed, RequestHead};
+use proptest::sample::Index;
 
 /// Hands a request with these field lines to `ask`.
 fn with_request<T>(method: &str, fields: &str, ask: impl Fn(&RequestHead<'_>) -> T) -> T {
@@ -25,4 +31,11 @@ fn with_request<T>(method: &str, fields: &str, ask: impl Fn(&RequestHead<'_>) ->
         panic!("no request: {text}");
     };
     ask(&RequestHead::new(&head, text.as_bytes()))
+}
+
+/// Places in something of this length, in order.
+fn sorted(places: &[Index], length: usize) -> Vec<usize> {
+    let mut places: Vec<_> = places.iter().map(|at| at.index(length + 1)).collect();
+    places.sort_unstable();
+    places
 }

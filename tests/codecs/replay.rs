@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::properties;
+use crate::{properties, websocket};
 
 /// Runs `property` over the corpus of a target, which must not be empty.
 fn replay(target: &str, property: fn(&[u8])) {
@@ -59,4 +59,19 @@ fn the_corpus_of_the_guard_holds() {
 #[test]
 fn the_corpus_of_connections_holds() {
     replay("connection", properties::connection);
+}
+
+#[test]
+fn the_corpus_of_frames_holds() {
+    replay("frames", websocket::frames);
+}
+
+#[test]
+fn the_corpus_of_compressed_messages_holds() {
+    replay("inflate", websocket::inflate);
+}
+
+#[test]
+fn the_corpus_of_opening_handshakes_holds() {
+    replay("handshake", websocket::handshake);
 }

@@ -8,6 +8,7 @@
 //! > bytes that the client sends, and CRLF
 //! >- bytes without CRLF behind them
 //! > escapes: \r \n \t \0 \xff \\, and {200*ab} for two hundred times ab
+//! opening TARGET   the request line and the fields of the opening handshake in RFC 6455 §1.3
 //! ~ wait 9 s
 //! ~ half-close
 //! < a line that the client receives, with CRLF; <- without
@@ -15,6 +16,8 @@
 //! echo TEXT        the answer 200 with what was sent to the echo
 //! plain STATUS: SENTENCE   an answer in plain text, with all its fields
 //! last ...         any of these three, with Connection: close
+//! switch           the answer 101 to that opening handshake, or
+//! switch FIELD: VALUE | FIELD: VALUE       the same with more fields
 //! open             the connection is still there, or
 //! closed           the server has ended it
 //! ```
@@ -43,6 +46,7 @@ fn limits() -> Limits {
         fields_max: 8,
         body_bytes_max: 40,
         cached_file_bytes_max: 64,
+        message_bytes_max: 300,
         ..Limits::default()
     }
 }
@@ -98,6 +102,11 @@ fn chunks() {
 #[test]
 fn expectations() {
     check("expectations");
+}
+
+#[test]
+fn websocket() {
+    check("websocket");
 }
 
 #[test]
@@ -186,6 +195,14 @@ impl Case {
         match word {
             ">" => self.send([unescape(rest), b"\r\n".to_vec()].concat()),
             ">-" => self.send(unescape(rest)),
+            "opening" => self.send(
+                format!(
+                    "GET {rest} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                )
+                .into_bytes(),
+            ),
             "<" => received.extend([unescape(rest), b"\r\n".to_vec()].concat()),
             "<-" => received.extend(unescape(rest)),
             "~" if rest == "half-close" => self.actions.push(Action::HalfClose),
@@ -211,6 +228,9 @@ impl Case {
     }
 }
 
+/// The one answer 426 that says which version there is (RFC 6455 §4.4).
+const VERSION: &str = "426 Upgrade Required: the version of WebSocket spoken here is 13";
+
 /// An answer that has a name.
 fn answer(line: &str, connection: &str) -> Option<Vec<u8>> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -225,15 +245,29 @@ fn answer(line: &str, connection: &str) -> Option<Vec<u8>> {
             );
             ("200 OK", fields, body)
         }
+        "switch" => {
+            let mut fields = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+                .to_string();
+            for field in rest.split(" | ").filter(|field| !field.is_empty()) {
+                fields += &format!("{field}\r\n");
+            }
+            ("101 Switching Protocols", fields, Vec::new())
+        }
         "plain" => {
             let (status, _) = rest.split_once(':')?;
             let body = format!("{rest}\n").into_bytes();
-            let allow = match status {
+            let more = match rest {
+                VERSION => "Sec-WebSocket-Version: 13\r\n",
+                _ => "",
+            };
+            let special = match status {
                 "405 Method Not Allowed" => "Allow: GET, HEAD, OPTIONS\r\n",
+                "426 Upgrade Required" => "Upgrade: websocket\r\nConnection: Upgrade\r\n",
                 _ => "",
             };
             let fields = format!(
-                "{allow}Content-Type: text/plain; charset=utf-8\r\n\
+                "{more}{special}Content-Type: text/plain; charset=utf-8\r\n\
                  X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n",
                 body.len()
             );

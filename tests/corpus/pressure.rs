@@ -15,7 +15,7 @@ fn check(bytes: usize, is_cut_off: bool) {
     for _ in 0..12 {
         actions.extend([Action::Wait(Duration::from_secs(29)), Action::Take(bytes)]);
     }
-    let seen = play_with(&actions, &Limits::default(), 300_000);
+    let seen = play_with(&actions, &Limits::default(), 300_000, false);
     let is_whole = seen.received.len() > HUGE.len();
     assert_eq!(!is_whole, is_cut_off, "{bytes} bytes in 29 s");
 }

@@ -1,5 +1,5 @@
-//! The smallest world that a server can live in: one connection, three files and a clock that moves
-//! when it is told to.
+//! The smallest world that a server can live in: one connection, three files, the endpoints and a clock
+//! that moves when it is told to.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Driver, Event, PostEcho, Server, Signal, Source};
+use oneloop::server::{Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source};
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{Kind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
@@ -44,16 +44,21 @@ pub struct Seen {
 
 /// Plays `actions` to a server, each when everything has come to rest after the one before.
 pub fn play(actions: &[Action], limits: &Limits) -> Seen {
-    play_with(actions, limits, usize::MAX)
+    play_with(actions, limits, usize::MAX, true)
 }
 
-/// The same, while no more than `send_buffer` bytes wait to be taken.
-pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize) -> Seen {
+/// The same, while no more than `send_buffer` bytes wait to be taken; with rooms, or without: what is
+/// said in a room is heard a little later, and whoever has closed by then does not hear it.
+pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
     let world = Rc::new(RefCell::new(World::new(send_buffer)));
     let driver = TinyDriver(Rc::clone(&world));
     let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(Guard::new(ALLOWED_HOSTS));
-    let mut server =
-        Server::new(driver, 1, site, limits.clone()).with_endpoint("/_oneloop/echo", PostEcho);
+    let mut server = Server::new(driver, 1, site, limits.clone())
+        .with_endpoint("/_oneloop/echo", PostEcho)
+        .with_endpoint("/echo", Echo);
+    if rooms {
+        server = server.with_endpoint("/rooms/*", RoomsEndpoint);
+    }
     for action in actions {
         world.borrow_mut().act(action);
         // A server that never comes to rest is one that spins.

@@ -16,36 +16,110 @@ use oneloop::http::{
     Validators, Version, precondition,
 };
 use oneloop::site::Guard;
-use world::{Action, play};
+use world::{Action, play_with};
 
 /// A whole connection: whatever comes, the server comes to rest, keeps its invariants after every
 /// turn, writes nothing behind its end, and answers the same however the bytes are cut. The first
-/// byte says how long the pieces are; behind the others the client half-closes.
+/// byte says how long the pieces are; behind the others the client half-closes. Its highest bit is for
+/// rooms.
 pub fn connection(bytes: &[u8]) {
-    let Some((size, bytes)) = bytes.split_first() else {
+    let Some((first, bytes)) = bytes.split_first() else {
         return;
     };
+    let (size, rooms) = (usize::from(first & 0x7f), first & 0x80 != 0);
     let limits = Limits {
         head_bytes_max: 256,
         target_bytes_max: 64,
         fields_max: 8,
         body_bytes_max: 64,
         cached_file_bytes_max: 64,
+        // More than a read has room for, so that messages come in pieces whatever is sent; and less than
+        // what makes pongs wait, which depends on when the outbox is written.
+        inbox_bytes: 256,
+        message_bytes_max: 300,
+        deflated_bytes_min: 4,
+        deflated_bytes_max: 200,
+        mail_max: 2,
+        room_messages_max: 3,
         outbox_high: 600,
         turn_steps: 4,
         turn_rounds: 2,
         ..Limits::default()
     };
     let mut pieces: Vec<_> = bytes
-        .chunks(usize::from(*size).max(1))
+        .chunks(size.max(1))
         .map(|piece| Action::Send(piece.to_vec()))
         .collect();
     pieces.push(Action::HalfClose);
-    let whole = play(&[Action::SendLast(bytes.to_vec())], &limits);
-    assert_eq!(whole, play(&pieces, &limits));
+    let play = |actions: &[Action]| play_with(actions, &limits, usize::MAX, rooms);
+    let (whole, pieces) = (play(&[Action::SendLast(bytes.to_vec())]), play(&pieces));
     assert!(whole.is_closed, "the peer has half-closed: there is an end");
     let answers = whole.received.starts_with(b"HTTP/1.1 ") || whole.received.is_empty();
     assert!(answers, "not an answer");
+    let [(answers, frames), (same, more)] =
+        [&whole, &pieces].map(|seen| sent_by_websocket(&seen.received));
+    assert_eq!(
+        answers.escape_ascii().to_string(),
+        same.escape_ascii().to_string()
+    );
+    if rooms {
+        assert_eq!(whole.is_closed, pieces.is_closed);
+        heard_in_rooms(&frames, &more);
+    } else {
+        assert_eq!(whole, pieces);
+    }
+}
+
+/// The answers to requests, and the frames behind a 101, which are as a server's must be, and the last of
+/// which is a close, if there is one.
+fn sent_by_websocket(sent: &[u8]) -> (&[u8], Vec<&[u8]>) {
+    let place = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|w| w == what);
+    // Nothing that is echoed can say this: it is longer than a body may be, or comes behind it.
+    let Some(head) = place(
+        sent,
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n",
+    ) else {
+        return (sent, Vec::new());
+    };
+    let end = head + 4 + place(&sent[head..], b"\r\n\r\n").expect("a whole head");
+    let (answers, mut rest) = sent.split_at(end);
+    let mut frames: Vec<&[u8]> = Vec::new();
+    while let [first, second, more @ ..] = rest {
+        assert!(
+            frames.last().is_none_or(|f| f[0] != 0x88),
+            "something behind a close"
+        );
+        let length = match second {
+            0..126 => 2 + usize::from(*second),
+            126 => 4 + usize::from(u16::from_be_bytes([more[0], more[1]])),
+            127.. => panic!("a message that is too large, or masked"),
+        };
+        assert!(matches!(first, 0x81 | 0x82 | 0xc1 | 0xc2 | 0x88..=0x8a));
+        assert!(*second < 126 || (*first < 0x88 || *first > 0xbf) && length >= 4 + 126);
+        let (frame, behind) = rest.split_at(length);
+        frames.push(frame);
+        rest = behind;
+    }
+    assert!(rest.is_empty(), "half a frame");
+    (answers, frames)
+}
+
+/// What is said in a room is delivered behind what is answered at once, and not to one who has closed:
+/// whoever sends a lot at a time hears no more than others, and is closed for the same reason.
+fn heard_in_rooms(frames: &[&[u8]], more: &[&[u8]]) {
+    let close = |frames: &[&[u8]]| {
+        let last = frames.last().filter(|f| f[0] == 0x88);
+        last.map(|close| close.escape_ascii().to_string())
+    };
+    assert_eq!(close(frames), close(more));
+    let times = |frames: &[&[u8]], frame| frames.iter().filter(|f| **f == frame).count();
+    for frame in frames {
+        assert!(
+            times(frames, *frame) <= times(more, *frame),
+            "{}",
+            frame.escape_ascii()
+        );
+    }
 }
 
 /// A head has the same outcome however it is cut, lies within its bytes, and its target, if it has
