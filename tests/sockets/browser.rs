@@ -55,7 +55,17 @@ fn the_first_page_runs_in_a_browser() {
     while let Some(line) = server.stdout.next() {
         lines.push(line);
     }
-    for target in ["/", "/style.css", "/main.js", "/favicon.svg"] {
+    let targets = [
+        "/",
+        "/style.css",
+        "/dom.js",
+        "/link.js",
+        "/main.js",
+        "/echo.js",
+        "/chat.js",
+        "/favicon.svg",
+    ];
+    for target in targets {
         let request = format!("\"GET {target} HTTP/1.1\" 200 ");
         let found = lines.iter().any(|line| line.contains(&request));
         assert!(found, "{target} was not asked for: {lines:#?}");

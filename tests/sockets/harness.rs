@@ -311,6 +311,18 @@ impl Server {
         descriptors(self.process.pid()).len()
     }
 
+    /// The most memory that it has had at once, in bytes: "VmHWM" of proc(5), which no moment can be
+    /// missed of.
+    pub fn memory_bytes_peak(&self) -> usize {
+        let path = format!("/proc/{}/status", self.process.pid().as_raw_pid());
+        let status = fs::read_to_string(path).expect("it runs");
+        let kib = status.lines().find_map(|line| {
+            let value = line.strip_prefix("VmHWM:")?.strip_suffix("kB")?;
+            value.trim().parse::<usize>().ok()
+        });
+        kib.expect("it is in kB") << 10
+    }
+
     /// Lets it have no more than `n` further descriptors.
     pub fn allow_descriptors(&self, n: usize) {
         // The limit is one of numbers, not of how many are in use.
@@ -463,7 +475,18 @@ impl Client {
         sent.expect("the server takes what it is sent");
     }
 
-    /// The same, when the server may refuse it.
+    /// Sends as many of these bytes as the kernel takes at once: maybe none.
+    pub fn send_some(&mut self, bytes: &[u8]) -> usize {
+        self.stream.set_nonblocking(true).expect("it is a socket");
+        let sent = self.stream.write(bytes);
+        self.stream.set_nonblocking(false).expect("it is a socket");
+        match sent {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
+            sent => sent.expect("the server takes what it is sent"),
+        }
+    }
+
+    /// The same as [`Client::send`], when the server may refuse it.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }

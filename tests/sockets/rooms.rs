@@ -1,0 +1,262 @@
+//! Rooms: what one says all hear, and who is there.
+
+use rustix::process::{Resource, Signal};
+
+use crate::curl::curl;
+use crate::harness::{Client, Folder, Server};
+use crate::peer::{BINARY, CLOSE, FIN, Peer, TEXT, close, frame, handshake, text};
+
+fn server() -> Server {
+    Server::of(Folder::new().path())
+}
+
+/// Publishes with plain HTTP, and gives the answer.
+fn post(client: &mut Client, room: &str, body: &str) -> String {
+    let len = body.len();
+    client.send(format!(
+        "POST /rooms/{room} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\r\n{body}"
+    ));
+    let answer = client.answer();
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    answer.text().into()
+}
+
+/// Waits until a watcher hears this number, be there others before it.
+fn await_number(watcher: &mut Peer, number: usize) {
+    while watcher.hear() != number.to_string() {}
+}
+
+#[test]
+fn what_is_said_in_a_room_is_heard_by_all_in_it_and_nobody_else() {
+    let server = server();
+    let mut others: Vec<_> = ["/rooms/b", "/echo", "/rooms/a?presence"]
+        .map(|target| Peer::of(&server, target))
+        .into();
+    let mut members: Vec<_> = (0..3).map(|_| Peer::of(&server, "/rooms/a")).collect();
+    await_number(&mut others[2], 3);
+    members[1].say("hällo");
+    members[1].send(frame(FIN | BINARY, b"\xff"));
+    for member in &mut members {
+        assert_eq!(member.hear(), "hällo");
+        let got = member.frame();
+        assert_eq!((got.first, &got.payload[..]), (FIN | BINARY, &b"\xff"[..]));
+    }
+    // Whoever only watches speaks to nobody.
+    others[2].say("hello?");
+    // Each of these would come after what they should not have heard.
+    post(&mut server.connect(), "b", "only here");
+    assert_eq!(others[0].hear(), "only here");
+    others[1].say("alone");
+    assert_eq!(others[1].hear(), "alone");
+    members[0].say("next");
+    assert_eq!(members[2].hear(), "next");
+    members.clear();
+    await_number(&mut others[2], 0);
+}
+
+#[test]
+fn what_curl_posts_is_heard_and_curl_is_told_by_how_many() {
+    let server = server();
+    let check = |body: &str, members: &str| {
+        let shown = curl(&server, &["--data-binary", body], "/rooms/a");
+        let Some(shown) = shown else {
+            return false;
+        };
+        assert_eq!(shown.stdout, members);
+        true
+    };
+    if !check("nobody?", "nobody is there\n") {
+        return;
+    }
+    let mut one = Peer::of(&server, "/rooms/a");
+    assert!(check("one", "1 member hears it\n"));
+    let mut other = Peer::of(&server, "/rooms/a?last=1");
+    assert!(check("two", "2 members hear it\n"));
+    assert_eq!([one.hear(), one.hear()], ["one", "two"]);
+    assert_eq!([other.hear(), other.hear()], ["one", "two"]);
+}
+
+/// What it said in its last moment is its word all the same.
+#[test]
+fn who_speaks_and_leaves_at_once_is_heard() {
+    let server = server();
+    let mut there = Peer::of(&server, "/rooms/a");
+    let mut peer = Peer::of(&server, "/rooms/a");
+    peer.send([text("so long"), close(1000)].concat());
+    assert_eq!(there.hear(), "so long");
+    let mut peer = Peer::of(&server, "/rooms/a");
+    peer.send(text("farewell"));
+    peer.finish();
+    assert_eq!(there.hear(), "farewell");
+    // Everything that it will ever do comes at once, and so does the end.
+    let whole = [handshake("/rooms/a", &[]), text("hi and bye"), close(1000)].concat();
+    let mut client = server.connect();
+    client.send(&whole);
+    assert_eq!(there.hear(), "hi and bye");
+    let mut client = server.connect();
+    client.send(&whole[..whole.len() - close(1000).len()]);
+    client.reset();
+    // A reset destroys what was not read: it may have been heard or not, but it is nowhere any more.
+    let mut watcher = Peer::of(&server, "/rooms/a?presence");
+    await_number(&mut watcher, 1);
+}
+
+#[test]
+fn who_comes_late_hears_the_last_messages_it_asks_for() {
+    let server = server();
+    let mut client = server.connect();
+    for n in 0..70 {
+        assert_eq!(post(&mut client, "a", &n.to_string()), "nobody is there\n");
+    }
+    for (target, first) in [
+        ("/rooms/a?last=3", 67),
+        ("/rooms/a?last=64", 6),
+        ("/rooms/a?deflate=off&last=99999", 6),
+        ("/rooms/a?last=0", 70),
+        ("/rooms/a?last=-1", 70),
+        ("/rooms/a?last=", 70),
+        ("/rooms/a", 70),
+    ] {
+        let mut peer = Peer::of(&server, target);
+        for n in first..70 {
+            assert_eq!(peer.hear(), n.to_string(), "{target}");
+        }
+        peer.say("and");
+        assert_eq!(peer.hear(), "and", "{target}: nothing more");
+        // The next one should not hear this one.
+        peer.send(close(1000));
+        peer.assert_closed(1000);
+        for n in 0..70 {
+            post(&mut client, "a", &n.to_string());
+        }
+    }
+}
+
+#[test]
+fn presence_counts_those_who_are_there_however_they_leave() {
+    let server = server();
+    let mut watcher = Peer::of(&server, "/rooms/a?presence");
+    assert_eq!(watcher.hear(), "0");
+    let mut members = Vec::new();
+    for n in 1..=4 {
+        members.push(Peer::of(&server, "/rooms/a"));
+        assert_eq!(watcher.hear(), n.to_string());
+    }
+    let mut next = || members.pop().expect("there are four");
+    next().reset();
+    assert_eq!(watcher.hear(), "3");
+    next().finish();
+    assert_eq!(watcher.hear(), "2");
+    let mut peer = next();
+    peer.send(close(1000));
+    assert_eq!(watcher.hear(), "1");
+    let mut peer = next();
+    // Not masked.
+    peer.send([FIN | TEXT, 0]);
+    assert_eq!(watcher.hear(), "0");
+}
+
+#[test]
+fn a_slow_member_delays_nobody_and_what_it_misses_is_counted() {
+    let mut server = server();
+    let mut watcher = Peer::of(&server, "/rooms/a?presence");
+    let mut slow = Peer::of(&server, "/rooms/a");
+    let mut fast = Peer::of(&server, "/rooms/a");
+    await_number(&mut watcher, 2);
+    // More than any pair of socket buffers holds, and the outbox: 24 MiB.
+    const MESSAGES: usize = 384;
+    for n in 0..MESSAGES {
+        let message = format!("{n} {}", "x".repeat(64 << 10));
+        fast.say(&message);
+        // It hears itself while the other one reads nothing.
+        assert!(fast.hear() == message);
+    }
+    // From now on it listens, and has its place still.
+    fast.say("still there?");
+    assert_eq!(fast.hear(), "still there?");
+    let mut heard = Vec::new();
+    let mut last = None;
+    while last != Some(MESSAGES - 1) {
+        let Some(n) = number(&slow.hear()) else {
+            continue;
+        };
+        heard.push(n);
+        last = heard.last().copied();
+        // Messages go on, so that there is an end to what is missed.
+        if heard.len() == 10 {
+            break;
+        }
+    }
+    assert_eq!(heard, (0..10).collect::<Vec<_>>(), "the oldest first");
+
+    server.signal(Signal::TERM);
+    fast.assert_closed(1001);
+    watcher.assert_closed(1001);
+    let mut came = heard.len();
+    loop {
+        let frame = slow.frame();
+        match frame.first {
+            first if first == FIN | TEXT => came += 1,
+            first => {
+                assert_eq!(first, FIN | CLOSE);
+                break;
+            }
+        }
+    }
+    slow.assert_end();
+    let said = MESSAGES + 1;
+    assert!(came < said, "it has missed something");
+    let missed = format!("; {} messages missed by slow members", said - came);
+    let summary = server.stdout.next().expect("a summary");
+    assert!(summary.ends_with(&missed), "{missed}: {summary}");
+    assert_eq!(server.process.code(), Some(0));
+}
+
+/// The number that a message begins with.
+fn number(message: &str) -> Option<usize> {
+    message.split_once(' ')?.0.parse().ok()
+}
+
+#[test]
+fn a_thousand_members_hear_one_message() {
+    const MEMBERS: usize = 1_000;
+    // What a shell allows may be about as many as that, and the server starts with as much.
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(Resource::Nofile, limit)
+        .expect("up to the maximum it may be raised");
+    let server = server();
+    let mut watcher = Peer::of(&server, "/rooms/a?presence");
+    let mut members: Vec<_> = (0..MEMBERS)
+        .map(|_| Peer::of(&server, "/rooms/a"))
+        .collect();
+    await_number(&mut watcher, MEMBERS);
+    let answer = post(&mut server.connect(), "a", "hello");
+    assert_eq!(answer, "1000 members hear it\n");
+    for member in &mut members {
+        assert_eq!(member.hear(), "hello");
+    }
+    members[500].say("and hello to you");
+    for member in &mut members {
+        assert_eq!(member.hear(), "and hello to you");
+    }
+    members.into_iter().for_each(Peer::reset);
+    await_number(&mut watcher, 0);
+}
+
+/// Each message of its own would need a write, a segment and a wake-up of its own.
+#[test]
+fn what_is_said_in_a_turn_arrives_together() {
+    let server = server();
+    let mut listener = Peer::of(&server, "/rooms/a");
+    let mut speakers: Vec<_> = (0..8).map(|_| Peer::of(&server, "/rooms/a")).collect();
+    // It is stopped, so that all of it comes in the same turn.
+    server.signal(Signal::STOP);
+    for speaker in &mut speakers {
+        speaker.send(text("hello").repeat(2));
+    }
+    server.signal(Signal::CONT);
+    let frame_bytes = 2 + "hello".len();
+    let came = listener.receive().expect("they come");
+    assert_eq!(came, 16 * frame_bytes);
+}
