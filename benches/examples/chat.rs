@@ -1,0 +1,59 @@
+//! A chat with names: one value holds what is known of everybody. `cargo run --example chat`, then connect
+//! twice to `ws://127.0.0.1:8080/chat/garden`, where "garden" is a room.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use oneloop::config::Config;
+use oneloop::connection::{Endpoint, Hub, Key, Message, Place, Session};
+use oneloop::server::Started;
+use oneloop::websocket::CloseCode;
+
+/// Who is there, each with a name and a room. The first message is the name.
+#[derive(Default)]
+struct Chat {
+    guests: BTreeMap<Key, (Option<String>, String)>,
+}
+
+impl Endpoint for Chat {
+    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
+        let _ = session.send(Message::Text("What is your name?"));
+        let guest = (None, place.name.to_string());
+        self.guests.insert(session.key(), guest);
+    }
+
+    fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+        let (Message::Text(text), Some((name, room))) =
+            (message, self.guests.get_mut(&session.key()))
+        else {
+            return session.close(CloseCode(1003), "this is a chat, it is about text");
+        };
+        let line = match name {
+            Some(name) => format!("{name}: {text}"),
+            None => {
+                *name = Some(text.to_string());
+                session.join(room, 10);
+                format!("{text} is here now")
+            }
+        };
+        session.publish(room, Message::Text(&line));
+    }
+
+    fn on_close(&mut self, hub: &mut Hub<'_>, key: Key, _: Option<CloseCode>) {
+        if let Some((Some(name), room)) = self.guests.remove(&key) {
+            hub.publish(&room, Message::Text(&format!("{name} has left")));
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let started = Started::with(&Config::new("www"))?;
+    println!("ws://{}/chat/garden", started.addresses[0]);
+    started
+        .server
+        .with_endpoint("/chat/*", Chat::default())
+        .run()?;
+    Ok(())
+}

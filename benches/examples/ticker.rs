@@ -1,0 +1,46 @@
+//! An endpoint that speaks without being asked: everybody hears a number every second, encoded once for
+//! all. `cargo run --example ticker`, then connect to `ws://127.0.0.1:8080/ticker`.
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::time::Duration;
+
+use oneloop::config::Config;
+use oneloop::connection::{Endpoint, Hub, Message, Place, Session};
+use oneloop::server::Started;
+
+struct Ticker {
+    seconds: u64,
+}
+
+const ROOM: &str = "ticker";
+
+impl Endpoint for Ticker {
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    fn on_tick(&mut self, hub: &mut Hub<'_>) {
+        self.seconds += 1;
+        hub.publish(ROOM, Message::Text(&self.seconds.to_string()));
+    }
+
+    fn on_open(&mut self, session: &mut Session<'_>, _: Place<'_>) {
+        // Begins with the last number, if there was one.
+        session.join(ROOM, 1);
+    }
+
+    fn on_message(&mut self, session: &mut Session<'_>, _: Message<'_>) {
+        let waiting = session.queued();
+        let _ = session.send(Message::Text(&format!("{waiting} bytes wait for you")));
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let started = Started::with(&Config::new("www"))?;
+    println!("ws://{}/ticker", started.addresses[0]);
+    let ticker = Ticker { seconds: 0 };
+    started.server.with_endpoint("/ticker", ticker).run()?;
+    Ok(())
+}
