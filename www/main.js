@@ -1,7 +1,20 @@
-// Shows the browser's own record of this page load, and fills the commands with this server's address.
+// The page itself: its colours, the commands with this server's address in them, and the browser's own
+// record of this page load.
 
-const $ = (id) => document.getElementById(id);
+import { $, bytes, count, kept, make, ms } from "./dom.js";
+
 const BURST = 12;
+
+// ---- colours: the system's, or what was chosen; a line in the page's head applies it before the first paint
+
+const chosen = kept.get("localStorage", "theme") ?? "auto";
+for (const radio of document.querySelectorAll("[name=theme]")) {
+  radio.checked = radio.value === chosen;
+  radio.onchange = () => {
+    document.documentElement.dataset.theme = radio.value;
+    kept.set("localStorage", "theme", radio.value);
+  };
+}
 
 // ---- the address in the commands
 
@@ -36,7 +49,8 @@ let burstDone = false;
 new PerformanceObserver((list) => {
   for (const e of list.getEntries()) {
     if (new URL(e.name).origin !== location.origin) continue;
-    (e.initiatorType === "fetch" ? burst : page).push(e);
+    if (e.initiatorType !== "fetch") page.push(e);
+    else if (e.name.endsWith("/favicon.svg")) burst.push(e); // not what a lost socket asks for
   }
   draw();
 }).observe({ type: "resource", buffered: true });
@@ -69,6 +83,7 @@ function draw() {
     fill($("again"), burst, from, span);
     $("again").hidden = false;
   }
+  $("now-load").textContent = asked.length ? `${count(asked.length, "response")}, ${ms(span)}` : "from the browser’s cache";
   $("measured").hidden = false;
 }
 
@@ -161,10 +176,6 @@ function source(e) {
 }
 function body(e) { return source(e) === "wire" ? e.encodedBodySize : 0; }
 function total(entries) { return entries.reduce((n, e) => n + body(e), 0); }
-function bytes(n) { return n.toLocaleString("en"); }
-function ms(t) { return `${t.toFixed(1)} ms`; }
-function count(n, what) { return `${n} ${what}${n === 1 ? "" : "s"}`; }
-function make(tag, props) { return Object.assign(document.createElement(tag), props); }
 
 // ---- the hand of the diagram goes round twice, once it is in view
 
