@@ -10,12 +10,13 @@
 //! Usage: `limit [--port N] [--bytes N] [--close]`. It begins by printing `http://127.0.0.1:PORT/`.
 #![forbid(unsafe_code)]
 
-use std::io::{self, ErrorKind::WouldBlock, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
+mod listen;
 
-use mio::net::{TcpListener, TcpStream};
+use std::io::{self, ErrorKind::WouldBlock, Read, Write};
+
+use listen::{listen, number};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// No slab reaches this index, so the listener's token is never a connection's.
 const LISTENER: Token = Token(usize::MAX);
@@ -64,18 +65,6 @@ fn main() -> io::Result<()> {
             }
         }
     }
-}
-
-/// As mio's `bind`, but with a backlog of 4096 instead of 128, and with `TCP_NODELAY`, which accepted
-/// sockets inherit on Linux: one system call less for each.
-fn listen(port: u16) -> io::Result<TcpListener> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
-    rustix::net::listen(&socket, 4096)?;
-    Ok(TcpListener::from_std(socket.into()))
 }
 
 struct Connection {
@@ -179,14 +168,4 @@ impl Reply {
         let start = (self.bytes_each - owed % self.bytes_each) % self.bytes_each;
         &self.copies[start..self.copies.len().min(start + owed)]
     }
-}
-
-/// The number after `flag` among the arguments.
-fn number(flag: &str, otherwise: usize) -> usize {
-    let value = std::env::args()
-        .skip_while(|argument| argument != flag)
-        .nth(1);
-    value.map_or(otherwise, |text| {
-        text.parse().expect("a flag's value is a number")
-    })
 }

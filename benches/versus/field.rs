@@ -1,19 +1,18 @@
 //! Who takes part, each with the settings it is best at: one worker, no log, no limit on the requests
 //! of a connection, a backlog of 4096.
 
-use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::scenario::Scenario;
-use crate::server::{Server, free_address};
+use crate::shared::LIMIT;
+use crate::shared::programs;
+use crate::shared::server::{Server, free_address};
+use crate::shared::tools::{self, Tools};
 use crate::site::Site;
-use crate::tools::{self, Tools};
 
-/// The limit and nginx are what the report divides by.
-pub const LIMIT: &str = "limit";
+/// What the report divides by, beside the limit.
 pub const NGINX: &str = "nginx";
 
 /// The servers, all running.
@@ -51,12 +50,12 @@ impl Contender<'_> {
 
 impl Field {
     pub fn start(tools: &Tools, site: &Site, scenarios: &[&Scenario]) -> Result<Self, String> {
-        let limit = build_limit()?;
+        let limit = programs::build_example("limit")?;
         let mut field = Self {
-            oneloop: start_oneloop(tools, site)?,
+            oneloop: programs::start_oneloop(tools, &site.root())?,
             limits: Vec::new(),
             peers: Vec::new(),
-            versions: vec![oneloop_version()],
+            versions: vec![programs::oneloop_version()],
             absent: Vec::new(),
         };
         for scenario in scenarios {
@@ -122,48 +121,6 @@ impl Canned {
     }
 }
 
-fn oneloop_binary() -> OsString {
-    std::env::var_os("ONELOOP_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_oneloop").into())
-}
-
-fn oneloop_version() -> String {
-    match std::env::var("ONELOOP_BIN") {
-        Ok(path) => format!("oneloop from {path}"),
-        Err(_) => concat!("oneloop ", env!("CARGO_PKG_VERSION")).into(),
-    }
-}
-
-fn start_oneloop(tools: &Tools, site: &Site) -> Result<Server, String> {
-    let address = free_address()?;
-    let mut command = tools.on_server_core(oneloop_binary());
-    command.arg("--port").arg(address.port().to_string());
-    command.args(["--log", "off"]).arg(site.root());
-    Server::start(command, address)
-}
-
-/// Has cargo build the limit, and says where it lies: cargo tells a bench where the package's binaries
-/// are, but not its examples.
-fn build_limit() -> Result<PathBuf, String> {
-    let binary = Path::new(env!("CARGO_BIN_EXE_oneloop"));
-    let target = binary
-        .ancestors()
-        .nth(2)
-        .ok_or("the oneloop binary is in no target directory")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--release", "--example", "limit"]);
-    build.args([
-        "--manifest-path",
-        concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-    ]);
-    build.arg("--target-dir").arg(target);
-    match build.status() {
-        Ok(status) if status.success() => Ok(target.join("release/examples/limit")),
-        Ok(status) => Err(format!("{build:?} ended with {status}")),
-        Err(error) => Err(format!("cannot run {build:?}: {error}")),
-    }
-}
-
 fn start_limit(tools: &Tools, program: &Path, canned: Canned) -> Result<Server, String> {
     let address = free_address()?;
     let mut command = tools.on_server_core(program);
@@ -185,7 +142,11 @@ fn start_nginx(
     let text = nginx_configuration(&site.root(), address, sendfile);
     let file = write_configuration(site, &format!("nginx-{sendfile}.conf"), &text)?;
     let mut command = tools.on_server_core(program);
-    command.arg("-p").arg(site.directory()).arg("-c").arg(file);
+    command
+        .arg("-p")
+        .arg(site.scratch.path())
+        .arg("-c")
+        .arg(file);
     command.args(["-e", "nginx.log"]);
     Server::start(command, address)
 }
@@ -236,7 +197,7 @@ fn start_lighttpd(tools: &Tools, site: &Site, program: &Path) -> Result<Server, 
 /// 65535 is the most lighttpd can count to: a reconnection every 65535 requests is no cost.
 fn lighttpd_configuration(site: &Site, address: SocketAddr) -> String {
     let root = site.root();
-    let log = site.directory().join("lighttpd.log");
+    let log = site.scratch.path().join("lighttpd.log");
     format!(
         "server.document-root = \"{}\"
 server.errorlog = \"{}\"
@@ -255,7 +216,7 @@ mimetype.assign = ( \".txt\" => \"text/plain\", \".bin\" => \"application/octet-
 }
 
 fn write_configuration(site: &Site, name: &str, text: &str) -> Result<PathBuf, String> {
-    let path = site.directory().join(name);
+    let path = site.scratch.path().join(name);
     fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path)
 }

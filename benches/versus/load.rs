@@ -1,33 +1,59 @@
 //! wrk: starts it, and reads what it counted and what it complained of.
 
+use std::path::Path;
+
 use crate::field::Contender;
+use crate::probe;
 use crate::scenario::Scenario;
-use crate::tools::Tools;
+use crate::shared::contest::{Load, Outcome};
+use crate::shared::measure::Meter;
+use crate::shared::server::Server;
+use crate::shared::tools::Tools;
+use crate::site::Site;
 
 const PIPELINED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/versus/pipelined.lua");
 
 /// One contender under one kind of load.
-pub struct Load<'a> {
+pub struct Wrk<'a> {
+    pub program: &'a Path,
     pub tools: &'a Tools,
-    pub contender: &'a Contender<'a>,
+    pub site: &'a Site,
+    pub contender: Contender<'a>,
     pub scenario: &'a Scenario,
     pub seconds: u32,
 }
 
 /// What wrk counted in one run.
 #[derive(Debug, PartialEq)]
-pub struct Outcome {
+struct Counted {
     /// Never zero.
-    pub requests: u64,
+    requests: u64,
     /// Replies with a status of 400 or more.
     refused: u64,
     /// wrk's line on socket errors, if there were any.
     socket_errors: Option<String>,
 }
 
-impl Load<'_> {
-    pub fn run(&self) -> Result<Outcome, String> {
-        let mut wrk = self.tools.wrk();
+impl Load for Wrk<'_> {
+    fn contender(&self) -> &'static str {
+        self.contender.name
+    }
+
+    fn server(&self) -> &Server {
+        self.contender.server
+    }
+
+    fn probe(&self) -> Result<(), String> {
+        probe::check(self, self.site)
+    }
+
+    /// The cost counts from start to end, opening and closing of the connections included.
+    ///
+    /// Replies that wrk no longer waited for at its end are in the cost but not in the count: about a
+    /// hundredth of a second's 10 MiB replies, nothing of the small ones, and the same for every server.
+    fn run(&self, meter: &mut dyn Meter) -> Result<Outcome, String> {
+        let mut wrk = self.tools.on_load_core(self.program);
+        wrk.arg("--threads=1");
         wrk.arg(format!("--connections={}", self.scenario.connections));
         wrk.arg(format!("--duration={}s", self.seconds));
         for field in self.scenario.fields {
@@ -40,40 +66,47 @@ impl Load<'_> {
         wrk.arg(format!("http://{address}{}", self.scenario.path));
         wrk.arg("--").arg(self.scenario.pipelined.to_string());
 
+        meter.start()?;
         let output = wrk
             .output()
             .map_err(|error| format!("cannot run {wrk:?}: {error}"))?;
+        meter.stop()?;
         let said = String::from_utf8_lossy(&output.stdout);
-        Outcome::parse(&said).ok_or_else(|| {
+        let counted = Counted::parse(&said).ok_or_else(|| {
             let problem = String::from_utf8_lossy(&output.stderr);
             format!("{wrk:?} counted no request: {said}{problem}")
+        })?;
+        Ok(Outcome {
+            count: counted.requests,
+            complaint: self.complaint(&counted),
         })
     }
+}
 
-    /// What is wrong with `outcome`: a number that comes with a complaint is not to be believed.
-    pub fn complaint(&self, outcome: &Outcome) -> Option<String> {
-        let mut wrongs = Vec::from_iter(outcome.socket_errors.clone());
+impl Wrk<'_> {
+    fn complaint(&self, counted: &Counted) -> Option<String> {
+        let mut wrongs = Vec::from_iter(counted.socket_errors.clone());
         let refusals_due = match self.contender.status_due(self.scenario) {
-            400.. => outcome.requests,
+            400.. => counted.requests,
             _ => 0,
         };
-        if outcome.refused != refusals_due {
+        if counted.refused != refusals_due {
             wrongs.push(format!(
                 "{} of {} replies were 400 or above, not {refusals_due}",
-                outcome.refused, outcome.requests
+                counted.refused, counted.requests
             ));
         }
         (!wrongs.is_empty()).then(|| wrongs.join("; "))
     }
 }
 
-impl std::fmt::Display for Load<'_> {
+impl std::fmt::Display for Wrk<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "{}, {}", self.scenario.name, self.contender.name)
     }
 }
 
-impl Outcome {
+impl Counted {
     /// `None` when nothing was counted.
     fn parse(said: &str) -> Option<Self> {
         let lines = || said.lines().map(str::trim);

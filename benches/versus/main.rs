@@ -25,88 +25,76 @@
 //!
 //! # The files
 //!
-//! `options` the command line · `scenario` what is asked, a table to add rows to · `site` the files
-//! served · `field` who takes part, with which settings · `contest` the rounds · `server` one running
-//! process · `probe` one checked request · `load` wrk · `measure` a process's CPU time and system
-//! calls · `report` medians and the table · `tools` the programs this leans on.
+//! `scenario` what is asked, a table to add rows to · `site` the files served · `field` who takes part,
+//! with which settings · `probe` one checked request · `load` wrk · `../shared` the rounds, what is
+//! measured and the report, in common with the other comparisons.
 #![forbid(unsafe_code)]
 
-mod contest;
 mod field;
 mod load;
-mod measure;
-mod options;
 mod probe;
-mod report;
 mod scenario;
-mod server;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod site;
-mod tools;
 
 use std::process::ExitCode;
 
-use contest::Contest;
-use field::Field;
-use options::Options;
+use field::{Field, NGINX};
+use load::Wrk;
+use scenario::SCENARIOS;
+use shared::contest::Contest;
+use shared::options::{self, Options};
+use shared::tools::{self, Tools};
+use shared::{Comparison, LIMIT, report};
 use site::Site;
-use tools::Tools;
+
+const VERSUS: Comparison = Comparison {
+    bench: "versus",
+    unit: "request",
+    divisors: &[LIMIT, NGINX],
+    filters: "`64` or `close`",
+};
 
 fn main() -> ExitCode {
-    // Only `cargo bench` passes this. `cargo test --all-targets` runs benches too, and minutes of load
-    // are not what it is asked for.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("versus: nothing done; run it as `cargo bench --bench versus`");
-        return ExitCode::SUCCESS;
-    }
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{}", options::USAGE);
-            return ExitCode::SUCCESS;
-        }
-        Err(problem) => {
-            eprintln!("versus: {problem}\n{}", options::USAGE);
-            return ExitCode::from(2);
-        }
-    };
-    match compare(&options) {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            eprintln!("versus: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    VERSUS.main(compare)
 }
 
 /// Runs what `options` chose, and gives the whole report.
 fn compare(options: &Options) -> Result<String, String> {
-    let scenarios = scenario::matching(&options.filter)?;
+    let scenarios = options::matching(&options.filter, SCENARIOS, |scenario| scenario.name)?;
     let tools = Tools::find()?;
+    let wrk = tools::find("wrk").ok_or("wrk is missing; install it (`apt install wrk`)")?;
     let site = Site::create()?;
-    let field = Field::start(&tools, &site, &scenarios)?;
+    let mut field = Field::start(&tools, &site, &scenarios)?;
+    field.versions.push(tools::version(&wrk, "-v"));
     site.settle();
 
     let mut rows = Vec::new();
     let mut complaints = field.absent.clone();
     for scenario in &scenarios {
-        eprintln!("{}", scenario.name);
         let contest = Contest {
             options,
             tools: &tools,
-            site: &site,
-            scenario,
+            scratch: &site.scratch,
+            scenario: scenario.name,
         };
-        match contest.run(&field.contenders(scenario), &mut complaints) {
-            Ok(more) => rows.extend(more),
-            // The other scenarios are still worth having.
-            Err(problem) => {
-                let complaint = format!("NOT FINISHED: {}: {problem}", scenario.name);
-                contest::complain(&mut complaints, complaint);
-            }
-        }
+        let loads = field.contenders(scenario).into_iter().map(|contender| Wrk {
+            program: &wrk,
+            tools: &tools,
+            site: &site,
+            contender,
+            scenario,
+            seconds: options.seconds,
+        });
+        rows.extend(contest.run(loads.collect(), &mut complaints));
     }
-    Ok(report::render(&tools, &field, options, &rows, &complaints))
+    Ok(report::render(
+        &VERSUS,
+        &tools,
+        &field.versions,
+        options,
+        &rows,
+        &complaints,
+    ))
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 
-use crate::load::Load;
+use crate::load::Wrk;
 use crate::scenario::{GZIP, Scenario};
-use crate::server::Server;
+use crate::shared::server::Server;
 use crate::site::Site;
 
 /// Asks what wrk will ask. The status must be the one due; a 200 must carry the file's bytes, or as many
 /// if they are canned.
-pub fn check(load: &Load, site: &Site) -> Result<(), String> {
-    let Load {
+pub fn check(load: &Wrk, site: &Site) -> Result<(), String> {
+    let Wrk {
         contender,
         scenario,
         ..

@@ -38,7 +38,7 @@ const PLAIN: Scenario = Scenario {
 };
 
 #[rustfmt::skip] // One row, one line.
-const SCENARIOS: &[Scenario] = &[
+pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "1 KiB, 1 connection", connections: 1, ..PLAIN },
     Scenario { name: "1 KiB, 64 connections", ..PLAIN },
     Scenario { name: "1 KiB, 512 connections", connections: 512, ..PLAIN },
@@ -51,19 +51,3 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "10 MiB, 8 connections", path: LARGE.path, body_bytes: LARGE.bytes, connections: 8, ..PLAIN },
     Scenario { name: "1 KiB, 64 connections, close", fields: &["Connection: close"], close: true, ..PLAIN },
 ];
-
-/// The scenarios whose name contains `filter`, at least one.
-pub fn matching(filter: &str) -> Result<Vec<&'static Scenario>, String> {
-    let chosen: Vec<_> = SCENARIOS
-        .iter()
-        .filter(|scenario| scenario.name.contains(filter))
-        .collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-        return Err(format!(
-            "no scenario contains {filter:?}; there are: {}",
-            names.join("; ")
-        ));
-    }
-    Ok(chosen)
-}

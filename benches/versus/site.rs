@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use crate::shared::scratch::Scratch;
 
 pub struct Entry {
     /// As requests name it: from the root, with the slash.
@@ -51,22 +53,21 @@ pub struct Modified {
 }
 
 pub struct Site {
-    /// Holds the root and the servers' own files beside it.
-    directory: PathBuf,
+    /// Holds the root, and beside it configuration, error logs and the like.
+    pub scratch: Scratch,
     created: SystemTime,
 }
 
 impl Site {
     pub fn create() -> Result<Self, String> {
-        let directory = std::env::temp_dir().join(format!("oneloop-versus-{}", std::process::id()));
         let site = Self {
-            directory,
+            scratch: Scratch::create("versus")?,
             created: SystemTime::now(),
         };
         site.fill().map_err(|error| {
             format!(
                 "cannot write the files to serve in {}: {error}",
-                site.directory.display()
+                site.scratch.path().display()
             )
         })?;
         Ok(site)
@@ -95,7 +96,7 @@ impl Site {
     }
 
     pub fn root(&self) -> PathBuf {
-        self.directory.join("root")
+        self.scratch.path().join("root")
     }
 
     /// The file a request for `path` is answered from.
@@ -103,23 +104,11 @@ impl Site {
         self.root().join(path.trim_start_matches('/'))
     }
 
-    /// A place for configuration, error logs and the like, outside the root.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Waits until the files are three seconds old. A server that is careful about validators does not
     /// cache a file whose last change is too recent for its timestamp to be trusted.
     pub fn settle(&self) {
         let age = self.created.elapsed().unwrap_or_default();
         thread::sleep(Duration::from_secs(3).saturating_sub(age));
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // Nothing to be done about a failure, and it is the temporary directory.
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -1,13 +1,20 @@
 //! The command line.
 
-pub const USAGE: &str = "\
-usage: cargo bench --bench versus -- [--rounds N] [--seconds N] [--quick] [FILTER]
+use super::Comparison;
+
+pub fn usage(comparison: &Comparison) -> String {
+    let Comparison { bench, filters, .. } = comparison;
+    format!(
+        "\
+usage: cargo bench --bench {bench} -- [--rounds N] [--seconds N] [--quick] [FILTER]
   --rounds N   rounds per scenario, each running every server once (7)
-  --seconds N  how long each run lasts (1, which is the least wrk can do)
+  --seconds N  how long each run lasts, in whole seconds (1)
   --quick      2 rounds: does it work at all?
-  FILTER       only scenarios whose name contains this, such as `64` or `close`
+  FILTER       only scenarios whose name contains this, such as {filters}
 environment:
-  ONELOOP_BIN  another oneloop binary to measure, such as the one of yesterday";
+  ONELOOP_BIN  another oneloop binary to measure, such as the one of yesterday"
+    )
+}
 
 #[derive(Debug, PartialEq)]
 pub struct Options {
@@ -39,6 +46,26 @@ impl Options {
         }
         Ok(Some(options))
     }
+}
+
+/// Those of `scenarios` that the filter takes, at least one.
+pub fn matching<S>(
+    filter: &str,
+    scenarios: &'static [S],
+    name: impl Fn(&S) -> &str,
+) -> Result<Vec<&'static S>, String> {
+    let chosen: Vec<_> = scenarios
+        .iter()
+        .filter(|scenario| name(scenario).contains(filter))
+        .collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = scenarios.iter().map(name).collect();
+        return Err(format!(
+            "no scenario contains {filter:?}; there are: {}",
+            names.join("; ")
+        ));
+    }
+    Ok(chosen)
 }
 
 impl std::fmt::Display for Options {

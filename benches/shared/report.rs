@@ -3,70 +3,65 @@
 use std::fmt::Write;
 use std::fs;
 
-use crate::field::{Field, LIMIT, NGINX};
-use crate::options::Options;
-use crate::scenario::Scenario;
-use crate::tools::Tools;
+use super::Comparison;
+use super::options::Options;
+use super::tools::Tools;
 
 /// One contender in one scenario.
 pub struct Row {
     scenario: &'static str,
     contender: &'static str,
-    /// CPU time per request, one for each round.
+    /// CPU time per unit, one for each round.
     pub nanoseconds: Vec<f64>,
     /// `None` without strace.
     calls: Option<f64>,
 }
 
 impl Row {
-    pub fn new(scenario: &Scenario, contender: &'static str, calls: Option<f64>) -> Self {
+    pub fn new(scenario: &'static str, contender: &'static str, calls: Option<f64>) -> Self {
         Self {
-            scenario: scenario.name,
+            scenario,
             contender,
             nanoseconds: Vec::new(),
             calls,
         }
     }
+
+    /// How the last round went, for those who wait.
+    pub fn latest(&self) -> String {
+        let cost = self.nanoseconds.last().copied().unwrap_or(f64::NAN);
+        format!("{} {}", self.contender, microseconds(cost))
+    }
 }
 
-/// How a round went, for those who wait: the latest of each row.
-pub fn latest(rows: &[Row]) -> String {
-    let latest = rows.iter().map(|row| {
-        let cost = row.nanoseconds.last().copied().unwrap_or(f64::NAN);
-        format!("{} {}", row.contender, microseconds(cost))
-    });
-    latest.collect::<Vec<_>>().join("; ")
-}
-
-/// Where and how it was measured, the table, and the complaints.
+/// Where and how it was measured, the table, and the complaints. `versions` are those of the servers
+/// and of the load generator.
 pub fn render(
+    comparison: &Comparison,
     tools: &Tools,
-    field: &Field,
+    versions: &[String],
     options: &Options,
     rows: &[Row],
     complaints: &[String],
 ) -> String {
-    let mut report = heading(tools, field, options);
-    report.push('\n');
-    report += &table(&cells(rows));
+    let mut report = format!(
+        "\
+- {}; {}
+- {}, {}
+- `cargo bench --bench {} -- {options}`; medians over the rounds, least and most in brackets
+
+",
+        machine(),
+        tools.placement(),
+        versions.join(", "),
+        tools.versions(),
+        comparison.bench,
+    );
+    report += &table(&cells(comparison, rows));
     for complaint in complaints {
         let _ = write!(report, "\n**{complaint}**\n");
     }
     report
-}
-
-fn heading(tools: &Tools, field: &Field, options: &Options) -> String {
-    format!(
-        "\
-- {}; {}
-- {}; {}
-- `cargo bench --bench versus -- {options}`; medians over the rounds, least and most in brackets
-",
-        machine(),
-        tools.placement(),
-        field.versions.join(", "),
-        tools.versions(),
-    )
 }
 
 /// Processor, cores, kernel, and how busy others kept them.
@@ -89,20 +84,21 @@ fn machine() -> String {
 }
 
 /// The table as text, heading included.
-fn cells(rows: &[Row]) -> Vec<[String; 6]> {
-    let heading = [
-        "scenario",
-        "server",
-        "CPU per request",
-        "÷ limit",
-        "÷ nginx",
-        "system calls per request",
+fn cells(comparison: &Comparison, rows: &[Row]) -> Vec<Vec<String>> {
+    let divisors = comparison.divisors;
+    let mut heading = vec![
+        "scenario".into(),
+        "server".into(),
+        format!("CPU per {}", comparison.unit),
     ];
-    let mut cells = vec![heading.map(String::from)];
+    heading.extend(divisors.iter().map(|name| format!("÷ {name}")));
+    heading.push("system calls".into());
+    let mut cells = vec![heading];
     let mut above = "";
     for row in rows {
-        let against = |name: &str| {
-            let is_meant = |other: &&Row| other.scenario == row.scenario && other.contender == name;
+        let against = |name: &&str| {
+            let is_meant =
+                |other: &&Row| other.scenario == row.scenario && other.contender == *name;
             match rows.iter().find(is_meant) {
                 Some(other) if std::ptr::eq(other, row) => "1".into(),
                 Some(other) => Spread::of_ratios(row, other).to_string(),
@@ -110,32 +106,34 @@ fn cells(rows: &[Row]) -> Vec<[String; 6]> {
             }
         };
         let median = Spread::of(row.nanoseconds.clone()).median;
-        cells.push([
-            // Once for its group is enough.
-            if row.scenario == above {
-                String::new()
-            } else {
-                row.scenario.into()
-            },
-            row.contender.into(),
-            microseconds(median),
-            against(LIMIT),
-            against(NGINX),
-            row.calls.map_or("–".into(), |calls| format!("{calls:.2}")),
-        ]);
+        // Once for its group is enough.
+        let scenario = if row.scenario == above {
+            ""
+        } else {
+            row.scenario
+        };
+        let server = match row.contender {
+            "oneloop" => "**oneloop**",
+            other => other,
+        };
+        let mut line = vec![scenario.into(), server.into(), microseconds(median)];
+        line.extend(divisors.iter().map(against));
+        line.push(row.calls.map_or("–".into(), |calls| format!("{calls:.2}")));
+        cells.push(line);
         above = row.scenario;
     }
     cells
 }
 
 /// Markdown whose columns line up in plain text too: words to the left, numbers to the right.
-fn table(cells: &[[String; 6]]) -> String {
+fn table(cells: &[Vec<String>]) -> String {
     let is_number = |column: usize| column >= 2;
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+    let width = |column: usize| {
         let widths = cells.iter().map(|row| row[column].chars().count());
         widths.max().unwrap_or(0)
-    });
-    let line = |row: &[String; 6]| {
+    };
+    let widths: Vec<_> = (0..cells[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
         let mut line = String::from("|");
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];

@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 
 pub struct Tools {
     pub strace: Option<PathBuf>,
-    wrk: PathBuf,
     server_core: u32,
     load_core: u32,
     /// `setpriv --pdeathsig` works here.
@@ -17,15 +16,13 @@ pub struct Tools {
 impl Tools {
     pub fn find() -> Result<Self, String> {
         find("taskset").ok_or("taskset is missing; install util-linux")?;
-        let wrk = find("wrk").ok_or("wrk is missing; install it (`apt install wrk`)")?;
         let strace = find("strace");
         let &[server_core, load_core, ..] = allowed_cores().as_slice() else {
-            return Err("this needs two cores, one for the server and one for wrk".into());
+            return Err("this needs two cores, one for the server and one for the load".into());
         };
         let leash = succeeds(Command::new("setpriv").args(["--pdeathsig", "KILL", "true"]));
         Ok(Self {
             strace,
-            wrk,
             server_core,
             load_core,
             leash,
@@ -38,11 +35,9 @@ impl Tools {
         self.pinned(self.server_core, program)
     }
 
-    /// wrk with one thread, on the other core.
-    pub fn wrk(&self) -> Command {
-        let mut command = self.pinned(self.load_core, &self.wrk);
-        command.arg("--threads=1");
-        command
+    /// A command that runs `program` on the other core.
+    pub fn on_load_core(&self, program: impl AsRef<OsStr>) -> Command {
+        self.pinned(self.load_core, program)
     }
 
     fn pinned(&self, core: u32, program: impl AsRef<OsStr>) -> Command {
@@ -61,16 +56,15 @@ impl Tools {
     /// One line on where everything ran.
     pub fn placement(&self) -> String {
         format!(
-            "servers on core {}, wrk on core {}",
+            "servers on core {}, the load on core {}",
             self.server_core, self.load_core
         )
     }
 
     pub fn versions(&self) -> String {
-        let wrk = version(&self.wrk, "-v");
         match &self.strace {
-            Some(strace) => format!("{wrk}, {}", version(strace, "-V")),
-            None => format!("{wrk}, no strace (system calls not counted)"),
+            Some(strace) => version(strace, "-V"),
+            None => "no strace (system calls not counted)".into(),
         }
     }
 }

@@ -2,39 +2,53 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::load::{Load, Outcome};
-use crate::site::Site;
+use super::scratch::Scratch;
+use super::tools::Tools;
 
-/// A run, and what one of its requests cost.
-pub struct Measured {
-    pub per_request: f64,
-    pub outcome: Outcome,
+/// What is read off a server's process while it is under load. Started and stopped once.
+pub trait Meter {
+    fn start(&mut self) -> Result<(), String>;
+    fn stop(&mut self) -> Result<(), String>;
 }
 
-/// Nanoseconds of CPU time per request, in user space and kernel together.
-///
-/// Replies that wrk no longer waited for at its end are in the time but not in the count: about a
-/// hundredth of a second's 10 MiB replies, nothing of the small ones, and the same for every server.
-pub fn cpu_time(load: &Load) -> Result<Measured, String> {
-    let process = load.contender.server.process();
-    let before = cpu_nanoseconds(process)?;
-    let outcome = load.run()?;
-    // The scheduler brings its sum up to date when the process goes to sleep, and the closing of wrk's
-    // connections is part of the run that opened them.
-    thread::sleep(Duration::from_millis(20));
-    let spent = cpu_nanoseconds(process)? - before;
-    let per_request = spent as f64 / outcome.requests as f64;
-    Ok(Measured {
-        per_request,
-        outcome,
-    })
+/// Nanoseconds of CPU time, in user space and kernel together.
+pub struct CpuTime {
+    process: u32,
+    before: u64,
+    /// Once it is stopped.
+    pub spent: u64,
+}
+
+impl CpuTime {
+    pub fn of(process: u32) -> Self {
+        Self {
+            process,
+            before: 0,
+            spent: 0,
+        }
+    }
+}
+
+impl Meter for CpuTime {
+    fn start(&mut self) -> Result<(), String> {
+        self.before = cpu_nanoseconds(self.process)?;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        // The scheduler brings its sum up to date when the process goes to sleep, and what it still has
+        // to do for the load that has just ended is part of the load.
+        thread::sleep(Duration::from_millis(20));
+        self.spent = cpu_nanoseconds(self.process)? - self.before;
+        Ok(())
+    }
 }
 
 /// The time all threads of `process` ran, from the first field of `schedstat`: to the nanosecond,
@@ -56,23 +70,47 @@ fn cpu_nanoseconds(process: u32) -> Result<u64, String> {
     Ok(sum)
 }
 
-/// System calls per request, all threads together. Without strace the run is made all the same, since
-/// it is also what warms the server, and `None` given.
-pub fn system_calls(load: &Load, site: &Site) -> Result<Option<Measured>, String> {
-    let Some(strace) = &load.tools.strace else {
-        return load.run().map(|_| None);
-    };
-    let summary = site.directory().join("strace.txt");
-    let tracer = Tracer::attach(load, strace, &summary)?;
-    let outcome = load.run()?;
-    tracer.detach()?;
-    let text = fs::read_to_string(&summary).unwrap_or_default();
-    let calls = total_calls(&text).ok_or_else(|| format!("strace gave no total: {text:?}"))?;
-    let per_request = calls as f64 / outcome.requests as f64;
-    Ok(Some(Measured {
-        per_request,
-        outcome,
-    }))
+/// System calls, all threads together.
+pub struct SystemCalls<'a> {
+    process: u32,
+    tools: &'a Tools,
+    /// What strace writes at its end.
+    summary: PathBuf,
+    tracer: Option<Tracer>,
+    /// Once it is stopped; `None` without strace.
+    pub calls: Option<u64>,
+}
+
+impl<'a> SystemCalls<'a> {
+    pub fn of(process: u32, tools: &'a Tools, scratch: &Scratch) -> Self {
+        Self {
+            process,
+            tools,
+            summary: scratch.path().join("strace.txt"),
+            tracer: None,
+            calls: None,
+        }
+    }
+}
+
+impl Meter for SystemCalls<'_> {
+    fn start(&mut self) -> Result<(), String> {
+        if let Some(strace) = &self.tools.strace {
+            let tracer = Tracer::attach(self.process, self.tools, strace, &self.summary)?;
+            self.tracer = Some(tracer);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        if let Some(tracer) = self.tracer.take() {
+            tracer.detach()?;
+            let text = fs::read_to_string(&self.summary).unwrap_or_default();
+            let calls = total_calls(&text);
+            self.calls = Some(calls.ok_or_else(|| format!("strace gave no total: {text:?}"))?);
+        }
+        Ok(())
+    }
 }
 
 /// The `calls` column of the `total` line. The columns around it may be blank or absent, but numbers
@@ -93,11 +131,11 @@ struct Tracer {
 
 impl Tracer {
     /// Returns once strace is attached.
-    fn attach(load: &Load, strace: &Path, summary: &Path) -> Result<Self, String> {
-        // Where the server runs: the two take turns anyway, and beside wrk strace would starve it.
-        let mut command = load.tools.on_server_core(strace);
+    fn attach(process: u32, tools: &Tools, strace: &Path, summary: &Path) -> Result<Self, String> {
+        // Where the server runs: the two take turns anyway, and beside the load strace would starve it.
+        let mut command = tools.on_server_core(strace);
         command.args(["-c", "-f", "-o"]).arg(summary);
-        command.args(["-p", &load.contender.server.process().to_string()]);
+        command.args(["-p", &process.to_string()]);
         let mut child = command
             .stderr(Stdio::piped())
             .spawn()

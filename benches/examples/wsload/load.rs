@@ -1,0 +1,198 @@
+//! All connections, in turns.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::answers::Due;
+use crate::connection::{Connection, Messages};
+use crate::opening;
+use crate::options::Options;
+use crate::tally::Tally;
+use crate::wire;
+
+/// How long the last answers may take after the time to send is over.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Load {
+    poll: Poll,
+    /// `None` where it has failed. In a room, the first that has not is who sends.
+    connections: Vec<Option<Connection>>,
+    messages: Messages,
+    is_room: bool,
+    /// Messages that all connections together have yet to hear.
+    awaited: usize,
+}
+
+impl Load {
+    /// Connects, and has all opening handshakes done.
+    pub fn open(options: &Options) -> Result<Self, String> {
+        let Options {
+            authority, path, ..
+        } = options;
+        let address = resolve(authority)?;
+        // Masked by one key each: no two messages of a batch are alike.
+        let masked = (0..options.in_flight).map(|_| {
+            let key = (opening::random() as u32)
+                .to_ne_bytes()
+                .map(|byte| byte | 1);
+            wire::frame(options.payload_bytes, Some(key))
+        });
+        let messages = Messages {
+            batch: masked.collect::<Vec<_>>().concat(),
+            in_flight: options.in_flight,
+            due: Due {
+                frame: wire::frame(options.payload_bytes, None),
+                payload_bytes: options.payload_bytes,
+                is_probe: true,
+            },
+        };
+        let poll = Poll::new().map_err(|error| format!("cannot poll: {error}"))?;
+        let mut connections = Vec::new();
+        for index in 0..options.connections {
+            let (stream, rest) = opening::open(address, authority, path)?;
+            let mut connection = Connection::new(TcpStream::from_std(stream));
+            connection.hear(&rest, &messages)?;
+            let both = Interest::READABLE | Interest::WRITABLE;
+            poll.registry()
+                .register(&mut connection.stream, Token(index), both)
+                .map_err(|error| format!("cannot poll: {error}"))?;
+            connections.push(Some(connection));
+        }
+        Ok(Self {
+            poll,
+            connections,
+            messages,
+            is_room: options.is_room,
+            awaited: 0,
+        })
+    }
+
+    /// One batch on every connection, or one for all, with every byte of the answers looked at.
+    pub fn probe(&mut self) -> Result<(), String> {
+        self.messages.due.is_probe = true;
+        let tally = self.run(Duration::ZERO)?;
+        self.messages.due.is_probe = false;
+        match tally.errors.into_iter().next() {
+            None => Ok(()),
+            Some((error, connections)) => Err(format!("{error} (on {connections} connections)")),
+        }
+    }
+
+    /// Sends for so long, but at least once, and hears what is answered.
+    pub fn run(&mut self, duration: Duration) -> Result<Tally, String> {
+        let mut tally = Tally::default();
+        let mut events = Events::with_capacity(1024);
+        let mut inbox = vec![0; 64 * 1024];
+        let begin = Instant::now();
+        // When the batch that a connection waits for was sent.
+        let mut sent = vec![begin; self.connections.len()];
+        if self.is_room {
+            self.publish(&mut tally);
+        } else {
+            for index in 0..self.connections.len() {
+                self.send(index, &mut tally);
+            }
+        }
+        while self.awaited > 0 {
+            let left = (duration + PATIENCE).saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                self.give_up(&mut tally);
+                break;
+            }
+            match self.poll.poll(&mut events, Some(left)) {
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                    return Err(format!("cannot poll: {error}"));
+                }
+                _ => {}
+            }
+            let goes_on = begin.elapsed() < duration;
+            for event in &events {
+                let index = event.token().0;
+                let Some(connection) = &mut self.connections[index] else {
+                    continue;
+                };
+                let owed = connection.owed;
+                let outcome = connection.proceed(event, &self.messages, &mut inbox);
+                let heard = owed - connection.owed;
+                let is_answered = heard > 0 && connection.owed == 0;
+                self.awaited -= heard;
+                tally.messages += heard as u64;
+                if let Err(error) = outcome {
+                    self.fail(index, error, &mut tally);
+                } else if is_answered && !self.is_room {
+                    let now = Instant::now();
+                    tally.latencies.add(now - sent[index]);
+                    sent[index] = now;
+                    if goes_on {
+                        self.send(index, &mut tally);
+                    }
+                }
+            }
+            if self.awaited == 0 && self.is_room {
+                let now = Instant::now();
+                tally.latencies.add(now - sent[0]);
+                sent[0] = now;
+                if goes_on {
+                    self.publish(&mut tally);
+                }
+            }
+        }
+        tally.elapsed = begin.elapsed();
+        Ok(tally)
+    }
+
+    /// A batch that is for this connection alone.
+    fn send(&mut self, index: usize, tally: &mut Tally) {
+        let Some(connection) = &mut self.connections[index] else {
+            return;
+        };
+        connection.owed = self.messages.in_flight;
+        self.awaited += self.messages.in_flight;
+        if let Err(error) = connection.send(&self.messages) {
+            self.fail(index, error, tally);
+        }
+    }
+
+    /// A batch that is for all.
+    fn publish(&mut self, tally: &mut Tally) {
+        for connection in self.connections.iter_mut().flatten() {
+            connection.owed = self.messages.in_flight;
+            self.awaited += self.messages.in_flight;
+        }
+        let publisher = self.connections.iter().position(Option::is_some);
+        let Some(index) = publisher else { return };
+        let connection = self.connections[index].as_mut();
+        let connection = connection.expect("it was found a moment ago");
+        if let Err(error) = connection.send(&self.messages) {
+            self.fail(index, error, tally);
+        }
+    }
+
+    fn fail(&mut self, index: usize, error: String, tally: &mut Tally) {
+        if let Some(connection) = self.connections[index].take() {
+            self.awaited -= connection.owed;
+            *tally.errors.entry(error).or_default() += 1;
+        }
+    }
+
+    fn give_up(&mut self, tally: &mut Tally) {
+        for index in 0..self.connections.len() {
+            let waits = |connection: &Connection| connection.owed > 0;
+            if self.connections[index].as_ref().is_some_and(waits) {
+                self.fail(index, "not all messages were answered".into(), tally);
+            }
+        }
+    }
+}
+
+fn resolve(authority: &str) -> Result<SocketAddr, String> {
+    let mut addresses = authority
+        .to_socket_addrs()
+        .map_err(|error| format!("cannot find {authority}: {error}"))?;
+    addresses
+        .next()
+        .ok_or_else(|| format!("{authority} has no address"))
+}

@@ -1,0 +1,72 @@
+//! What is counted in a run, and how it is told.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+#[derive(Default)]
+pub struct Tally {
+    /// Answers, or in a room messages heard.
+    pub messages: u64,
+    pub elapsed: Duration,
+    /// What went wrong, and on how many connections.
+    pub errors: BTreeMap<String, usize>,
+    /// From the sending of a batch to its last answer.
+    pub latencies: Latencies,
+}
+
+impl Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let seconds = self.elapsed.as_secs_f64();
+        let rate = self.messages as f64 / seconds.max(f64::MIN_POSITIVE);
+        let messages = self.messages;
+        write!(
+            f,
+            "{messages} messages in {seconds:.2} s: {rate:.0} per second"
+        )?;
+        if let Some([median, high, most]) = self.latencies.quantiles([0.5, 0.99, 1.0]) {
+            write!(
+                f,
+                "\nlatency: {median:.2?} median, {high:.2?} at 99 %, {most:.2?} at most"
+            )?;
+        }
+        for (error, connections) in &self.errors {
+            write!(f, "\nerror on {connections} connections: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A histogram whose steps grow by 5 %: no room, and nothing to sort.
+pub struct Latencies([u64; 600]);
+
+/// Steps in which a latency grows e-fold.
+const STEPS: f64 = 20.0;
+
+impl Latencies {
+    pub fn add(&mut self, latency: Duration) {
+        let step = (latency.as_nanos().max(1) as f64).ln() * STEPS;
+        self.0[(step as usize).min(599)] += 1;
+    }
+
+    /// The latencies that these shares do not exceed; `None` when nothing was added.
+    fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[Duration; N]> {
+        let total: u64 = self.0.iter().sum();
+        let quantile = |share: f64| {
+            let mut below = 0;
+            let step = self.0.iter().position(|count| {
+                below += count;
+                below as f64 >= total as f64 * share
+            });
+            let end = (step.unwrap_or_default() + 1) as f64 / STEPS;
+            Duration::from_nanos(end.exp() as u64)
+        };
+        (total > 0).then(|| shares.map(quantile))
+    }
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self([0; 600])
+    }
+}

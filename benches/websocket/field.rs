@@ -1,0 +1,142 @@
+//! Who takes part, each as one process without a log.
+
+use std::path::{Path, PathBuf};
+
+use crate::scenario::{Audience, Scenario};
+use crate::shared::LIMIT;
+use crate::shared::programs;
+use crate::shared::scratch::Scratch;
+use crate::shared::server::{Server, free_address};
+use crate::shared::tools::Tools;
+
+const PEERS: [&str; 2] = ["fastwebsockets", "tungstenite"];
+const PEERS_MANIFEST: &str = "benches/peers/Cargo.toml";
+
+/// The servers, all running.
+pub struct Field {
+    /// The limit parses nothing, so each size has a process of its own.
+    limits: Vec<(Canned, Server)>,
+    /// `None` when it did not start.
+    oneloop: Option<Server>,
+    /// Each is an echo or a room.
+    peers: Vec<(&'static str, Audience, Server)>,
+    pub versions: Vec<String>,
+    /// Who does not take part, in words.
+    pub absent: Vec<String>,
+}
+
+/// Which messages, and to whom.
+#[derive(Clone, Copy, PartialEq)]
+struct Canned {
+    payload_bytes: usize,
+    audience: Audience,
+}
+
+impl Field {
+    pub fn start(
+        tools: &Tools,
+        scratch: &Scratch,
+        scenarios: &[&Scenario],
+    ) -> Result<Self, String> {
+        let mut field = Self {
+            limits: Vec::new(),
+            oneloop: None,
+            peers: Vec::new(),
+            versions: vec![programs::oneloop_version()],
+            absent: Vec::new(),
+        };
+        let limit = programs::build_example("wslimit")?;
+        for scenario in scenarios {
+            let canned = Canned::of(scenario);
+            if !field.limits.iter().any(|(known, _)| *known == canned) {
+                let server = start_limit(tools, &limit, canned)?;
+                field.limits.push((canned, server));
+            }
+        }
+        // It serves an empty directory beside its endpoints.
+        match programs::start_oneloop(tools, scratch.path()) {
+            Ok(server) => field.oneloop = Some(server),
+            Err(problem) => field.absent.push(format!("LEFT OUT: oneloop: {problem}")),
+        }
+        if let Err(problem) = field.invite_peers(tools, scenarios) {
+            field.absent.push(format!("LEFT OUT: the peers: {problem}"));
+        }
+        Ok(field)
+    }
+
+    /// Builds and starts those that are welcome but not required.
+    fn invite_peers(&mut self, tools: &Tools, scenarios: &[&Scenario]) -> Result<(), String> {
+        let programs = build_peers()?;
+        for name in PEERS {
+            let program = programs.join(format!("peer-{name}"));
+            for audience in [Audience::Echo, Audience::Room] {
+                if scenarios.iter().any(|wanted| wanted.audience == audience) {
+                    let server = start_peer(tools, &program, audience)?;
+                    self.peers.push((name, audience, server));
+                }
+            }
+            self.versions.extend(locked_version(name));
+        }
+        Ok(())
+    }
+
+    /// Those who take part in `scenario`, in the order of the report.
+    pub fn contenders(&self, scenario: &Scenario) -> Vec<(&'static str, &Server)> {
+        let canned = Canned::of(scenario);
+        let limits = self.limits.iter().filter(|(known, _)| *known == canned);
+        let limits = limits.map(|(_, server)| (LIMIT, server));
+        let oneloop = self.oneloop.iter().map(|server| ("oneloop", server));
+        let peers = self.peers.iter().filter_map(|(name, audience, server)| {
+            (*audience == scenario.audience).then_some((*name, server))
+        });
+        limits.chain(oneloop).chain(peers).collect()
+    }
+}
+
+impl Canned {
+    fn of(scenario: &Scenario) -> Self {
+        Self {
+            payload_bytes: scenario.payload_bytes,
+            audience: scenario.audience,
+        }
+    }
+}
+
+fn start_limit(tools: &Tools, program: &Path, canned: Canned) -> Result<Server, String> {
+    let address = free_address()?;
+    let mut command = tools.on_server_core(program);
+    command.arg("--port").arg(address.port().to_string());
+    command.arg("--bytes").arg(canned.payload_bytes.to_string());
+    if canned.audience == Audience::Room {
+        command.arg("--room");
+    }
+    Server::start(command, address)
+}
+
+/// Has cargo build the peers, in a target directory of their own, and says in which directory they are.
+fn build_peers() -> Result<PathBuf, String> {
+    eprintln!("building the peers");
+    let target = programs::target_directory()?.join("peers");
+    let mut build = programs::cargo_build(Path::new(PEERS_MANIFEST), &target);
+    build.arg("--locked");
+    programs::run(build)?;
+    Ok(target.join("release"))
+}
+
+fn start_peer(tools: &Tools, program: &Path, audience: Audience) -> Result<Server, String> {
+    let address = free_address()?;
+    let mut command = tools.on_server_core(program);
+    command.arg("--port").arg(address.port().to_string());
+    if audience == Audience::Room {
+        command.arg("--room");
+    }
+    Server::start(command, address)
+}
+
+/// Name and version as the peers' lock file has them.
+fn locked_version(name: &str) -> Option<String> {
+    let lock = include_str!("../peers/Cargo.lock");
+    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    let (version, _) = rest.split_once('"')?;
+    Some(format!("{name} {version}"))
+}
