@@ -246,6 +246,17 @@ pub enum Verdict {
     Close,
 }
 
+/// How far the steps of one round went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Advanced {
+    /// Nowhere.
+    None,
+    /// Somewhere, and it may go on.
+    Some,
+    /// To the end of what has come.
+    All,
+}
+
 /// A socket, its buffers and its mode.
 pub struct Connection<T: Transport> {
     key: Key,
@@ -336,7 +347,8 @@ impl<T: Transport> Connection<T> {
         S: Files<File = T::File>,
     {
         loop {
-            let mut progressed = self.advance(cx);
+            let advanced = self.advance(cx);
+            let mut progressed = advanced == Advanced::Some;
             progressed |= self.flush(cx);
             if self.cause().is_some() {
                 return Verdict::Close;
@@ -348,6 +360,9 @@ impl<T: Transport> Connection<T> {
                 // What was found on disk before does not vouch for what was read just now.
                 cx.site.bytes_arrived();
                 progressed = true;
+            } else if advanced == Advanced::All && self.outbox.is_empty() {
+                // Another round would only find that out: measured at half the instructions of an echo.
+                progressed = false;
             }
             if !progressed {
                 self.inbox.settle(cx.pool);
@@ -360,13 +375,13 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Steps the mode until it stands still.
-    fn advance<S>(&mut self, cx: &mut Context<'_, S>) -> bool
+    /// Steps the mode until it stands still, or the budget of steps is spent.
+    fn advance<S>(&mut self, cx: &mut Context<'_, S>) -> Advanced
     where
         S: Files<File = T::File>,
     {
         let waiting = !self.outbox.is_empty();
-        let mut progressed = false;
+        let mut advanced = Advanced::None;
         while cx.budget.steps > 0 {
             let (mode, mut input) = self.lend(cx);
             let from = mode.name();
@@ -374,8 +389,13 @@ impl<T: Transport> Connection<T> {
                 Step::Moved(mode) => {
                     cx.transitions.note(from, mode.name());
                     self.mode = mode;
-                    progressed = true;
+                    advanced = Advanced::Some;
                     cx.budget.spend_steps(1);
+                }
+                Step::Dry(mode) => {
+                    self.mode = mode;
+                    advanced = Advanced::All;
+                    break;
                 }
                 Step::Still(mode) => {
                     self.mode = mode;
@@ -386,7 +406,7 @@ impl<T: Transport> Connection<T> {
         if !waiting && !self.outbox.is_empty() {
             self.output = Progress::new(cx.now.instant);
         }
-        progressed
+        advanced
     }
 
     /// Takes the mode out, with what it may use for one step. `Closed` stands in meanwhile: a true

@@ -200,6 +200,8 @@ impl Transitions {
 pub(super) enum Step<F> {
     /// Something was consumed, queued or decided: step again.
     Moved(Mode<F>),
+    /// All that has come is dealt with: nothing can be done until more comes in, whatever goes out.
+    Dry(Mode<F>),
     /// Nothing can be done until more comes in or goes out.
     Still(Mode<F>),
 }

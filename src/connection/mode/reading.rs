@@ -83,7 +83,7 @@ impl Reading {
             let sentence = "there is no memory for so large a request head now";
             ((Status::ServiceUnavailable, sentence), Cause::Crowded)
         } else {
-            return Step::Still(Mode::Reading(self));
+            return Step::Dry(Mode::Reading(self));
         };
         Step::Moved(self.refuse(refusal, cause, input, cx))
     }
@@ -103,7 +103,7 @@ impl Reading {
         } else if input.expired {
             Cause::Idle
         } else {
-            return Step::Still(Mode::Reading(self));
+            return Step::Dry(Mode::Reading(self));
         };
         let now = cx.now.instant;
         // A peer that was answered a moment ago may be sending its next request, and would lose that

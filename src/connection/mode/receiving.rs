@@ -104,7 +104,7 @@ impl Receiving {
                 let sentence = "there is no memory for so large a request head now";
                 ((Status::ServiceUnavailable, sentence), Cause::Crowded)
             }
-            Ok(false) => return Step::Still(Mode::Receiving(self)),
+            Ok(false) => return Step::Dry(Mode::Receiving(self)),
         };
         let ((status, sentence), cause) = refusal;
         let asked = self.end(cx);

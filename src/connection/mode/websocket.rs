@@ -165,7 +165,7 @@ impl WebSocket {
             }
             match self.peer.take(input, cx) {
                 Ok(true) => moved = true,
-                Ok(false) => return self.quiet(moved, input, cx),
+                Ok(false) => return self.quiet(input, cx),
                 Err(ending) => return Step::Moved(self.end(ending, input, cx)),
             }
             if !input.outbox.has_room(cx.outbox_high()) || !cx.budget.has_steps() {
@@ -185,7 +185,6 @@ impl WebSocket {
     /// All that has come is dealt with, but for the beginning of something.
     fn quiet<S: Files>(
         mut self,
-        moved: bool,
         input: &mut Input<'_, S::File>,
         cx: &mut Context<'_, S>,
     ) -> Step<S::File> {
@@ -211,8 +210,11 @@ impl WebSocket {
                 return Step::Moved(Mode::WebSocket(self));
             }
             Ending::ours(Cause::Unresponsive, UNRESPONSIVE, "no pong has come")
+        } else if peer.ping.is_some() || peer.paused {
+            // A pong, or the endpoint, waits for other things to leave.
+            return Step::Still(Mode::WebSocket(self));
         } else {
-            return self.after_step(moved);
+            return Step::Dry(Mode::WebSocket(self));
         };
         Step::Moved(self.end(ending, input, cx))
     }
