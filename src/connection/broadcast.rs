@@ -32,20 +32,15 @@ impl Broadcast {
     }
 
     /// Bytes of the plain frame.
-    pub fn len(&self) -> usize {
+    pub fn frame_bytes(&self) -> usize {
         self.plain.bytes().len()
-    }
-
-    /// Always false: a frame has a header.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// Bytes that it holds, in all codings.
     pub fn weight_bytes(&self) -> usize {
         let deflated = self.deflated.iter().filter_map(OnceCell::get);
         let others = deflated.filter(|frame| !Rc::ptr_eq(frame, &self.plain));
-        self.len() + others.map(|frame| frame.bytes().len()).sum::<usize>()
+        self.frame_bytes() + others.map(|frame| frame.bytes().len()).sum::<usize>()
     }
 
     /// The frame for a member with whom this was agreed on.

@@ -195,12 +195,12 @@ impl Rooms {
             return;
         }
         room.said.push_back(Rc::clone(said));
-        room.said_bytes += said.len();
+        room.said_bytes += said.frame_bytes();
         while room.said.len() > self.messages_max || room.said_bytes > self.bytes_max {
             let Some(oldest) = room.said.pop_front() else {
                 break;
             };
-            room.said_bytes -= oldest.len();
+            room.said_bytes -= oldest.frame_bytes();
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
     }
 
     fn sizes(said: &[Rc<Broadcast>]) -> Vec<usize> {
-        said.iter().map(|s| s.len() - 2).collect()
+        said.iter().map(|s| s.frame_bytes() - 2).collect()
     }
 
     #[test]

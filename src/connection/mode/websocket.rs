@@ -227,7 +227,7 @@ impl WebSocket {
         cx: &mut Context<'_, impl Files>,
     ) -> bool {
         let queued = outbox.queued();
-        if queued > 0 && queued + broadcast.len() as u64 > cx.outbox_max() {
+        if queued > 0 && queued + broadcast.frame_bytes() as u64 > cx.outbox_max() {
             return false;
         }
         let frame = broadcast.frame(self.peer.deflate, cx.deflater, cx.pool, cx.limits);
