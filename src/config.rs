@@ -150,10 +150,10 @@ pub struct Limits {
     pub room_bytes_max: usize,
     /// Rooms without anybody in them that are kept for what they remember, 256.
     pub empty_rooms_max: usize,
-    /// Pieces of mail that wait to be delivered, 1,024, and their bytes, 1 MiB (see `mail_bytes_max`);
-    /// over it no WebSocket connection is heard until it is less.
+    /// Pieces of mail that wait to be delivered, 128; over it nobody who would leave more is heard until
+    /// it is less, and then one after the other. In a room of a thousand, 128 messages take a dozen turns.
     pub mail_max: usize,
-    /// Bytes of mail that wait to be delivered.
+    /// Bytes of mail that wait to be delivered, 1 MiB, likewise.
     pub mail_bytes_max: usize,
     /// Deliveries of mail in one turn, 10,000: a message for a thousand members is a thousand.
     pub turn_deliveries: usize,
@@ -228,7 +228,7 @@ impl Default for Limits {
             room_messages_max: 64,
             room_bytes_max: 64 << 10,
             empty_rooms_max: 256,
-            mail_max: 1_024,
+            mail_max: 128,
             mail_bytes_max: 1 << 20,
             turn_deliveries: 10_000,
             turn_bytes: 256 << 10,

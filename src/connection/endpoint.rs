@@ -297,7 +297,13 @@ pub(super) fn is_worth_deflating(payload: &[u8], limits: &Limits) -> bool {
 /// The endpoints of a server, by the number of their [mount](crate::site::Mount).
 #[derive(Default)]
 pub struct Endpoints {
-    rows: Vec<Box<dyn Endpoint>>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    endpoint: Box<dyn Endpoint>,
+    /// It has left mail for a message. One that never does has no part in there being too much.
+    speaks: bool,
 }
 
 impl std::fmt::Debug for Endpoints {
@@ -309,7 +315,8 @@ impl std::fmt::Debug for Endpoints {
 impl Endpoints {
     /// Adds one; its number is how many there were before.
     pub fn add(&mut self, endpoint: Box<dyn Endpoint>) {
-        self.rows.push(endpoint);
+        let speaks = false;
+        self.rows.push(Row { endpoint, speaks });
     }
 
     /// The one of this number.
@@ -317,11 +324,16 @@ impl Endpoints {
     /// # Panics
     /// If there is none: numbers come from the site, where endpoints are mounted when they are added.
     pub fn get(&mut self, number: u16) -> &mut dyn Endpoint {
-        &mut *self.rows[usize::from(number)]
+        &mut *self.rows[usize::from(number)].endpoint
     }
 
-    /// All, in the order of their numbers.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn Endpoint>> {
-        self.rows.iter_mut()
+    /// Whether it speaks to others than the peer whose message it is given.
+    pub(super) fn speaks(&self, number: u16) -> bool {
+        self.rows[usize::from(number)].speaks
+    }
+
+    /// Notes that it does.
+    pub(super) fn note_that_it_speaks(&mut self, number: u16) {
+        self.rows[usize::from(number)].speaks = true;
     }
 }

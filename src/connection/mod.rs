@@ -242,6 +242,8 @@ pub enum Verdict {
     Wait,
     /// The budget is spent: pump again in the next turn.
     Again,
+    /// There is too much mail for it to go on: pump it in the next turn, before those who went on.
+    Held,
     /// Drop it.
     Close,
 }
@@ -367,7 +369,7 @@ impl<T: Transport> Connection<T> {
             if !progressed {
                 self.inbox.settle(cx.pool);
                 return match cx.held {
-                    true => Verdict::Again,
+                    true => Verdict::Held,
                     false => Verdict::Wait,
                 };
             }

@@ -119,7 +119,7 @@ where
         };
         slot.touched = false;
         match slot.connection.push(&mut self.common.lend(now)) {
-            Verdict::Again => enqueue(slot, &mut self.runnable),
+            Verdict::Again | Verdict::Held => enqueue(slot, &mut self.runnable),
             // Its mode may have more to do, for which there is the next turn.
             Verdict::Wait if !slot.connection.listens() => enqueue(slot, &mut self.runnable),
             Verdict::Wait => {}

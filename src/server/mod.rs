@@ -144,6 +144,7 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     events: Vec<Event>,
     chunk: Vec<Key>,
     due: Vec<usize>,
+    held: Vec<Key>,
     hearers: Vec<Key>,
     touched: Vec<Key>,
 }
@@ -206,6 +207,7 @@ where
             events: Vec::new(),
             chunk: Vec::new(),
             due: Vec::new(),
+            held: Vec::new(),
             hearers: Vec::new(),
             touched: Vec::new(),
         }
@@ -454,6 +456,10 @@ where
             }
         }
         self.chunk = chunk;
+        // In front, in their order: whoever has had its say comes behind them.
+        for key in self.held.drain(..).rev() {
+            self.runnable.push_front(key);
+        }
     }
 
     fn pump(&mut self, key: Key, now: Now) {
@@ -462,6 +468,10 @@ where
         };
         match slot.connection.pump(&mut self.common.lend(now)) {
             Verdict::Again => enqueue(slot, &mut self.runnable),
+            Verdict::Held => {
+                slot.queued = true;
+                self.held.push(key);
+            }
             Verdict::Wait => {
                 // Once, and only if it is to be waited for. The kernel then reports what has
                 // come since the last read, so nothing is missed in between.

@@ -158,7 +158,7 @@ impl WebSocket {
             }
         }
         for _ in 0..Self::PIECES {
-            if cx.mail.is_full(cx.limits) {
+            if cx.mail.is_full(cx.limits) && cx.endpoints.speaks(self.peer.endpoint) {
                 // Nobody would tell us when it is not: the pump is asked for another turn.
                 cx.held = true;
                 return self.after_step(moved);
@@ -200,8 +200,7 @@ impl WebSocket {
         } else if cx.stopping {
             stopping()
         } else if peer.holds_much() && cx.pool.account().is_over() {
-            let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "there is no memory for it now");
-            Ending::ours(Cause::Crowded, code, reason)
+            no_memory()
         } else if input.expired && peer.deadline(cx.limits) <= cx.now.instant {
             if peer.pinged.is_none() {
                 peer.pinged = Some(cx.now.instant);
@@ -290,6 +289,11 @@ impl WebSocket {
 /// As the widespread servers have it: the RFC names no code for a peer that is not there any more, and
 /// it will hardly read it.
 const UNRESPONSIVE: CloseCode = CloseCode(1011);
+
+fn no_memory() -> Ending {
+    let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "there is no memory for it now");
+    Ending::ours(Cause::Crowded, code, reason)
+}
 
 fn stopping() -> Ending {
     Ending::ours(Cause::Stopped, CloseCode::GOING_AWAY, "the server stops")
@@ -421,7 +425,11 @@ impl Peer {
             return Err(Violation::TooLarge.into());
         }
         if !whole {
-            return Ok(());
+            // A few bytes in the inbox may be megabytes here: that is not left to when they are used up.
+            return match self.holds_much() && cx.pool.account().is_over() {
+                true => Err(no_memory()),
+                false => Ok(()),
+            };
         }
         let inflating = self.inflating.take().expect("it was there above");
         cx.take_back(inflating.inflater);
@@ -449,6 +457,10 @@ impl Peer {
         outbox: &mut Outbox<S::File>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
+        // The answer may be as large, and wait for as long as the peer likes.
+        if message.len() > Progress::PORTION_BYTES && cx.pool.account().is_over() {
+            return Err(no_memory());
+        }
         let message = match kind {
             // It was checked as it came, which the compiler cannot know.
             Kind::Text => Message::Text(str::from_utf8(message).map_err(|_| Violation::Utf8)?),
@@ -459,6 +471,7 @@ impl Peer {
             endpoint.on_message(session, message);
         });
         if cx.mail.len() > before {
+            cx.endpoints.note_that_it_speaks(self.endpoint);
             cx.budget.spend_steps(Self::SAYING);
         }
         said
