@@ -722,6 +722,12 @@ pub fn burst(count: usize) -> Script {
     cooperative("speaks at once", acts)
 }
 
+/// Somebody who leaves no mail.
+pub fn aside() -> Script {
+    let acts = vec![Say(false, 300), Ping, Hear, AwaitPong];
+    cooperative("speaks to an echo", within("/echo", false, acts))
+}
+
 /// Clients that do not read for longer than they might take to answer a ping: one does later, one never.
 pub fn turned_away() -> [Script; 2] {
     let speak = |acts: Vec<Act>| {

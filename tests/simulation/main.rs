@@ -202,6 +202,17 @@ fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
     assert_eq!(finished.counters.missed, 0);
 }
 
+/// Whoever leaves no mail has no part in there being too much.
+#[test]
+fn an_echo_is_heard_however_full_the_mailbox_is() {
+    let limits = Limits {
+        mail_max: 0,
+        ..weather::usual_limits()
+    };
+    let finished = in_turn([conversations::aside()], Weather::calm(), limits);
+    assert_eq!(finished.world.clients[0].talk.heard.len(), 1);
+}
+
 /// Its pong might be among what is not read from it, because it does not read.
 #[test]
 fn whoever_does_not_read_is_not_closed_for_want_of_a_pong() {

@@ -135,6 +135,29 @@ fn a_bomb_is_refused_before_it_has_grown() {
     watched.check(GROWTH_BYTES_MAX);
 }
 
+/// Each may come to hold a message, but not all of them. A ping behind the bomb is answered by whoever
+/// holds one in the end.
+#[test]
+fn bombs_of_many_are_held_to_what_all_may_hold() {
+    let watched = Watched::new();
+    let bomb = frame(RSV1 | BINARY, &mebibyte_of_nothing().repeat(15));
+    let bytes = [bomb, frame(FIN | PING, b"")].concat();
+    let deflate = ["Sec-WebSocket-Extensions: permessage-deflate"];
+    let mut peers: Vec<Peer> = (0..60)
+        .map(|_| {
+            let (mut peer, _) = Peer::with(&watched.server, "/echo", &deflate);
+            peer.send(&bytes);
+            peer
+        })
+        .collect();
+    let answers = peers.iter_mut().map(|peer| peer.frame());
+    let (kept, refused): (Vec<_>, Vec<_>) = answers.partition(|f| f.first == FIN | PONG);
+    assert!(!kept.is_empty() && !refused.is_empty());
+    assert!(refused.iter().all(|f| f.payload.starts_with(&[0x03, 0xf5])));
+    // 900 MiB, if they were let.
+    watched.check((256 << 20) + GROWTH_BYTES_MAX);
+}
+
 /// A message that is never finished, of frames that carry nothing.
 #[test]
 fn empty_fragments_without_an_end_weigh_nothing() {
