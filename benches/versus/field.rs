@@ -5,11 +5,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::common::LIMIT;
+use crate::common::programs;
+use crate::common::server::{Server, free_address};
+use crate::common::tools::{self, Tools};
 use crate::scenario::Scenario;
-use crate::shared::LIMIT;
-use crate::shared::programs;
-use crate::shared::server::{Server, free_address};
-use crate::shared::tools::{self, Tools};
 use crate::site::Site;
 
 /// What the report divides by, beside the limit.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use crate::common::contest::{Load, Outcome};
+use crate::common::measure::Meter;
+use crate::common::server::Server;
+use crate::common::tools::Tools;
 use crate::field::Contender;
 use crate::probe;
 use crate::scenario::Scenario;
-use crate::shared::contest::{Load, Outcome};
-use crate::shared::measure::Meter;
-use crate::shared::server::Server;
-use crate::shared::tools::Tools;
 use crate::site::Site;
 
 const PIPELINED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/versus/pipelined.lua");

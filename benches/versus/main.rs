@@ -26,27 +26,27 @@
 //! # The files
 //!
 //! `scenario` what is asked, a table to add rows to · `site` the files served · `field` who takes part,
-//! with which settings · `probe` one checked request · `load` wrk · `../shared` the rounds, what is
+//! with which settings · `probe` one checked request · `load` wrk · `../common` the rounds, what is
 //! measured and the report, in common with the other comparisons.
 #![forbid(unsafe_code)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod field;
 mod load;
 mod probe;
 mod scenario;
-#[path = "../shared/mod.rs"]
-mod shared;
 mod site;
 
 use std::process::ExitCode;
 
+use common::contest::Contest;
+use common::options::{self, Options};
+use common::tools::{self, Tools};
+use common::{Comparison, LIMIT, report};
 use field::{Field, NGINX};
 use load::Wrk;
 use scenario::SCENARIOS;
-use shared::contest::Contest;
-use shared::options::{self, Options};
-use shared::tools::{self, Tools};
-use shared::{Comparison, LIMIT, report};
 use site::Site;
 
 const VERSUS: Comparison = Comparison {

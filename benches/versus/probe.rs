@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 
+use crate::common::server::Server;
 use crate::load::Wrk;
 use crate::scenario::{GZIP, Scenario};
-use crate::shared::server::Server;
 use crate::site::Site;
 
 /// Asks what wrk will ask. The status must be the one due; a 200 must carry the file's bytes, or as many

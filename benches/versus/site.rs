@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::shared::scratch::Scratch;
+use crate::common::scratch::Scratch;
 
 pub struct Entry {
     /// As requests name it: from the root, with the slash.

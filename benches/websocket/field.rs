@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::common::LIMIT;
+use crate::common::programs;
+use crate::common::scratch::Scratch;
+use crate::common::server::{Server, free_address};
+use crate::common::tools::Tools;
 use crate::scenario::{Audience, Scenario};
-use crate::shared::LIMIT;
-use crate::shared::programs;
-use crate::shared::scratch::Scratch;
-use crate::shared::server::{Server, free_address};
-use crate::shared::tools::Tools;
 
 const PEERS: [&str; 2] = ["fastwebsockets", "tungstenite"];
 const PEERS_MANIFEST: &str = "benches/peers/Cargo.toml";

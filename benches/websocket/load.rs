@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
+use crate::common::contest::{Load, Outcome};
+use crate::common::measure::Meter;
+use crate::common::server::Server;
+use crate::common::tools::Tools;
 use crate::scenario::{Audience, Scenario};
-use crate::shared::contest::{Load, Outcome};
-use crate::shared::measure::Meter;
-use crate::shared::server::Server;
-use crate::shared::tools::Tools;
 
 /// One contender under one kind of load.
 pub struct Wsload<'a> {

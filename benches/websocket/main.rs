@@ -19,26 +19,26 @@
 //! # The files
 //!
 //! `scenario` what is sent, a table to add rows to · `field` who takes part · `load` runs wsload ·
-//! `../shared` the rounds, what is measured and the report, in common with the other comparisons.
+//! `../common` the rounds, what is measured and the report, in common with the other comparisons.
 #![forbid(unsafe_code)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod field;
 mod load;
 mod scenario;
-#[path = "../shared/mod.rs"]
-mod shared;
 
 use std::process::ExitCode;
 
+use common::contest::Contest;
+use common::options::{self, Options};
+use common::scratch::Scratch;
+use common::tools::Tools;
+use common::{Comparison, LIMIT, programs, report};
 use field::Field;
 use load::Wsload;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use scenario::SCENARIOS;
-use shared::contest::Contest;
-use shared::options::{self, Options};
-use shared::scratch::Scratch;
-use shared::tools::Tools;
-use shared::{Comparison, LIMIT, programs, report};
 
 const WEBSOCKET: Comparison = Comparison {
     bench: "websocket",
