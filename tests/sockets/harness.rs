@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+
+use crate::tcp::Stream;
 
 /// How long anything is waited for before a test fails. Nothing that works comes near it, and no
 /// test asserts that something took less: it turns a hang into a failure.
@@ -419,7 +421,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A connection, and what has come on it and was not looked at.
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
 }
 
@@ -455,16 +457,8 @@ impl Answer {
 
 impl Client {
     pub fn to(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("it listens");
-        Client::over(stream)
-    }
-
-    fn over(stream: TcpStream) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
-        stream.set_nodelay(true).expect("it is TCP");
         Client {
-            stream,
+            stream: Stream::to(address),
             received: Vec::new(),
         }
     }
@@ -618,7 +612,7 @@ impl Client {
 
     /// Throws the connection away: a reset.
     pub fn reset(self) {
-        let linger = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+        let linger = sockopt::set_socket_linger(&*self.stream, Some(Duration::ZERO));
         linger.expect("it is TCP");
     }
 }

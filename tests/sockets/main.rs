@@ -22,4 +22,5 @@ mod rooms;
 mod scarcity;
 mod stop;
 mod streams;
+mod tcp;
 mod websocket;

@@ -1,18 +1,18 @@
 //! WebSocket on the wire: the opening handshake, messages, and how it ends.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use rustix::process::Signal;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::harness::{Folder, PATIENCE, Server, eventually, get, pattern};
+use crate::harness::{Folder, Server, eventually, get, pattern};
 use crate::peer::{
     BINARY, CLOSE, CONTINUATION, FIN, Frame, PING, PONG, Peer, RSV1, TEXT, assert_switched, close,
     frame, handshake, header, text,
 };
+use crate::tcp::Stream;
 
 /// The bytes of a message, at most.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -332,10 +332,8 @@ fn a_stop_tells_everybody_1001() {
 // ── A client that we did not write ─────────────────────────────────────────────────────────────
 
 /// A connection of tungstenite's.
-fn tungstenite(server: &Server, target: &str) -> WebSocket<TcpStream> {
-    let stream = TcpStream::connect(server.address()).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+fn tungstenite(server: &Server, target: &str) -> WebSocket<Stream> {
+    let stream = Stream::to(server.address());
     let url = server.url(target).replacen("http", "ws", 1);
     // What is not as it should be, be it masked, is an error.
     let config = WebSocketConfig::default().accept_unmasked_frames(false);
