@@ -10,10 +10,12 @@
 //! Usage: `limit [--port N] [--bytes N] [--close]`. It begins by printing `http://127.0.0.1:PORT/`.
 #![forbid(unsafe_code)]
 
+mod copies;
 mod listen;
 
-use std::io::{self, ErrorKind::WouldBlock, Read, Write};
+use std::io::{self, ErrorKind::WouldBlock, Read};
 
+use copies::Copies;
 use listen::{listen, number};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -98,7 +100,7 @@ impl Connection {
     fn exchange(&mut self, reply: &Reply, inbox: &mut [u8]) -> io::Result<()> {
         loop {
             if self.owed > 0 {
-                self.send(reply)?;
+                reply.copies.send(&mut self.owed, &mut self.stream)?;
                 if reply.close {
                     return Ok(());
                 }
@@ -115,30 +117,14 @@ impl Connection {
             }
             self.readable = received == inbox.len() || self.peer_closed;
             let heads = memchr::memmem::find_iter(&inbox[..received], b"\r\n\r\n").count();
-            self.owed = heads * reply.bytes_each;
+            self.owed = heads * reply.copies.bytes_each;
         }
-    }
-
-    /// Sends all that is owed, or fails with `WouldBlock`. Nothing is read meanwhile, which is all
-    /// the back-pressure there is.
-    fn send(&mut self, reply: &Reply) -> io::Result<()> {
-        while self.owed > 0 {
-            let rest = reply.rest(self.owed);
-            let sent = self.stream.write(rest)?;
-            self.owed -= sent;
-            if sent < rest.len() {
-                // The socket is full, and the kernel has noted that we want its next edge.
-                return Err(WouldBlock.into());
-            }
-        }
-        Ok(())
     }
 }
 
-/// One reply, repeated so that the answers to a pipelined batch leave in one `send`.
+/// What every request gets.
 struct Reply {
-    copies: Vec<u8>,
-    bytes_each: usize,
+    copies: Copies,
     close: bool,
 }
 
@@ -151,21 +137,10 @@ impl Reply {
              Last-Modified: Sat, 05 Nov 1994 08:49:37 GMT\r\nETag: \"2ebb4f91-400\"\r\n\
              Connection: {persistence}\r\nContent-Length: {body_bytes}\r\n\r\n"
         );
-        let bytes_each = head.len() + body_bytes;
         let once = head + &"x".repeat(body_bytes);
-        let copies = once
-            .repeat((1024 * 1024 / bytes_each).clamp(1, 64))
-            .into_bytes();
         Self {
-            copies,
-            bytes_each,
+            copies: Copies::of(once.as_bytes()),
             close,
         }
-    }
-
-    /// As much of the last `owed` bytes of an endless row of replies as lies in one piece.
-    fn rest(&self, owed: usize) -> &[u8] {
-        let start = (self.bytes_each - owed % self.bytes_each) % self.bytes_each;
-        &self.copies[start..self.copies.len().min(start + owed)]
     }
 }

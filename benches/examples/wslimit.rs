@@ -10,11 +10,13 @@
 //! Usage: `wslimit [--port N] [--bytes N] [--room]`. It begins by printing `ws://127.0.0.1:PORT/`.
 #![forbid(unsafe_code)]
 
+mod copies;
 mod listen;
 mod wire;
 
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 
+use copies::Copies;
 use listen::{listen, number};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -66,7 +68,7 @@ fn main() -> io::Result<()> {
                 }
                 Ok(published) => {
                     for (_, member) in &mut connections {
-                        member.owed += published * frames.bytes_each;
+                        member.owed += published * frames.copies.bytes_each;
                         // Who is full or gone is seen to at its own next event.
                         let _ = member.send(&frames);
                     }
@@ -116,7 +118,7 @@ impl Connection {
             if is_room && whole > 0 {
                 return Ok(whole);
             }
-            self.owed += whole * frames.bytes_each;
+            self.owed += whole * frames.copies.bytes_each;
             if received < inbox.len() {
                 // Drained. (An end of the stream that shared its edge with this goes unseen: the
                 // connection stays, and costs nothing.)
@@ -149,44 +151,23 @@ impl Connection {
         self.stream.write_all(answer.as_bytes())
     }
 
-    /// Sends all that is owed, or fails with `WouldBlock`. Nothing is read meanwhile, which is all
-    /// the back-pressure there is.
+    /// Sends all that is owed, or fails with `WouldBlock`.
     fn send(&mut self, frames: &Frames) -> io::Result<()> {
-        while self.owed > 0 {
-            let rest = frames.rest(self.owed);
-            let sent = self.stream.write(rest)?;
-            self.owed -= sent;
-            if sent < rest.len() {
-                // The socket is full, and the kernel has noted that we want its next edge.
-                return Err(WouldBlock.into());
-            }
-        }
-        Ok(())
+        frames.copies.send(&mut self.owed, &mut self.stream)
     }
 }
 
-/// One frame, repeated so that the answers to a batch leave in one `send`.
+/// What goes out and what comes in.
 struct Frames {
-    copies: Vec<u8>,
-    bytes_each: usize,
-    /// What it is that comes in.
+    copies: Copies,
     masked_bytes_each: usize,
 }
 
 impl Frames {
     fn new(payload_bytes: usize) -> Self {
-        let once = wire::frame(payload_bytes, None);
-        let bytes_each = once.len();
         Self {
-            copies: once.repeat((1024 * 1024 / bytes_each).clamp(1, 64)),
-            bytes_each,
+            copies: Copies::of(&wire::frame(payload_bytes, None)),
             masked_bytes_each: wire::frame(payload_bytes, Some([1; 4])).len(),
         }
-    }
-
-    /// As much of the last `owed` bytes of an endless row of frames as lies in one piece.
-    fn rest(&self, owed: usize) -> &[u8] {
-        let start = (self.bytes_each - owed % self.bytes_each) % self.bytes_each;
-        &self.copies[start..self.copies.len().min(start + owed)]
     }
 }

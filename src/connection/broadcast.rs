@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::endpoint::is_worth_deflating;
+use super::endpoint::deflate_if_worth_it;
 use super::mail::PlainFrame;
 use crate::config::Limits;
 use crate::transport::{Lent, Pool};
@@ -16,7 +16,7 @@ pub struct Broadcast {
     kind: Kind,
     plain: Rc<Lent>,
     header_bytes: usize,
-    /// Compressed, by the size of the window; the plain frame where that is no larger.
+    /// Compressed, by the size of the window; the plain frame where that is not worth it.
     deflated: [OnceCell<Rc<Lent>>; 7],
 }
 
@@ -54,15 +54,11 @@ impl Broadcast {
         let Some(agreed) = agreed else {
             return &self.plain;
         };
-        let payload = &self.plain.bytes()[self.header_bytes..];
-        if !is_worth_deflating(payload, limits) {
-            return &self.plain;
-        }
         self.deflated[usize::from(agreed.window_bits() - 9)].get_or_init(|| {
-            let deflated = deflater.deflate(agreed, payload);
-            if deflated.len() >= payload.len() {
+            let payload = &self.plain.bytes()[self.header_bytes..];
+            let Some(deflated) = deflate_if_worth_it(agreed, payload, deflater, limits) else {
                 return Rc::clone(&self.plain);
-            }
+            };
             let mut bytes = Vec::with_capacity(deflated.len() + 10);
             write_frame(&mut bytes, self.kind.opcode(), true, deflated);
             pool.share(bytes)

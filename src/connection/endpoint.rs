@@ -219,16 +219,11 @@ impl Session<'_> {
             return Err(Full);
         }
         let (opcode, payload) = (message.kind().opcode(), message.bytes());
-        if let Some(agreed) = self.deflate
-            && is_worth_deflating(payload, self.limits)
-        {
-            let deflated = self.deflater.deflate(agreed, payload);
-            if deflated.len() < payload.len() {
-                write_frame(self.out, opcode, true, deflated);
-                return Ok(());
-            }
-        }
-        write_frame(self.out, opcode, false, payload);
+        let deflated = self
+            .deflate
+            .and_then(|agreed| deflate_if_worth_it(agreed, payload, self.deflater, self.limits));
+        let compressed = deflated.is_some();
+        write_frame(self.out, opcode, compressed, deflated.unwrap_or(payload));
         Ok(())
     }
 
@@ -289,9 +284,19 @@ impl Session<'_> {
     }
 }
 
-/// Whether a message is compressed before it is sent.
-pub(super) fn is_worth_deflating(payload: &[u8], limits: &Limits) -> bool {
-    (limits.deflated_bytes_min..=limits.deflated_bytes_max).contains(&payload.len())
+/// A message compressed, unless it is too small to gain by it, so large that all would wait for it, or
+/// not the smaller for it.
+pub(super) fn deflate_if_worth_it<'a>(
+    agreed: Deflate,
+    payload: &[u8],
+    deflater: &'a mut Deflater,
+    limits: &Limits,
+) -> Option<&'a [u8]> {
+    let sizes = limits.deflated_bytes_min..=limits.deflated_bytes_max;
+    let deflated = sizes
+        .contains(&payload.len())
+        .then(|| deflater.deflate(agreed, payload));
+    deflated.filter(|deflated| deflated.len() < payload.len())
 }
 
 /// The endpoints of a server, by the number of their [mount](crate::site::Mount).

@@ -167,21 +167,18 @@ impl Rooms {
                 vec![number]
             }
             Audience::RoomsOf(key) => {
-                let watched = |number: &usize| self.rooms[*number].members.contains(key);
+                let is_member = |number: &usize| self.rooms[*number].members.contains(key);
                 let of = self.of.get(key).into_iter().flatten();
-                of.copied().filter(watched).collect()
+                of.copied().filter(is_member).collect()
             }
         }
     }
 
-    /// Adds all who are in a room to `keys`.
+    /// Adds all who are in a room to `keys`: nobody if it was forgotten at once, since none may be kept
+    /// that is empty.
     pub(super) fn list_members(&self, number: usize, keys: &mut Vec<Key>) {
-        keys.extend(self.room_at(number).iter().flat_map(|room| &room.members));
-    }
-
-    /// `None` if the room was forgotten at once, since none may be kept that is empty.
-    fn room_at(&self, number: usize) -> Option<&Room> {
-        self.rooms.get(number)
+        let room = self.rooms.get(number);
+        keys.extend(room.iter().flat_map(|room| &room.members));
     }
 
     /// Keeps what was said for those who come later. When memory is short, nothing is kept.
@@ -208,7 +205,7 @@ impl Rooms {
     /// who wants to know it.
     pub(super) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
         let changed = std::mem::take(&mut self.changed).into_iter();
-        let rooms = changed.filter_map(|number| self.room_at(number));
+        let rooms = changed.filter_map(|number| self.rooms.get(number));
         rooms
             .map(|room| (room.members.len(), room.watchers.iter().copied().collect()))
             .collect()

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::asked::Asked;
 use super::{Lingering, Mode, Receiving, Step, WebSocket};
 use crate::config::Limits;
-use crate::connection::{Cause, Context, Input};
+use crate::connection::{Cause, Context, Input, Place};
 use crate::http::{
     Expectation, Field, Framing, Head, HeadError, HeadParser, Method, Parsed, RequestHead, Status,
     explain,
@@ -272,14 +272,16 @@ fn accept<S: Files>(
             "Upgrade without `Connection: Upgrade` is not passed on by proxies",
         ));
     }
+    let (name, query) = (&mount.name, &mount.query);
+    let place = Place { name, query };
     let values = |field| request.values(field).collect();
     let opening = Opening {
         keys: values(Field::WebSocketKey),
         versions: values(Field::WebSocketVersion),
         protocols: values(Field::WebSocketProtocol),
-        extensions: match mount.query.split('&').any(|p| p == "deflate=off") {
-            true => Vec::new(),
-            false => values(Field::WebSocketExtensions),
+        extensions: match place.parameter("deflate") {
+            Some("off") => Vec::new(),
+            _ => values(Field::WebSocketExtensions),
         },
     };
     let protocols = cx.endpoints.get(mount.number).protocols();

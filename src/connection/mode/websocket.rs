@@ -199,7 +199,7 @@ impl WebSocket {
             }
         } else if cx.stopping {
             stopping()
-        } else if peer.holds_much() && cx.pool.account().is_over() {
+        } else if peer.holds_too_much(cx.pool) {
             no_memory()
         } else if input.expired && peer.deadline(cx.limits) <= cx.now.instant {
             if peer.pinged.is_none() {
@@ -426,7 +426,7 @@ impl Peer {
         }
         if !whole {
             // A few bytes in the inbox may be megabytes here: that is not left to when they are used up.
-            return match self.holds_much() && cx.pool.account().is_over() {
+            return match self.holds_too_much(cx.pool) {
                 true => Err(no_memory()),
                 false => Ok(()),
             };
@@ -527,9 +527,11 @@ impl Peer {
         true
     }
 
-    /// Whether it holds more, in the middle of a message, than everybody may hold.
-    fn holds_much(&self) -> bool {
-        self.inflating.is_some() || self.gathered.len() > Progress::PORTION_BYTES
+    /// Whether it holds more, in the middle of a message, than everybody may hold, while all hold too
+    /// much.
+    fn holds_too_much(&self, pool: &Pool) -> bool {
+        let holds_much = self.inflating.is_some() || self.gathered.len() > Progress::PORTION_BYTES;
+        holds_much && pool.account().is_over()
     }
 
     fn deadline(&self, limits: &Limits) -> Instant {
