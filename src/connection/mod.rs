@@ -240,9 +240,9 @@ pub struct Input<'a, F> {
 pub enum Verdict {
     /// Nothing can move until an event or a deadline.
     Wait,
-    /// The budget is spent: pump again in the next turn.
+    /// It has had its share of this turn: pump again in the next.
     Again,
-    /// There is too much mail for it to go on: pump it in the next turn, before those who went on.
+    /// There was too much mail for it to leave any: pump it in the next turn, before those who did.
     Held,
     /// Drop it.
     Close,
@@ -348,6 +348,7 @@ impl<T: Transport> Connection<T> {
     where
         S: Files<File = T::File>,
     {
+        let mail = cx.mail.len();
         loop {
             let advanced = self.advance(cx);
             let mut progressed = advanced == Advanced::Some;
@@ -369,6 +370,7 @@ impl<T: Transport> Connection<T> {
             if !progressed {
                 self.inbox.settle(cx.pool);
                 return match cx.held {
+                    true if cx.mail.len() > mail => Verdict::Again,
                     true => Verdict::Held,
                     false => Verdict::Wait,
                 };

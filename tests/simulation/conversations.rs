@@ -722,6 +722,14 @@ pub fn burst(count: usize) -> Script {
     cooperative("speaks at once", acts)
 }
 
+/// One of several who come together, say so many messages at once, and hear what all have said.
+pub fn one_of_many(count: usize) -> Script {
+    let wait = [Pause(PATIENCE)];
+    let say = repeat(count, [Say(false, 300)]);
+    let acts = [&wait[..], &say, &[Hear], &wait].concat();
+    cooperative("speaks with others", within("/rooms/a", false, acts))
+}
+
 /// Somebody who leaves no mail.
 pub fn aside() -> Script {
     let acts = vec![Say(false, 300), Ping, Hear, AwaitPong];

@@ -213,6 +213,35 @@ fn an_echo_is_heard_however_full_the_mailbox_is() {
     assert_eq!(finished.world.clients[0].talk.heard.len(), 1);
 }
 
+/// Where the mailbox is always full, nobody gets ahead by more than fits into it.
+#[test]
+fn whoever_fills_the_mailbox_comes_behind_those_who_found_it_full() {
+    const COUNT: usize = 20;
+    let limits = Limits {
+        mail_max: 2,
+        head_bytes_max: 20_000,
+        ..weather::usual_limits()
+    };
+    let script = Rc::new(conversations::one_of_many(COUNT));
+    let scripts = [(); 5].map(|()| Rc::clone(&script));
+    let mut world = World::new(Rng::new(0), Weather::calm(), &scripts, false);
+    let begin = world.clients[0].not_before;
+    let clients = world.clients.iter_mut();
+    clients.for_each(|client| client.not_before = begin);
+    let finished = run(world, limits);
+    let heard = &finished.world.clients[0].talk.heard;
+    let mut counts = [0; 5];
+    for (speaker, _) in heard.iter().filter_map(Message::id) {
+        counts[speaker] += 1;
+        let (least, most) = (counts.iter().min(), counts.iter().max());
+        assert!(
+            most.zip(least).is_some_and(|(m, l)| m - l <= 2),
+            "{counts:?}"
+        );
+    }
+    assert_eq!(counts, [COUNT; 5]);
+}
+
 /// Its pong might be among what is not read from it, because it does not read.
 #[test]
 fn whoever_does_not_read_is_not_closed_for_want_of_a_pong() {
