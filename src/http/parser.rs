@@ -156,7 +156,7 @@ impl HeadParser {
                 self.head.lines = (end + 1) as u16;
             } else if text.is_empty() {
                 self.head.end = (end + 1) as u16;
-                self.head.framing = self.check(bytes)?;
+                self.check(bytes)?;
                 return Ok(Parsed::Complete(self.head.clone()));
             } else {
                 self.fields += 1;
@@ -224,11 +224,12 @@ impl HeadParser {
         offset: usize,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
-        let space = memchr(b' ', line).ok_or(HeadError::RequestLine)?;
+        let space = line
+            .iter()
+            .position(|b| !is(TOKEN, *b))
+            .filter(|at| *at > 0 && line[*at] == b' ')
+            .ok_or(HeadError::RequestLine)?;
         let (method, rest) = (&line[..space], &line[space + 1..]);
-        if method.is_empty() || !all(TOKEN, method) {
-            return Err(HeadError::RequestLine);
-        }
         let space = memchr(b' ', rest).ok_or(HeadError::RequestLine)?;
         let (target, version) = (&rest[..space], &rest[space + 1..]);
         if target.is_empty() {
@@ -289,35 +290,49 @@ impl HeadParser {
 
     /// The rules that need the whole head: Host (RFC 9112 §3.2), the forms of the request target
     /// and the framing of the body (§6).
-    fn check(&self, bytes: &[u8]) -> Result<Framing, HeadError> {
+    fn check(&mut self, bytes: &[u8]) -> Result<(), HeadError> {
         let request = RequestHead::new(&self.head, bytes);
-        let repeated = |field: Field| self.head.repeated & (1 << field as u32) != 0;
-        if repeated(Field::Host) {
-            return Err(HeadError::Host);
-        }
-        match request.value(Field::Host) {
-            // Sent where a URI has no authority (RFC 9112 §3.2).
-            Some(b"") => {}
-            Some(host) if Authority::parse(host).is_none() => return Err(HeadError::Host),
-            None if self.head.version == Version::Http11 => return Err(HeadError::Host),
-            Some(_) | None => {}
-        }
+        let host = self.host(&request)?;
         Target::parse(request.method(), request.target())?;
+        let framing = self.framing(&request)?;
+        if let Some(Authority { host, port }) = host {
+            (self.head.host_bytes, self.head.port) = (host.len() as u16, port);
+        }
+        self.head.framing = framing;
+        Ok(())
+    }
+
+    fn host<'a>(&self, request: &RequestHead<'a>) -> Result<Option<Authority<'a>>, HeadError> {
+        match request.value(Field::Host) {
+            Some(_) if self.is_repeated(Field::Host) => Err(HeadError::Host),
+            // Sent where a URI has no authority (RFC 9112 §3.2).
+            Some(b"") => Ok(None),
+            Some(host) => Authority::parse(host).map(Some).ok_or(HeadError::Host),
+            None if self.head.version == Version::Http11 => Err(HeadError::Host),
+            None => Ok(None),
+        }
+    }
+
+    fn framing(&self, request: &RequestHead<'_>) -> Result<Framing, HeadError> {
         let length = request.value(Field::ContentLength);
         if request.value(Field::TransferEncoding).is_some() {
             if length.is_some() || self.head.version == Version::Http10 {
                 return Err(HeadError::ConflictingFraming);
             }
-            return transfer_codings(&request);
+            return transfer_codings(request);
         }
         match length {
             None => Ok(Framing::None),
-            Some(_) if repeated(Field::ContentLength) => Err(HeadError::ContentLength),
+            Some(_) if self.is_repeated(Field::ContentLength) => Err(HeadError::ContentLength),
             Some(digits) => match content_length(digits).ok_or(HeadError::ContentLength)? {
                 0 => Ok(Framing::None),
                 n => Ok(Framing::Length(n)),
             },
         }
+    }
+
+    fn is_repeated(&self, field: Field) -> bool {
+        self.head.repeated & (1 << field as u32) != 0
     }
 }
 

@@ -193,6 +193,10 @@ pub struct Head {
     pub(super) first: [Span; Field::COUNT],
     /// The known fields that came on more than one line, one bit each.
     pub(super) repeated: u32,
+    /// Bytes of Host's value before its port.
+    pub(super) host_bytes: u16,
+    /// The port in Host.
+    pub(super) port: Option<u16>,
     pub(super) framing: Framing,
 }
 
@@ -207,6 +211,8 @@ impl Default for Head {
             target: Span::default(),
             first: [Span::default(); Field::COUNT],
             repeated: 0,
+            host_bytes: 0,
+            port: None,
             framing: Framing::None,
         }
     }
@@ -268,14 +274,15 @@ impl<'a> RequestHead<'a> {
     pub fn authority(&self) -> Option<Authority<'a>> {
         // Nearly all have this form.
         let is_path = self.target().first() == Some(&b'/');
-        let absolute = match is_path {
-            true => None,
-            false => match Target::parse(self.method(), self.target()) {
-                Ok(Target::Path { authority, .. }) => authority,
-                Ok(Target::Asterisk | Target::Authority(_)) | Err(_) => None,
-            },
-        };
-        Authority::parse(absolute.or(self.value(Field::Host))?)
+        if !is_path
+            && let Ok(Target::Path { authority, .. }) = Target::parse(self.method(), self.target())
+            && authority.is_some()
+        {
+            return authority;
+        }
+        let host = &self.value(Field::Host)?[..usize::from(self.head.host_bytes)];
+        let port = self.head.port;
+        (!host.is_empty()).then_some(Authority { host, port })
     }
 
     /// Whether this is to be the opening handshake of a WebSocket connection (RFC 6455 §4.2.1): a GET
@@ -302,22 +309,19 @@ impl<'a> RequestHead<'a> {
 
     /// The values of all lines of a field, in order. Only a field that came more than once is
     /// searched for again.
-    pub fn values(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let again = self.head.repeated & (1 << field as u32) != 0;
-        let (start, end) = match again {
-            true => (self.head.lines, self.head.end),
-            false => (0, 0),
-        };
-        let first = (!again).then(|| self.value(field)).flatten();
-        first.into_iter().chain(
-            self.bytes[usize::from(start)..usize::from(end)]
-                .split(|b| *b == b'\n')
-                .filter_map(move |line| {
-                    let colon = memchr(b':', line)?;
-                    (Field::from_name(&line[..colon])? == field)
-                        .then(|| line[colon + 1..].trim_ascii())
-                }),
-        )
+    pub fn values(&self, field: Field) -> Values<'a> {
+        match self.head.repeated & (1 << field as u32) {
+            0 => Values {
+                only: self.value(field),
+                field,
+                lines: b"",
+            },
+            _ => Values {
+                only: None,
+                field,
+                lines: &self.bytes[usize::from(self.head.lines)..],
+            },
+        }
     }
 
     /// The members of a field whose value is a comma-separated list (RFC 9110 §5.6.1), over all
@@ -360,6 +364,44 @@ impl<'a> RequestHead<'a> {
             }
         }
         expectation
+    }
+}
+
+/// The values of a field, line by line. Most fields that are asked for are absent, which costs next to
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    /// That of a field with one line.
+    only: Option<&'a [u8]>,
+    field: Field,
+    /// Those of a field with several are in here, among others.
+    lines: &'a [u8],
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self.lines {
+            [] => self.only.take(),
+            _ => self.search(),
+        }
+    }
+}
+
+impl<'a> Values<'a> {
+    fn search(&mut self) -> Option<&'a [u8]> {
+        while let Some(end) = memchr(b'\n', self.lines) {
+            let line = &self.lines[..end];
+            self.lines = &self.lines[end + 1..];
+            if let Some(colon) = memchr(b':', line)
+                && Field::from_name(&line[..colon]) == Some(self.field)
+            {
+                return Some(line[colon + 1..].trim_ascii());
+            }
+        }
+        None
     }
 }
 

@@ -18,8 +18,8 @@ pub enum Target<'a> {
     /// A path and perhaps a query, both as they were written, from origin-form or absolute-form.
     /// The authority of absolute-form overrides the Host field (§3.2.2).
     Path {
-        /// From absolute-form, without its userinfo: there must be none.
-        authority: Option<&'a [u8]>,
+        /// From absolute-form.
+        authority: Option<Authority<'a>>,
         /// Begins with a slash.
         path: &'a [u8],
         /// Behind the question mark.
@@ -63,13 +63,13 @@ impl<'a> Target<'a> {
                     .position(|b| matches!(b, b'/' | b'?'))
                     .unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(end);
-                Authority::parse(authority).ok_or(HeadError::TargetForm)?;
+                let authority = Authority::parse(authority).ok_or(HeadError::TargetForm)?;
                 Ok(Target::with_path(Some(authority), path))
             }
         }
     }
 
-    fn with_path(authority: Option<&'a [u8]>, rest: &'a [u8]) -> Target<'a> {
+    fn with_path(authority: Option<Authority<'a>>, rest: &'a [u8]) -> Target<'a> {
         let (path, query) = match memchr(b'?', rest) {
             Some(at) => (&rest[..at], Some(&rest[at + 1..])),
             None => (rest, None),
@@ -117,21 +117,23 @@ impl<'a> SitePath<'a> {
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
         let mut previous = 0;
-        let plain = path.iter().all(|&byte| {
-            let doubled = byte == b'/' && previous == b'/';
+        let needs_care = path.iter().any(|&byte| {
+            let begins = previous == b'/';
             previous = byte;
-            byte != b'%' && !doubled
+            matches!(byte, b'%' | b'\\' | 0) || (begins && matches!(byte, b'/' | b'.'))
         });
-        let bytes = match plain {
-            true => Cow::Borrowed(&path[1..]),
-            false => Cow::Owned(unescape(path)?),
-        };
+        if !needs_care {
+            let bytes = Cow::Borrowed(&path[1..]);
+            return Ok(SitePath { bytes });
+        }
+        let bytes = unescape(path)?;
         let mut segments = bytes.split(|b| *b == b'/').enumerate();
         let hidden = segments
             .any(|(depth, s)| s.first() == Some(&b'.') && !(depth == 0 && s == b".well-known"));
         if hidden || bytes.iter().any(|b| matches!(b, 0 | b'\\')) {
             return Err(PathError::Absent);
         }
+        let bytes = Cow::Owned(bytes);
         Ok(SitePath { bytes })
     }
 
@@ -184,9 +186,9 @@ mod tests {
 
     #[test]
     fn each_form_is_known_by_its_look() {
-        let path = |authority, path, query| {
+        let path = |authority: Option<&'static [u8]>, path, query| {
             Ok(Target::Path {
-                authority,
+                authority: authority.and_then(Authority::parse),
                 path,
                 query,
             })
@@ -199,11 +201,7 @@ mod tests {
                 path(None, &b"/a"[..], Some(&b"b?c"[..])),
             ),
             (Method::Get, "//a", path(None, b"//a", None)),
-            (
-                Method::Get,
-                "http://h:1/a",
-                path(Some(&b"h:1"[..]), b"/a", None),
-            ),
+            (Method::Get, "http://h:1/a", path(Some(b"h:1"), b"/a", None)),
             (
                 Method::Get,
                 "HTTPS://[::1]?q",

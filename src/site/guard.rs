@@ -89,7 +89,7 @@ impl Guard {
         let authority = request.authority();
         if let Some(Authority { host, .. }) = authority {
             let host = without_dot(host);
-            if !(is_ip(host) || is_local(host) || self.allows(host)) {
+            if !(is_local(host) || self.allows(host) || is_ip(host)) {
                 return Err(Refusal::Host(host));
             }
         }

@@ -42,6 +42,12 @@ impl Point {
         };
         fits.then_some(name)
     }
+
+    /// Whether a path that goes on like this behind its first slash may lead here, by its first byte.
+    fn may_begin(&self, rest: &[u8]) -> bool {
+        let first = self.path.as_bytes().first();
+        first.is_none() || first == rest.first()
+    }
 }
 
 impl Mounts {
@@ -78,18 +84,17 @@ impl Mounts {
     /// Where a request leads. Nearly none leads anywhere, so it is looked at only as far as it takes to
     /// know that.
     pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
+        if let [b'/', rest @ ..] = request.target()
+            && !matches!(rest, [b'%' | b'/', ..])
+            && !self.points.iter().any(|point| point.may_begin(rest))
+        {
+            return None;
+        }
         let Ok(Target::Path { path, query, .. }) =
             Target::parse(request.method(), request.target())
         else {
             return None;
         };
-        let begins = |point: &Point| {
-            let first = point.path.as_bytes().first();
-            first.is_none() || path.get(1) == first || matches!(path.get(1), Some(b'%' | b'/'))
-        };
-        if !self.points.iter().any(begins) {
-            return None;
-        }
         let path = SitePath::decode(path).ok()?;
         let (number, point, name) = self.find(path.bytes())?;
         Some(Mount {
