@@ -307,8 +307,11 @@ impl Peer {
     /// Bytes that are made in a step, at most, of a message that is inflated.
     const INFLATED_BYTES: usize = 64 << 10;
 
-    /// What a step costs in which so much is inflated, and one in which something is said to others.
-    const INFLATING: u32 = 4;
+    /// Bytes that cost as much as a step when they are inflated: in a turn, a connection can have about as
+    /// many made as it may read.
+    const INFLATED_STEP_BYTES: usize = 4 << 10;
+
+    /// What it costs in steps to say something to others.
     const SAYING: u32 = 4;
 
     /// Deals with the next piece. `false` if there is none.
@@ -416,7 +419,8 @@ impl Peer {
         inflating.here -= used;
         inflating.unfinished = inflated != Inflated::All;
         input.inbox.consume(used);
-        cx.budget.spend_steps(Self::INFLATING);
+        let steps = 1 + (self.gathered.len() - before) / Self::INFLATED_STEP_BYTES;
+        cx.budget.spend_steps(steps as u32);
         let whole = inflating.last && !inflating.unfinished;
         if kind == Kind::Text {
             self.reader.check_text(&self.gathered[before..], whole)?;
