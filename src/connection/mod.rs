@@ -353,10 +353,16 @@ impl<T: Transport> Connection<T> {
             let advanced = self.advance(cx);
             let mut progressed = advanced == Advanced::Some;
             progressed |= self.flush(cx);
+            let spent = cx.budget.is_spent();
+            if spent && self.outbox.is_empty() {
+                // The peer may have the end of its answer already: to be seen to be idle, it need not wait
+                // for its next turn.
+                self.advance(cx);
+            }
             if self.cause().is_some() {
                 return Verdict::Close;
             }
-            if cx.budget.is_spent() {
+            if spent {
                 return Verdict::Again;
             }
             if self.fill(cx) {
@@ -529,10 +535,11 @@ impl<T: Transport> Connection<T> {
         self.shift(cx, |mode, input, cx| mode.turn_away(refusal, input, cx));
     }
 
-    /// Since when nothing has been going on here, if nothing is.
+    /// Since when nothing has been going on here, if nothing is, and nothing is known to have come.
     pub fn idle_since(&self) -> Option<Instant> {
-        let busy = !self.inbox.is_empty() || !self.outbox.is_empty() || self.eof;
-        self.mode.idle_since().filter(|_| !busy)
+        let empty = self.inbox.is_empty() && self.outbox.is_empty();
+        let still = empty && !self.eof && self.transport.is_drained() && !self.crowded;
+        self.mode.idle_since().filter(|_| still)
     }
 
     /// Tells it that others need the room: the next pump ends it, if nothing has come by then.

@@ -420,7 +420,7 @@ where
     fn crowd_out_one(&mut self) -> bool {
         if self.idle.is_none() {
             let idle = |(_, slot): (usize, &Slot<_>)| {
-                let since = slot.connection.idle_since().filter(|_| !slot.queued)?;
+                let since = slot.connection.idle_since()?;
                 Some((since, slot.connection.key()))
             };
             let mut oldest: Vec<_> = self.connections.iter().filter_map(idle).collect();

@@ -59,6 +59,7 @@
 //! | a file that may change unseen is kept | 7 storms and 21 restless runs |
 //! | accepting rests without a deadline | 174 storms: an edge was lost |
 //! | a stop closes at once what was answered a moment ago | 4 of 500 stops: an answer is missing |
+//! | who has its whole answer counts as busy until its next turn | `who_has_its_whole_answer_makes_room_at_once` |
 
 //!
 //! Of WebSocket, with 500 conversations beside the storms:
@@ -103,6 +104,7 @@ use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use oneloop::config::{Limits, SlowMember};
 use oneloop::connection::{Cause, Counters, ModeName, TRANSITIONS, Transitions};
@@ -211,6 +213,31 @@ fn an_echo_is_heard_however_full_the_mailbox_is() {
     };
     let finished = in_turn([conversations::aside()], Weather::calm(), limits);
     assert_eq!(finished.world.clients[0].talk.heard.len(), 1);
+}
+
+/// The place of a connection is free from the moment when its peer can know that: it has the end of its answer,
+/// with which a turn's budget was spent.
+#[test]
+fn who_has_its_whole_answer_makes_room_at_once() {
+    let limits = Limits {
+        connections_max: 1,
+        turn_bytes: 1_000,
+        ..weather::usual_limits()
+    };
+    let scripts = scripts::lodgers().map(Rc::new);
+    let run_with = |comes_after: Duration| {
+        let mut world = World::new(Rng::new(0), Weather::calm(), &scripts, false);
+        let begin = world.clients[0].not_before;
+        world.clients[1].not_before = begin + comes_after;
+        let finished = run(world, limits.clone());
+        let [stays, comes] = &finished.world.clients[..] else {
+            panic!("there are two");
+        };
+        assert!(!stays.was_cut_short && !comes.was_cut_short);
+        stays.not_before - weather::PAUSE - begin
+    };
+    let answered = run_with(2 * weather::PATIENCE);
+    assert_eq!(run_with(answered), answered);
 }
 
 /// Where the mailbox is always full, nobody gets ahead by more than fits into it.

@@ -605,6 +605,16 @@ fn hostile() -> Vec<Script> {
     ]
 }
 
+/// Somebody who asks for more than a turn's worth and stays, and somebody who asks for little.
+pub fn lodgers() -> [Script; 2] {
+    let stays = [get("/large.bin"), file("large.bin"), pause(), Close];
+    let comes = [get("/small.txt"), file("small.txt"), Close];
+    [
+        uncooperative("stays after its answer", stays),
+        cooperative("wants its place", comes),
+    ]
+}
+
 // ── Ways to say it shortly ─────────────────────────────────────────────────────────────────────
 
 pub fn cooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
