@@ -293,12 +293,20 @@ impl HeadParser {
     fn check(&mut self, bytes: &[u8]) -> Result<(), HeadError> {
         let request = RequestHead::new(&self.head, bytes);
         let host = self.host(&request)?;
-        Target::parse(request.method(), request.target())?;
+        let path = match Target::parse(request.method(), request.target())? {
+            Target::Path { path, query, .. } => {
+                // The query is what the target ends in, and the path is before it.
+                let behind = query.map_or(0, |query| 1 + query.len());
+                let end = usize::from(self.head.target.end) - behind;
+                Span::new(end - path.len(), end)
+            }
+            Target::Asterisk | Target::Authority(_) => Span::default(),
+        };
         let framing = self.framing(&request)?;
         if let Some(Authority { host, port }) = host {
             (self.head.host_bytes, self.head.port) = (host.len() as u16, port);
         }
-        self.head.framing = framing;
+        (self.head.path, self.head.framing) = (path, framing);
         Ok(())
     }
 

@@ -150,7 +150,7 @@ pub enum Framing {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Span {
     pub start: u16,
-    end: u16,
+    pub end: u16,
 }
 
 impl Span {
@@ -188,6 +188,8 @@ pub struct Head {
     pub(super) version: Version,
     pub(super) method_token: Span,
     pub(super) target: Span,
+    /// The path in the target, without its query; 0..0 if it has another form.
+    pub(super) path: Span,
     /// The value of the first line of each known field; 0..0 where there is none, since no value
     /// can be there.
     pub(super) first: [Span; Field::COUNT],
@@ -209,6 +211,7 @@ impl Default for Head {
             version: Version::Http11,
             method_token: Span::default(),
             target: Span::default(),
+            path: Span::default(),
             first: [Span::default(); Field::COUNT],
             repeated: 0,
             host_bytes: 0,
@@ -264,6 +267,27 @@ impl<'a> RequestHead<'a> {
     /// The request target as it was written.
     pub fn target(&self) -> &'a [u8] {
         self.head.target.of(self.bytes)
+    }
+
+    /// The path in the target, as it was written: it begins with a slash. `None` if the target has none,
+    /// as that of CONNECT, and `*`.
+    pub fn path(&self) -> Option<&'a [u8]> {
+        let path = self.head.path;
+        if path == Span::default() {
+            return None;
+        }
+        match path.of(self.bytes) {
+            b"" => Some(b"/"),
+            path => Some(path),
+        }
+    }
+
+    /// What is behind the question mark in the target, if there is one.
+    pub fn query(&self) -> Option<&'a [u8]> {
+        let (path, target) = (self.head.path, self.head.target);
+        let has_query = path != Span::default() && path.end < target.end;
+        has_query
+            .then(|| Span::new(usize::from(path.end) + 1, usize::from(target.end)).of(self.bytes))
     }
 
     /// Whom the request is for (RFC 9112 §3.3): the authority of a target in absolute-form, which
@@ -434,6 +458,28 @@ mod tests {
         let text = "GET / HTTP/1.0\r\n\r\n";
         let head = parsed(text);
         assert_eq!(RequestHead::new(&head, text.as_bytes()).authority(), None);
+    }
+
+    #[test]
+    fn a_path_and_a_query_are_told_apart_whatever_is_before_them() {
+        for (line, path, query) in [
+            ("GET /a?b?c HTTP/1.1", Some("/a"), Some("b?c")),
+            ("GET /? HTTP/1.1", Some("/"), Some("")),
+            ("GET //a/ HTTP/1.1", Some("//a/"), None),
+            ("GET http://b:1/a?b HTTP/1.1", Some("/a"), Some("b")),
+            ("GET http://b?q HTTP/1.1", Some("/"), Some("q")),
+            ("GET http://b HTTP/1.1", Some("/"), None),
+            ("OPTIONS * HTTP/1.1", None, None),
+            ("CONNECT b:4 HTTP/1.1", None, None),
+        ] {
+            let text = format!("{line}\r\nHost: a\r\n\r\n");
+            let head = parsed(&text);
+            let request = RequestHead::new(&head, text.as_bytes());
+            let text =
+                |bytes: Option<&[u8]>| bytes.map(|b| str::from_utf8(b).expect("ASCII").to_owned());
+            let got = (text(request.path()), text(request.query()));
+            assert_eq!(got, (path.map(Into::into), query.map(Into::into)), "{line}");
+        }
     }
 
     #[test]

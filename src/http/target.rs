@@ -20,7 +20,8 @@ pub enum Target<'a> {
     Path {
         /// From absolute-form.
         authority: Option<Authority<'a>>,
-        /// Begins with a slash.
+        /// Begins with a slash, or is empty behind an authority, where that means the same as `/`
+        /// (RFC 9110 §4.2.3).
         path: &'a [u8],
         /// Behind the question mark.
         query: Option<&'a [u8]>,
@@ -76,7 +77,7 @@ impl<'a> Target<'a> {
         };
         Target::Path {
             authority,
-            path: if path.is_empty() { b"/" } else { path },
+            path,
             query,
         }
     }
@@ -205,7 +206,7 @@ mod tests {
             (
                 Method::Get,
                 "HTTPS://[::1]?q",
-                path(Some(b"[::1]"), b"/", Some(b"q")),
+                path(Some(b"[::1]"), b"", Some(b"q")),
             ),
             (Method::Options, "*", Ok(Target::Asterisk)),
             (Method::Connect, "h:1", Ok(Target::Authority(b"h:1"))),

@@ -41,7 +41,7 @@ use std::time::SystemTime;
 use crate::config::Limits;
 use crate::http::{
     ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead, ResponseHead,
-    SitePath, Status, Target, Validators, precondition,
+    SitePath, Status, Validators, precondition,
 };
 use crate::sys::Stat;
 use cache::{Cache, Entry, Known};
@@ -163,13 +163,11 @@ impl<F: Files> Site<F> {
             }
         }
         // The parser has already refused a target without a path for these methods.
-        let Ok(Target::Path { path, query, .. }) =
-            Target::parse(request.method(), request.target())
-        else {
+        let Some(path) = request.path() else {
             return Reply::plain(Status::BadRequest, "the request target has no path");
         };
         match SitePath::decode(path) {
-            Ok(path) => self.file(&path, query, request, now),
+            Ok(path) => self.file(&path, request, now),
             Err(PathError::Encoding) => {
                 Reply::plain(Status::BadRequest, "a % in the path lacks its two digits")
             }
@@ -185,7 +183,6 @@ impl<F: Files> Site<F> {
     fn file(
         &mut self,
         path: &SitePath<'_>,
-        query: Option<&[u8]>,
         request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
@@ -208,7 +205,9 @@ impl<F: Files> Site<F> {
                 Status::ServiceUnavailable,
                 "too much is being compressed now, try again or accept identity",
             ),
-            Err(FileError::Directory) if !path.is_directory() => Reply::to_directory(path, query),
+            Err(FileError::Directory) if !path.is_directory() => {
+                Reply::to_directory(path, request.query())
+            }
             Err(FileError::Absent | FileError::Directory) => {
                 match self.mounts.takes_posts(path.bytes()) {
                     None => absent(),

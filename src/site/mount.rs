@@ -1,7 +1,7 @@
 //! Floor 3, site: paths at which something other than a file answers. What does is not known here: the
 //! server has a table of them, and a mount is a row's number.
 
-use crate::http::{RequestHead, SitePath, Target};
+use crate::http::{RequestHead, SitePath};
 
 /// A request's way to an endpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,24 +84,19 @@ impl Mounts {
     /// Where a request leads. Nearly none leads anywhere, so it is looked at only as far as it takes to
     /// know that.
     pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
-        if let [b'/', rest @ ..] = request.target()
-            && !matches!(rest, [b'%' | b'/', ..])
-            && !self.points.iter().any(|point| point.may_begin(rest))
-        {
+        let path = request.path()?;
+        let rest = &path[1..];
+        let is_plain = !matches!(rest, [b'%' | b'/', ..]);
+        if is_plain && !self.points.iter().any(|point| point.may_begin(rest)) {
             return None;
         }
-        let Ok(Target::Path { path, query, .. }) =
-            Target::parse(request.method(), request.target())
-        else {
-            return None;
-        };
         let path = SitePath::decode(path).ok()?;
         let (number, point, name) = self.find(path.bytes())?;
         Some(Mount {
             number,
             takes_posts: point.takes_posts,
             name: name.into(),
-            query: String::from_utf8_lossy(query.unwrap_or_default()).into(),
+            query: String::from_utf8_lossy(request.query().unwrap_or_default()).into(),
         })
     }
 }

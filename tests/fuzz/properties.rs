@@ -146,11 +146,24 @@ pub fn head(bytes: &[u8]) {
     assert!(head.end() <= bytes.len() && bytes[..head.end()].ends_with(b"\r\n\r\n"));
     let request = RequestHead::new(&head, bytes);
     let _ = (request.wants_persistence(), request.expectation());
-    match Target::parse(request.method(), request.target()) {
-        Ok(Target::Path { path, .. }) => contained(path),
-        Ok(Target::Asterisk) => assert_eq!(request.method(), Method::Options),
-        Ok(Target::Authority(_)) => assert_eq!(request.method(), Method::Connect),
+    let (path, query) = match Target::parse(request.method(), request.target()) {
+        Ok(Target::Path {
+            path: b"", query, ..
+        }) => (Some(&b"/"[..]), query),
+        Ok(Target::Path { path, query, .. }) => (Some(path), query),
+        Ok(Target::Asterisk) => {
+            assert_eq!(request.method(), Method::Options);
+            (None, None)
+        }
+        Ok(Target::Authority(_)) => {
+            assert_eq!(request.method(), Method::Connect);
+            (None, None)
+        }
         Err(error) => panic!("the parser took a target that has no form: {error:?}"),
+    };
+    assert_eq!((request.path(), request.query()), (path, query));
+    if let Some(path) = path {
+        contained(path);
     }
 }
 
@@ -201,7 +214,11 @@ pub fn target(bytes: &[u8]) {
         let Ok(Target::Path { path, .. }) = Target::parse(method, bytes) else {
             continue;
         };
-        assert!(path.starts_with(b"/") && !path.contains(&b'?'));
+        assert!(!path.contains(&b'?'));
+        if path.is_empty() {
+            continue;
+        }
+        assert!(path.starts_with(b"/"));
         contained(path);
         if let Ok(decoded) = SitePath::decode(path) {
             let segments = decoded.bytes().split(|b| *b == b'/');
