@@ -51,6 +51,9 @@ pub struct Guard {
     /// Each without a dot at its end; one with a dot in front stands for the names below it too.
     names: Vec<Box<[u8]>>,
     any: bool,
+    /// The host that was let in last, as it was written. Nearly every request is for the same one, and to
+    /// see that costs a tenth of looking at it.
+    last: Vec<u8>,
 }
 
 /// Why a request is not let in.
@@ -80,18 +83,20 @@ impl Guard {
         guard
     }
 
-    /// Holds a request against the table above. Nothing is allocated, and for nearly all requests it
-    /// is one look at Host.
+    /// Holds a request against the table above. For nearly all requests it is one look at Host.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn check<'a>(&self, request: &RequestHead<'a>) -> Result<(), Refusal<'a>> {
+    pub fn check<'a>(&mut self, request: &RequestHead<'a>) -> Result<(), Refusal<'a>> {
         let authority = request.authority();
-        if let Some(Authority { host, .. }) = authority {
-            let host = without_dot(host);
-            if !(is_local(host) || self.allows(host) || is_ip(host)) {
-                return Err(Refusal::Host(host));
+        if let Some(Authority { host, .. }) = authority
+            && self.last != host
+        {
+            let name = without_dot(host);
+            if !(is_local(name) || self.allows(name) || is_ip(name)) {
+                return Err(Refusal::Host(name));
             }
+            host.clone_into(&mut self.last);
         }
         let from_pages_of_ours = match request.method() {
             Method::Get => request.wants_websocket(),
@@ -272,7 +277,7 @@ mod tests {
 
     /// What a guard that allows `names`, with commas between them, says to a request.
     fn check(names: &str, request: &str) -> Result<(), String> {
-        let guard = Guard::new(names.split(',').filter(|name| !name.is_empty()));
+        let mut guard = Guard::new(names.split(',').filter(|name| !name.is_empty()));
         let text = format!("{request}\r\n\r\n");
         let head = parsed(&text);
         let outcome = guard.check(&RequestHead::new(&head, text.as_bytes()));
@@ -374,6 +379,41 @@ mod tests {
                 allowed,
                 "{name} where {names} is allowed"
             );
+        }
+    }
+
+    #[test]
+    fn who_was_let_in_before_does_not_matter() {
+        let hosts = [
+            "",
+            "localhost",
+            "localhos",
+            "localhost.",
+            "localhostx",
+            "xlocalhost",
+            "LOCALHOST",
+            "x",
+            "127.0.0.1",
+            "127.0.0.11",
+            "[::1]",
+            "a.app.test",
+            "app.test",
+            "app.test.x",
+        ];
+        let texts = hosts.map(|host| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let new_guard = || Guard::new([".app.test"]);
+        for before in &texts {
+            for text in &texts {
+                let (head_before, head) = (parsed(before), parsed(text));
+                let request = RequestHead::new(&head, text.as_bytes());
+                let mut guard = new_guard();
+                let _ = guard.check(&RequestHead::new(&head_before, before.as_bytes()));
+                assert_eq!(
+                    guard.check(&request),
+                    new_guard().check(&request),
+                    "{before}{text}"
+                );
+            }
         }
     }
 

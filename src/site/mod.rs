@@ -133,7 +133,7 @@ impl<F: Files> Site<F> {
     ///
     /// # Errors
     /// What to answer to a request that is not let in.
-    pub fn admit(&self, request: &RequestHead<'_>) -> Result<(), Reply<F::File>> {
+    pub fn admit(&mut self, request: &RequestHead<'_>) -> Result<(), Reply<F::File>> {
         let refused = |refusal: Refusal<'_>| Reply::plain(Status::Forbidden, &refusal.sentence());
         self.guard.check(request).map_err(refused)
     }
