@@ -82,6 +82,16 @@ pub enum Precondition {
 /// Evaluates the preconditions of a request in the order of §13.2.2, for a representation that
 /// exists. Times have a resolution of one second.
 pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Precondition {
+    const CONDITIONS: [Field; 5] = [
+        Field::IfMatch,
+        Field::IfUnmodifiedSince,
+        Field::IfNoneMatch,
+        Field::IfModifiedSince,
+        Field::IfRange,
+    ];
+    if !request.has_any(&CONDITIONS) {
+        return Precondition::Holds { ranges: true };
+    }
     let read = matches!(request.method(), Method::Get | Method::Head);
     if request.value(Field::IfMatch).is_some() {
         let matches = any_tag(request, Field::IfMatch, |tag| {

@@ -20,7 +20,9 @@ pub use negotiation::{Acceptable, Coding};
 pub(crate) use parser::parsed;
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
 pub use range::{ByteRange, Ranges};
-pub use request::{Expectation, Field, Framing, Head, Method, RequestHead, Values, Version};
+pub use request::{
+    Expectation, Field, Framing, Head, Members, Method, RequestHead, Values, Version,
+};
 pub use response::{
     HttpDate, Persistence, ResponseHead, Status, explain, explain_body, finish_head,
 };

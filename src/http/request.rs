@@ -350,11 +350,17 @@ impl<'a> RequestHead<'a> {
 
     /// The members of a field whose value is a comma-separated list (RFC 9110 §5.6.1), over all
     /// its lines; empty members are passed over.
-    pub fn members(&self, field: Field) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.values(field)
-            .flat_map(|value| value.split(|b| *b == b','))
-            .map(<[u8]>::trim_ascii)
-            .filter(|member| !member.is_empty())
+    pub fn members(&self, field: Field) -> Members<'a> {
+        Members {
+            values: self.values(field),
+            rest: None,
+        }
+    }
+
+    /// Whether any of these fields came.
+    pub fn has_any(&self, fields: &[Field]) -> bool {
+        let came = |field: &Field| self.head.first[*field as usize] != Span::default();
+        fields.iter().any(came)
     }
 
     /// Whether the client wants the connection to go on after the answer (RFC 9112 §9.3).
@@ -429,6 +435,39 @@ impl<'a> Values<'a> {
     }
 }
 
+/// The members of a list, line by line.
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
+    values: Values<'a>,
+    /// What is left of a line.
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let list = match self.rest.take() {
+                Some(rest) => rest,
+                None => self.values.next()?,
+            };
+            let member = match memchr(b',', list) {
+                Some(comma) => {
+                    self.rest = Some(&list[comma + 1..]);
+                    &list[..comma]
+                }
+                None => list,
+            };
+            let member = member.trim_ascii();
+            if !member.is_empty() {
+                return Some(member);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::parsed;
@@ -479,6 +518,30 @@ mod tests {
                 |bytes: Option<&[u8]>| bytes.map(|b| str::from_utf8(b).expect("ASCII").to_owned());
             let got = (text(request.path()), text(request.query()));
             assert_eq!(got, (path.map(Into::into), query.map(Into::into)), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_members_of_a_list_are_those_of_all_its_lines() {
+        for (fields, expected) in [
+            ("", &[][..]),
+            ("Upgrade:\r\n", &[]),
+            ("Upgrade: a\r\n", &["a"]),
+            ("Upgrade: ,\t, a b ,c,, d ,\r\n", &["a b", "c", "d"]),
+            (
+                "Upgrade: a,\r\nRange: x\r\nupgrade: , \r\nUPGRADE:b,c\r\n",
+                &["a", "b", "c"],
+            ),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            let head = parsed(&text);
+            let request = RequestHead::new(&head, text.as_bytes());
+            let members = request.members(Field::Upgrade);
+            let members: Vec<_> = members.map(|m| str::from_utf8(m).expect("ASCII")).collect();
+            assert_eq!(members, expected, "{text}");
+            let both = [Field::Origin, Field::Upgrade];
+            assert_eq!(request.has_any(&both), !fields.is_empty());
+            assert!(!request.has_any(&both[..1]));
         }
     }
 
