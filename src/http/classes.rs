@@ -8,6 +8,8 @@ pub const TARGET: u8 = 2;
 pub const VALUE: u8 = 4;
 /// A name of a host: what RFC 3986 §3.2.2 has in a reg-name, but for `%` and the comma.
 pub const NAME: u8 = 8;
+/// A path that is the same decoded: anything but `%`, and what no file of a site has in its name.
+pub const PLAIN: u8 = 16;
 
 /// One look-up answers for all classes.
 static CLASSES: [u8; 256] = {
@@ -23,6 +25,9 @@ static CLASSES: [u8; 256] = {
         }
         if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
             classes[byte] |= VALUE;
+        }
+        if !matches!(b, b'%' | b'\\' | 0) {
+            classes[byte] |= PLAIN;
         }
         byte += 1;
     }

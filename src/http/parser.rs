@@ -277,7 +277,7 @@ impl HeadParser {
         let Some(field) = Field::from_name(&line[..colon]) else {
             return Ok(());
         };
-        if self.head.first[field as usize] != Span::default() {
+        if self.head.first[field as usize].is_some() {
             self.head.repeated |= 1 << field as u32;
             return Ok(());
         }

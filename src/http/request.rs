@@ -162,6 +162,11 @@ impl Span {
         }
     }
 
+    /// Whether it is one: 0..0 stands for what is not there, since nothing that is can end there.
+    pub fn is_some(self) -> bool {
+        self.end != 0
+    }
+
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[usize::from(self.start)..usize::from(self.end)]
     }
@@ -188,10 +193,9 @@ pub struct Head {
     pub(super) version: Version,
     pub(super) method_token: Span,
     pub(super) target: Span,
-    /// The path in the target, without its query; 0..0 if it has another form.
+    /// The path in the target, without its query.
     pub(super) path: Span,
-    /// The value of the first line of each known field; 0..0 where there is none, since no value
-    /// can be there.
+    /// The value of the first line of each known field.
     pub(super) first: [Span; Field::COUNT],
     /// The known fields that came on more than one line, one bit each.
     pub(super) repeated: u32,
@@ -273,19 +277,16 @@ impl<'a> RequestHead<'a> {
     /// as that of CONNECT, and `*`.
     pub fn path(&self) -> Option<&'a [u8]> {
         let path = self.head.path;
-        if path == Span::default() {
-            return None;
-        }
-        match path.of(self.bytes) {
-            b"" => Some(b"/"),
-            path => Some(path),
-        }
+        path.is_some().then(|| match path.of(self.bytes) {
+            b"" => b"/",
+            path => path,
+        })
     }
 
     /// What is behind the question mark in the target, if there is one.
     pub fn query(&self) -> Option<&'a [u8]> {
         let (path, target) = (self.head.path, self.head.target);
-        let has_query = path != Span::default() && path.end < target.end;
+        let has_query = path.is_some() && path.end < target.end;
         has_query
             .then(|| Span::new(usize::from(path.end) + 1, usize::from(target.end)).of(self.bytes))
     }
@@ -328,7 +329,7 @@ impl<'a> RequestHead<'a> {
     /// The value of the field's first line, without white space around it.
     pub fn value(&self, field: Field) -> Option<&'a [u8]> {
         let span = self.head.first[field as usize];
-        (span != Span::default()).then(|| span.of(self.bytes))
+        span.is_some().then(|| span.of(self.bytes))
     }
 
     /// The values of all lines of a field, in order. Only a field that came more than once is
@@ -359,8 +360,9 @@ impl<'a> RequestHead<'a> {
 
     /// Whether any of these fields came.
     pub fn has_any(&self, fields: &[Field]) -> bool {
-        let came = |field: &Field| self.head.first[*field as usize] != Span::default();
-        fields.iter().any(came)
+        fields
+            .iter()
+            .any(|field| self.head.first[*field as usize].is_some())
     }
 
     /// Whether the client wants the connection to go on after the answer (RFC 9112 §9.3).

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::classes::{PLAIN, all};
 use super::{Authority, HeadError, Method};
 
 /// A request target by its form.
@@ -117,13 +118,8 @@ impl<'a> SitePath<'a> {
     /// [`PathError`].
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
-        let mut previous = 0;
-        let needs_care = path.iter().any(|&byte| {
-            let begins = previous == b'/';
-            previous = byte;
-            matches!(byte, b'%' | b'\\' | 0) || (begins && matches!(byte, b'/' | b'.'))
-        });
-        if !needs_care {
+        let mut pairs = path.windows(2);
+        if all(PLAIN, path) && !pairs.any(|pair| matches!(pair, [b'/', b'/' | b'.'])) {
             let bytes = Cow::Borrowed(&path[1..]);
             return Ok(SitePath { bytes });
         }
