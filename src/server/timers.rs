@@ -17,8 +17,6 @@ const WORDS: usize = SLOTS / 64;
 const TICK_MS: u64 = 100;
 /// No node.
 const NIL: u32 = u32::MAX;
-/// The tick of a node that is in no list.
-const DISARMED: u64 = u64::MAX;
 
 /// The wheel. Members are named by small indices: those of the slab.
 #[derive(Debug)]
@@ -35,7 +33,8 @@ pub struct Timers {
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    tick: u64,
+    /// The first instant whose tick is this node's; `None` if it is in no list.
+    from: Option<Instant>,
     previous: u32,
     next: u32,
 }
@@ -62,33 +61,44 @@ impl Timers {
     /// not take back what was asked for earlier.
     pub fn arm(&mut self, index: usize, at: Option<Instant>) {
         let Some(at) = at else { return };
-        let since = at.saturating_duration_since(self.origin).as_millis() as u64;
-        let horizon = self.now + SLOTS as u64 - 1;
-        // Rounded up, and never the tick that has been looked at.
-        let tick = (since / TICK_MS + 1).clamp(self.now + 1, horizon);
+        let armed = self.nodes.get(index).and_then(|node| node.from);
+        if armed.is_some_and(|from| from <= at) {
+            return;
+        }
         if index >= self.nodes.len() {
             let empty = Node {
-                tick: DISARMED,
+                from: None,
                 previous: NIL,
                 next: NIL,
             };
             self.nodes.resize(index + 1, empty);
         }
-        if self.nodes[index].tick > tick {
-            self.disarm(index);
-            self.link(index as u32, tick);
-        }
+        self.disarm(index);
+        // Never the tick that has been looked at.
+        let horizon = self.now + SLOTS as u64 - 1;
+        self.link(index as u32, self.tick_of(at).clamp(self.now + 1, horizon));
+    }
+
+    /// The tick with which `at` is over.
+    fn tick_of(&self, at: Instant) -> u64 {
+        self.ticks_until(at) + 1
+    }
+
+    /// Whole ticks from the beginning to `at`.
+    fn ticks_until(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.origin).as_millis() as u64 / TICK_MS
     }
 
     /// Forgets `index`.
     pub fn disarm(&mut self, index: usize) {
-        let Some(node) = self.nodes.get(index).copied() else {
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        if node.tick == DISARMED {
+        let Some(from) = node.from.take() else {
             return;
-        }
-        let slot = (node.tick % SLOTS as u64) as usize;
+        };
+        let node = *node;
+        let slot = (self.tick_of(from) % SLOTS as u64) as usize;
         match node.previous {
             NIL => self.heads[slot] = node.next,
             previous => self.nodes[previous as usize].next = node.next,
@@ -99,7 +109,6 @@ impl Timers {
         if self.heads[slot] == NIL {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
-        self.nodes[index].tick = DISARMED;
         self.armed -= 1;
     }
 
@@ -110,7 +119,7 @@ impl Timers {
             self.nodes[next as usize].previous = index;
         }
         self.nodes[index as usize] = Node {
-            tick,
+            from: Some(self.origin + Duration::from_millis((tick - 1) * TICK_MS)),
             previous: NIL,
             next,
         };
@@ -144,7 +153,7 @@ impl Timers {
 
     /// Moves the hand to `now`, disarms what is due and adds it to `due`. The clock may jump.
     pub fn advance(&mut self, now: Instant, due: &mut Vec<usize>) {
-        let tick = now.saturating_duration_since(self.origin).as_millis() as u64 / TICK_MS;
+        let tick = self.ticks_until(now);
         if tick <= self.now {
             return;
         }
