@@ -354,7 +354,7 @@ pub fn guard(bytes: &[u8]) {
 
 /// The guard, naively.
 fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_lowercase();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_ascii_lowercase();
     let target = text(request.target());
     let absolute = target
         .strip_prefix("http://")
@@ -386,7 +386,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
     let websocket = upgrade
         .iter()
         .flat_map(|line| line.split(','))
-        .any(|protocol| protocol.trim() == "websocket");
+        .any(|protocol| protocol.trim_ascii() == "websocket");
     match request.method_token() {
         b"GET" if websocket && request.version() == Version::Http11 => {}
         b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" => return true,
