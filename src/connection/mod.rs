@@ -353,16 +353,10 @@ impl<T: Transport> Connection<T> {
             let advanced = self.advance(cx);
             let mut progressed = advanced == Advanced::Some;
             progressed |= self.flush(cx);
-            let spent = cx.budget.is_spent();
-            if spent && self.outbox.is_empty() {
-                // The peer may have the end of its answer already: to be seen to be idle, it need not wait
-                // for its next turn.
-                self.advance(cx);
-            }
             if self.cause().is_some() {
                 return Verdict::Close;
             }
-            if spent {
+            if cx.budget.is_spent() {
                 return Verdict::Again;
             }
             if self.fill(cx) {
@@ -582,6 +576,7 @@ impl<T: Transport> Connection<T> {
                 self.output.add(n, cx.now.instant);
                 if self.outbox.is_empty() {
                     self.output = Progress::new(cx.now.instant);
+                    self.all_sent(cx);
                 }
                 true
             }
@@ -590,6 +585,17 @@ impl<T: Transport> Connection<T> {
                 self.fail(Cause::Failed, cx);
                 true
             }
+        }
+    }
+
+    /// The last byte of output has left. A body that ends with it is done now, not in a step that the budget
+    /// may put off: the peer can know.
+    fn all_sent<S>(&mut self, cx: &mut Context<'_, S>)
+    where
+        S: Files<File = T::File>,
+    {
+        if self.mode.ends_with_its_output() {
+            self.shift(cx, |mode, _, cx| mode.all_sent(cx));
         }
     }
 
@@ -657,6 +663,10 @@ impl<T: Transport> Connection<T> {
     /// The invariants that hold between turns; the simulation calls it after each one.
     pub fn check(&self) {
         self.outbox.check();
+        assert!(
+            !self.mode.ends_with_its_output() || !self.outbox.is_empty(),
+            "nothing would end it"
+        );
         assert!(
             self.cause().is_none() || self.outbox.is_empty(),
             "a closed connection owes nothing"

@@ -387,8 +387,8 @@ impl<F: Files> Site<F> {
     /// connection encodes one slice a turn, however little it takes.
     const SLICE: u32 = 64;
 
-    /// The next piece of a body, at most about `max` bytes, and what it cost in steps. What is in
-    /// memory is appended to `out`.
+    /// The next piece of a body that is not [at its end](Stream::is_at_end), at most about `max` bytes,
+    /// and what it cost in steps. What is in memory is appended to `out`.
     pub fn next_piece(
         &mut self,
         stream: &mut Stream<F::File>,
@@ -396,20 +396,15 @@ impl<F: Files> Site<F> {
         out: &mut Vec<u8>,
         now: SystemTime,
     ) -> (Piece<F::File>, u32) {
+        debug_assert!(!stream.is_at_end());
         match stream {
             Stream::File(stream) => {
-                let left = &mut stream.left;
-                if left.start == left.end {
-                    return (Piece::End, 1);
-                }
-                (self.piece_of(&stream.open, left, max), 1)
+                let piece = self.piece_of(&stream.open, &mut stream.left, max);
+                (piece, 1)
             }
             Stream::Multipart(stream) => {
                 let Some((head, left)) = stream.parts.front_mut() else {
-                    let Some(end) = stream.end.take() else {
-                        return (Piece::End, 1);
-                    };
-                    out.extend_from_slice(&end);
+                    out.extend_from_slice(&stream.end.take().unwrap_or_default());
                     return (Piece::Written, 1);
                 };
                 if !head.is_empty() {
@@ -423,8 +418,7 @@ impl<F: Files> Site<F> {
                 (piece, 1)
             }
             Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
-                Ok(true) => (Piece::Written, Self::SLICE),
-                Ok(false) => (Piece::End, 1),
+                Ok(()) => (Piece::Written, Self::SLICE),
                 Err(()) => (Piece::Broken, 1),
             },
         }
@@ -449,17 +443,14 @@ impl<F: Files> Site<F> {
         self.files.fstat(file).is_ok_and(same)
     }
 
-    /// Encodes a slice and appends what comes out as a chunk. `Ok(false)` when all was said; an error
-    /// if the file is not what it was.
+    /// Encodes a slice and appends what comes out as a chunk, or an error if the file is not what it was.
     fn encode(
         &mut self,
         encoding: &mut Encoding<F::File>,
         out: &mut Vec<u8>,
         now: SystemTime,
-    ) -> Result<bool, ()> {
-        let Some(mut encoder) = encoding.encoder.take() else {
-            return Ok(false);
-        };
+    ) -> Result<(), ()> {
+        let mut encoder = encoding.encoder.take().ok_or(())?;
         let size = encoding.stat.size;
         let want = (size - encoding.at).min(encoding::SLICE_BYTES as u64) as usize;
         let (at, mut slice) = (encoding.at as usize, [0; encoding::SLICE_BYTES]);
@@ -499,7 +490,7 @@ impl<F: Files> Site<F> {
             out.extend_from_slice(b"0\r\n\r\n");
             self.keep(encoding, now);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Keeps what an encoder has made, to be sent with its length from now on.

@@ -22,6 +22,17 @@ pub enum Stream<F> {
     Encoding(Box<Encoding<F>>),
 }
 
+impl<F> Stream<F> {
+    /// Whether all pieces have been asked for.
+    pub fn is_at_end(&self) -> bool {
+        match self {
+            Stream::File(stream) => stream.left.bytes() == 0,
+            Stream::Multipart(stream) => stream.end.is_none(),
+            Stream::Encoding(encoding) => encoding.encoder.is_none(),
+        }
+    }
+}
+
 /// A file, and what it was like when its answer was begun: that is asked again with each piece.
 #[derive(Debug)]
 pub(super) struct OpenFile<F> {
@@ -86,8 +97,6 @@ pub enum Piece<F> {
         /// Number of bytes, at least one.
         len: u64,
     },
-    /// Nothing: the body is complete.
-    End,
     /// The file is not what it was when its answer was begun, or cannot be read: what was promised
     /// cannot be kept.
     Broken,

@@ -78,8 +78,9 @@ fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<
         // The client is slow: the rest goes out when the file has long been at rest.
         Body::Stream(mut stream) => {
             let later = now + Duration::from_secs(10);
-            while let (Piece::Written, _) = site.next_piece(&mut stream, 1 << 20, &mut body, later)
-            {
+            while !stream.is_at_end() {
+                let (piece, _) = site.next_piece(&mut stream, 1 << 20, &mut body, later);
+                assert!(matches!(piece, Piece::Written));
             }
         }
     }

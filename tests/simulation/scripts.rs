@@ -605,14 +605,22 @@ fn hostile() -> Vec<Script> {
     ]
 }
 
-/// Somebody who asks for more than a turn's worth and stays, and somebody who asks for little.
-pub fn lodgers() -> [Script; 2] {
-    let stays = [get("/large.bin"), file("large.bin"), pause(), Close];
-    let comes = [get("/small.txt"), file("small.txt"), Close];
-    [
-        uncooperative("stays after its answer", stays),
-        cooperative("wants its place", comes),
-    ]
+/// Somebody who asks for all that a turn can give, in bytes or in steps, and stays; and somebody who asks for
+/// little.
+pub fn lodgers() -> [[Script; 2]; 2] {
+    let encoded = request("GET /app.js HTTP/1.1", &format!("Host: x\r\n{GZIP}"));
+    let asked = [
+        (get("/large.bin"), file("large.bin")),
+        (encoded, Answer(Expected::Decoded(PROGRAM))),
+    ];
+    asked.map(|(asks, gets)| {
+        let stays = [asks, gets, pause(), Close];
+        let comes = [get("/small.txt"), file("small.txt"), Close];
+        [
+            uncooperative("stays after its answer", stays),
+            cooperative("wants its place", comes),
+        ]
+    })
 }
 
 // ── Ways to say it shortly ─────────────────────────────────────────────────────────────────────

@@ -335,6 +335,35 @@ impl<F> Mode<F> {
         }
     }
 
+    /// Whether it is over when the outbox is empty.
+    pub(super) fn ends_with_its_output(&self) -> bool {
+        match self {
+            Mode::Streaming(mode) => mode.is_queued_whole(),
+            Mode::Reading(_)
+            | Mode::Receiving(_)
+            | Mode::Awaiting(_)
+            | Mode::WebSocket(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_) => false,
+        }
+    }
+
+    /// Ends, with all output gone.
+    pub(super) fn all_sent<S>(self, cx: &mut Context<'_, S>) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
+        match self {
+            Mode::Streaming(mode) => mode.all_sent(cx),
+            Mode::Reading(_)
+            | Mode::Receiving(_)
+            | Mode::Awaiting(_)
+            | Mode::WebSocket(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_) => unreachable!("only Streaming ends with its output"),
+        }
+    }
+
     /// When this mode wants to be stepped although nothing has happened. `moved` is when output
     /// last moved, `pending` whether some is waiting: a peer that is receiving is not idle.
     pub(super) fn deadline(

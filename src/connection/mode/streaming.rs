@@ -11,8 +11,6 @@ pub struct Streaming<F> {
     stream: Stream<F>,
     /// Bytes of it that were queued.
     queued: u64,
-    /// All of it was.
-    complete: bool,
     persistence: Persistence,
     /// The peer may still be sending something that nobody will read.
     owed: bool,
@@ -32,7 +30,6 @@ impl<F> Streaming<F> {
         Streaming {
             stream,
             queued: 0,
-            complete: false,
             persistence,
             owed,
             exchange,
@@ -45,27 +42,33 @@ impl<F> Streaming<F> {
     where
         S: Files<File = F>,
     {
-        if !self.complete {
-            return match input.room {
-                true => Step::Moved(self.queue(input, cx)),
-                false => Step::Still(Mode::Streaming(self)),
-            };
+        match input.room && !self.is_queued_whole() {
+            true => Step::Moved(self.queue(input, cx)),
+            false => Step::Still(Mode::Streaming(self)),
         }
-        // It ends when the last byte has left, so that the log tells the truth about it.
-        if !input.outbox.is_empty() {
-            return Step::Still(Mode::Streaming(self));
-        }
+    }
+
+    /// Whether nothing of it is left to be queued.
+    pub(super) fn is_queued_whole(&self) -> bool {
+        self.stream.is_at_end()
+    }
+
+    /// It ends when the last byte has left, so that the log tells the truth about it.
+    pub(super) fn all_sent<S>(self, cx: &mut Context<'_, S>) -> Mode<F>
+    where
+        S: Files<File = F>,
+    {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued;
             cx.log_exchange(*exchange);
         }
         let now = cx.now.instant;
-        Step::Moved(match self.persistence {
+        match self.persistence {
             Persistence::KeepAlive => Mode::Reading(Reading::next(now)),
             Persistence::Close => {
                 Mode::Lingering(Lingering::after(Cause::LastAnswer, self.owed, now))
             }
-        })
+        }
     }
 
     /// Queues the next piece.
@@ -83,7 +86,6 @@ impl<F> Streaming<F> {
         match piece {
             Piece::Written => {}
             Piece::File { file, at, len } => input.outbox.push_file(file, at, len),
-            Piece::End => self.complete = true,
             // The rest is missing, which the peer can tell from the framing: never padding.
             Piece::Broken => {
                 let unsent = input.outbox.queued();
