@@ -147,7 +147,7 @@ pub enum Framing {
 }
 
 /// A stretch of the head.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Span {
     pub start: u16,
     pub end: u16,
