@@ -122,7 +122,7 @@ impl<S: Files> Context<'_, S> {
     /// `request` is `None` for bytes that are no request.
     fn exchange(
         &self,
-        input: &Input<'_, S::File>,
+        input: &Input<'_, S>,
         request: Option<&RequestHead<'_>>,
     ) -> Option<Exchange> {
         self.exchanges.as_ref()?;
@@ -213,14 +213,13 @@ pub struct Exchange {
 }
 
 /// What a mode is told and may use.
-#[derive(Debug)]
-pub struct Input<'a, F> {
+pub struct Input<'a, S: Files> {
     key: Key,
     peer: SocketAddr,
     /// What has come.
     inbox: &'a mut Inbox,
     /// What is to be sent.
-    outbox: &'a mut Outbox<F>,
+    outbox: &'a mut Outbox<S::File>,
     /// The outbox has room for another answer.
     room: bool,
     /// When output last moved on, or began to wait.
@@ -260,13 +259,13 @@ enum Advanced {
 }
 
 /// A socket, its buffers and its mode.
-pub struct Connection<T: Transport> {
+pub struct Connection<S: Files, T: Transport<File = S::File>> {
     key: Key,
     peer: SocketAddr,
     transport: T,
     inbox: Inbox,
-    outbox: Outbox<T::File>,
-    mode: Mode<T::File>,
+    outbox: Outbox<S::File>,
+    mode: Mode<S>,
     /// The peer has ended its direction, and all it sent was read.
     eof: bool,
     /// A deadline has passed that no step was told of yet.
@@ -277,9 +276,9 @@ pub struct Connection<T: Transport> {
     output: Progress,
 }
 
-impl<T: Transport> Connection<T> {
+impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// A connection that was just accepted.
-    pub fn new(key: Key, transport: T, peer: SocketAddr, now: Instant) -> Connection<T> {
+    pub fn new(key: Key, transport: T, peer: SocketAddr, now: Instant) -> Connection<S, T> {
         Connection {
             key,
             peer,
@@ -300,7 +299,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// What it is doing.
-    pub fn mode(&self) -> &Mode<T::File> {
+    pub fn mode(&self) -> &Mode<S> {
         &self.mode
     }
 
@@ -315,10 +314,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Reads once, if the mode wants input and there may be some. `true` if anything changed.
-    pub fn fill<S>(&mut self, cx: &mut Context<'_, S>) -> bool
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
         let room = self.outbox.has_room(cx.outbox_high());
         let wanted = !self.eof && !self.inbox.is_full() && self.mode.wants_input(room);
         if !wanted || self.transport.is_drained() {
@@ -344,10 +340,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Moves this connection as far as it goes within one turn's budget.
-    pub fn pump<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn pump(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         let mail = cx.mail.len();
         loop {
             let advanced = self.advance(cx);
@@ -380,10 +373,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Steps the mode until it stands still, or the budget of steps is spent.
-    fn advance<S>(&mut self, cx: &mut Context<'_, S>) -> Advanced
-    where
-        S: Files<File = T::File>,
-    {
+    fn advance(&mut self, cx: &mut Context<'_, S>) -> Advanced {
         let waiting = !self.outbox.is_empty();
         let mut advanced = Advanced::None;
         while cx.budget.steps > 0 {
@@ -415,10 +405,7 @@ impl<T: Transport> Connection<T> {
 
     /// Takes the mode out, with what it may use for one step. `Closed` stands in meanwhile: a true
     /// state, whatever happens within the step.
-    fn lend<S>(&mut self, cx: &mut Context<'_, S>) -> (Mode<T::File>, Input<'_, T::File>)
-    where
-        S: Files<File = T::File>,
-    {
+    fn lend(&mut self, cx: &mut Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
         let input = Input {
             key: self.key,
@@ -436,17 +423,11 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Changes the mode from outside the pump.
-    fn shift<S>(
+    fn shift(
         &mut self,
         cx: &mut Context<'_, S>,
-        change: impl FnOnce(
-            Mode<T::File>,
-            &mut Input<'_, T::File>,
-            &mut Context<'_, S>,
-        ) -> Mode<T::File>,
-    ) where
-        S: Files<File = T::File>,
-    {
+        change: impl FnOnce(Mode<S>, &mut Input<'_, S>, &mut Context<'_, S>) -> Mode<S>,
+    ) {
         let (mode, mut input) = self.lend(cx);
         let from = mode.name();
         let mode = change(mode, &mut input, cx);
@@ -456,10 +437,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Takes the answer of an endpoint. Pump it then.
-    pub fn deliver<S>(&mut self, reply: Reply<T::File>, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn deliver(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
         self.shift(cx, |mode, input, cx| mode.deliver(reply, input, cx));
     }
 
@@ -470,10 +448,7 @@ impl<T: Transport> Connection<T> {
 
     /// Takes a message for many, if it listens. One that has not taken those before misses it, or loses
     /// its place. [`Connection::push`] it then.
-    pub fn hear<S>(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn hear(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
         if self.takes_in(broadcast, cx) {
             return;
         }
@@ -490,10 +465,7 @@ impl<T: Transport> Connection<T> {
 
     /// Queues a message for many; `false` if there is no room for it. Whoever does not listen has no need of
     /// any.
-    fn takes_in<S>(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool
-    where
-        S: Files<File = T::File>,
-    {
+    fn takes_in(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool {
         let Mode::WebSocket(mode) = &mut self.mode else {
             return true;
         };
@@ -506,10 +478,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Writes what it has, as far as the socket and the budget go, and nothing else.
-    pub fn push<S>(&mut self, cx: &mut Context<'_, S>) -> Verdict
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn push(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         // Each round spends bytes of the budget, but for the last.
         while self.flush(cx) && self.cause().is_none() {}
         match self.cause() {
@@ -520,10 +489,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
-    pub fn turn_away<S>(&mut self, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn turn_away(&mut self, cx: &mut Context<'_, S>) {
         let sentence = "there are too many connections, try again in a moment";
         let refusal = (Status::ServiceUnavailable, sentence);
         self.shift(cx, |mode, input, cx| mode.turn_away(refusal, input, cx));
@@ -550,10 +516,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Writes once, or ends our direction when all is written and the mode wants it.
-    fn flush<S>(&mut self, cx: &mut Context<'_, S>) -> bool
-    where
-        S: Files<File = T::File>,
-    {
+    fn flush(&mut self, cx: &mut Context<'_, S>) -> bool {
         if self.outbox.is_empty() {
             if !self.mode.wants_fin() {
                 return false;
@@ -590,20 +553,14 @@ impl<T: Transport> Connection<T> {
 
     /// The last byte of output has left. A body that ends with it is done now, not in a step that the budget
     /// may put off: the peer can know.
-    fn all_sent<S>(&mut self, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    fn all_sent(&mut self, cx: &mut Context<'_, S>) {
         if self.mode.ends_with_its_output() {
             self.shift(cx, |mode, _, cx| mode.all_sent(cx));
         }
     }
 
     /// Gives up at once.
-    fn fail<S>(&mut self, cause: Cause, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         cx.transitions.note(mode.name(), ModeName::Closed);
         self.mode = mode.fail(self.key, cause, self.outbox.queued(), cx);
@@ -619,10 +576,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Tells it that its deadline has passed: the next pump acts on it.
-    pub fn expire<S>(&mut self, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn expire(&mut self, cx: &mut Context<'_, S>) {
         if !self.is_overdue(cx) {
             self.expired = true;
             return;
@@ -641,18 +595,12 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Whether output has not moved on for as long as is waited for it.
-    fn is_overdue<S>(&self, cx: &Context<'_, S>) -> bool
-    where
-        S: Files<File = T::File>,
-    {
+    fn is_overdue(&self, cx: &Context<'_, S>) -> bool {
         !self.outbox.is_empty() && self.output.moved() + cx.limits.stall_time <= cx.now.instant
     }
 
     /// Gives its buffers back, before it is dropped.
-    pub fn release<S>(&mut self, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = T::File>,
-    {
+    pub fn release(&mut self, cx: &mut Context<'_, S>) {
         self.inbox.release(cx.pool);
         self.outbox.release(cx.pool);
         if self.cause().is_none() {

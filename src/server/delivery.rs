@@ -143,7 +143,7 @@ where
     }
 }
 
-fn touch<T: Transport>(slot: &mut Slot<T>, touched: &mut Vec<Key>) {
+fn touch<F: Files, T: Transport<File = F::File>>(slot: &mut Slot<F, T>, touched: &mut Vec<Key>) {
     if !mem::replace(&mut slot.touched, true) {
         touched.push(slot.connection.key());
     }

@@ -50,8 +50,8 @@ use crate::transport::{Pool, Transport};
 use crate::websocket::deflate::{Deflater, Inflater};
 
 /// A connection in the slab.
-struct Slot<T: Transport> {
-    connection: Connection<T>,
+struct Slot<F: Files, T: Transport<File = F::File>> {
+    connection: Connection<F, T>,
     /// In `runnable`, once.
     queued: bool,
     /// In `touched`, once.
@@ -122,7 +122,7 @@ impl<F: Files> Common<F> {
 pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     driver: D,
     common: Common<F>,
-    connections: Slab<Slot<D::Stream>>,
+    connections: Slab<Slot<F, D::Stream>>,
     /// Accepted connections so far.
     generation: u32,
     /// Those to be pumped, each once.
@@ -419,7 +419,7 @@ where
     /// turn. `false` if none is idle. All are looked at once a turn, and only at the limit.
     fn crowd_out_one(&mut self) -> bool {
         if self.idle.is_none() {
-            let idle = |(_, slot): (usize, &Slot<_>)| {
+            let idle = |(_, slot): (usize, &Slot<_, _>)| {
                 let since = slot.connection.idle_since()?;
                 Some((since, slot.connection.key()))
             };
@@ -540,7 +540,7 @@ where
     F: Files<File = <D::Stream as Transport>::File>,
 {
     /// The open connections.
-    pub fn connections(&self) -> impl Iterator<Item = &Connection<D::Stream>> {
+    pub fn connections(&self) -> impl Iterator<Item = &Connection<F, D::Stream>> {
         self.connections.iter().map(|(_, slot)| &slot.connection)
     }
 
@@ -605,13 +605,19 @@ where
 }
 
 /// The tenant that a key names, if it is still there.
-fn get<T: Transport>(slots: &mut Slab<Slot<T>>, key: Key) -> Option<&mut Slot<T>> {
+fn get<F: Files, T: Transport<File = F::File>>(
+    slots: &mut Slab<Slot<F, T>>,
+    key: Key,
+) -> Option<&mut Slot<F, T>> {
     slots
         .get_mut(key.index())
         .filter(|slot| slot.connection.key() == key)
 }
 
-fn enqueue<T: Transport>(slot: &mut Slot<T>, runnable: &mut VecDeque<Key>) {
+fn enqueue<F: Files, T: Transport<File = F::File>>(
+    slot: &mut Slot<F, T>,
+    runnable: &mut VecDeque<Key>,
+) {
     if !mem::replace(&mut slot.queued, true) {
         runnable.push_back(slot.connection.key());
     }

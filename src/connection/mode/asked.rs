@@ -23,7 +23,7 @@ impl Asked {
     /// Notes what an answer needs to know.
     pub fn new<S: Files>(
         request: &RequestHead<'_>,
-        input: &Input<'_, S::File>,
+        input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Asked {
         cx.counters.requests += 1;
@@ -41,7 +41,7 @@ impl Asked {
 
     /// Stands for bytes that are no request, or none that came whole: they have one answer, the
     /// connection's last.
-    pub fn nothing<S: Files>(input: &Input<'_, S::File>, cx: &Context<'_, S>) -> Asked {
+    pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &Context<'_, S>) -> Asked {
         Asked {
             head_only: false,
             version: Version::Http11,
@@ -62,9 +62,9 @@ impl Asked {
         mut self,
         reply: Reply<S::File>,
         cause: Cause,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         if cx.stopping && self.persistence == Persistence::KeepAlive {
             // The peer cannot know, and may be sending its next request.
             (self.persistence, self.owed) = (Persistence::Close, true);
@@ -111,7 +111,7 @@ impl Asked {
     pub fn switch<S: Files>(
         self,
         accept: &Accept,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) {
         let status = Status::SwitchingProtocols;

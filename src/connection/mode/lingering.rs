@@ -45,9 +45,9 @@ impl Lingering {
 impl Lingering {
     pub(super) fn step<S: Files>(
         mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    ) -> Step<S> {
         let discarded = input.inbox.discard();
         if discarded > 0 {
             self.heard = cx.now.instant;

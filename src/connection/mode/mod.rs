@@ -54,9 +54,8 @@ use crate::config::Limits;
 use crate::http::Status;
 use crate::site::{Files, Reply};
 
-/// What a connection is doing. `F` is the transport's kind of file.
-#[derive(Debug)]
-pub enum Mode<F> {
+/// What a connection is doing. `S` is where files come from.
+pub enum Mode<S: Files> {
     /// Waiting for a request, or receiving the head of one.
     Reading(Reading),
     /// Receiving the body of a request.
@@ -64,7 +63,7 @@ pub enum Mode<F> {
     /// A request is with an endpoint, which will answer.
     Awaiting(Awaiting),
     /// Sending a large body, slice by slice.
-    Streaming(Streaming<F>),
+    Streaming(Streaming<S>),
     /// Exchanging messages.
     WebSocket(WebSocket),
     /// Done: sending what is left, then waiting until closing can lose nothing.
@@ -75,7 +74,7 @@ pub enum Mode<F> {
 
 // One mode is moved with each step; a large one would show (a 528-byte mode was measured to cost
 // 4 to 15 %). Whatever is big and rare is boxed.
-const _: () = assert!(size_of::<Mode<std::fs::File>>() <= 64);
+const _: () = assert!(size_of::<Mode<crate::site::Disk>>() <= 64);
 
 /// The modes by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -197,18 +196,18 @@ impl Transitions {
 }
 
 /// What a step came to.
-pub(super) enum Step<F> {
+pub(super) enum Step<S: Files> {
     /// Something was consumed, queued or decided: step again.
-    Moved(Mode<F>),
+    Moved(Mode<S>),
     /// All that has come is dealt with: nothing can be done until more comes in, whatever goes out.
-    Dry(Mode<F>),
+    Dry(Mode<S>),
     /// Nothing can be done until more comes in or goes out.
-    Still(Mode<F>),
+    Still(Mode<S>),
 }
 
-impl<F> Mode<F> {
+impl<S: Files> Mode<S> {
     /// The mode of a connection that was just accepted.
-    pub fn first(now: Instant) -> Mode<F> {
+    pub fn first(now: Instant) -> Mode<S> {
         Mode::Reading(Reading::first(now))
     }
 
@@ -226,10 +225,7 @@ impl<F> Mode<F> {
     }
 
     /// Turns input into output once.
-    pub(super) fn step<S>(self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Step<F>
-    where
-        S: Files<File = F>,
-    {
+    pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         match self {
             Mode::Reading(mode) => mode.step(input, cx),
             Mode::Receiving(mode) => mode.step(input, cx),
@@ -242,15 +238,12 @@ impl<F> Mode<F> {
     }
 
     /// Takes the answer of an endpoint, if one is awaited.
-    pub(super) fn deliver<S>(
+    pub(super) fn deliver(
         self,
-        reply: Reply<F>,
-        input: &mut Input<'_, F>,
+        reply: Reply<S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    ) -> Mode<S> {
         match self {
             Mode::Awaiting(mode) => mode.deliver(reply, input, cx),
             other @ (Mode::Reading(_)
@@ -263,10 +256,7 @@ impl<F> Mode<F> {
     }
 
     /// Closes a WebSocket connection that does not take what is said to it.
-    pub(super) fn crowd_out<S>(self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    pub(super) fn crowd_out(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         match self {
             Mode::WebSocket(mode) => mode.crowd_out(input, cx),
             other @ (Mode::Reading(_)
@@ -279,15 +269,12 @@ impl<F> Mode<F> {
     }
 
     /// Refuses a connection that has just been accepted, whatever it was going to ask.
-    pub(super) fn turn_away<S>(
+    pub(super) fn turn_away(
         self,
         refusal: (Status, &str),
-        input: &mut Input<'_, F>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    ) -> Mode<S> {
         match self {
             Mode::Reading(mode) => mode.refuse(refusal, Cause::Crowded, input, cx),
             other @ (Mode::Receiving(_)
@@ -349,10 +336,7 @@ impl<F> Mode<F> {
     }
 
     /// Ends, with all output gone.
-    pub(super) fn all_sent<S>(self, cx: &mut Context<'_, S>) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
         match self {
             Mode::Streaming(mode) => mode.all_sent(cx),
             Mode::Reading(_)
@@ -395,16 +379,13 @@ impl<F> Mode<F> {
     }
 
     /// Ends at once, whatever was going on, with `unsent` bytes still in the outbox.
-    pub(super) fn fail<S>(
+    pub(super) fn fail(
         self,
         key: Key,
         cause: Cause,
         unsent: u64,
         cx: &mut Context<'_, S>,
-    ) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    ) -> Mode<S> {
         match self {
             Mode::Receiving(mode) => mode.abandon(cx),
             Mode::Awaiting(mode) => mode.abandon(cx),

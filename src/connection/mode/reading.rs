@@ -43,9 +43,9 @@ impl Reading {
 impl Reading {
     pub(super) fn step<S: Files>(
         mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    ) -> Step<S> {
         if !input.room {
             return Step::Still(Mode::Reading(self));
         }
@@ -71,9 +71,9 @@ impl Reading {
 
     fn wait_for_the_rest<S: Files>(
         self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    ) -> Step<S> {
         let (refusal, cause) = if input.eof {
             (explain(HeadError::Incomplete), Cause::Refused)
         } else if input.expired {
@@ -91,9 +91,9 @@ impl Reading {
     /// Nothing is in flight: an end here is silent.
     fn wait_for_a_request<S: Files>(
         self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    ) -> Step<S> {
         let cause = if input.eof {
             Cause::PeerClosed
         } else if input.crowded {
@@ -131,9 +131,9 @@ impl Reading {
     fn serve<S: Files>(
         self,
         head: &Head,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         let request = RequestHead::new(head, input.inbox.bytes());
         let asked = Asked::new(&request, input, cx);
         let has_body = request.framing() != Framing::None;
@@ -207,9 +207,9 @@ impl Reading {
         asked: Asked,
         head: &Head,
         mount: &Mount,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         let request = RequestHead::new(head, input.inbox.bytes());
         let has_body = request.framing() != Framing::None;
         let accepted = match has_body {
@@ -235,9 +235,9 @@ impl Reading {
         self,
         (status, sentence): (Status, &str),
         cause: Cause,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         let asked = Asked::nothing(input, cx);
         asked.answer(Reply::plain(status, sentence), cause, input, cx)
     }

@@ -80,9 +80,9 @@ impl Receiving {
 impl Receiving {
     pub(super) fn step<S: Files>(
         mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    ) -> Step<S> {
         let incoming = &mut *self.incoming;
         let before = input.inbox.bytes().len();
         let taken = incoming.take(input, cx);
@@ -113,11 +113,7 @@ impl Receiving {
     }
 
     /// The body is whole.
-    fn finish<S: Files>(
-        self,
-        input: &mut Input<'_, S::File>,
-        cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    fn finish<S: Files>(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let Incoming { asked, purpose, .. } = *self.incoming;
         match purpose {
             Purpose::Endpoint(to, body) => {
@@ -155,7 +151,7 @@ impl Incoming {
     /// Takes from the inbox what belongs to the body. `true` when it is whole.
     fn take<S: Files>(
         &mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<bool, ((Status, &'static str), Cause)> {
         // Each round uses bytes of the inbox, so they bound the rounds.
@@ -215,9 +211,9 @@ impl Awaiting {
     pub(super) fn deliver<S: Files>(
         self,
         reply: Reply<S::File>,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         self.asked.answer(reply, Cause::LastAnswer, input, cx)
     }
 

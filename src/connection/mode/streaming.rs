@@ -6,9 +6,8 @@ use crate::http::Persistence;
 use crate::site::{Files, Piece, Stream};
 
 /// Sending a body piece by piece, each only when the outbox has room.
-#[derive(Debug)]
-pub struct Streaming<F> {
-    stream: Stream<F>,
+pub struct Streaming<S: Files> {
+    stream: Stream<S::File>,
     /// Bytes of it that were queued.
     queued: u64,
     persistence: Persistence,
@@ -19,14 +18,14 @@ pub struct Streaming<F> {
 }
 
 /// The way in.
-impl<F> Streaming<F> {
+impl<S: Files> Streaming<S> {
     /// The head of the answer was queued; the body follows.
     pub(super) fn after(
-        stream: Stream<F>,
+        stream: Stream<S::File>,
         persistence: Persistence,
         owed: bool,
         exchange: Option<Box<Exchange>>,
-    ) -> Streaming<F> {
+    ) -> Streaming<S> {
         Streaming {
             stream,
             queued: 0,
@@ -37,11 +36,8 @@ impl<F> Streaming<F> {
     }
 }
 
-impl<F> Streaming<F> {
-    pub(super) fn step<S>(self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Step<F>
-    where
-        S: Files<File = F>,
-    {
+impl<S: Files> Streaming<S> {
+    pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         match input.room && !self.is_queued_whole() {
             true => Step::Moved(self.queue(input, cx)),
             false => Step::Still(Mode::Streaming(self)),
@@ -54,10 +50,7 @@ impl<F> Streaming<F> {
     }
 
     /// It ends when the last byte has left, so that the log tells the truth about it.
-    pub(super) fn all_sent<S>(self, cx: &mut Context<'_, S>) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued;
             cx.log_exchange(*exchange);
@@ -72,10 +65,7 @@ impl<F> Streaming<F> {
     }
 
     /// Queues the next piece.
-    fn queue<S>(mut self, input: &mut Input<'_, F>, cx: &mut Context<'_, S>) -> Mode<F>
-    where
-        S: Files<File = F>,
-    {
+    fn queue(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let before = input.outbox.queued();
         let (site, stream, wall) = (&mut *cx.site, &mut self.stream, cx.now.wall);
         let max = cx.limits.turn_bytes as u64;
@@ -99,10 +89,7 @@ impl<F> Streaming<F> {
     }
 
     /// It ends before its time, with `unsent` bytes in the outbox.
-    pub(super) fn abandon<S>(self, unsent: u64, cx: &mut Context<'_, S>)
-    where
-        S: Files<File = F>,
-    {
+    pub(super) fn abandon(self, unsent: u64, cx: &mut Context<'_, S>) {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued.saturating_sub(unsent);
             exchange.complete = false;

@@ -100,9 +100,9 @@ impl WebSocket {
         asked: Asked,
         accept: &Accept,
         mount: &Mount,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         asked.switch(accept, input, cx);
         let mut peer = Peer {
             endpoint: mount.number,
@@ -136,9 +136,9 @@ impl WebSocket {
 
     pub(super) fn step<S: Files>(
         mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    ) -> Step<S> {
         let peer = &mut *self.peer;
         let mut moved = peer.answer_ping(input.outbox, cx.pool);
         if !input.room {
@@ -175,7 +175,7 @@ impl WebSocket {
         Step::Moved(Mode::WebSocket(self))
     }
 
-    fn after_step<F>(self, moved: bool) -> Step<F> {
+    fn after_step<S: Files>(self, moved: bool) -> Step<S> {
         match moved {
             true => Step::Moved(Mode::WebSocket(self)),
             false => Step::Still(Mode::WebSocket(self)),
@@ -183,11 +183,7 @@ impl WebSocket {
     }
 
     /// All that has come is dealt with, but for the beginning of something.
-    fn quiet<S: Files>(
-        mut self,
-        input: &mut Input<'_, S::File>,
-        cx: &mut Context<'_, S>,
-    ) -> Step<S::File> {
+    fn quiet<S: Files>(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         let peer = &mut *self.peer;
         let ending = if input.eof {
             // Without a close frame, which the RFC knows as 1006. It may still read what is queued.
@@ -237,9 +233,9 @@ impl WebSocket {
     /// The peer does not take what is said to it: it loses its place.
     pub(super) fn crowd_out<S: Files>(
         self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "too much is waiting to be read");
         self.end(Ending::ours(Cause::Stalled, code, reason), input, cx)
     }
@@ -247,9 +243,9 @@ impl WebSocket {
     fn end<S: Files>(
         self,
         ending: Ending,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S::File> {
+    ) -> Mode<S> {
         if let Some((code, reason)) = ending.close {
             let close = Close { code, reason };
             input.outbox.append(cx.pool, |out| close.write(out));
@@ -317,7 +313,7 @@ impl Peer {
     /// Deals with the next piece. `false` if there is none.
     fn take<S: Files>(
         &mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<bool, Ending> {
         if self.inflating.as_ref().is_some_and(|i| i.unfinished) {
@@ -382,7 +378,7 @@ impl Peer {
         first: bool,
         last: bool,
         place: std::ops::Range<usize>,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
         let content = &input.inbox.bytes()[place];
@@ -400,7 +396,7 @@ impl Peer {
     /// Inflates some of what is at the front of the inbox.
     fn inflate<S: Files>(
         &mut self,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
         let inflating = self.inflating.as_mut().expect("it was begun");
@@ -443,7 +439,7 @@ impl Peer {
     fn say_gathered<S: Files>(
         &mut self,
         kind: Kind,
-        input: &mut Input<'_, S::File>,
+        input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
         let message = std::mem::take(&mut self.gathered);
