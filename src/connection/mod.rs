@@ -32,7 +32,7 @@ use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
 use crate::site::{Files, Reply, Site};
 use crate::transport::{Inbox, Io, Outbox, Pool, Ready, Transport};
 use crate::websocket::deflate::{Deflater, Inflater};
-use mode::Step;
+use mode::{Step, Wanted};
 use progress::Progress;
 
 /// One reading of the clocks; a whole turn uses the same.
@@ -316,7 +316,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Reads once, if the mode wants input and there may be some. `true` if anything changed.
     pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
         let room = self.outbox.has_room(cx.outbox_high());
-        let wanted = !self.eof && !self.inbox.is_full() && self.mode.wants_input(room);
+        let wanted = match self.mode.wants().input {
+            Wanted::Never => false,
+            Wanted::WithRoom => room,
+            Wanted::Always => true,
+        };
+        let wanted = wanted && !self.eof && !self.inbox.is_full();
         if !wanted || self.transport.is_drained() {
             return false;
         }
@@ -499,7 +504,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     pub fn idle_since(&self) -> Option<Instant> {
         let empty = self.inbox.is_empty() && self.outbox.is_empty();
         let still = empty && !self.eof && self.transport.is_drained() && !self.crowded;
-        self.mode.idle_since().filter(|_| still)
+        self.mode.wants().idle_since.filter(|_| still)
     }
 
     /// Tells it that others need the room: the next pump ends it, if nothing has come by then.
@@ -518,7 +523,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Writes once, or ends our direction when all is written and the mode wants it.
     fn flush(&mut self, cx: &mut Context<'_, S>) -> bool {
         if self.outbox.is_empty() {
-            if !self.mode.wants_fin() {
+            if !self.mode.wants().fin {
                 return false;
             }
             match self.transport.finish_write() {
@@ -554,7 +559,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// The last byte of output has left. A body that ends with it is done now, not in a step that the budget
     /// may put off: the peer can know.
     fn all_sent(&mut self, cx: &mut Context<'_, S>) {
-        if self.mode.ends_with_its_output() {
+        if self.mode.wants().end_when_sent {
             self.shift(cx, |mode, _, cx| mode.all_sent(cx));
         }
     }
@@ -612,7 +617,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     pub fn check(&self) {
         self.outbox.check();
         assert!(
-            !self.mode.ends_with_its_output() || !self.outbox.is_empty(),
+            !self.mode.wants().end_when_sent || !self.outbox.is_empty(),
             "nothing would end it"
         );
         assert!(

@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use super::{Mode, Step};
+use super::{Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::{Cause, Context, Input};
 use crate::site::Files;
@@ -66,8 +66,13 @@ impl Lingering {
         }
     }
 
-    pub(super) fn wants_fin(&self) -> bool {
-        self.shut.is_none()
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::Always,
+            fin: self.shut.is_none(),
+            end_when_sent: false,
+            idle_since: None,
+        }
     }
 
     pub(super) fn fin_sent(&mut self, now: Instant) {

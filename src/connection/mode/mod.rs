@@ -205,6 +205,39 @@ pub(super) enum Step<S: Files> {
     Still(Mode<S>),
 }
 
+/// What a mode wants of the pump.
+pub(super) struct Wants {
+    /// Whether bytes should be read. Not wanting them is how a peer is held back: they stay in
+    /// the kernel, and the TCP window closes.
+    pub input: Wanted,
+    /// Our direction is to be ended, once the outbox is empty.
+    pub fin: bool,
+    /// It is over when the outbox is empty.
+    pub end_when_sent: bool,
+    /// Since when nothing has been going on, if nothing is.
+    pub idle_since: Option<Instant>,
+}
+
+/// When input is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Not now.
+    Never,
+    /// While the outbox has room.
+    WithRoom,
+    /// Whatever the outbox holds.
+    Always,
+}
+
+impl Wants {
+    pub const NOTHING: Wants = Wants {
+        input: Wanted::Never,
+        fin: false,
+        end_when_sent: false,
+        idle_since: None,
+    };
+}
+
 impl<S: Files> Mode<S> {
     /// The mode of a connection that was just accepted.
     pub fn first(now: Instant) -> Mode<S> {
@@ -237,6 +270,19 @@ impl<S: Files> Mode<S> {
         }
     }
 
+    /// What it wants of the pump as it stands now: every question, answered in the mode's own file.
+    pub(super) fn wants(&self) -> Wants {
+        match self {
+            Mode::Reading(mode) => mode.wants(),
+            Mode::Receiving(mode) => mode.wants(),
+            Mode::Awaiting(mode) => mode.wants(),
+            Mode::Streaming(mode) => mode.wants(),
+            Mode::WebSocket(mode) => mode.wants(),
+            Mode::Lingering(mode) => mode.wants(),
+            Mode::Closed(_) => Wants::NOTHING,
+        }
+    }
+
     /// Takes the answer of an endpoint, if one is awaited.
     pub(super) fn deliver(
         self,
@@ -244,28 +290,18 @@ impl<S: Files> Mode<S> {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        match self {
-            Mode::Awaiting(mode) => mode.deliver(reply, input, cx),
-            other @ (Mode::Reading(_)
-            | Mode::Receiving(_)
-            | Mode::Streaming(_)
-            | Mode::WebSocket(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_)) => other,
-        }
+        let Mode::Awaiting(mode) = self else {
+            return self;
+        };
+        mode.deliver(reply, input, cx)
     }
 
     /// Closes a WebSocket connection that does not take what is said to it.
     pub(super) fn crowd_out(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
-        match self {
-            Mode::WebSocket(mode) => mode.crowd_out(input, cx),
-            other @ (Mode::Reading(_)
-            | Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::Streaming(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_)) => other,
-        }
+        let Mode::WebSocket(mode) = self else {
+            return self;
+        };
+        mode.crowd_out(input, cx)
     }
 
     /// Refuses a connection that has just been accepted, whatever it was going to ask.
@@ -275,77 +311,26 @@ impl<S: Files> Mode<S> {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        match self {
-            Mode::Reading(mode) => mode.refuse(refusal, Cause::Crowded, input, cx),
-            other @ (Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::Streaming(_)
-            | Mode::WebSocket(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_)) => other,
-        }
+        let Mode::Reading(mode) = self else {
+            return self;
+        };
+        mode.refuse(refusal, Cause::Crowded, input, cx)
     }
 
-    /// Whether bytes should be read. Not wanting them is how a peer is held back: they stay in
-    /// the kernel, and the TCP window closes. `room` says whether the outbox has any.
-    pub(super) fn wants_input(&self, room: bool) -> bool {
-        match self {
-            Mode::Reading(_) | Mode::WebSocket(_) => room,
-            Mode::Receiving(_) | Mode::Lingering(_) => true,
-            Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => false,
-        }
-    }
-
-    /// Whether our direction is to be ended, once the outbox is empty.
-    pub(super) fn wants_fin(&self) -> bool {
-        match self {
-            Mode::Lingering(mode) => mode.wants_fin(),
-            Mode::Reading(_)
-            | Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::Streaming(_)
-            | Mode::WebSocket(_)
-            | Mode::Closed(_) => false,
-        }
-    }
-
-    /// Notes that our direction has been ended.
+    /// Notes that our direction has been ended, as it [wanted](Wants::fin).
     pub(super) fn fin_sent(&mut self, now: Instant) {
-        match self {
-            Mode::Lingering(mode) => mode.fin_sent(now),
-            Mode::Reading(_)
-            | Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::Streaming(_)
-            | Mode::WebSocket(_)
-            | Mode::Closed(_) => unreachable!("only Lingering wants a FIN"),
-        }
+        let Mode::Lingering(mode) = self else {
+            unreachable!("only Lingering wants a FIN");
+        };
+        mode.fin_sent(now);
     }
 
-    /// Whether it is over when the outbox is empty.
-    pub(super) fn ends_with_its_output(&self) -> bool {
-        match self {
-            Mode::Streaming(mode) => mode.is_queued_whole(),
-            Mode::Reading(_)
-            | Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::WebSocket(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_) => false,
-        }
-    }
-
-    /// Ends, with all output gone.
+    /// Ends, with all output gone, as it [wanted](Wants::end_when_sent).
     pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
-        match self {
-            Mode::Streaming(mode) => mode.all_sent(cx),
-            Mode::Reading(_)
-            | Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::WebSocket(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_) => unreachable!("only Streaming ends with its output"),
-        }
+        let Mode::Streaming(mode) = self else {
+            unreachable!("only Streaming ends with its output");
+        };
+        mode.all_sent(cx)
     }
 
     /// When this mode wants to be stepped although nothing has happened. `moved` is when output
@@ -362,19 +347,6 @@ impl<S: Files> Mode<S> {
             Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),
             Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
-        }
-    }
-
-    /// Since when nothing has been going on, if nothing is.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        match self {
-            Mode::Reading(mode) => mode.idle_since(),
-            Mode::Receiving(_)
-            | Mode::Awaiting(_)
-            | Mode::Streaming(_)
-            | Mode::WebSocket(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::asked::Asked;
-use super::{Lingering, Mode, Receiving, Step, WebSocket};
+use super::{Lingering, Mode, Receiving, Step, Wanted, Wants, WebSocket};
 use crate::config::Limits;
 use crate::connection::{Cause, Context, Input, Place};
 use crate::http::{
@@ -242,6 +242,15 @@ impl Reading {
         asked.answer(Reply::plain(status, sentence), cause, input, cx)
     }
 
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::WithRoom,
+            fin: false,
+            end_when_sent: false,
+            idle_since: (!self.begun).then_some(self.since),
+        }
+    }
+
     pub(super) fn deadline(
         &self,
         moved: Instant,
@@ -253,10 +262,6 @@ impl Reading {
             false if pending => None,
             false => Some(self.since.max(moved) + limits.idle_time),
         }
-    }
-
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        (!self.begun).then_some(self.since)
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::asked::Asked;
-use super::{Mode, Step};
+use super::{Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::progress::Progress;
 use crate::connection::{Cause, Context, Input, Mail};
@@ -142,6 +142,15 @@ impl Receiving {
         self.end(cx).abandon(cx);
     }
 
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::Always,
+            fin: false,
+            end_when_sent: false,
+            idle_since: None,
+        }
+    }
+
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         self.incoming.progress.moved() + limits.stall_time
     }
@@ -215,6 +224,15 @@ impl Awaiting {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         self.asked.answer(reply, Cause::LastAnswer, input, cx)
+    }
+
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::Never,
+            fin: false,
+            end_when_sent: false,
+            idle_since: None,
+        }
     }
 
     pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {

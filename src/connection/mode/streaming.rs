@@ -1,6 +1,6 @@
 //! Floor 4, connection: sending a large body.
 
-use super::{Lingering, Mode, Reading, Step};
+use super::{Lingering, Mode, Reading, Step, Wanted, Wants};
 use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
 use crate::site::{Files, Piece, Stream};
@@ -44,8 +44,17 @@ impl<S: Files> Streaming<S> {
         }
     }
 
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::Never,
+            fin: false,
+            end_when_sent: self.is_queued_whole(),
+            idle_since: None,
+        }
+    }
+
     /// Whether nothing of it is left to be queued.
-    pub(super) fn is_queued_whole(&self) -> bool {
+    fn is_queued_whole(&self) -> bool {
         self.stream.is_at_end()
     }
 

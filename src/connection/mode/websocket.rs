@@ -11,7 +11,7 @@
 use std::time::Instant;
 
 use super::asked::Asked;
-use super::{Lingering, Mode, Step};
+use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::endpoint::{Endpoint, Hub, Message, Place, Session};
 use crate::connection::progress::Progress;
@@ -275,6 +275,15 @@ impl WebSocket {
         let endpoint = cx.endpoints.get(endpoint);
         endpoint.on_close(&mut Hub::new(cx.mail), key, code);
         cx.mail.push(Mail::Gone(key));
+    }
+
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::WithRoom,
+            fin: false,
+            end_when_sent: false,
+            idle_since: None,
+        }
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
