@@ -171,27 +171,33 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
     ]
 };
 
-/// A set of observed transitions, one bit for each pair.
+impl ModeName {
+    /// How many modes there are.
+    const COUNT: usize = ModeName::Closed as usize + 1;
+}
+
+/// A set of observed transitions: a row for each mode, and in the row a bit for each mode that followed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Transitions(u64);
+pub struct Transitions([u16; ModeName::COUNT]);
+
+// A mode without a bit of its own would pass for another one.
+const _: () = assert!(ModeName::COUNT <= u16::BITS as usize);
 
 impl Transitions {
     pub(super) fn note(&mut self, from: ModeName, to: ModeName) {
-        self.0 |= Transitions::bit(from, to);
+        self.0[from as usize] |= 1 << to as u16;
     }
 
     /// Whether the pair was observed.
     pub fn has(self, from: ModeName, to: ModeName) -> bool {
-        self.0 & Transitions::bit(from, to) != 0
+        self.0[from as usize] & 1 << to as u16 != 0
     }
 
     /// Adds what another server observed.
     pub fn add(&mut self, other: Transitions) {
-        self.0 |= other.0;
-    }
-
-    fn bit(from: ModeName, to: ModeName) -> u64 {
-        1 << (from as u64 * 8 + to as u64)
+        for (row, others) in self.0.iter_mut().zip(other.0) {
+            *row |= others;
+        }
     }
 }
 
