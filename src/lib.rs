@@ -21,7 +21,7 @@
 //! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |
 //! | closing destroys what the peer has not read | [`Lingering`](connection::Lingering) |
 //! | an event comes for a connection that is gone | [`Key`](connection::Key): slot and generation |
-//! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`Receiving`](connection::Receiving) |
+//! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`ReadingBody`](connection::ReadingBody) |
 //! | a message comes in a hundred thousand pieces, or compressed a thousandfold | [`Reader`](websocket::Reader), [`Inflater`](websocket::deflate::Inflater): bounded at each step |
 //! | one message is for a thousand peers | mail, delivered in [`server`]; one [`Broadcast`](connection::Broadcast), encoded once |
 //! | a peer is there no more and does not say so | [`WebSocket`](connection::WebSocket): a ping, and a deadline for the pong |

@@ -19,8 +19,8 @@ pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Message, Place, Sessi
 pub use key::Key;
 pub use mail::{Audience, Mail, Mailbox, PlainFrame};
 pub use mode::{
-    Awaiting, Lingering, Mode, ModeName, Reading, Receiving, Streaming, TRANSITIONS, Transitions,
-    WebSocket,
+    AwaitingEndpoint, Lingering, Mode, ModeName, ReadingBody, ReadingHead, Streaming, TRANSITIONS,
+    Transitions, WebSocket,
 };
 
 use std::mem;

@@ -148,7 +148,7 @@ impl<F: Files> Site<F> {
         {
             return Ok(made);
         }
-        // Asked before it is opened: one that is too old stays where it is, and what was made in its
+        // PendingResponse before it is opened: one that is too old stays where it is, and what was made in its
         // place stays known.
         if !counts(&self.files.stat(&sibling_of(path, coding))?) {
             return Err(FileError::Absent);

@@ -5,37 +5,37 @@ use proptest::prelude::*;
 
 /// One range as it is asked for.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+enum PendingResponse {
     FromTo(u64, u64),
     From(u64),
     Last(u64),
 }
 
-impl Asked {
+impl PendingResponse {
     fn text(self) -> String {
         match self {
-            Asked::FromTo(first, last) => format!("{first}-{last}"),
-            Asked::From(first) => format!("{first}-"),
-            Asked::Last(n) => format!("-{n}"),
+            PendingResponse::FromTo(first, last) => format!("{first}-{last}"),
+            PendingResponse::From(first) => format!("{first}-"),
+            PendingResponse::Last(n) => format!("-{n}"),
         }
     }
 
     /// Whether the byte at `at` of `length` is meant: RFC 9110 §14.1.2 in its own words.
     fn has(self, at: u64, length: u64) -> bool {
         match self {
-            Asked::FromTo(first, last) => first <= at && at <= last,
-            Asked::From(first) => first <= at,
-            Asked::Last(n) => length - at <= n,
+            PendingResponse::FromTo(first, last) => first <= at && at <= last,
+            PendingResponse::From(first) => first <= at,
+            PendingResponse::Last(n) => length - at <= n,
         }
     }
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn asked() -> impl Strategy<Value = PendingResponse> {
     let position = || prop_oneof![9 => 0..50_u64, 1 => Just(u64::MAX), 1 => any::<u64>()];
     prop_oneof![
-        4 => (position(), position()).prop_map(|(a, b)| Asked::FromTo(a.min(b), a.max(b))),
-        1 => position().prop_map(Asked::From),
-        1 => position().prop_map(Asked::Last),
+        4 => (position(), position()).prop_map(|(a, b)| PendingResponse::FromTo(a.min(b), a.max(b))),
+        1 => position().prop_map(PendingResponse::From),
+        1 => position().prop_map(PendingResponse::Last),
     ]
 }
 

@@ -18,7 +18,7 @@ use crate::site::Files;
 pub struct Lingering {
     cause: Cause,
     /// The peer may be in the middle of sending: what is not there yet may still come.
-    owed: bool,
+    must_linger: bool,
     /// When our direction was ended.
     shut: Option<Instant>,
     /// When the peer last sent something.
@@ -29,12 +29,12 @@ pub struct Lingering {
 
 /// The way in.
 impl Lingering {
-    /// No further request is wanted, because of `cause`. `owed` says that the peer may still be
+    /// No further request is wanted, because of `cause`. `must_linger` says that the peer may still be
     /// sending something that it has promised, or that cannot be told from it.
-    pub(super) fn after(cause: Cause, owed: bool, now: Instant) -> Lingering {
+    pub(super) fn after(cause: Cause, must_linger: bool, now: Instant) -> Lingering {
         Lingering {
             cause,
-            owed,
+            must_linger,
             shut: None,
             heard: now,
             discarded: 0,
@@ -57,7 +57,7 @@ impl Lingering {
         // After an end of file, or with nothing to read and nothing owed, a close is not a reset.
         let safe = match self.shut {
             Some(_) => input.eof,
-            None => sent && (input.eof || (input.drained && !self.owed)),
+            None => sent && (input.eof || (input.drained && !self.must_linger)),
         };
         let impatient = self.discarded > cx.limits.linger_bytes_max || input.expired;
         match safe || impatient {

@@ -7,7 +7,7 @@
 //!   accepted ─▶ Reading ────────────────────▶ Receiving
 //!               │ ▲ ▲ ▲ └─────────────────┐     │ │ │
 //!               │ │ │ └──── answered ─────┼─────┘ │ │ body for an endpoint
-//!               │ │ │        large answer │       │ └──────────────────────▶ Awaiting
+//!               │ │ │        large answer │       │ └──────────────────────▶ AwaitingEndpoint
 //!               │ │ │                     ▼       │ large answer               │
 //!               │ │ └── all was sent ── Streaming ◀                            │
 //!               │ │                     │    ▲ │                               │
@@ -18,7 +18,7 @@
 //!               │                       │     │ └────────┘                     │
 //!               ▼                       ▼     ▼                                ▼
 //!             Lingering ◀── from each of the five: the last answer was queued, or a refusal;
-//!               │           from Reading also: the end of file, a deadline, a stop;
+//!               │           from ReadingHead also: the end of file, a deadline, a stop;
 //!               │           from WebSocket: a close frame came or was queued, the end of file
 //!               ▼
 //!             Closed ◀── the peer closed, nothing can be lost, patience ended;
@@ -29,21 +29,23 @@
 //! constructors there, its *ways in*, and each of those takes the mode before it by value: a
 //! transition that is not written down cannot happen. [`TRANSITIONS`] says the same as a table, and
 //! the simulation holds the code against it. A request that has been read is a value too,
-//! `Asked`, which its answer consumes: nothing is answered twice, or after a close.
+//! `PendingResponse`, which its answer consumes: nothing is answered twice, or after a close.
 //!
 //! A mode has no socket in reach. It is told what there is ([`Input`]), and what it wants to say it
 //! appends to the outbox. An end of file, a deadline and a stop request are inputs like bytes.
 
-mod asked;
+mod awaiting_endpoint;
 mod lingering;
-mod reading;
-mod receiving;
+mod pending_response;
+mod reading_body;
+mod reading_head;
 mod streaming;
 mod websocket;
 
+pub use awaiting_endpoint::AwaitingEndpoint;
 pub use lingering::Lingering;
-pub use reading::Reading;
-pub use receiving::{Awaiting, Receiving};
+pub use reading_body::ReadingBody;
+pub use reading_head::ReadingHead;
 pub use streaming::Streaming;
 pub use websocket::WebSocket;
 
@@ -57,11 +59,11 @@ use crate::site::{Files, Reply};
 /// What a connection is doing. `S` is where files come from.
 pub enum Mode<S: Files> {
     /// Waiting for a request, or receiving the head of one.
-    Reading(Reading),
+    ReadingHead(ReadingHead),
     /// Receiving the body of a request.
-    Receiving(Receiving),
+    ReadingBody(ReadingBody),
     /// A request is with an endpoint, which will answer.
-    Awaiting(Awaiting),
+    AwaitingEndpoint(AwaitingEndpoint),
     /// Sending a large body, slice by slice.
     Streaming(Streaming<S>),
     /// Exchanging messages.
@@ -80,9 +82,9 @@ const _: () = assert!(size_of::<Mode<crate::site::Disk>>() <= 64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "they are the variants of Mode")]
 pub enum ModeName {
-    Reading,
-    Receiving,
-    Awaiting,
+    ReadingHead,
+    ReadingBody,
+    AwaitingEndpoint,
     Streaming,
     WebSocket,
     Lingering,
@@ -91,53 +93,67 @@ pub enum ModeName {
 
 /// Every legal transition, and what brings it about.
 pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
-    use ModeName::{Awaiting, Closed, Lingering, Reading, Receiving, Streaming, WebSocket};
+    use ModeName::{
+        AwaitingEndpoint, Closed, Lingering, ReadingBody, ReadingHead, Streaming, WebSocket,
+    };
     &[
-        (Reading, Reading, "a small answer was queued whole"),
-        (Reading, Receiving, "a head came whole whose body follows"),
-        (Reading, Streaming, "an answer with a large body was begun"),
-        (Reading, WebSocket, "an opening handshake was accepted"),
+        (ReadingHead, ReadingHead, "a small answer was queued whole"),
         (
-            Reading,
+            ReadingHead,
+            ReadingBody,
+            "a head came whole whose body follows",
+        ),
+        (
+            ReadingHead,
+            Streaming,
+            "an answer with a large body was begun",
+        ),
+        (ReadingHead, WebSocket, "an opening handshake was accepted"),
+        (
+            ReadingHead,
             Lingering,
             "the last answer, a refusal, the end of file, a deadline or a stop",
         ),
-        (Reading, Closed, "the transport failed, or the peer stalled"),
-        (Receiving, Receiving, "a piece of the body was taken"),
         (
-            Receiving,
-            Reading,
+            ReadingHead,
+            Closed,
+            "the transport failed, or the peer stalled",
+        ),
+        (ReadingBody, ReadingBody, "a piece of the body was taken"),
+        (
+            ReadingBody,
+            ReadingHead,
             "the body came whole and a small answer was queued",
         ),
         (
-            Receiving,
+            ReadingBody,
             Streaming,
             "the body came whole and a large answer was begun",
         ),
         (
-            Receiving,
-            Awaiting,
+            ReadingBody,
+            AwaitingEndpoint,
             "the body came whole and went to an endpoint",
         ),
         (
-            Receiving,
+            ReadingBody,
             Lingering,
             "the last answer, or the body was refused",
         ),
         (
-            Receiving,
+            ReadingBody,
             Closed,
             "the transport failed, or the peer stalled",
         ),
-        (Awaiting, Reading, "the endpoint answered"),
+        (AwaitingEndpoint, ReadingHead, "the endpoint answered"),
         (
-            Awaiting,
+            AwaitingEndpoint,
             Lingering,
             "the endpoint answered, and it was the last answer",
         ),
-        (Awaiting, Closed, "the transport failed"),
+        (AwaitingEndpoint, Closed, "the transport failed"),
         (Streaming, Streaming, "another piece was queued"),
-        (Streaming, Reading, "all was sent"),
+        (Streaming, ReadingHead, "all was sent"),
         (
             Streaming,
             Lingering,
@@ -247,15 +263,15 @@ impl Wants {
 impl<S: Files> Mode<S> {
     /// The mode of a connection that was just accepted.
     pub fn first(now: Instant) -> Mode<S> {
-        Mode::Reading(Reading::first(now))
+        Mode::ReadingHead(ReadingHead::first(now))
     }
 
     /// The name.
     pub fn name(&self) -> ModeName {
         match self {
-            Mode::Reading(_) => ModeName::Reading,
-            Mode::Receiving(_) => ModeName::Receiving,
-            Mode::Awaiting(_) => ModeName::Awaiting,
+            Mode::ReadingHead(_) => ModeName::ReadingHead,
+            Mode::ReadingBody(_) => ModeName::ReadingBody,
+            Mode::AwaitingEndpoint(_) => ModeName::AwaitingEndpoint,
             Mode::Streaming(_) => ModeName::Streaming,
             Mode::WebSocket(_) => ModeName::WebSocket,
             Mode::Lingering(_) => ModeName::Lingering,
@@ -266,9 +282,9 @@ impl<S: Files> Mode<S> {
     /// Turns input into output once.
     pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         match self {
-            Mode::Reading(mode) => mode.step(input, cx),
-            Mode::Receiving(mode) => mode.step(input, cx),
-            Mode::Awaiting(mode) => Step::Still(Mode::Awaiting(mode)),
+            Mode::ReadingHead(mode) => mode.step(input, cx),
+            Mode::ReadingBody(mode) => mode.step(input, cx),
+            Mode::AwaitingEndpoint(mode) => Step::Still(Mode::AwaitingEndpoint(mode)),
             Mode::Streaming(mode) => mode.step(input, cx),
             Mode::WebSocket(mode) => mode.step(input, cx),
             Mode::Lingering(mode) => mode.step(input, cx),
@@ -279,9 +295,9 @@ impl<S: Files> Mode<S> {
     /// What it wants of the pump as it stands now: every question, answered in the mode's own file.
     pub(super) fn wants(&self) -> Wants {
         match self {
-            Mode::Reading(mode) => mode.wants(),
-            Mode::Receiving(mode) => mode.wants(),
-            Mode::Awaiting(mode) => mode.wants(),
+            Mode::ReadingHead(mode) => mode.wants(),
+            Mode::ReadingBody(mode) => mode.wants(),
+            Mode::AwaitingEndpoint(mode) => mode.wants(),
             Mode::Streaming(mode) => mode.wants(),
             Mode::WebSocket(mode) => mode.wants(),
             Mode::Lingering(mode) => mode.wants(),
@@ -296,7 +312,7 @@ impl<S: Files> Mode<S> {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let Mode::Awaiting(mode) = self else {
+        let Mode::AwaitingEndpoint(mode) = self else {
             return self;
         };
         mode.deliver(reply, input, cx)
@@ -317,7 +333,7 @@ impl<S: Files> Mode<S> {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let Mode::Reading(mode) = self else {
+        let Mode::ReadingHead(mode) = self else {
             return self;
         };
         mode.refuse(refusal, Cause::Crowded, input, cx)
@@ -348,11 +364,11 @@ impl<S: Files> Mode<S> {
         limits: &Limits,
     ) -> Option<Instant> {
         match self {
-            Mode::Reading(mode) => mode.deadline(moved, pending, limits),
-            Mode::Receiving(mode) => Some(mode.deadline(limits)),
+            Mode::ReadingHead(mode) => mode.deadline(moved, pending, limits),
+            Mode::ReadingBody(mode) => Some(mode.deadline(limits)),
             Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),
-            Mode::Awaiting(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
+            Mode::AwaitingEndpoint(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
         }
     }
 
@@ -365,11 +381,11 @@ impl<S: Files> Mode<S> {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         match self {
-            Mode::Receiving(mode) => mode.abandon(cx),
-            Mode::Awaiting(mode) => mode.abandon(cx),
+            Mode::ReadingBody(mode) => mode.abandon(cx),
+            Mode::AwaitingEndpoint(mode) => mode.abandon(cx),
             Mode::Streaming(mode) => mode.abandon(unsent, cx),
             Mode::WebSocket(mode) => mode.abandon(key, None, cx),
-            Mode::Reading(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
+            Mode::ReadingHead(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
         }
         Mode::Closed(cause)
     }

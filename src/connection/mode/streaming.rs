@@ -1,6 +1,6 @@
 //! Floor 4, connection: sending a large body.
 
-use super::{Lingering, Mode, Reading, Step, Wanted, Wants};
+use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
 use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
 use crate::site::{Files, Piece, Stream};
@@ -12,7 +12,7 @@ pub struct Streaming<S: Files> {
     queued: u64,
     persistence: Persistence,
     /// The peer may still be sending something that nobody will read.
-    owed: bool,
+    must_linger: bool,
     /// To be logged at the end.
     exchange: Option<Box<Exchange>>,
 }
@@ -23,14 +23,14 @@ impl<S: Files> Streaming<S> {
     pub(super) fn after(
         stream: Stream<S::File>,
         persistence: Persistence,
-        owed: bool,
+        must_linger: bool,
         exchange: Option<Box<Exchange>>,
     ) -> Streaming<S> {
         Streaming {
             stream,
             queued: 0,
             persistence,
-            owed,
+            must_linger,
             exchange,
         }
     }
@@ -66,9 +66,9 @@ impl<S: Files> Streaming<S> {
         }
         let now = cx.now.instant;
         match self.persistence {
-            Persistence::KeepAlive => Mode::Reading(Reading::next(now)),
+            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(now)),
             Persistence::Close => {
-                Mode::Lingering(Lingering::after(Cause::LastAnswer, self.owed, now))
+                Mode::Lingering(Lingering::after(Cause::LastAnswer, self.must_linger, now))
             }
         }
     }

@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use super::asked::Asked;
+use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::endpoint::{Endpoint, Hub, Message, Place, Session};
@@ -71,7 +71,7 @@ struct Ending {
     /// The code by which the endpoint is told.
     code: Option<CloseCode>,
     /// The peer may still be sending.
-    owed: bool,
+    must_linger: bool,
 }
 
 impl Ending {
@@ -81,7 +81,7 @@ impl Ending {
             cause,
             close: Some((Some(code), reason)),
             code: Some(code),
-            owed: true,
+            must_linger: true,
         }
     }
 }
@@ -97,13 +97,13 @@ impl WebSocket {
     /// The opening handshake is answered and the endpoint told. What the endpoint sends then comes right
     /// behind.
     pub(super) fn after<S: Files>(
-        asked: Asked,
+        pending: PendingResponse,
         accept: &Accept,
         mount: &Mount,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        asked.switch(accept, input, cx);
+        pending.switch(accept, input, cx);
         let mut peer = Peer {
             endpoint: mount.number,
             deflate: accept.deflate(),
@@ -191,7 +191,7 @@ impl WebSocket {
                 cause: Cause::PeerClosed,
                 close: None,
                 code: None,
-                owed: false,
+                must_linger: false,
             }
         } else if cx.stopping {
             stopping()
@@ -252,7 +252,7 @@ impl WebSocket {
         }
         self.abandon(input.key, ending.code, cx);
         let now = cx.now.instant;
-        Mode::Lingering(Lingering::after(ending.cause, ending.owed, now))
+        Mode::Lingering(Lingering::after(ending.cause, ending.must_linger, now))
     }
 
     /// It is over: what is held is given back, and whom it concerns is told.
@@ -372,7 +372,7 @@ impl Peer {
                     cause: Cause::PeerClosed,
                     close: Some((code, "")),
                     code,
-                    owed: false,
+                    must_linger: false,
                 });
             }
         }
@@ -519,7 +519,7 @@ impl Peer {
                 cause: Cause::Finished,
                 close: None,
                 code,
-                owed: true,
+                must_linger: true,
             }),
         }
     }

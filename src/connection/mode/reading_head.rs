@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::asked::Asked;
-use super::{Lingering, Mode, Receiving, Step, Wanted, Wants, WebSocket};
+use super::pending_response::PendingResponse;
+use super::{Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket};
 use crate::config::Limits;
 use crate::connection::{Cause, Context, Input, Place};
 use crate::http::{
@@ -15,7 +15,7 @@ use crate::websocket::{Accept, Opening, OpeningError};
 
 /// Waiting for a request, or receiving the head of one.
 #[derive(Debug)]
-pub struct Reading {
+pub struct ReadingHead {
     /// Since when nothing has come, or, once a head was begun, since its first byte.
     since: Instant,
     begun: bool,
@@ -24,10 +24,10 @@ pub struct Reading {
 }
 
 /// The ways in.
-impl Reading {
+impl ReadingHead {
     /// Just accepted.
-    pub(super) fn first(now: Instant) -> Reading {
-        Reading {
+    pub(super) fn first(now: Instant) -> ReadingHead {
+        ReadingHead {
             since: now,
             begun: false,
             parser: None,
@@ -35,19 +35,19 @@ impl Reading {
     }
 
     /// The request before this one has been answered.
-    pub(super) fn next(now: Instant) -> Reading {
-        Reading::first(now)
+    pub(super) fn next(now: Instant) -> ReadingHead {
+        ReadingHead::first(now)
     }
 }
 
-impl Reading {
+impl ReadingHead {
     pub(super) fn step<S: Files>(
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
         if !input.room {
-            return Step::Still(Mode::Reading(self));
+            return Step::Still(Mode::ReadingHead(self));
         }
         let bytes = input.inbox.bytes();
         if !bytes.is_empty() {
@@ -83,7 +83,7 @@ impl Reading {
             let sentence = "there is no memory for so large a request head now";
             ((Status::ServiceUnavailable, sentence), Cause::Crowded)
         } else {
-            return Step::Dry(Mode::Reading(self));
+            return Step::Dry(Mode::ReadingHead(self));
         };
         Step::Moved(self.refuse(refusal, cause, input, cx))
     }
@@ -103,15 +103,15 @@ impl Reading {
         } else if input.expired {
             Cause::Idle
         } else {
-            return Step::Dry(Mode::Reading(self));
+            return Step::Dry(Mode::ReadingHead(self));
         };
         let now = cx.now.instant;
         // A peer that was answered a moment ago may be sending its next request, and would lose that
         // answer to a reset. One that has been idle for a while has read it.
         let quiet = now.saturating_duration_since(self.since.max(input.moved));
         let recent = !input.outbox.is_empty() || quiet < cx.limits.linger_idle_time;
-        let owed = cause == Cause::Stopped && recent;
-        Step::Moved(Mode::Lingering(Lingering::after(cause, owed, now)))
+        let must_linger = cause == Cause::Stopped && recent;
+        Step::Moved(Mode::Lingering(Lingering::after(cause, must_linger, now)))
     }
 
     /// Parses on. A head that comes whole, as nearly all do, needs no allocation.
@@ -135,40 +135,40 @@ impl Reading {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         let request = RequestHead::new(head, input.inbox.bytes());
-        let asked = Asked::new(&request, input, cx);
+        let pending = PendingResponse::new(&request, input, cx);
         let has_body = request.framing() != Framing::None;
         // Every request comes by here, and none gets past that the guard does not let in.
         if let Err(reply) = cx.site.admit(&request) {
             // Nobody reads the body of a stranger.
-            let (asked, cause) = match has_body {
-                true => (asked.without_its_body(), Cause::Refused),
-                false => (asked, Cause::LastAnswer),
+            let (pending, cause) = match has_body {
+                true => (pending.without_its_body(), Cause::Refused),
+                false => (pending, Cause::LastAnswer),
             };
             input.inbox.consume(head.end());
-            return asked.answer(reply, cause, input, cx);
+            return pending.answer(reply, cause, input, cx);
         }
         let mount = cx.site.endpoint(&request);
         if let Some(mount) = &mount
             && request.wants_websocket()
         {
-            return self.open(asked, head, mount, input, cx);
+            return self.open(pending, head, mount, input, cx);
         }
         let takes_it = |mount: &Mount| mount.takes_posts && request.method() == Method::Post;
         let endpoint = mount.filter(takes_it);
-        let (reply, asked) = match (request.framing(), request.expectation()) {
+        let (reply, pending) = match (request.framing(), request.expectation()) {
             (_, Expectation::Unknown) => {
                 let sentence = "100-continue is the only expectation known here";
                 let reply = Reply::plain(Status::ExpectationFailed, sentence);
-                let asked = if has_body {
-                    asked.without_its_body()
+                let pending = if has_body {
+                    pending.without_its_body()
                 } else {
-                    asked
+                    pending
                 };
-                (reply, asked)
+                (reply, pending)
             }
             (Framing::Length(n), _) if n > cx.limits.body_bytes_max as u64 => (
                 Reply::plain(Status::ContentTooLarge, "the request body is too large"),
-                asked.without_its_body(),
+                pending.without_its_body(),
             ),
             // Told to go ahead are only those whose body is wanted; the others learn at once what
             // their answer is, and may keep their body (RFC 9110 §10.1.1).
@@ -176,21 +176,21 @@ impl Reading {
                 if endpoint.is_none() =>
             {
                 let reply = cx.site.answer(&request, cx.now.wall);
-                (reply, asked.without_its_body())
+                (reply, pending.without_its_body())
             }
             (Framing::None, _) if endpoint.is_none() => {
-                (cx.site.answer(&request, cx.now.wall), asked)
+                (cx.site.answer(&request, cx.now.wall), pending)
             }
             // To an endpoint, no body is an empty one.
             (Framing::None | Framing::Length(_) | Framing::Chunked, expectation) => {
-                let mode = Receiving::after(asked, head, &request, endpoint, cx);
+                let mode = ReadingBody::after(pending, head, &request, endpoint, cx);
                 if has_body && expectation == Expectation::Continue {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                     let out = &mut *input.outbox;
                     out.append(cx.pool, |tail| tail.extend_from_slice(interim));
                 }
                 input.inbox.consume(head.end());
-                return Mode::Receiving(mode);
+                return Mode::ReadingBody(mode);
             }
         };
         let cause = match has_body {
@@ -198,13 +198,13 @@ impl Reading {
             false => Cause::LastAnswer,
         };
         input.inbox.consume(head.end());
-        asked.answer(reply, cause, input, cx)
+        pending.answer(reply, cause, input, cx)
     }
 
     /// Deals with an opening handshake (RFC 6455 §4.2).
     fn open<S: Files>(
         self,
-        asked: Asked,
+        pending: PendingResponse,
         head: &Head,
         mount: &Mount,
         input: &mut Input<'_, S>,
@@ -221,12 +221,12 @@ impl Reading {
         };
         input.inbox.consume(head.end());
         match accepted {
-            Ok(accept) => WebSocket::after(asked, &accept, mount, input, cx),
+            Ok(accept) => WebSocket::after(pending, &accept, mount, input, cx),
             Err(reply) if has_body => {
-                let asked = asked.without_its_body();
-                asked.answer(reply, Cause::Refused, input, cx)
+                let pending = pending.without_its_body();
+                pending.answer(reply, Cause::Refused, input, cx)
             }
-            Err(reply) => asked.answer(reply, Cause::LastAnswer, input, cx),
+            Err(reply) => pending.answer(reply, Cause::LastAnswer, input, cx),
         }
     }
 
@@ -238,8 +238,8 @@ impl Reading {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let asked = Asked::nothing(input, cx);
-        asked.answer(Reply::plain(status, sentence), cause, input, cx)
+        let pending = PendingResponse::nothing(input, cx);
+        pending.answer(Reply::plain(status, sentence), cause, input, cx)
     }
 
     pub(super) fn wants(&self) -> Wants {

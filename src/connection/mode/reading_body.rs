@@ -6,8 +6,8 @@
 
 use std::time::Instant;
 
-use super::asked::Asked;
-use super::{Mode, Step, Wanted, Wants};
+use super::pending_response::PendingResponse;
+use super::{AwaitingEndpoint, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::progress::Progress;
 use crate::connection::{Cause, Context, Input, Mail};
@@ -17,14 +17,14 @@ use crate::transport::Inbox;
 
 /// Receiving the body of a request.
 #[derive(Debug)]
-pub struct Receiving {
+pub struct ReadingBody {
     // Boxed: one allocation for each body, and a small Mode.
     incoming: Box<Incoming>,
 }
 
 #[derive(Debug)]
 struct Incoming {
-    asked: Asked,
+    pending: PendingResponse,
     decoder: BodyDecoder,
     purpose: Purpose,
     /// Bytes of content so far.
@@ -42,22 +42,22 @@ enum Purpose {
 }
 
 /// The way in.
-impl Receiving {
+impl ReadingBody {
     /// A head has come whole, and a body follows, which may be an empty one.
     pub(super) fn after<S: Files>(
-        asked: Asked,
+        pending: PendingResponse,
         head: &Head,
         request: &RequestHead<'_>,
         endpoint: Option<Mount>,
         cx: &mut Context<'_, S>,
-    ) -> Receiving {
+    ) -> ReadingBody {
         let framing = match request.framing() {
             Framing::None => Framing::Length(0),
             framing @ (Framing::Length(_) | Framing::Chunked) => framing,
         };
         let decoder = BodyDecoder::new(framing).expect("there is a body");
         let incoming = Incoming {
-            asked,
+            pending,
             decoder,
             purpose: match endpoint {
                 Some(endpoint) => Purpose::Endpoint(endpoint, Vec::new()),
@@ -71,13 +71,13 @@ impl Receiving {
             received: 0,
             progress: Progress::new(cx.now.instant),
         };
-        Receiving {
+        ReadingBody {
             incoming: Box::new(incoming),
         }
     }
 }
 
-impl Receiving {
+impl ReadingBody {
     pub(super) fn step<S: Files>(
         mut self,
         input: &mut Input<'_, S>,
@@ -99,43 +99,47 @@ impl Receiving {
                 let late = (Status::RequestTimeout, "the request body took too long");
                 (late, Cause::Late)
             }
-            Ok(false) if used > 0 => return Step::Moved(Mode::Receiving(self)),
+            Ok(false) if used > 0 => return Step::Moved(Mode::ReadingBody(self)),
             Ok(false) if incoming.keeps_much() && cx.pool.account().is_over() => {
                 let sentence = "there is no memory for so large a request head now";
                 ((Status::ServiceUnavailable, sentence), Cause::Crowded)
             }
-            Ok(false) => return Step::Dry(Mode::Receiving(self)),
+            Ok(false) => return Step::Dry(Mode::ReadingBody(self)),
         };
         let ((status, sentence), cause) = refusal;
-        let asked = self.end(cx);
+        let pending = self.end(cx);
         let reply = Reply::plain(status, sentence);
-        Step::Moved(asked.without_its_body().answer(reply, cause, input, cx))
+        Step::Moved(pending.without_its_body().answer(reply, cause, input, cx))
     }
 
     /// The body is whole.
     fn finish<S: Files>(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
-        let Incoming { asked, purpose, .. } = *self.incoming;
+        let Incoming {
+            pending, purpose, ..
+        } = *self.incoming;
         match purpose {
             Purpose::Endpoint(to, body) => {
                 let from = input.key;
                 cx.mail.push(Mail::Post { from, to, body });
-                Mode::Awaiting(Awaiting::after(asked))
+                Mode::AwaitingEndpoint(AwaitingEndpoint::after(pending))
             }
             Purpose::End(head, bytes) => {
                 let request = RequestHead::new(&head, &bytes);
                 let reply = cx.site.answer(&request, cx.now.wall);
                 cx.pool.take_back_vec(bytes);
-                asked.answer(reply, Cause::LastAnswer, input, cx)
+                pending.answer(reply, Cause::LastAnswer, input, cx)
             }
         }
     }
 
     /// Gives back what was received.
-    fn end<S: Files>(self, cx: &mut Context<'_, S>) -> Asked {
-        let Incoming { asked, purpose, .. } = *self.incoming;
+    fn end<S: Files>(self, cx: &mut Context<'_, S>) -> PendingResponse {
+        let Incoming {
+            pending, purpose, ..
+        } = *self.incoming;
         let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = purpose;
         cx.pool.take_back_vec(storage);
-        asked
+        pending
     }
 
     pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
@@ -198,44 +202,5 @@ impl Incoming {
             Purpose::Endpoint(..) => false,
             Purpose::End(_, head) => head.len() > Inbox::PARKED_BYTES_MAX,
         }
-    }
-}
-
-/// A request is with an endpoint, which will answer.
-#[derive(Debug)]
-pub struct Awaiting {
-    asked: Box<Asked>,
-}
-
-/// The way in.
-impl Awaiting {
-    fn after(asked: Asked) -> Awaiting {
-        Awaiting {
-            asked: Box::new(asked),
-        }
-    }
-}
-
-impl Awaiting {
-    pub(super) fn deliver<S: Files>(
-        self,
-        reply: Reply<S::File>,
-        input: &mut Input<'_, S>,
-        cx: &mut Context<'_, S>,
-    ) -> Mode<S> {
-        self.asked.answer(reply, Cause::LastAnswer, input, cx)
-    }
-
-    pub(super) fn wants(&self) -> Wants {
-        Wants {
-            input: Wanted::Never,
-            fin: false,
-            end_when_sent: false,
-            idle_since: None,
-        }
-    }
-
-    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
-        self.asked.abandon(cx);
     }
 }

@@ -5,55 +5,55 @@ use crate::http::{Method, Persistence, RequestHead, ResponseHead, Status, Versio
 use crate::site::{Body, Files, Reply};
 use crate::websocket::Accept;
 
-use super::{Lingering, Mode, Reading, Streaming};
+use super::{Lingering, Mode, ReadingHead, Streaming};
 
 /// What of a request matters to its answer. Answering consumes it.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingResponse {
     /// The answer has no body, whatever its head says (RFC 9110 §9.3.2).
     head_only: bool,
     version: Version,
     persistence: Persistence,
     /// The peer may still be sending something that nobody will read.
-    owed: bool,
+    must_linger: bool,
     exchange: Option<Box<Exchange>>,
 }
 
-impl Asked {
+impl PendingResponse {
     /// Notes what an answer needs to know.
     pub fn new<S: Files>(
         request: &RequestHead<'_>,
         input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Asked {
+    ) -> PendingResponse {
         cx.counters.requests += 1;
-        Asked {
+        PendingResponse {
             head_only: request.method() == Method::Head,
             version: request.version(),
             persistence: match request.wants_persistence() {
                 true => Persistence::KeepAlive,
                 false => Persistence::Close,
             },
-            owed: false,
+            must_linger: false,
             exchange: cx.exchange(input, Some(request)).map(Box::new),
         }
     }
 
     /// Stands for bytes that are no request, or none that came whole: they have one answer, the
     /// connection's last.
-    pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &Context<'_, S>) -> Asked {
-        Asked {
+    pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &Context<'_, S>) -> PendingResponse {
+        PendingResponse {
             head_only: false,
             version: Version::Http11,
             persistence: Persistence::Close,
-            owed: true,
+            must_linger: true,
             exchange: cx.exchange(input, None).map(Box::new),
         }
     }
 
     /// The body that belongs to it will not be read: this is the connection's last answer.
-    pub fn without_its_body(mut self) -> Asked {
-        (self.persistence, self.owed) = (Persistence::Close, true);
+    pub fn without_its_body(mut self) -> PendingResponse {
+        (self.persistence, self.must_linger) = (Persistence::Close, true);
         self
     }
 
@@ -67,7 +67,7 @@ impl Asked {
     ) -> Mode<S> {
         if cx.stopping && self.persistence == Persistence::KeepAlive {
             // The peer cannot know, and may be sending its next request.
-            (self.persistence, self.owed) = (Persistence::Close, true);
+            (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
         cx.budget.spend_steps(reply.effort - 1);
         input.outbox.append(cx.pool, |out| {
@@ -80,8 +80,8 @@ impl Asked {
         let mut queued = 0;
         match reply.body {
             Body::Stream(stream) if !self.head_only => {
-                let (persistence, owed) = (self.persistence, self.owed);
-                let mode = Streaming::after(stream, persistence, owed, self.exchange);
+                let (persistence, must_linger) = (self.persistence, self.must_linger);
+                let mode = Streaming::after(stream, persistence, must_linger, self.exchange);
                 return Mode::Streaming(mode);
             }
             Body::Bytes(bytes) if !self.head_only => {
@@ -100,9 +100,9 @@ impl Asked {
             cx.log_exchange(*exchange);
         }
         match self.persistence {
-            Persistence::KeepAlive => Mode::Reading(Reading::next(cx.now.instant)),
+            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(cx.now.instant)),
             Persistence::Close => {
-                Mode::Lingering(Lingering::after(cause, self.owed, cx.now.instant))
+                Mode::Lingering(Lingering::after(cause, self.must_linger, cx.now.instant))
             }
         }
     }

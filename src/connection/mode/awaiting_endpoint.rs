@@ -1,0 +1,45 @@
+//! Floor 4, connection: waiting for the answer of an endpoint to a request that was read whole.
+
+use super::pending_response::PendingResponse;
+use super::{Mode, Wanted, Wants};
+use crate::connection::{Cause, Context, Input};
+use crate::site::{Files, Reply};
+
+/// A request is with an endpoint, which will answer.
+#[derive(Debug)]
+pub struct AwaitingEndpoint {
+    pending: Box<PendingResponse>,
+}
+
+/// The way in.
+impl AwaitingEndpoint {
+    pub(super) fn after(pending: PendingResponse) -> AwaitingEndpoint {
+        AwaitingEndpoint {
+            pending: Box::new(pending),
+        }
+    }
+}
+
+impl AwaitingEndpoint {
+    pub(super) fn deliver<S: Files>(
+        self,
+        reply: Reply<S::File>,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        self.pending.answer(reply, Cause::LastAnswer, input, cx)
+    }
+
+    pub(super) fn wants(&self) -> Wants {
+        Wants {
+            input: Wanted::Never,
+            fin: false,
+            end_when_sent: false,
+            idle_since: None,
+        }
+    }
+
+    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
+        self.pending.abandon(cx);
+    }
+}
