@@ -122,7 +122,7 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Bytes that are read from a connection at a time, 64 KiB, and at least `head_bytes_max`. A buffer
     /// of this size is lent while there is something in it.
-    pub inbox_bytes: usize,
+    pub read_buffer_bytes: usize,
     /// Bytes of a WebSocket message, 16 MiB, as it is sent and inflated; over it the close code 1009.
     pub message_bytes_max: usize,
     /// Bytes of a message that is compressed before it is sent, 256 KiB, which takes a millisecond or so
@@ -133,16 +133,16 @@ pub struct Limits {
     /// Connections open at once, 10,000. Over it those idle longest are closed, and when none is
     /// idle, new ones are told 503. The program lowers it to what the descriptors allow.
     pub connections_max: usize,
-    /// Bytes of all inboxes, bodies and outboxes together, 256 MiB. Over it those with much queued
+    /// Bytes of all read buffers, bodies and write buffers together, 256 MiB. Over it those with much queued
     /// get no more room, and bodies and large heads are refused with 503.
     pub memory_bytes_max: usize,
-    /// Bytes waiting in an outbox above which nothing more is answered or read, 64 KiB: enough
+    /// Bytes waiting in a write buffer above which nothing more is answered or read, 64 KiB: enough
     /// to keep a fast reader busy for a turn.
-    pub outbox_high: u64,
-    /// Bytes in the outbox of a WebSocket connection above which nobody else may add to them, 1 MiB: what
+    pub write_buffer_high: u64,
+    /// Bytes in the write buffer of a WebSocket connection above which nobody else may add to them, 1 MiB: what
     /// a room says is dropped for this member, or costs it its place. One message is always taken.
-    pub outbox_max: u64,
-    /// What becomes of a member whose outbox is full.
+    pub write_buffer_max: u64,
+    /// What becomes of a member whose write buffer is full.
     pub slow_member: SlowMember,
     /// Messages that a room remembers for those who come later, 64.
     pub room_messages_max: usize,
@@ -216,14 +216,14 @@ impl Default for Limits {
             target_bytes_max: 8_000,
             fields_max: 100,
             body_bytes_max: 1 << 20,
-            inbox_bytes: 64 << 10,
+            read_buffer_bytes: 64 << 10,
             message_bytes_max: 16 << 20,
             deflated_bytes_max: 256 << 10,
             deflated_bytes_min: 64,
             connections_max: 10_000,
             memory_bytes_max: 256 << 20,
-            outbox_high: 64 << 10,
-            outbox_max: 1 << 20,
+            write_buffer_high: 64 << 10,
+            write_buffer_max: 1 << 20,
             slow_member: SlowMember::Drop,
             room_messages_max: 64,
             room_bytes_max: 64 << 10,

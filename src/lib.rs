@@ -13,9 +13,9 @@
 //! | difficulty | where it is dealt with |
 //! |---|---|
 //! | readiness is told once, as an edge | [`transport`]: sticky flags in [`Tcp`](transport::Tcp) |
-//! | a read ends in the middle of a request | [`Inbox`](transport::Inbox); the parser resumes: [`HeadParser`](http::HeadParser) |
-//! | a write takes only part | [`Outbox`](transport::Outbox) |
-//! | a peer does not read what it asked for | `Outbox::has_room`: no room, no step, no read, and TCP holds the peer back |
+//! | a read ends in the middle of a request | [`ReadBuffer`](transport::ReadBuffer); the parser resumes: [`HeadParser`](http::HeadParser) |
+//! | a write takes only part | [`WriteBuffer`](transport::WriteBuffer) |
+//! | a peer does not read what it asked for | `WriteBuffer::has_room`: no room, no step, no read, and TCP holds the peer back |
 //! | a peer asks too much at once | [`Budget`](connection::Budget): bytes, rounds and steps of one turn |
 //! | a peer does nothing at all | deadlines, asked of the mode, kept in [`Timers`](server::Timers) |
 //! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |

@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
     let mut connections = slab::Slab::new();
     // One for the whole loop, zeroed once: an idle connection owns no buffer.
-    let mut inbox = vec![0; 64 * 1024];
+    let mut read_buffer = vec![0; 64 * 1024];
     loop {
         if poll.poll(&mut events, None).is_err() {
             continue; // Interrupted by a signal: an empty turn.
@@ -48,7 +48,7 @@ fn main() -> io::Result<()> {
                     let mut connection = Connection::new(stream);
                     // Its request is most often there already; a connection that is over after that
                     // never meets epoll. Registration is an edge of its own: nothing is missed.
-                    if connection.pump(&reply, &mut inbox) {
+                    if connection.pump(&reply, &mut read_buffer) {
                         let entry = connections.vacant_entry();
                         let both = Interest::READABLE | Interest::WRITABLE;
                         registry.register(&mut connection.stream, Token(entry.key()), both)?;
@@ -60,7 +60,7 @@ fn main() -> io::Result<()> {
                 // since) sets flags that make us try a read, which says `WouldBlock`.
                 connection.readable |= event.is_readable() || event.is_read_closed();
                 connection.peer_closed |= event.is_read_closed();
-                if !connection.pump(&reply, &mut inbox) {
+                if !connection.pump(&reply, &mut read_buffer) {
                     // Closing the only descriptor takes it out of epoll: no deregister.
                     connections.remove(token.0);
                 }
@@ -92,12 +92,12 @@ impl Connection {
 
     /// Sends what is owed and reads what is there until one of them would block. False when the
     /// connection is over.
-    fn pump(&mut self, reply: &Reply, inbox: &mut [u8]) -> bool {
-        self.exchange(reply, inbox)
+    fn pump(&mut self, reply: &Reply, read_buffer: &mut [u8]) -> bool {
+        self.exchange(reply, read_buffer)
             .is_err_and(|error| error.kind() == WouldBlock)
     }
 
-    fn exchange(&mut self, reply: &Reply, inbox: &mut [u8]) -> io::Result<()> {
+    fn exchange(&mut self, reply: &Reply, read_buffer: &mut [u8]) -> io::Result<()> {
         loop {
             if self.owed > 0 {
                 reply.copies.send(&mut self.owed, &mut self.stream)?;
@@ -110,13 +110,13 @@ impl Connection {
             }
             let received = self
                 .stream
-                .read(inbox)
+                .read(read_buffer)
                 .inspect_err(|_| self.readable = false)?;
             if received == 0 {
                 return Ok(());
             }
-            self.readable = received == inbox.len() || self.peer_closed;
-            let heads = memchr::memmem::find_iter(&inbox[..received], b"\r\n\r\n").count();
+            self.readable = received == read_buffer.len() || self.peer_closed;
+            let heads = memchr::memmem::find_iter(&read_buffer[..received], b"\r\n\r\n").count();
             self.owed = heads * reply.copies.bytes_each;
         }
     }

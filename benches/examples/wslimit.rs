@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
     let mut connections = Slab::new();
     // One for the whole loop, zeroed once: an idle connection owns no buffer.
-    let mut inbox = vec![0; 64 * 1024];
+    let mut read_buffer = vec![0; 64 * 1024];
     loop {
         if poll.poll(&mut events, None).is_err() {
             continue; // Interrupted by a signal: an empty turn.
@@ -60,7 +60,7 @@ fn main() -> io::Result<()> {
             let Some(connection) = connections.get_mut(token.0) else {
                 continue;
             };
-            match connection.pump(&frames, is_room, &mut inbox) {
+            match connection.pump(&frames, is_room, &mut read_buffer) {
                 Err(error) if error.kind() == WouldBlock => {}
                 Ok(0) | Err(_) => {
                     // Closing the only descriptor takes it out of epoll: no deregister.
@@ -101,15 +101,20 @@ impl Connection {
     /// Sends what is owed, and reads and answers until one of them would block. What a member says to a
     /// room is not answered but given back at once, the number of its messages: zero is the end of the
     /// stream. (Who says a second thing before the first is heard waits for an edge; nobody does.)
-    fn pump(&mut self, frames: &Frames, is_room: bool, inbox: &mut [u8]) -> io::Result<usize> {
+    fn pump(
+        &mut self,
+        frames: &Frames,
+        is_room: bool,
+        read_buffer: &mut [u8],
+    ) -> io::Result<usize> {
         loop {
             self.send(frames)?;
-            let received = self.stream.read(inbox)?;
+            let received = self.stream.read(read_buffer)?;
             if received == 0 {
                 return Ok(0);
             }
             if self.opening.is_some() {
-                self.open(&inbox[..received])?;
+                self.open(&read_buffer[..received])?;
                 continue;
             }
             let bytes = self.partial + received;
@@ -119,7 +124,7 @@ impl Connection {
                 return Ok(whole);
             }
             self.owed += whole * frames.copies.bytes_each;
-            if received < inbox.len() {
+            if received < read_buffer.len() {
                 // Drained. (An end of the stream that shared its edge with this goes unseen: the
                 // connection stays, and costs nothing.)
                 self.send(frames)?;

@@ -159,7 +159,7 @@ impl Answer {
     }
 }
 
-/// The outbox of the peer is full; the message was not sent.
+/// The write buffer of the peer is full; the message was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
@@ -212,10 +212,10 @@ impl Session<'_> {
     /// Sends a message to the peer.
     ///
     /// # Errors
-    /// [`Full`] if [`Limits::outbox_max`] bytes are waiting for the peer already, or the session was
+    /// [`Full`] if [`Limits::write_buffer_max`] bytes are waiting for the peer already, or the session was
     /// [closed](Session::close).
     pub fn send(&mut self, message: Message<'_>) -> Result<(), Full> {
-        if self.queued() >= self.limits.outbox_max || self.closed.is_some() {
+        if self.queued() >= self.limits.write_buffer_max || self.closed.is_some() {
             return Err(Full);
         }
         let (opcode, payload) = (message.kind().opcode(), message.bytes());
@@ -236,7 +236,7 @@ impl Session<'_> {
     /// that whoever only answers never meets [`Full`]; others stop here, until
     /// [`on_room`](Endpoint::on_room).
     pub fn has_room(&self) -> bool {
-        self.queued() < self.limits.outbox_high
+        self.queued() < self.limits.write_buffer_high
     }
 
     /// Joins a room: from now on the peer hears what is said there, after the last so many messages that

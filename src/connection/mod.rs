@@ -30,7 +30,7 @@ use std::time::{Instant, SystemTime};
 use crate::config::{Limits, SlowMember};
 use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
 use crate::site::{Files, Reply, Site};
-use crate::transport::{Inbox, Io, Outbox, Pool, Ready, Transport};
+use crate::transport::{Io, Pool, ReadBuffer, Ready, Transport, WriteBuffer};
 use crate::websocket::deflate::{Deflater, Inflater};
 use mode::{Step, Wanted};
 use progress::Progress;
@@ -143,19 +143,19 @@ impl<S: Files> Context<'_, S> {
     }
 
     /// How much may be queued before a connection has to wait. When memory is short, those with
-    /// much in their outbox, who do not read what they asked for, wait sooner.
-    fn outbox_high(&mut self) -> u64 {
+    /// much in their write buffer, who do not read what they asked for, wait sooner.
+    fn write_buffer_high(&mut self) -> u64 {
         match self.pool.account().is_over() {
-            true => self.limits.outbox_high / 8,
-            false => self.limits.outbox_high,
+            true => self.limits.write_buffer_high / 8,
+            false => self.limits.write_buffer_high,
         }
     }
 
     /// How much others may queue for a connection, likewise.
-    fn outbox_max(&mut self) -> u64 {
+    fn write_buffer_max(&mut self) -> u64 {
         match self.pool.account().is_over() {
-            true => self.outbox_high(),
-            false => self.limits.outbox_max,
+            true => self.write_buffer_high(),
+            false => self.limits.write_buffer_max,
         }
     }
 
@@ -217,10 +217,10 @@ pub struct Input<'a, S: Files> {
     key: Key,
     peer: SocketAddr,
     /// What has come.
-    inbox: &'a mut Inbox,
+    read_buffer: &'a mut ReadBuffer,
     /// What is to be sent.
-    outbox: &'a mut Outbox<S::File>,
-    /// The outbox has room for another answer.
+    write_buffer: &'a mut WriteBuffer<S::File>,
+    /// The write buffer has room for another answer.
     room: bool,
     /// When output last moved on, or began to wait.
     moved: Instant,
@@ -263,8 +263,8 @@ pub struct Connection<S: Files, T: Transport<File = S::File>> {
     key: Key,
     peer: SocketAddr,
     transport: T,
-    inbox: Inbox,
-    outbox: Outbox<S::File>,
+    read_buffer: ReadBuffer,
+    write_buffer: WriteBuffer<S::File>,
     mode: Mode<S>,
     /// The peer has ended its direction, and all it sent was read.
     eof: bool,
@@ -283,8 +283,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             key,
             peer,
             transport,
-            inbox: Inbox::default(),
-            outbox: Outbox::default(),
+            read_buffer: ReadBuffer::default(),
+            write_buffer: WriteBuffer::default(),
             mode: Mode::first(now),
             eof: false,
             expired: false,
@@ -315,32 +315,32 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Reads once, if the mode wants input and there may be some. `true` if anything changed.
     pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
-        let room = self.outbox.has_room(cx.outbox_high());
+        let room = self.write_buffer.has_room(cx.write_buffer_high());
         let wanted = match self.mode.wants().input {
             Wanted::Never => false,
             Wanted::WithRoom => room,
             Wanted::Always => true,
         };
-        let wanted = wanted && !self.eof && !self.inbox.is_full();
+        let wanted = wanted && !self.eof && !self.read_buffer.is_full();
         if !wanted || self.transport.is_drained() {
             return false;
         }
-        let room = self.inbox.room(cx.pool);
+        let room = self.read_buffer.room(cx.pool);
         let limit = room.len().min(cx.budget.bytes);
         match self.transport.read(&mut room[..limit]) {
             Io::Moved(n) => {
-                self.inbox.filled(n);
+                self.read_buffer.filled(n);
                 cx.budget.spend_bytes(n);
                 return true;
             }
             Io::Blocked => {
-                self.inbox.settle(cx.pool);
+                self.read_buffer.settle(cx.pool);
                 return false;
             }
             Io::Eof => self.eof = true,
             Io::Failed(_) => self.fail(Cause::Failed, cx),
         }
-        self.inbox.settle(cx.pool);
+        self.read_buffer.settle(cx.pool);
         true
     }
 
@@ -361,12 +361,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 // What was found on disk before does not vouch for what was read just now.
                 cx.site.bytes_arrived();
                 progressed = true;
-            } else if advanced == Advanced::All && self.outbox.is_empty() {
+            } else if advanced == Advanced::All && self.write_buffer.is_empty() {
                 // Another round would only find that out: measured at half the instructions of an echo.
                 progressed = false;
             }
             if !progressed {
-                self.inbox.settle(cx.pool);
+                self.read_buffer.settle(cx.pool);
                 return match cx.held {
                     true if cx.mail.len() > mail => Verdict::Again,
                     true => Verdict::Held,
@@ -379,7 +379,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Steps the mode until it stands still, or the budget of steps is spent.
     fn advance(&mut self, cx: &mut Context<'_, S>) -> Advanced {
-        let waiting = !self.outbox.is_empty();
+        let waiting = !self.write_buffer.is_empty();
         let mut advanced = Advanced::None;
         while cx.budget.steps > 0 {
             let (mode, mut input) = self.lend(cx);
@@ -402,7 +402,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 }
             }
         }
-        if !waiting && !self.outbox.is_empty() {
+        if !waiting && !self.write_buffer.is_empty() {
             self.output = Progress::new(cx.now.instant);
         }
         advanced
@@ -415,10 +415,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let input = Input {
             key: self.key,
             peer: self.peer,
-            room: self.outbox.has_room(cx.outbox_high()),
+            room: self.write_buffer.has_room(cx.write_buffer_high()),
             moved: self.output.moved(),
-            inbox: &mut self.inbox,
-            outbox: &mut self.outbox,
+            read_buffer: &mut self.read_buffer,
+            write_buffer: &mut self.write_buffer,
             eof: self.eof,
             drained: self.transport.is_drained(),
             expired: mem::take(&mut self.expired),
@@ -474,8 +474,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let Mode::WebSocket(mode) = &mut self.mode else {
             return true;
         };
-        let waiting = !self.outbox.is_empty();
-        let taken = mode.hear(broadcast, &mut self.outbox, cx);
+        let waiting = !self.write_buffer.is_empty();
+        let taken = mode.hear(broadcast, &mut self.write_buffer, cx);
         if taken && !waiting {
             self.output = Progress::new(cx.now.instant);
         }
@@ -502,7 +502,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Since when nothing has been going on here, if nothing is, and nothing is known to have come.
     pub fn idle_since(&self) -> Option<Instant> {
-        let empty = self.inbox.is_empty() && self.outbox.is_empty();
+        let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
         let still = empty && !self.eof && self.transport.is_drained() && !self.crowded;
         self.mode.wants().idle_since.filter(|_| still)
     }
@@ -522,7 +522,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Writes once, or ends our direction when all is written and the mode wants it.
     fn flush(&mut self, cx: &mut Context<'_, S>) -> bool {
-        if self.outbox.is_empty() {
+        if self.write_buffer.is_empty() {
             if !self.mode.wants().fin {
                 return false;
             }
@@ -538,11 +538,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         // Not what is left of the budget: a file would be cut a little before each end of a piece
         // for ever after, because of the head that went first.
         let limit = cx.limits.turn_bytes;
-        match self.outbox.flush(&mut self.transport, limit, cx.pool) {
+        match self.write_buffer.flush(&mut self.transport, limit, cx.pool) {
             Io::Moved(n) => {
                 cx.budget.spend_bytes(n);
                 self.output.add(n, cx.now.instant);
-                if self.outbox.is_empty() {
+                if self.write_buffer.is_empty() {
                     self.output = Progress::new(cx.now.instant);
                     self.all_sent(cx);
                 }
@@ -568,13 +568,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         cx.transitions.note(mode.name(), ModeName::Closed);
-        self.mode = mode.fail(self.key, cause, self.outbox.queued(), cx);
-        self.outbox.release(cx.pool);
+        self.mode = mode.fail(self.key, cause, self.write_buffer.queued(), cx);
+        self.write_buffer.release(cx.pool);
     }
 
     /// When this connection must be looked at although nothing has happened to it.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        let pending = !self.outbox.is_empty();
+        let pending = !self.write_buffer.is_empty();
         let stalled = pending.then(|| self.output.moved() + limits.stall_time);
         let own = self.mode.deadline(self.output.moved(), pending, limits);
         stalled.into_iter().chain(own).min()
@@ -601,13 +601,14 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Whether output has not moved on for as long as is waited for it.
     fn is_overdue(&self, cx: &Context<'_, S>) -> bool {
-        !self.outbox.is_empty() && self.output.moved() + cx.limits.stall_time <= cx.now.instant
+        !self.write_buffer.is_empty()
+            && self.output.moved() + cx.limits.stall_time <= cx.now.instant
     }
 
     /// Gives its buffers back, before it is dropped.
     pub fn release(&mut self, cx: &mut Context<'_, S>) {
-        self.inbox.release(cx.pool);
-        self.outbox.release(cx.pool);
+        self.read_buffer.release(cx.pool);
+        self.write_buffer.release(cx.pool);
         if self.cause().is_none() {
             self.fail(Cause::Failed, cx);
         }
@@ -615,19 +616,19 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// The invariants that hold between turns; the simulation calls it after each one.
     pub fn check(&self) {
-        self.outbox.check();
+        self.write_buffer.check();
         assert!(
-            !self.mode.wants().end_when_sent || !self.outbox.is_empty(),
+            !self.mode.wants().end_when_sent || !self.write_buffer.is_empty(),
             "nothing would end it"
         );
         assert!(
-            self.cause().is_none() || self.outbox.is_empty(),
+            self.cause().is_none() || self.write_buffer.is_empty(),
             "a closed connection owes nothing"
         );
     }
 
     /// Whether it holds a read buffer.
     pub fn holds_buffer(&self) -> bool {
-        self.inbox.holds_buffer()
+        self.read_buffer.holds_buffer()
     }
 }

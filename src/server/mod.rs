@@ -177,7 +177,7 @@ where
             common: Common {
                 site,
                 pool: Pool::new(
-                    limits.inbox_bytes.max(limits.head_bytes_max),
+                    limits.read_buffer_bytes.max(limits.head_bytes_max),
                     limits.memory_bytes_max,
                 ),
                 date: HttpDate::new(now.wall),

@@ -9,15 +9,15 @@
 //! event says that something *changed*, once. Whoever does not remember it, or stops before the
 //! socket said `EAGAIN`, is never told again.
 
-mod inbox;
-mod outbox;
 mod pool;
+mod read_buffer;
 mod tcp;
+mod write_buffer;
 
-pub use inbox::Inbox;
-pub use outbox::{Outbox, Segment};
 pub use pool::{Account, Lent, Pool};
+pub use read_buffer::ReadBuffer;
 pub use tcp::{Socket, Tcp};
+pub use write_buffer::{Segment, WriteBuffer};
 
 use std::io::{self, IoSlice};
 

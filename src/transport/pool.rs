@@ -42,7 +42,7 @@ fn give(used: &Cell<usize>, bytes: usize) {
     used.set(used.get() - bytes);
 }
 
-/// Bytes that many outboxes may hold. They weigh once, until the last has sent them.
+/// Bytes that many write buffers may hold. They weigh once, until the last has sent them.
 #[derive(Debug)]
 pub struct Lent {
     bytes: Box<[u8]>,
@@ -62,7 +62,7 @@ impl Drop for Lent {
     }
 }
 
-/// A stock of equal buffers for [`Inbox`](super::Inbox)es and of growing ones for output and
+/// A stock of equal buffers for [`ReadBuffer`](super::ReadBuffer)es and of growing ones for output and
 /// bodies. Only what is lent weighs on the account; what is kept in stock is a fixed amount.
 #[derive(Debug)]
 pub struct Pool {
@@ -74,7 +74,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// How many buffers of each kind are kept when nobody needs them. A turn fills the inboxes
+    /// How many buffers of each kind are kept when nobody needs them. A turn fills the read buffers
     /// of one chunk of connections at a time, so more than that is rarely wanted at once.
     const KEPT: usize = 64;
 
@@ -84,7 +84,7 @@ impl Pool {
     /// A pool whose read buffers hold `buffer_bytes` each, with `bytes_max` for the account.
     /// Nothing is allocated yet.
     pub fn new(buffer_bytes: usize, bytes_max: usize) -> Pool {
-        assert!(buffer_bytes > 0, "an inbox needs room for a byte");
+        assert!(buffer_bytes > 0, "an read_buffer needs room for a byte");
         Pool {
             buffer_bytes,
             read: Vec::new(),
@@ -97,7 +97,7 @@ impl Pool {
         }
     }
 
-    /// How many read buffers are out; the simulation holds it against the inboxes.
+    /// How many read buffers are out; the simulation holds it against the read buffers.
     pub fn lent(&self) -> usize {
         self.lent
     }
@@ -112,7 +112,7 @@ impl Pool {
         &mut self.account
     }
 
-    /// Makes of `bytes`, which nobody has accounted for, what many outboxes can hold.
+    /// Makes of `bytes`, which nobody has accounted for, what many write buffers can hold.
     pub fn share(&mut self, bytes: Vec<u8>) -> Rc<Lent> {
         self.account.take(bytes.len());
         Rc::new(Lent {

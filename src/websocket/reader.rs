@@ -285,18 +285,18 @@ mod tests {
         cuts: impl IntoIterator<Item = usize>,
         rules: &Rules,
     ) -> (Vec<Got>, Option<(Violation, usize)>) {
-        let (mut reader, mut inbox, mut got) = (Reader::default(), Vec::new(), Vec::new());
+        let (mut reader, mut read_buffer, mut got) = (Reader::default(), Vec::new(), Vec::new());
         let (mut gathered, mut from) = (Vec::new(), 0);
         for cut in cuts.into_iter().chain([bytes.len()]) {
-            inbox.extend_from_slice(&bytes[from..cut]);
+            read_buffer.extend_from_slice(&bytes[from..cut]);
             from = cut;
             loop {
-                let piece = match reader.read(&mut inbox, rules) {
+                let piece = match reader.read(&mut read_buffer, rules) {
                     Ok(piece) => piece,
                     Err(violation) => return (got, Some((violation, cut))),
                 };
-                let content = inbox[piece.at..piece.end].to_vec();
-                inbox.drain(..piece.end);
+                let content = read_buffer[piece.at..piece.end].to_vec();
+                read_buffer.drain(..piece.end);
                 match piece.what {
                     What::Partial => break,
                     What::Data {

@@ -34,14 +34,14 @@ pub fn connection(bytes: &[u8]) {
         body_bytes_max: 64,
         cached_file_bytes_max: 64,
         // More than a read has room for, so that messages come in pieces whatever is sent; and less than
-        // what makes pongs wait, which depends on when the outbox is written.
-        inbox_bytes: 256,
+        // what makes pongs wait, which depends on when the write buffer is written.
+        read_buffer_bytes: 256,
         message_bytes_max: 300,
         deflated_bytes_min: 4,
         deflated_bytes_max: 200,
         mail_max: 2,
         room_messages_max: 3,
-        outbox_high: 600,
+        write_buffer_high: 600,
         turn_steps: 4,
         turn_rounds: 2,
         ..Limits::default()

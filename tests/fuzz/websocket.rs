@@ -24,18 +24,18 @@ pub type Frames = (Vec<Got>, Option<(Violation, usize)>);
 
 /// Reads frames that come in pieces which end at `cuts`, and at the end.
 pub fn read_frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, rules: &Rules) -> Frames {
-    let (mut reader, mut inbox, mut from) = (Reader::default(), Vec::new(), 0);
+    let (mut reader, mut read_buffer, mut from) = (Reader::default(), Vec::new(), 0);
     let (mut got, mut gathered) = (Vec::new(), Vec::new());
     for cut in cuts.into_iter().chain([bytes.len()]) {
-        inbox.extend_from_slice(&bytes[from..cut]);
+        read_buffer.extend_from_slice(&bytes[from..cut]);
         from = cut;
         loop {
-            let piece = match reader.read(&mut inbox, rules) {
+            let piece = match reader.read(&mut read_buffer, rules) {
                 Ok(piece) => piece,
                 Err(violation) => return (got, Some((violation, cut))),
             };
-            let content = inbox[piece.at..piece.end].to_vec();
-            inbox.drain(..piece.end);
+            let content = read_buffer[piece.at..piece.end].to_vec();
+            read_buffer.drain(..piece.end);
             let (kind, compressed, first, last) = match piece.what {
                 What::Partial => break,
                 What::Ping | What::Pong | What::Close => {

@@ -37,7 +37,7 @@
 //! | bug | calm scripts | of 1,000 storms | in the words of |
 //! |---|---|---|---|
 //! | a short read clears readiness, peer-closed hint or not | 1 | 214 | an edge was lost: nobody reads |
-//! | the offset of a partial write is lost | | 635 | the outbox's own books; a wrong answer |
+//! | the offset of a partial write is lost | | 635 | the write buffer's own books; a wrong answer |
 //! | the same within a file | | 269 | a wrong answer; a stale answer |
 //! | an end of file closes at once | 2 | 16 | an answer is missing |
 //! | EMFILE clears the readiness of the listener | | 40 | an edge was lost: somebody waits to be accepted |
@@ -67,7 +67,7 @@
 //! | bug | calm scripts | storms | conversations | in the words of |
 //! |---|---|---|---|---|
 //! | the masking key is not rotated for what comes in the next read | 36 | 237 | 309 | a wrong message; a wrong close |
-//! | a close frame precedes what was answered | 29 | 206 | 121 | a wrong frame; the outbox's own books |
+//! | a close frame precedes what was answered | 29 | 206 | 121 | a wrong frame; the write buffer's own books |
 //! | the UTF-8 state is forgotten between two frames of a text | 13 | 97 | 154 | a wrong close; an answer is missing |
 //! | a pong clears nothing | | 26 | 11 | an answer is missing |
 //! | who is held up by a full mailbox is not queued again | | 1 | 7 | an edge was lost; the server sleeps on what it has read |
@@ -162,7 +162,7 @@ fn a_member_that_does_not_read_misses_what_it_has_no_room_for_or_is_closed() {
     const COUNT: usize = 30;
     for (slow_member, code) in [(SlowMember::Drop, 1000), (SlowMember::Close, 1013)] {
         let limits = Limits {
-            outbox_max: 3_000,
+            write_buffer_max: 3_000,
             slow_member,
             ..weather::usual_limits()
         };
@@ -177,7 +177,7 @@ fn a_member_that_does_not_read_misses_what_it_has_no_room_for_or_is_closed() {
         };
         assert!(!deaf.was_cut_short && !speaks.was_cut_short);
         assert_eq!(speaks.talk.heard.len(), COUNT);
-        // What is in the outbox, and in the kernel's buffer.
+        // What is in the write buffer, and in the kernel's buffer.
         let heard = deaf.talk.heard.len();
         assert!((9..=12).contains(&heard), "{heard} were heard");
         let missed = match slow_member {
@@ -193,7 +193,7 @@ fn a_member_that_does_not_read_misses_what_it_has_no_room_for_or_is_closed() {
 #[test]
 fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
     let limits = Limits {
-        outbox_max: 1_000,
+        write_buffer_max: 1_000,
         // All that is said is there at once, and the mailbox gets full.
         mail_max: 10,
         head_bytes_max: 20_000,
@@ -275,7 +275,7 @@ fn whoever_fills_the_mailbox_comes_behind_those_who_found_it_full() {
 #[test]
 fn whoever_does_not_read_is_not_closed_for_want_of_a_pong() {
     let limits = Limits {
-        outbox_high: 1_000,
+        write_buffer_high: 1_000,
         ping_time: weather::PATIENCE,
         pong_time: weather::PATIENCE,
         stall_time: 10 * weather::PATIENCE,
@@ -446,7 +446,7 @@ fn talking(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     let weather = Weather::drawn(&mut rng);
     let mut limits = weather::limits(&mut rng);
     if rng.chance(50) {
-        (limits.outbox_max, limits.memory_bytes_max) = (1 << 20, 1 << 20);
+        (limits.write_buffer_max, limits.memory_bytes_max) = (1 << 20, 1 << 20);
     }
     let talking = roles.iter().filter(|role| role.script.talks());
     let (gathering, alone): (Vec<&Role>, Vec<&Role>) =

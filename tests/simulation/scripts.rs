@@ -724,7 +724,7 @@ fn watch(times: usize, name: &'static str, fields: &'static str) -> Vec<Act> {
     acts
 }
 
-/// Keeps `depth` questions on their way, more than an inbox holds, until `more` have followed them;
+/// Keeps `depth` questions on their way, more than a read buffer holds, until `more` have followed them;
 /// then leaves the file alone until its answer may be kept again.
 fn gulp(depth: usize, more: usize, name: &'static str) -> Vec<Act> {
     let ask = Ask(name, "");

@@ -26,7 +26,7 @@ impl Hardship {
     pub fn of(limits: &Limits) -> Hardship {
         const ENOUGH: usize = 1 << 20;
         let is_short = limits.memory_bytes_max < ENOUGH;
-        let may_miss = is_short || limits.outbox_max < ENOUGH as u64;
+        let may_miss = is_short || limits.write_buffer_max < ENOUGH as u64;
         Hardship {
             is_short,
             may_miss,

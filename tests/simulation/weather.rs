@@ -234,7 +234,7 @@ pub const LINGER_BYTES_MAX: usize = 4_000;
 pub fn usual_limits() -> Limits {
     Limits {
         head_bytes_max: HEAD_BYTES_MAX,
-        inbox_bytes: HEAD_BYTES_MAX,
+        read_buffer_bytes: HEAD_BYTES_MAX,
         message_bytes_max: MESSAGE_BYTES_MAX,
         target_bytes_max: TARGET_BYTES_MAX,
         fields_max: FIELDS_MAX,
@@ -247,17 +247,17 @@ pub fn usual_limits() -> Limits {
 pub fn limits(rng: &mut Rng) -> Limits {
     let around = |rng: &mut Rng, least: usize| rng.within(least..=2 * least);
     let deadline = |rng: &mut Rng| rng.time(PATIENCE, 5 * PATIENCE / 4);
-    let outbox_high = *rng.pick(&[8, 50, 400, 3_000, 10_000]);
+    let write_buffer_high = *rng.pick(&[8, 50, 400, 3_000, 10_000]);
     Limits {
         head_bytes_max: around(rng, HEAD_BYTES_MAX),
         target_bytes_max: around(rng, TARGET_BYTES_MAX),
         fields_max: around(rng, FIELDS_MAX),
         body_bytes_max: around(rng, BODY_BYTES_MAX),
-        inbox_bytes: *rng.pick(&[1, HEAD_BYTES_MAX, 3_000]),
+        read_buffer_bytes: *rng.pick(&[1, HEAD_BYTES_MAX, 3_000]),
         message_bytes_max: around(rng, MESSAGE_BYTES_MAX),
         deflated_bytes_max: *rng.pick(&[0, 1_000, 1 << 20]),
         deflated_bytes_min: *rng.pick(&[0, 64]),
-        outbox_max: outbox_high.max(*rng.pick(&[500, 3_000, 1 << 20])),
+        write_buffer_max: write_buffer_high.max(*rng.pick(&[500, 3_000, 1 << 20])),
         slow_member: *rng.pick(&[SlowMember::Drop, SlowMember::Close]),
         room_messages_max: *rng.pick(&[0, 2, 64]),
         room_bytes_max: *rng.pick(&[0, 300, 64 << 10]),
@@ -267,7 +267,7 @@ pub fn limits(rng: &mut Rng) -> Limits {
         turn_deliveries: *rng.pick(&[1, 3, 10_000]),
         connections_max: *rng.pick(&[1, 3, 100, 100, 100, 100]),
         memory_bytes_max: *rng.pick(&[0, 2_000, 1 << 20]),
-        outbox_high,
+        write_buffer_high,
         turn_bytes: *rng.pick(&[20, 150, 1_000, 20_000]),
         turn_rounds: *rng.pick(&[1, 2, 8]),
         turn_steps: *rng.pick(&[1, 3, 10, 64]),

@@ -392,7 +392,7 @@ impl World {
             "somebody stays for ever: {:#?}",
             self.waiting()
         );
-        // Filling an outbox in the tiniest steps takes 150 turns without a system call.
+        // Filling a write buffer in the tiniest steps takes 150 turns without a system call.
         assert!(self.barren_turns < 1_000, "the server spins");
         let until = timeout.map(|time| self.now + time);
         loop {

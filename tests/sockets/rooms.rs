@@ -163,7 +163,7 @@ fn a_slow_member_delays_nobody_and_what_it_misses_is_counted() {
     let mut slow = Peer::of(&server, "/rooms/a");
     let mut fast = Peer::of(&server, "/rooms/a");
     await_number(&mut watcher, 2);
-    // More than any pair of socket buffers holds, and the outbox: 24 MiB.
+    // More than any pair of socket buffers holds, and the write buffer: 24 MiB.
     const MESSAGES: usize = 384;
     for n in 0..MESSAGES {
         let message = format!("{n} {}", "x".repeat(64 << 10));

@@ -47,17 +47,17 @@ impl Connection {
         &mut self,
         event: &Event,
         messages: &Messages,
-        inbox: &mut [u8],
+        read_buffer: &mut [u8],
     ) -> Result<(), String> {
         if event.is_writable() {
             self.write(messages)?;
         }
         loop {
-            match self.stream.read(inbox) {
+            match self.stream.read(read_buffer) {
                 Ok(0) => return Err("closed by the server".into()),
                 Ok(count) => {
-                    self.hear(&inbox[..count], messages)?;
-                    if count < inbox.len() && !event.is_read_closed() {
+                    self.hear(&read_buffer[..count], messages)?;
+                    if count < read_buffer.len() && !event.is_read_closed() {
                         return Ok(());
                     }
                 }

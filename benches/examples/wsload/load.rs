@@ -85,7 +85,7 @@ impl Load {
     pub fn run(&mut self, duration: Duration) -> Result<Tally, String> {
         let mut tally = Tally::default();
         let mut events = Events::with_capacity(1024);
-        let mut inbox = vec![0; 64 * 1024];
+        let mut read_buffer = vec![0; 64 * 1024];
         let begin = Instant::now();
         // When the batch that a connection waits for was sent.
         let mut sent = vec![begin; self.connections.len()];
@@ -115,7 +115,7 @@ impl Load {
                     continue;
                 };
                 let owed = connection.owed;
-                let outcome = connection.proceed(event, &self.messages, &mut inbox);
+                let outcome = connection.proceed(event, &self.messages, &mut read_buffer);
                 let heard = owed - connection.owed;
                 let is_answered = heard > 0 && connection.owed == 0;
                 self.awaited -= heard;

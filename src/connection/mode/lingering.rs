@@ -48,12 +48,12 @@ impl Lingering {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
-        let discarded = input.inbox.discard();
+        let discarded = input.read_buffer.discard();
         if discarded > 0 {
             self.heard = cx.now.instant;
             self.discarded += discarded;
         }
-        let sent = input.outbox.is_empty();
+        let sent = input.write_buffer.is_empty();
         // After an end of file, or with nothing to read and nothing owed, a close is not a reset.
         let safe = match self.shut {
             Some(_) => input.eof,

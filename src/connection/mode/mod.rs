@@ -32,7 +32,7 @@
 //! `PendingResponse`, which its answer consumes: nothing is answered twice, or after a close.
 //!
 //! A mode has no socket in reach. It is told what there is ([`Input`]), and what it wants to say it
-//! appends to the outbox. An end of file, a deadline and a stop request are inputs like bytes.
+//! appends to the write buffer. An end of file, a deadline and a stop request are inputs like bytes.
 
 mod awaiting_endpoint;
 mod lingering;
@@ -232,9 +232,9 @@ pub(super) struct Wants {
     /// Whether bytes should be read. Not wanting them is how a peer is held back: they stay in
     /// the kernel, and the TCP window closes.
     pub input: Wanted,
-    /// Our direction is to be ended, once the outbox is empty.
+    /// Our direction is to be ended, once the write buffer is empty.
     pub fin: bool,
-    /// It is over when the outbox is empty.
+    /// It is over when the write buffer is empty.
     pub end_when_sent: bool,
     /// Since when nothing has been going on, if nothing is.
     pub idle_since: Option<Instant>,
@@ -245,9 +245,9 @@ pub(super) struct Wants {
 pub(super) enum Wanted {
     /// Not now.
     Never,
-    /// While the outbox has room.
+    /// While the write buffer has room.
     WithRoom,
-    /// Whatever the outbox holds.
+    /// Whatever the write buffer holds.
     Always,
 }
 
@@ -372,7 +372,7 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Ends at once, whatever was going on, with `unsent` bytes still in the outbox.
+    /// Ends at once, whatever was going on, with `unsent` bytes still in the write buffer.
     pub(super) fn fail(
         self,
         key: Key,

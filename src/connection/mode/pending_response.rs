@@ -70,7 +70,7 @@ impl PendingResponse {
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
         cx.budget.spend_steps(reply.effort - 1);
-        input.outbox.append(cx.pool, |out| {
+        input.write_buffer.append(cx.pool, |out| {
             out.extend_from_slice(&reply.head);
             finish_head(out, cx.date, self.version, self.persistence);
         });
@@ -86,11 +86,11 @@ impl PendingResponse {
             }
             Body::Bytes(bytes) if !self.head_only => {
                 queued = bytes.len();
-                input.outbox.push_shared(&bytes, cx.pool);
+                input.write_buffer.push_shared(&bytes, cx.pool);
             }
             Body::Owned(bytes) if !self.head_only => {
                 queued = bytes.len();
-                input.outbox.push_owned(bytes, cx.pool);
+                input.write_buffer.push_owned(bytes, cx.pool);
             }
             Body::Owned(bytes) => cx.pool.take_back_vec(bytes),
             Body::Bytes(_) | Body::Stream(_) => {}
@@ -120,7 +120,7 @@ impl PendingResponse {
             .field("Connection", "Upgrade");
         let add = |head: ResponseHead, (name, value)| head.field(name, value);
         let head = accept.fields().fold(head, add).into_bytes();
-        input.outbox.append(cx.pool, |out| {
+        input.write_buffer.append(cx.pool, |out| {
             out.extend_from_slice(&head);
             finish_head(out, cx.date, self.version, Persistence::KeepAlive);
         });

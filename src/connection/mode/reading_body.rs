@@ -13,7 +13,7 @@ use crate::connection::progress::Progress;
 use crate::connection::{Cause, Context, Input, Mail};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status, explain_body};
 use crate::site::{Files, Mount, Reply};
-use crate::transport::Inbox;
+use crate::transport::ReadBuffer;
 
 /// Receiving the body of a request.
 #[derive(Debug)]
@@ -84,9 +84,9 @@ impl ReadingBody {
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
         let incoming = &mut *self.incoming;
-        let before = input.inbox.bytes().len();
+        let before = input.read_buffer.bytes().len();
         let taken = incoming.take(input, cx);
-        let used = before - input.inbox.bytes().len();
+        let used = before - input.read_buffer.bytes().len();
         incoming.progress.add(used, cx.now.instant);
         let refusal = match taken {
             Ok(true) => return Step::Moved(self.finish(input, cx)),
@@ -161,15 +161,15 @@ impl ReadingBody {
 }
 
 impl Incoming {
-    /// Takes from the inbox what belongs to the body. `true` when it is whole.
+    /// Takes from the read buffer what belongs to the body. `true` when it is whole.
     fn take<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<bool, ((Status, &'static str), Cause)> {
-        // Each round uses bytes of the inbox, so they bound the rounds.
+        // Each round uses bytes of the read buffer, so they bound the rounds.
         loop {
-            let bytes = input.inbox.bytes();
+            let bytes = input.read_buffer.bytes();
             let piece = self
                 .decoder
                 .decode(bytes)
@@ -188,19 +188,19 @@ impl Incoming {
                 cx.pool.append(body, |body| body.extend_from_slice(content));
             }
             let used = piece.framing + piece.content;
-            input.inbox.consume(used);
+            input.read_buffer.consume(used);
             if piece.last || used == 0 {
                 return Ok(piece.last);
             }
         }
     }
 
-    /// Whether the head is a large one, which weighs while its body is waited for. One that the inbox
+    /// Whether the head is a large one, which weighs while its body is waited for. One that the read buffer
     /// would park is kept however short memory is.
     fn keeps_much(&self) -> bool {
         match &self.purpose {
             Purpose::Endpoint(..) => false,
-            Purpose::End(_, head) => head.len() > Inbox::PARKED_BYTES_MAX,
+            Purpose::End(_, head) => head.len() > ReadBuffer::PARKED_BYTES_MAX,
         }
     }
 }

@@ -49,7 +49,7 @@ impl ReadingHead {
         if !input.room {
             return Step::Still(Mode::ReadingHead(self));
         }
-        let bytes = input.inbox.bytes();
+        let bytes = input.read_buffer.bytes();
         if !bytes.is_empty() {
             match self.parse(bytes, cx) {
                 Ok(Parsed::Complete(head)) => return Step::Moved(self.serve(&head, input, cx)),
@@ -79,7 +79,7 @@ impl ReadingHead {
         } else if input.expired {
             let late = (Status::RequestTimeout, "the request head took too long");
             (late, Cause::Late)
-        } else if input.inbox.is_large() && cx.pool.account().is_over() {
+        } else if input.read_buffer.is_large() && cx.pool.account().is_over() {
             let sentence = "there is no memory for so large a request head now";
             ((Status::ServiceUnavailable, sentence), Cause::Crowded)
         } else {
@@ -109,7 +109,7 @@ impl ReadingHead {
         // A peer that was answered a moment ago may be sending its next request, and would lose that
         // answer to a reset. One that has been idle for a while has read it.
         let quiet = now.saturating_duration_since(self.since.max(input.moved));
-        let recent = !input.outbox.is_empty() || quiet < cx.limits.linger_idle_time;
+        let recent = !input.write_buffer.is_empty() || quiet < cx.limits.linger_idle_time;
         let must_linger = cause == Cause::Stopped && recent;
         Step::Moved(Mode::Lingering(Lingering::after(cause, must_linger, now)))
     }
@@ -127,14 +127,14 @@ impl ReadingHead {
         Ok(parsed)
     }
 
-    /// Deals with the request whose head is at the front of the inbox, and consumes the head.
+    /// Deals with the request whose head is at the front of the read buffer, and consumes the head.
     fn serve<S: Files>(
         self,
         head: &Head,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let request = RequestHead::new(head, input.inbox.bytes());
+        let request = RequestHead::new(head, input.read_buffer.bytes());
         let pending = PendingResponse::new(&request, input, cx);
         let has_body = request.framing() != Framing::None;
         // Every request comes by here, and none gets past that the guard does not let in.
@@ -144,7 +144,7 @@ impl ReadingHead {
                 true => (pending.without_its_body(), Cause::Refused),
                 false => (pending, Cause::LastAnswer),
             };
-            input.inbox.consume(head.end());
+            input.read_buffer.consume(head.end());
             return pending.answer(reply, cause, input, cx);
         }
         let mount = cx.site.endpoint(&request);
@@ -186,10 +186,10 @@ impl ReadingHead {
                 let mode = ReadingBody::after(pending, head, &request, endpoint, cx);
                 if has_body && expectation == Expectation::Continue {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-                    let out = &mut *input.outbox;
+                    let out = &mut *input.write_buffer;
                     out.append(cx.pool, |tail| tail.extend_from_slice(interim));
                 }
-                input.inbox.consume(head.end());
+                input.read_buffer.consume(head.end());
                 return Mode::ReadingBody(mode);
             }
         };
@@ -197,7 +197,7 @@ impl ReadingHead {
             true => Cause::Refused,
             false => Cause::LastAnswer,
         };
-        input.inbox.consume(head.end());
+        input.read_buffer.consume(head.end());
         pending.answer(reply, cause, input, cx)
     }
 
@@ -210,7 +210,7 @@ impl ReadingHead {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let request = RequestHead::new(head, input.inbox.bytes());
+        let request = RequestHead::new(head, input.read_buffer.bytes());
         let has_body = request.framing() != Framing::None;
         let accepted = match has_body {
             true => Err(Reply::plain(
@@ -219,7 +219,7 @@ impl ReadingHead {
             )),
             false => accept(&request, mount, cx),
         };
-        input.inbox.consume(head.end());
+        input.read_buffer.consume(head.end());
         match accepted {
             Ok(accept) => WebSocket::after(pending, &accept, mount, input, cx),
             Err(reply) if has_body => {

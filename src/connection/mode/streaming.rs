@@ -5,7 +5,7 @@ use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
 use crate::site::{Files, Piece, Stream};
 
-/// Sending a body piece by piece, each only when the outbox has room.
+/// Sending a body piece by piece, each only when the write buffer has room.
 pub struct Streaming<S: Files> {
     stream: Stream<S::File>,
     /// Bytes of it that were queued.
@@ -75,29 +75,29 @@ impl<S: Files> Streaming<S> {
 
     /// Queues the next piece.
     fn queue(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
-        let before = input.outbox.queued();
+        let before = input.write_buffer.queued();
         let (site, stream, wall) = (&mut *cx.site, &mut self.stream, cx.now.wall);
         let max = cx.limits.turn_bytes as u64;
         let (piece, effort) = input
-            .outbox
+            .write_buffer
             .append(cx.pool, |out| site.next_piece(stream, max, out, wall));
         cx.budget.spend_steps(effort - 1);
         match piece {
             Piece::Written => {}
-            Piece::File { file, at, len } => input.outbox.push_file(file, at, len),
+            Piece::File { file, at, len } => input.write_buffer.push_file(file, at, len),
             // The rest is missing, which the peer can tell from the framing: never padding.
             Piece::Broken => {
-                let unsent = input.outbox.queued();
+                let unsent = input.write_buffer.queued();
                 self.abandon(unsent, cx);
                 let now = cx.now.instant;
                 return Mode::Lingering(Lingering::after(Cause::Failed, false, now));
             }
         }
-        self.queued += input.outbox.queued() - before;
+        self.queued += input.write_buffer.queued() - before;
         Mode::Streaming(self)
     }
 
-    /// It ends before its time, with `unsent` bytes in the outbox.
+    /// It ends before its time, with `unsent` bytes in the write buffer.
     pub(super) fn abandon(self, unsent: u64, cx: &mut Context<'_, S>) {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued.saturating_sub(unsent);

@@ -1,10 +1,10 @@
 //! Floor 4, connection: a WebSocket connection (RFC 6455), from its opening handshake to its last frame.
 //!
-//! Frames are taken apart where they lie in the inbox. A message that came whole, in one frame, goes to
+//! Frames are taken apart where they lie in the read buffer. A message that came whole, in one frame, goes to
 //! its endpoint from there; what comes in pieces is gathered, inflated on the way if need be. The answer
-//! is appended to the outbox at once, so that whatever one read has brought is answered by one write.
+//! is appended to the write buffer at once, so that whatever one read has brought is answered by one write.
 //!
-//! Back-pressure is the pump's: without room in the outbox nothing is dealt with, pings neither, so
+//! Back-pressure is the pump's: without room in the write buffer nothing is dealt with, pings neither, so
 //! nothing is read, and the peer's window closes. Meanwhile the peer is not expected to prove that it is
 //! alive, since its pong might be among what we do not read.
 
@@ -17,7 +17,7 @@ use crate::connection::endpoint::{Endpoint, Hub, Message, Place, Session};
 use crate::connection::progress::Progress;
 use crate::connection::{Broadcast, Cause, Context, Input, Key, Mail};
 use crate::site::{Files, Mount};
-use crate::transport::{Outbox, Pool};
+use crate::transport::{Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
 use crate::websocket::{
     Accept, Close, CloseCode, Kind, Opcode, Piece, Reader, Rules, Violation, What, write_frame,
@@ -55,7 +55,7 @@ struct Peer {
 struct Inflating {
     inflater: Inflater,
     kind: Kind,
-    /// Bytes at the front of the inbox that are to be inflated.
+    /// Bytes at the front of the read buffer that are to be inflated.
     here: usize,
     /// They are the last of the message.
     last: bool,
@@ -116,7 +116,7 @@ impl WebSocket {
             paused: false,
         };
         let (name, query) = (&mount.name, &mount.query);
-        let closed = peer.call(input.key, input.outbox, cx, |endpoint, session| {
+        let closed = peer.call(input.key, input.write_buffer, cx, |endpoint, session| {
             endpoint.on_open(session, Place { name, query });
         });
         let mode = WebSocket {
@@ -140,7 +140,7 @@ impl WebSocket {
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
         let peer = &mut *self.peer;
-        let mut moved = peer.answer_ping(input.outbox, cx.pool);
+        let mut moved = peer.answer_ping(input.write_buffer, cx.pool);
         if !input.room {
             peer.paused = true;
             return match cx.stopping {
@@ -150,7 +150,7 @@ impl WebSocket {
         }
         if std::mem::take(&mut peer.paused) {
             peer.pinged = peer.pinged.map(|_| cx.now.instant);
-            let closed = peer.call(input.key, input.outbox, cx, |endpoint, session| {
+            let closed = peer.call(input.key, input.write_buffer, cx, |endpoint, session| {
                 endpoint.on_room(session);
             });
             if let Err(ending) = closed {
@@ -168,7 +168,7 @@ impl WebSocket {
                 Ok(false) => return self.quiet(input, cx),
                 Err(ending) => return Step::Moved(self.end(ending, input, cx)),
             }
-            if !input.outbox.has_room(cx.outbox_high()) || !cx.budget.has_steps() {
+            if !input.write_buffer.has_room(cx.write_buffer_high()) || !cx.budget.has_steps() {
                 break;
             }
         }
@@ -201,7 +201,7 @@ impl WebSocket {
             if peer.pinged.is_none() {
                 peer.pinged = Some(cx.now.instant);
                 let ping = |out: &mut Vec<u8>| write_frame(out, Opcode::Ping, false, &[]);
-                input.outbox.append(cx.pool, ping);
+                input.write_buffer.append(cx.pool, ping);
                 return Step::Moved(Mode::WebSocket(self));
             }
             Ending::ours(Cause::Unresponsive, UNRESPONSIVE, "no pong has come")
@@ -218,15 +218,15 @@ impl WebSocket {
     pub(in crate::connection) fn hear<F>(
         &mut self,
         broadcast: &Broadcast,
-        outbox: &mut Outbox<F>,
+        write_buffer: &mut WriteBuffer<F>,
         cx: &mut Context<'_, impl Files>,
     ) -> bool {
-        let queued = outbox.queued();
-        if queued > 0 && queued + broadcast.frame_bytes() as u64 > cx.outbox_max() {
+        let queued = write_buffer.queued();
+        if queued > 0 && queued + broadcast.frame_bytes() as u64 > cx.write_buffer_max() {
             return false;
         }
         let frame = broadcast.frame(self.peer.deflate, cx.deflater, cx.pool, cx.limits);
-        outbox.push_lent(frame, cx.pool);
+        write_buffer.push_lent(frame, cx.pool);
         true
     }
 
@@ -248,7 +248,7 @@ impl WebSocket {
     ) -> Mode<S> {
         if let Some((code, reason)) = ending.close {
             let close = Close { code, reason };
-            input.outbox.append(cx.pool, |out| close.write(out));
+            input.write_buffer.append(cx.pool, |out| close.write(out));
         }
         self.abandon(input.key, ending.code, cx);
         let now = cx.now.instant;
@@ -333,7 +333,7 @@ impl Peer {
             message_bytes_max: cx.limits.message_bytes_max as u64,
             deflate: self.deflate.is_some(),
         };
-        let Piece { at, end, what } = self.reader.read(input.inbox.bytes_mut(), &rules)?;
+        let Piece { at, end, what } = self.reader.read(input.read_buffer.bytes_mut(), &rules)?;
         match what {
             What::Partial => return Ok(false),
             What::Data {
@@ -343,7 +343,7 @@ impl Peer {
                 last,
             } => {
                 self.data(kind, first, last, at..end, input, cx)?;
-                input.inbox.consume(end);
+                input.read_buffer.consume(end);
             }
             What::Data { kind, last, .. } => {
                 let inflating = self.inflating.get_or_insert_with(|| {
@@ -356,18 +356,18 @@ impl Peer {
                     })
                 });
                 (inflating.here, inflating.last, inflating.unfinished) = (end - at, last, true);
-                input.inbox.consume(at);
+                input.read_buffer.consume(at);
             }
             What::Ping => {
-                self.ping = Some(input.inbox.bytes()[at..end].into());
-                self.answer_ping(input.outbox, cx.pool);
-                input.inbox.consume(end);
+                self.ping = Some(input.read_buffer.bytes()[at..end].into());
+                self.answer_ping(input.write_buffer, cx.pool);
+                input.read_buffer.consume(end);
             }
-            What::Pong => input.inbox.consume(end),
+            What::Pong => input.read_buffer.consume(end),
             What::Close => {
-                let close = Close::parse(&input.inbox.bytes()[at..end])?;
+                let close = Close::parse(&input.read_buffer.bytes()[at..end])?;
                 let code = close.code;
-                input.inbox.consume(end);
+                input.read_buffer.consume(end);
                 return Err(Ending {
                     cause: Cause::PeerClosed,
                     close: Some((code, "")),
@@ -390,9 +390,9 @@ impl Peer {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
-        let content = &input.inbox.bytes()[place];
+        let content = &input.read_buffer.bytes()[place];
         if first && last {
-            return self.say(kind, content, input.key, input.outbox, cx);
+            return self.say(kind, content, input.key, input.write_buffer, cx);
         }
         let gather = |gathered: &mut Vec<u8>| gathered.extend_from_slice(content);
         cx.pool.append(&mut self.gathered, gather);
@@ -402,7 +402,7 @@ impl Peer {
         }
     }
 
-    /// Inflates some of what is at the front of the inbox.
+    /// Inflates some of what is at the front of the read buffer.
     fn inflate<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
@@ -410,7 +410,7 @@ impl Peer {
     ) -> Result<(), Ending> {
         let inflating = self.inflating.as_mut().expect("it was begun");
         let (kind, max) = (inflating.kind, cx.limits.message_bytes_max);
-        let bytes = &input.inbox.bytes()[..inflating.here];
+        let bytes = &input.read_buffer.bytes()[..inflating.here];
         let before = self.gathered.len();
         // One byte more than is allowed says that it is too many.
         let room = Self::INFLATED_BYTES.min(max + 1 - before);
@@ -423,7 +423,7 @@ impl Peer {
         };
         inflating.here -= used;
         inflating.unfinished = inflated != Inflated::All;
-        input.inbox.consume(used);
+        input.read_buffer.consume(used);
         let steps = 1 + (self.gathered.len() - before) / Self::INFLATED_STEP_BYTES;
         cx.budget.spend_steps(steps as u32);
         let whole = inflating.last && !inflating.unfinished;
@@ -434,7 +434,7 @@ impl Peer {
             return Err(Violation::TooLarge.into());
         }
         if !whole {
-            // A few bytes in the inbox may be megabytes here: that is not left to when they are used up.
+            // A few bytes in the read buffer may be megabytes here: that is not left to when they are used up.
             return match self.holds_too_much(cx.pool) {
                 true => Err(no_memory()),
                 false => Ok(()),
@@ -452,7 +452,7 @@ impl Peer {
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
         let message = std::mem::take(&mut self.gathered);
-        let said = self.say(kind, &message, input.key, input.outbox, cx);
+        let said = self.say(kind, &message, input.key, input.write_buffer, cx);
         cx.pool.take_back_vec(message);
         said
     }
@@ -463,7 +463,7 @@ impl Peer {
         kind: Kind,
         message: &[u8],
         key: Key,
-        outbox: &mut Outbox<S::File>,
+        write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), Ending> {
         // The answer may be as large, and wait for as long as the peer likes.
@@ -476,7 +476,7 @@ impl Peer {
             Kind::Binary => Message::Binary(message),
         };
         let before = cx.mail.len();
-        let said = self.call(key, outbox, cx, |endpoint, session| {
+        let said = self.call(key, write_buffer, cx, |endpoint, session| {
             endpoint.on_message(session, message);
         });
         if cx.mail.len() > before {
@@ -490,12 +490,12 @@ impl Peer {
     fn call<S: Files>(
         &mut self,
         key: Key,
-        outbox: &mut Outbox<S::File>,
+        write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
         call: impl FnOnce(&mut dyn Endpoint, &mut Session<'_>),
     ) -> Result<(), Ending> {
-        let waiting = outbox.queued();
-        let closed = outbox.append(cx.pool, |out| {
+        let waiting = write_buffer.queued();
+        let closed = write_buffer.append(cx.pool, |out| {
             let mut session = Session {
                 key,
                 begin: out.len(),
@@ -512,7 +512,7 @@ impl Peer {
         });
         // The endpoint may have stopped for that, and waits to be told. Whether a step still finds it so
         // is another matter: with the budget spent, all may be sent by then.
-        self.paused |= outbox.queued() >= cx.limits.outbox_high;
+        self.paused |= write_buffer.queued() >= cx.limits.write_buffer_high;
         match closed {
             None => Ok(()),
             code @ Some(_) => Err(Ending {
@@ -525,14 +525,14 @@ impl Peer {
     }
 
     /// Answers the newest ping, if there is one and little is waiting.
-    fn answer_ping<F>(&mut self, outbox: &mut Outbox<F>, pool: &mut Pool) -> bool {
-        if outbox.queued() >= Self::PONGS_BYTES_MAX {
+    fn answer_ping<F>(&mut self, write_buffer: &mut WriteBuffer<F>, pool: &mut Pool) -> bool {
+        if write_buffer.queued() >= Self::PONGS_BYTES_MAX {
             return false;
         }
         let Some(ping) = self.ping.take() else {
             return false;
         };
-        outbox.append(pool, |out| write_frame(out, Opcode::Pong, false, &ping));
+        write_buffer.append(pool, |out| write_frame(out, Opcode::Pong, false, &ping));
         true
     }
 

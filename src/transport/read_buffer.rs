@@ -12,7 +12,7 @@ use super::Pool;
 
 /// Received bytes, in order, that nobody has consumed.
 #[derive(Default, Debug)]
-pub struct Inbox {
+pub struct ReadBuffer {
     /// Present while there are bytes, or room was asked for.
     buffer: Option<Box<[u8]>>,
     start: u32,
@@ -21,7 +21,7 @@ pub struct Inbox {
     parked: bool,
 }
 
-impl Inbox {
+impl ReadBuffer {
     /// Up to this many bytes are parked. Parking more would make a trickling head costly: what is
     /// parked is copied back with each read.
     pub const PARKED_BYTES_MAX: usize = 1 << 10;
@@ -76,8 +76,8 @@ impl Inbox {
         n
     }
 
-    /// Room to read into, borrowed from `pool` if need be; empty only if the inbox
-    /// [is full](Inbox::is_full). Follow it with [`filled`](Inbox::filled).
+    /// Room to read into, borrowed from `pool` if need be; empty only if the read buffer
+    /// [is full](ReadBuffer::is_full). Follow it with [`filled`](ReadBuffer::filled).
     pub fn room<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
         if self.parked {
             self.unpark(pool);
@@ -96,7 +96,7 @@ impl Inbox {
         &mut buffer[self.end as usize..]
     }
 
-    /// Says that the first `n` bytes of [`room`](Inbox::room) now hold data.
+    /// Says that the first `n` bytes of [`room`](ReadBuffer::room) now hold data.
     pub fn filled(&mut self, n: usize) {
         self.end += n as u32;
         debug_assert!(
@@ -116,7 +116,7 @@ impl Inbox {
             if parked.len() < pool.buffer_bytes() {
                 self.release(pool);
                 pool.account_mut().take(parked.len());
-                *self = Inbox {
+                *self = ReadBuffer {
                     buffer: Some(parked),
                     start: 0,
                     end,
@@ -143,7 +143,7 @@ impl Inbox {
             Some(buffer) => pool.take_back(buffer),
             None => {}
         }
-        *self = Inbox::default();
+        *self = ReadBuffer::default();
     }
 
     /// Whether a buffer of the pool is held here.
@@ -156,50 +156,56 @@ impl Inbox {
 mod tests {
     use super::*;
 
-    fn put(inbox: &mut Inbox, pool: &mut Pool, bytes: &[u8]) {
-        inbox.room(pool)[..bytes.len()].copy_from_slice(bytes);
-        inbox.filled(bytes.len());
+    fn put(read_buffer: &mut ReadBuffer, pool: &mut Pool, bytes: &[u8]) {
+        read_buffer.room(pool)[..bytes.len()].copy_from_slice(bytes);
+        read_buffer.filled(bytes.len());
     }
 
     #[test]
     fn an_idle_inbox_owns_no_buffer() {
-        let (mut pool, mut inbox) = (Pool::new(8, 100), Inbox::default());
-        put(&mut inbox, &mut pool, b"abc");
-        assert_eq!((pool.lent(), inbox.bytes()), (1, &b"abc"[..]));
-        inbox.consume(3);
-        inbox.settle(&mut pool);
-        assert_eq!((pool.lent(), inbox.holds_buffer()), (0, false));
+        let (mut pool, mut read_buffer) = (Pool::new(8, 100), ReadBuffer::default());
+        put(&mut read_buffer, &mut pool, b"abc");
+        assert_eq!((pool.lent(), read_buffer.bytes()), (1, &b"abc"[..]));
+        read_buffer.consume(3);
+        read_buffer.settle(&mut pool);
+        assert_eq!((pool.lent(), read_buffer.holds_buffer()), (0, false));
         assert_eq!(pool.account().used(), 0);
     }
 
     #[test]
     fn a_beginning_is_parked_until_more_comes() {
-        let (mut pool, mut inbox) = (Pool::new(8, 100), Inbox::default());
-        put(&mut inbox, &mut pool, b"abcde");
-        inbox.consume(2);
-        inbox.settle(&mut pool);
+        let (mut pool, mut read_buffer) = (Pool::new(8, 100), ReadBuffer::default());
+        put(&mut read_buffer, &mut pool, b"abcde");
+        read_buffer.consume(2);
+        read_buffer.settle(&mut pool);
         assert_eq!((pool.lent(), pool.account().used()), (0, 3));
-        assert_eq!((inbox.bytes(), inbox.is_full()), (&b"cde"[..], false));
-        put(&mut inbox, &mut pool, b"fghij");
+        assert_eq!(
+            (read_buffer.bytes(), read_buffer.is_full()),
+            (&b"cde"[..], false)
+        );
+        put(&mut read_buffer, &mut pool, b"fghij");
         assert_eq!((pool.lent(), pool.account().used()), (1, 8));
-        assert_eq!((inbox.bytes(), inbox.is_full()), (&b"cdefghij"[..], true));
-        inbox.settle(&mut pool);
+        assert_eq!(
+            (read_buffer.bytes(), read_buffer.is_full()),
+            (&b"cdefghij"[..], true)
+        );
+        read_buffer.settle(&mut pool);
         assert_eq!(pool.lent(), 1, "a full buffer is not parked");
-        inbox.release(&mut pool);
+        read_buffer.release(&mut pool);
         assert_eq!((pool.lent(), pool.account().used()), (0, 0));
     }
 
     #[test]
     fn what_is_left_moves_to_the_front_when_the_end_is_reached() {
-        let (mut pool, mut inbox) = (Pool::new(8, 100), Inbox::default());
-        put(&mut inbox, &mut pool, b"abcdefgh");
-        assert!(inbox.is_full());
-        inbox.consume(6);
-        assert!(!inbox.is_full());
-        assert_eq!(inbox.room(&mut pool).len(), 6);
-        put(&mut inbox, &mut pool, b"ij");
-        assert_eq!(inbox.bytes(), b"ghij");
-        assert_eq!(inbox.discard(), 4);
-        assert!(inbox.is_empty());
+        let (mut pool, mut read_buffer) = (Pool::new(8, 100), ReadBuffer::default());
+        put(&mut read_buffer, &mut pool, b"abcdefgh");
+        assert!(read_buffer.is_full());
+        read_buffer.consume(6);
+        assert!(!read_buffer.is_full());
+        assert_eq!(read_buffer.room(&mut pool).len(), 6);
+        put(&mut read_buffer, &mut pool, b"ij");
+        assert_eq!(read_buffer.bytes(), b"ghij");
+        assert_eq!(read_buffer.discard(), 4);
+        assert!(read_buffer.is_empty());
     }
 }

@@ -59,7 +59,7 @@ impl<F> Segment<F> {
 
 /// Output in order: the segments, then the tail.
 #[derive(Debug)]
-pub struct Outbox<F> {
+pub struct WriteBuffer<F> {
     segments: VecDeque<Segment<F>>,
     tail: Vec<u8>,
     /// How much of the first segment, or of the tail when there is none, has been sent.
@@ -68,9 +68,9 @@ pub struct Outbox<F> {
     queued: u64,
 }
 
-impl<F> Default for Outbox<F> {
+impl<F> Default for WriteBuffer<F> {
     fn default() -> Self {
-        Outbox {
+        WriteBuffer {
             segments: VecDeque::new(),
             tail: Vec::new(),
             sent: 0,
@@ -79,7 +79,7 @@ impl<F> Default for Outbox<F> {
     }
 }
 
-impl<F> Outbox<F> {
+impl<F> WriteBuffer<F> {
     /// Shared bytes up to this length are copied to the tail: cheaper than a slice of their own.
     const COPIED_BYTES_MAX: usize = 4 << 10;
 
