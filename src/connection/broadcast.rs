@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::endpoint::deflate_if_worth_it;
 use super::mail::PlainFrame;
 use crate::config::Limits;
-use crate::transport::{Lent, Pool};
+use crate::transport::{ChargedBytes, Pool};
 use crate::websocket::deflate::{Deflate, Deflater};
 use crate::websocket::{Kind, write_frame};
 
@@ -14,10 +14,10 @@ use crate::websocket::{Kind, write_frame};
 #[derive(Debug)]
 pub struct Broadcast {
     kind: Kind,
-    plain: Rc<Lent>,
+    plain: Rc<ChargedBytes>,
     header_bytes: usize,
     /// Compressed, by the size of the window; the plain frame where that is not worth it.
-    deflated: [OnceCell<Rc<Lent>>; 7],
+    deflated: [OnceCell<Rc<ChargedBytes>>; 7],
 }
 
 impl Broadcast {
@@ -37,7 +37,7 @@ impl Broadcast {
     }
 
     /// Bytes that it holds, in all codings.
-    pub fn weight_bytes(&self) -> usize {
+    pub fn charged_bytes(&self) -> usize {
         let deflated = self.deflated.iter().filter_map(OnceCell::get);
         let others = deflated.filter(|frame| !Rc::ptr_eq(frame, &self.plain));
         self.frame_bytes() + others.map(|frame| frame.bytes().len()).sum::<usize>()
@@ -50,7 +50,7 @@ impl Broadcast {
         deflater: &mut Deflater,
         pool: &mut Pool,
         limits: &Limits,
-    ) -> &Rc<Lent> {
+    ) -> &Rc<ChargedBytes> {
         let Some(agreed) = agreed else {
             return &self.plain;
         };

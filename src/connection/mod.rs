@@ -164,15 +164,15 @@ impl<S: Files> Context<'_, S> {
     const INFLATERS_KEPT: usize = 4;
 
     /// Lends an inflater, ready for a message, which weighs until it is taken back.
-    fn lend_inflater(&mut self) -> Inflater {
+    fn acquire_inflater(&mut self) -> Inflater {
         let mut inflater = self.inflaters.pop().unwrap_or_default();
         inflater.begin();
-        self.pool.account_mut().take(Inflater::WEIGHT_BYTES);
+        self.pool.account_mut().charge(Inflater::CHARGED_BYTES);
         inflater
     }
 
-    fn take_back(&mut self, inflater: Inflater) {
-        self.pool.account_mut().give(Inflater::WEIGHT_BYTES);
+    fn release_inflater(&mut self, inflater: Inflater) {
+        self.pool.account_mut().release(Inflater::CHARGED_BYTES);
         if self.inflaters.len() < Self::INFLATERS_KEPT {
             self.inflaters.push(inflater);
         }
@@ -318,29 +318,29 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let room = self.write_buffer.has_room(cx.write_buffer_high());
         let wanted = match self.mode.wants().input {
             Wanted::Never => false,
-            Wanted::WithRoom => room,
+            Wanted::WithSpace => room,
             Wanted::Always => true,
         };
         let wanted = wanted && !self.eof && !self.read_buffer.is_full();
         if !wanted || self.transport.is_drained() {
             return false;
         }
-        let room = self.read_buffer.room(cx.pool);
+        let room = self.read_buffer.spare(cx.pool);
         let limit = room.len().min(cx.budget.bytes);
         match self.transport.read(&mut room[..limit]) {
-            Io::Moved(n) => {
+            Io::Done(n) => {
                 self.read_buffer.filled(n);
                 cx.budget.spend_bytes(n);
                 return true;
             }
             Io::Blocked => {
-                self.read_buffer.settle(cx.pool);
+                self.read_buffer.shrink(cx.pool);
                 return false;
             }
             Io::Eof => self.eof = true,
             Io::Failed(_) => self.fail(Cause::Failed, cx),
         }
-        self.read_buffer.settle(cx.pool);
+        self.read_buffer.shrink(cx.pool);
         true
     }
 
@@ -366,7 +366,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 progressed = false;
             }
             if !progressed {
-                self.read_buffer.settle(cx.pool);
+                self.read_buffer.shrink(cx.pool);
                 return match cx.held {
                     true if cx.mail.len() > mail => Verdict::Again,
                     true => Verdict::Held,
@@ -539,7 +539,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         // for ever after, because of the head that went first.
         let limit = cx.limits.turn_bytes;
         match self.write_buffer.flush(&mut self.transport, limit, cx.pool) {
-            Io::Moved(n) => {
+            Io::Done(n) => {
                 cx.budget.spend_bytes(n);
                 self.output.add(n, cx.now.instant);
                 if self.write_buffer.is_empty() {

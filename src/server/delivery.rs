@@ -64,7 +64,7 @@ where
     /// Hands a body to its endpoint, and the answer to whoever has sent it.
     fn post(&mut self, from: Key, to: &Mount, body: Vec<u8>, now: Now) {
         let Some(slot) = get(&mut self.connections, from) else {
-            return self.common.pool.take_back_vec(body);
+            return self.common.pool.release_vec(body);
         };
         let place = Place {
             name: &to.name,
@@ -77,11 +77,11 @@ where
             ..
         } = &mut self.common;
         // From here on the storage is the endpoint's, and what comes back may be another.
-        pool.account_mut().give(body.capacity());
+        pool.account_mut().release(body.capacity());
         let members = |room: &str| self.rooms.members(room);
         let hub = &mut Hub::new(mail);
         let answer = endpoints.get(to.number).on_post(hub, place, body, &members);
-        pool.account_mut().take(answer.body.capacity());
+        pool.account_mut().charge(answer.body.capacity());
         let reply = Reply::made(answer.status, answer.media_type, answer.body);
         slot.connection.deliver(reply, &mut self.common.lend(now));
         touch(slot, &mut self.touched);

@@ -587,14 +587,14 @@ where
             );
         }
         assert_eq!(queued, self.runnable.len(), "queued once each, and alive");
-        assert_eq!(buffers, self.common.pool.lent(), "a buffer was lost");
+        assert_eq!(buffers, self.common.pool.buffers_out(), "a buffer was lost");
         assert!(
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
         if self.connections.is_empty() && self.common.mail.is_empty() {
             let held = self.common.pool.account().used();
-            let remembered = self.rooms.weight_bytes();
+            let remembered = self.rooms.charged_bytes();
             assert_eq!(held, remembered, "memory is held for nobody");
             assert!(
                 self.rooms.is_deserted(),

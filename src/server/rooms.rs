@@ -217,11 +217,11 @@ impl Rooms {
     }
 
     /// Bytes that are remembered.
-    pub fn weight_bytes(&self) -> usize {
+    pub fn charged_bytes(&self) -> usize {
         let rooms = self.rooms.iter();
         let said = rooms.flat_map(|(_, room)| &room.said);
         // What was said in two rooms at once is there twice, and weighs once.
-        let once: BTreeMap<_, _> = said.map(|s| (Rc::as_ptr(s), s.weight_bytes())).collect();
+        let once: BTreeMap<_, _> = said.map(|s| (Rc::as_ptr(s), s.charged_bytes())).collect();
         once.values().sum()
     }
 
@@ -302,7 +302,7 @@ mod tests {
         rooms.leave(key(1), "a");
         assert!(rooms.is_deserted());
         say(&mut rooms, &mut pool, "c", "c");
-        assert_eq!(rooms.weight_bytes(), pool.account().used());
+        assert_eq!(rooms.charged_bytes(), pool.account().used());
         assert_eq!(rooms.join(key(1), "b", 9).len(), 0, "it was the oldest");
         assert_eq!(rooms.join(key(1), "a", 9).len(), 1);
         assert_eq!(rooms.join(key(1), "c", 9).len(), 1);
@@ -329,7 +329,7 @@ mod tests {
     fn nothing_is_kept_while_memory_is_short() {
         let (mut rooms, mut pool) = rooms();
         say(&mut rooms, &mut pool, "a", "1");
-        pool.account_mut().take(2_000);
+        pool.account_mut().charge(2_000);
         say(&mut rooms, &mut pool, "a", "2");
         assert_eq!(pool.account().used(), 2_000);
     }

@@ -14,7 +14,7 @@ mod read_buffer;
 mod tcp;
 mod write_buffer;
 
-pub use pool::{Account, Lent, Pool};
+pub use pool::{Account, ChargedBytes, Pool};
 pub use read_buffer::ReadBuffer;
 pub use tcp::{Socket, Tcp};
 pub use write_buffer::{Segment, WriteBuffer};
@@ -38,7 +38,7 @@ pub struct Ready {
 #[derive(Debug)]
 pub enum Io {
     /// This many bytes, at least one, were moved.
-    Moved(usize),
+    Done(usize),
     /// Nothing can move until an event says so.
     Blocked,
     /// The end of the peer's bytes, or, when sending a file, of the file.

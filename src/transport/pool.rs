@@ -10,7 +10,7 @@ use std::rc::Rc;
 /// modest go on as before.
 #[derive(Debug)]
 pub struct Account {
-    /// Held by each [`Lent`] too, which gives back what it weighs when nobody holds it any more.
+    /// Held by each [`ChargedBytes`] too, which gives back what it weighs when nobody holds it any more.
     used: Rc<Cell<usize>>,
     max: usize,
 }
@@ -27,38 +27,38 @@ impl Account {
     }
 
     /// Adds what is held outside of the pool on behalf of a peer.
-    pub fn take(&mut self, bytes: usize) {
+    pub fn charge(&mut self, bytes: usize) {
         self.used.set(self.used() + bytes);
     }
 
     /// Takes that back.
-    pub fn give(&mut self, bytes: usize) {
-        give(&self.used, bytes);
+    pub fn release(&mut self, bytes: usize) {
+        release(&self.used, bytes);
     }
 }
 
-fn give(used: &Cell<usize>, bytes: usize) {
+fn release(used: &Cell<usize>, bytes: usize) {
     debug_assert!(bytes <= used.get(), "more is given back than was taken");
     used.set(used.get() - bytes);
 }
 
 /// Bytes that many write buffers may hold. They weigh once, until the last has sent them.
 #[derive(Debug)]
-pub struct Lent {
+pub struct ChargedBytes {
     bytes: Box<[u8]>,
     used: Rc<Cell<usize>>,
 }
 
-impl Lent {
+impl ChargedBytes {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Lent {
+impl Drop for ChargedBytes {
     fn drop(&mut self) {
-        give(&self.used, self.bytes.len());
+        release(&self.used, self.bytes.len());
     }
 }
 
@@ -69,7 +69,7 @@ pub struct Pool {
     buffer_bytes: usize,
     read: Vec<Box<[u8]>>,
     write: Vec<Vec<u8>>,
-    lent: usize,
+    buffers_out: usize,
     account: Account,
 }
 
@@ -84,12 +84,12 @@ impl Pool {
     /// A pool whose read buffers hold `buffer_bytes` each, with `bytes_max` for the account.
     /// Nothing is allocated yet.
     pub fn new(buffer_bytes: usize, bytes_max: usize) -> Pool {
-        assert!(buffer_bytes > 0, "an read_buffer needs room for a byte");
+        assert!(buffer_bytes > 0, "a read buffer needs space for a byte");
         Pool {
             buffer_bytes,
             read: Vec::new(),
             write: Vec::new(),
-            lent: 0,
+            buffers_out: 0,
             account: Account {
                 used: Rc::default(),
                 max: bytes_max,
@@ -98,8 +98,8 @@ impl Pool {
     }
 
     /// How many read buffers are out; the simulation holds it against the read buffers.
-    pub fn lent(&self) -> usize {
-        self.lent
+    pub fn buffers_out(&self) -> usize {
+        self.buffers_out
     }
 
     /// What everybody holds.
@@ -113,9 +113,9 @@ impl Pool {
     }
 
     /// Makes of `bytes`, which nobody has accounted for, what many write buffers can hold.
-    pub fn share(&mut self, bytes: Vec<u8>) -> Rc<Lent> {
-        self.account.take(bytes.len());
-        Rc::new(Lent {
+    pub fn share(&mut self, bytes: Vec<u8>) -> Rc<ChargedBytes> {
+        self.account.charge(bytes.len());
+        Rc::new(ChargedBytes {
             bytes: bytes.into_boxed_slice(),
             used: Rc::clone(&self.account.used),
         })
@@ -125,40 +125,40 @@ impl Pool {
         self.buffer_bytes
     }
 
-    pub(super) fn lend(&mut self) -> Box<[u8]> {
-        self.lent += 1;
+    pub(super) fn acquire(&mut self) -> Box<[u8]> {
+        self.buffers_out += 1;
         let bytes = self.buffer_bytes;
-        self.account.take(bytes);
+        self.account.charge(bytes);
         self.read
             .pop()
             .unwrap_or_else(|| vec![0; bytes].into_boxed_slice())
     }
 
-    pub(super) fn take_back(&mut self, buffer: Box<[u8]>) {
-        debug_assert!(self.lent > 0);
-        self.lent -= 1;
-        self.account.give(buffer.len());
+    pub(super) fn release_buffer(&mut self, buffer: Box<[u8]>) {
+        debug_assert!(self.buffers_out > 0);
+        self.buffers_out -= 1;
+        self.account.release(buffer.len());
         if self.read.len() < Pool::KEPT {
             self.read.push(buffer);
         }
     }
 
     /// Appends to `vec` whatever `write` appends. A vector that has no storage yet gets one that
-    /// was left behind, if there is one. It goes back by [`take_back_vec`](Pool::take_back_vec).
+    /// was left behind, if there is one. It goes back by [`release_vec`](Pool::release_vec).
     pub fn append<R>(&mut self, vec: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = vec.capacity();
         if before == 0 {
             *vec = self.write.pop().unwrap_or_default();
         }
         let result = write(vec);
-        self.account.take(vec.capacity() - before);
+        self.account.charge(vec.capacity() - before);
         result
     }
 
     /// Takes storage back that [`append`](Pool::append) lent or let grow.
-    pub fn take_back_vec(&mut self, mut vec: Vec<u8>) {
+    pub fn release_vec(&mut self, mut vec: Vec<u8>) {
         let bytes = vec.capacity();
-        self.account.give(bytes);
+        self.account.release(bytes);
         if bytes > 0 && bytes <= Pool::GROWN_BYTES_KEPT && self.write.len() < Pool::KEPT {
             vec.clear();
             self.write.push(vec);
@@ -173,17 +173,17 @@ mod tests {
     #[test]
     fn what_is_lent_is_accounted_for_and_what_comes_back_is_used_again() {
         let mut pool = Pool::new(8, 20);
-        let (a, b) = (pool.lend(), pool.lend());
+        let (a, b) = (pool.acquire(), pool.acquire());
         assert_eq!((pool.account.used(), pool.account.is_over()), (16, false));
         let mut vec = Vec::new();
         pool.append(&mut vec, |v| v.extend_from_slice(&[0; 100]));
         assert_eq!(pool.account.used(), 16 + vec.capacity());
         assert!(pool.account.is_over());
         let (capacity, place) = (vec.capacity(), vec.as_ptr());
-        pool.take_back_vec(vec);
-        pool.take_back(a);
-        pool.take_back(b);
-        assert_eq!((pool.account.used(), pool.lent()), (0, 0));
+        pool.release_vec(vec);
+        pool.release_buffer(a);
+        pool.release_buffer(b);
+        assert_eq!((pool.account.used(), pool.buffers_out()), (0, 0));
         let mut again = Vec::new();
         pool.append(&mut again, |v| v.push(1));
         assert_eq!((again.as_ptr(), again.len()), (place, 1));

@@ -78,13 +78,13 @@ impl ReadBuffer {
 
     /// Room to read into, borrowed from `pool` if need be; empty only if the read buffer
     /// [is full](ReadBuffer::is_full). Follow it with [`filled`](ReadBuffer::filled).
-    pub fn room<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
+    pub fn spare<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
         if self.parked {
             self.unpark(pool);
         }
         let buffer = self.buffer.get_or_insert_with(|| {
             (self.start, self.end) = (0, 0);
-            pool.lend()
+            pool.acquire()
         });
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -96,7 +96,7 @@ impl ReadBuffer {
         &mut buffer[self.end as usize..]
     }
 
-    /// Says that the first `n` bytes of [`room`](ReadBuffer::room) now hold data.
+    /// Says that the first `n` bytes of [`spare`](ReadBuffer::spare) now hold data.
     pub fn filled(&mut self, n: usize) {
         self.end += n as u32;
         debug_assert!(
@@ -107,7 +107,7 @@ impl ReadBuffer {
     }
 
     /// Gives the buffer back if what is in it, for now, is little or nothing.
-    pub fn settle(&mut self, pool: &mut Pool) {
+    pub fn shrink(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
         } else if !self.parked && !self.is_large() {
@@ -115,7 +115,7 @@ impl ReadBuffer {
             let end = parked.len() as u32;
             if parked.len() < pool.buffer_bytes() {
                 self.release(pool);
-                pool.account_mut().take(parked.len());
+                pool.account_mut().charge(parked.len());
                 *self = ReadBuffer {
                     buffer: Some(parked),
                     start: 0,
@@ -128,7 +128,7 @@ impl ReadBuffer {
 
     /// Moves what is parked to a buffer of the pool.
     fn unpark(&mut self, pool: &mut Pool) {
-        let mut buffer = pool.lend();
+        let mut buffer = pool.acquire();
         let bytes = self.bytes();
         buffer[..bytes.len()].copy_from_slice(bytes);
         let end = bytes.len() as u32;
@@ -139,8 +139,8 @@ impl ReadBuffer {
     /// Gives the buffer back, whatever is in it.
     pub fn release(&mut self, pool: &mut Pool) {
         match self.buffer.take() {
-            Some(buffer) if self.parked => pool.account_mut().give(buffer.len()),
-            Some(buffer) => pool.take_back(buffer),
+            Some(buffer) if self.parked => pool.account_mut().release(buffer.len()),
+            Some(buffer) => pool.release_buffer(buffer),
             None => {}
         }
         *self = ReadBuffer::default();
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn put(read_buffer: &mut ReadBuffer, pool: &mut Pool, bytes: &[u8]) {
-        read_buffer.room(pool)[..bytes.len()].copy_from_slice(bytes);
+        read_buffer.spare(pool)[..bytes.len()].copy_from_slice(bytes);
         read_buffer.filled(bytes.len());
     }
 
@@ -165,10 +165,10 @@ mod tests {
     fn an_idle_inbox_owns_no_buffer() {
         let (mut pool, mut read_buffer) = (Pool::new(8, 100), ReadBuffer::default());
         put(&mut read_buffer, &mut pool, b"abc");
-        assert_eq!((pool.lent(), read_buffer.bytes()), (1, &b"abc"[..]));
+        assert_eq!((pool.buffers_out(), read_buffer.bytes()), (1, &b"abc"[..]));
         read_buffer.consume(3);
-        read_buffer.settle(&mut pool);
-        assert_eq!((pool.lent(), read_buffer.holds_buffer()), (0, false));
+        read_buffer.shrink(&mut pool);
+        assert_eq!((pool.buffers_out(), read_buffer.holds_buffer()), (0, false));
         assert_eq!(pool.account().used(), 0);
     }
 
@@ -177,22 +177,22 @@ mod tests {
         let (mut pool, mut read_buffer) = (Pool::new(8, 100), ReadBuffer::default());
         put(&mut read_buffer, &mut pool, b"abcde");
         read_buffer.consume(2);
-        read_buffer.settle(&mut pool);
-        assert_eq!((pool.lent(), pool.account().used()), (0, 3));
+        read_buffer.shrink(&mut pool);
+        assert_eq!((pool.buffers_out(), pool.account().used()), (0, 3));
         assert_eq!(
             (read_buffer.bytes(), read_buffer.is_full()),
             (&b"cde"[..], false)
         );
         put(&mut read_buffer, &mut pool, b"fghij");
-        assert_eq!((pool.lent(), pool.account().used()), (1, 8));
+        assert_eq!((pool.buffers_out(), pool.account().used()), (1, 8));
         assert_eq!(
             (read_buffer.bytes(), read_buffer.is_full()),
             (&b"cdefghij"[..], true)
         );
-        read_buffer.settle(&mut pool);
-        assert_eq!(pool.lent(), 1, "a full buffer is not parked");
+        read_buffer.shrink(&mut pool);
+        assert_eq!(pool.buffers_out(), 1, "a full buffer is not parked");
         read_buffer.release(&mut pool);
-        assert_eq!((pool.lent(), pool.account().used()), (0, 0));
+        assert_eq!((pool.buffers_out(), pool.account().used()), (0, 0));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert!(read_buffer.is_full());
         read_buffer.consume(6);
         assert!(!read_buffer.is_full());
-        assert_eq!(read_buffer.room(&mut pool).len(), 6);
+        assert_eq!(read_buffer.spare(&mut pool).len(), 6);
         put(&mut read_buffer, &mut pool, b"ij");
         assert_eq!(read_buffer.bytes(), b"ghij");
         assert_eq!(read_buffer.discard(), 4);

@@ -124,8 +124,8 @@ impl<S: Socket> Transport for Tcp<S> {
             // A short read emptied the socket: what comes later brings an edge of its own, and
             // the read that would only say EAGAIN is saved. Unless the peer has closed: the FIN
             // came with an edge that is already spent, and nobody would tell us of it again.
-            Io::Moved(n) if n < into.len() && !self.peer_closed => self.readable = false,
-            Io::Moved(_) | Io::Eof | Io::Failed(_) => {}
+            Io::Done(n) if n < into.len() && !self.peer_closed => self.readable = false,
+            Io::Done(_) | Io::Eof | Io::Failed(_) => {}
         }
         moved
     }
@@ -154,7 +154,7 @@ fn attempt<S>(socket: &mut S, mut call: impl FnMut(&mut S) -> io::Result<usize>)
     loop {
         return match call(socket) {
             Ok(0) => Io::Eof,
-            Ok(n) => Io::Moved(n),
+            Ok(n) => Io::Done(n),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Io::Blocked,
             Err(e) => Io::Failed(e),

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use super::{Io, Lent, Pool, Transport};
+use super::{ChargedBytes, Io, Pool, Transport};
 
 /// How many slices one `writev` gathers; what is more waits for the next round.
 const SLICES_MAX: usize = 16;
@@ -24,7 +24,7 @@ pub enum Segment<F> {
     /// Bytes that others hold too: a cached body.
     Shared(Rc<[u8]>),
     /// Bytes for many peers, that weigh once.
-    Lent(Rc<Lent>),
+    Charged(Rc<ChargedBytes>),
     /// `len` bytes of a file from the offset `at`.
     File {
         /// The open file.
@@ -41,7 +41,7 @@ impl<F> Segment<F> {
         match self {
             Segment::Owned(bytes) => bytes.len() as u64,
             Segment::Shared(bytes) => bytes.len() as u64,
-            Segment::Lent(lent) => lent.bytes().len() as u64,
+            Segment::Charged(shared) => shared.bytes().len() as u64,
             Segment::File { len, .. } => *len,
         }
     }
@@ -51,7 +51,7 @@ impl<F> Segment<F> {
         match self {
             Segment::Owned(bytes) => Some(bytes),
             Segment::Shared(bytes) => Some(bytes),
-            Segment::Lent(lent) => Some(lent.bytes()),
+            Segment::Charged(shared) => Some(shared.bytes()),
             Segment::File { .. } => None,
         }
     }
@@ -117,18 +117,18 @@ impl<F> WriteBuffer<F> {
     }
 
     /// The same for bytes that go to many.
-    pub fn push_lent(&mut self, lent: &Rc<Lent>, pool: &mut Pool) {
-        if lent.bytes().len() <= Self::COPIED_BYTES_MAX {
-            self.append(pool, |tail| tail.extend_from_slice(lent.bytes()));
+    pub fn push_charged(&mut self, shared: &Rc<ChargedBytes>, pool: &mut Pool) {
+        if shared.bytes().len() <= Self::COPIED_BYTES_MAX {
+            self.append(pool, |tail| tail.extend_from_slice(shared.bytes()));
         } else {
-            self.push_segment(Segment::Lent(Rc::clone(lent)));
+            self.push_segment(Segment::Charged(Rc::clone(shared)));
         }
     }
 
     /// Adds bytes that [`Pool::append`] has gathered.
     pub fn push_owned(&mut self, bytes: Vec<u8>, pool: &mut Pool) {
         match bytes.is_empty() {
-            true => pool.take_back_vec(bytes),
+            true => pool.release_vec(bytes),
             false => self.push_segment(Segment::Owned(bytes)),
         }
     }
@@ -180,7 +180,7 @@ impl<F> WriteBuffer<F> {
                 }
             }
         };
-        if let Io::Moved(n) = moved {
+        if let Io::Done(n) = moved {
             self.advance(n as u64, pool);
         }
         moved
@@ -212,7 +212,7 @@ impl<F> WriteBuffer<F> {
             }
             self.sent -= len;
             if let Some(Segment::Owned(bytes)) = self.segments.pop_front() {
-                pool.take_back_vec(bytes);
+                pool.release_vec(bytes);
             }
         }
         if self.queued == 0 {
@@ -225,10 +225,10 @@ impl<F> WriteBuffer<F> {
     pub fn release(&mut self, pool: &mut Pool) {
         for segment in self.segments.drain(..) {
             if let Segment::Owned(bytes) = segment {
-                pool.take_back_vec(bytes);
+                pool.release_vec(bytes);
             }
         }
-        pool.take_back_vec(std::mem::take(&mut self.tail));
+        pool.release_vec(std::mem::take(&mut self.tail));
         (self.sent, self.queued) = (0, 0);
     }
 

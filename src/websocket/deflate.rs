@@ -137,7 +137,7 @@ impl Inflater {
     const SCRATCH_BYTES: usize = 16 << 10;
 
     /// What one weighs: the window of 32 KiB, tables, and the scratch.
-    pub const WEIGHT_BYTES: usize = 64 << 10;
+    pub const CHARGED_BYTES: usize = 64 << 10;
 
     /// Begins a message.
     pub fn begin(&mut self) {

@@ -246,7 +246,7 @@ pub(super) enum Wanted {
     /// Not now.
     Never,
     /// While the write buffer has room.
-    WithRoom,
+    WithSpace,
     /// Whatever the write buffer holds.
     Always,
 }

@@ -92,7 +92,7 @@ impl PendingResponse {
                 queued = bytes.len();
                 input.write_buffer.push_owned(bytes, cx.pool);
             }
-            Body::Owned(bytes) => cx.pool.take_back_vec(bytes),
+            Body::Owned(bytes) => cx.pool.release_vec(bytes),
             Body::Bytes(_) | Body::Stream(_) => {}
         }
         if let Some(mut exchange) = self.exchange {

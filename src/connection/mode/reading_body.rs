@@ -126,7 +126,7 @@ impl ReadingBody {
             Purpose::End(head, bytes) => {
                 let request = RequestHead::new(&head, &bytes);
                 let reply = cx.site.answer(&request, cx.now.wall);
-                cx.pool.take_back_vec(bytes);
+                cx.pool.release_vec(bytes);
                 pending.answer(reply, Cause::LastAnswer, input, cx)
             }
         }
@@ -138,7 +138,7 @@ impl ReadingBody {
             pending, purpose, ..
         } = *self.incoming;
         let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = purpose;
-        cx.pool.take_back_vec(storage);
+        cx.pool.release_vec(storage);
         pending
     }
 

@@ -244,7 +244,7 @@ impl ReadingHead {
 
     pub(super) fn wants(&self) -> Wants {
         Wants {
-            input: Wanted::WithRoom,
+            input: Wanted::WithSpace,
             fin: false,
             end_when_sent: false,
             idle_since: (!self.begun).then_some(self.since),

@@ -226,7 +226,7 @@ impl WebSocket {
             return false;
         }
         let frame = broadcast.frame(self.peer.deflate, cx.deflater, cx.pool, cx.limits);
-        write_buffer.push_lent(frame, cx.pool);
+        write_buffer.push_charged(frame, cx.pool);
         true
     }
 
@@ -268,9 +268,9 @@ impl WebSocket {
             inflating,
             ..
         } = *self.peer;
-        cx.pool.take_back_vec(gathered);
+        cx.pool.release_vec(gathered);
         if let Some(inflating) = inflating {
-            cx.take_back(inflating.inflater);
+            cx.release_inflater(inflating.inflater);
         }
         let endpoint = cx.endpoints.get(endpoint);
         endpoint.on_close(&mut Hub::new(cx.mail), key, code);
@@ -279,7 +279,7 @@ impl WebSocket {
 
     pub(super) fn wants(&self) -> Wants {
         Wants {
-            input: Wanted::WithRoom,
+            input: Wanted::WithSpace,
             fin: false,
             end_when_sent: false,
             idle_since: None,
@@ -348,7 +348,7 @@ impl Peer {
             What::Data { kind, last, .. } => {
                 let inflating = self.inflating.get_or_insert_with(|| {
                     Box::new(Inflating {
-                        inflater: cx.lend_inflater(),
+                        inflater: cx.acquire_inflater(),
                         kind,
                         here: 0,
                         last: false,
@@ -441,7 +441,7 @@ impl Peer {
             };
         }
         let inflating = self.inflating.take().expect("it was there above");
-        cx.take_back(inflating.inflater);
+        cx.release_inflater(inflating.inflater);
         self.say_gathered(kind, input, cx)
     }
 
@@ -453,7 +453,7 @@ impl Peer {
     ) -> Result<(), Ending> {
         let message = std::mem::take(&mut self.gathered);
         let said = self.say(kind, &message, input.key, input.write_buffer, cx);
-        cx.pool.take_back_vec(message);
+        cx.pool.release_vec(message);
         said
     }
 
