@@ -152,9 +152,9 @@ pub struct Limits {
     pub empty_rooms_max: usize,
     /// Pieces of mail that wait to be delivered, 128; over it nobody who would leave more is heard until
     /// it is less, and then one after the other. In a room of a thousand, 128 messages take a dozen turns.
-    pub mail_max: usize,
+    pub effects_max: usize,
     /// Bytes of mail that wait to be delivered, 1 MiB, likewise.
-    pub mail_bytes_max: usize,
+    pub effects_bytes_max: usize,
     /// Deliveries of mail in one turn, 10,000: a message for a thousand members is a thousand.
     pub turn_deliveries: usize,
     /// Bytes one connection may move in one turn, 256 KiB: about the time of a hundred small
@@ -228,8 +228,8 @@ impl Default for Limits {
             room_messages_max: 64,
             room_bytes_max: 64 << 10,
             empty_rooms_max: 256,
-            mail_max: 128,
-            mail_bytes_max: 1 << 20,
+            effects_max: 128,
+            effects_bytes_max: 1 << 20,
             turn_deliveries: 10_000,
             turn_bytes: 256 << 10,
             turn_rounds: 8,

@@ -28,7 +28,7 @@
 //! | many peers together hold too much memory | one [`Account`](transport::Account) for all |
 //! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
 //! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many, and again with each piece |
-//! | compressing takes long | a slice in each turn: [`Site::next_piece`](site::Site::next_piece) |
+//! | compressing takes long | a slice in each turn: [`Site::next_slice`](site::Site::next_slice) |
 //! | a page of a stranger asks, in the user's browser | [`Guard`](site::Guard): for whom a request is, and whose page makes it |
 //! | a terminal stops reading the log | [`Log`](server::Log): bounded, never waited for |
 //!

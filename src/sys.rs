@@ -81,7 +81,7 @@ pub fn raise_descriptor_limit() -> Option<u64> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stat {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// `st_dev`.
     pub device: u64,
     /// `st_ino`.
@@ -96,7 +96,7 @@ pub struct Stat {
 
 /// The kinds of file that make a difference here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A directory.
@@ -109,9 +109,9 @@ impl From<rustix::fs::Stat> for Stat {
     fn from(stat: rustix::fs::Stat) -> Stat {
         Stat {
             kind: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => Kind::File,
-                FileType::Directory => Kind::Directory,
-                _ => Kind::Other,
+                FileType::RegularFile => FileKind::File,
+                FileType::Directory => FileKind::Directory,
+                _ => FileKind::Other,
             },
             device: stat.st_dev,
             inode: stat.st_ino,

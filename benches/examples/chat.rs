@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use oneloop::config::Config;
-use oneloop::connection::{Endpoint, Hub, Key, Message, Place, Session};
+use oneloop::connection::{Endpoint, Hub, Key, Message, RouteMatch, Session};
 use oneloop::server::Started;
 use oneloop::websocket::CloseCode;
 
@@ -18,9 +18,9 @@ struct Chat {
 }
 
 impl Endpoint for Chat {
-    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, route: RouteMatch<'_>) {
         let _ = session.send(Message::Text("What is your name?"));
-        let guest = (None, place.name.to_string());
+        let guest = (None, route.name.to_string());
         self.guests.insert(session.key(), guest);
     }
 

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use oneloop::config::Config;
-use oneloop::connection::{Endpoint, Hub, Message, Place, Session};
+use oneloop::connection::{Endpoint, Hub, Message, RouteMatch, Session};
 use oneloop::server::Started;
 
 struct Ticker {
@@ -26,7 +26,7 @@ impl Endpoint for Ticker {
         hub.publish(ROOM, Message::Text(&self.seconds.to_string()));
     }
 
-    fn on_open(&mut self, session: &mut Session<'_>, _: Place<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, _: RouteMatch<'_>) {
         // Begins with the last number, if there was one.
         session.join(ROOM, 1);
     }

@@ -3,17 +3,17 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use super::effect::PlainFrame;
 use super::endpoint::deflate_if_worth_it;
-use super::mail::PlainFrame;
 use crate::config::Limits;
 use crate::transport::{ChargedBytes, Pool};
 use crate::websocket::deflate::{Deflate, Deflater};
-use crate::websocket::{Kind, write_frame};
+use crate::websocket::{MessageKind, write_frame};
 
 /// A message for many.
 #[derive(Debug)]
 pub struct Broadcast {
-    kind: Kind,
+    kind: MessageKind,
     plain: Rc<ChargedBytes>,
     header_bytes: usize,
     /// Compressed, by the size of the window; the plain frame where that is not worth it.

@@ -18,7 +18,7 @@ pub enum Cause {
     /// Output was not taken in time.
     Stalled,
     /// Others needed the room.
-    Crowded,
+    Overloaded,
     /// An endpoint has closed it.
     Finished,
     /// A WebSocket peer gave no sign of life.
@@ -40,7 +40,7 @@ impl Cause {
         (Cause::Idle, "idle"),
         (Cause::Late, "late"),
         (Cause::Stalled, "stalled"),
-        (Cause::Crowded, "crowded out"),
+        (Cause::Overloaded, "overloaded"),
         (Cause::Finished, "closed by an endpoint"),
         (Cause::Unresponsive, "unresponsive"),
         (Cause::Stopped, "stopped"),

@@ -9,11 +9,11 @@
 use std::time::Duration;
 
 use super::Key;
-use super::mail::{Audience, Mail, Mailbox, PlainFrame};
+use super::effect::{Audience, Effect, Effects, PlainFrame};
 use crate::config::Limits;
 use crate::http::Status;
 use crate::websocket::deflate::{Deflate, Deflater};
-use crate::websocket::{Close, CloseCode, Kind, Protocols, write_frame};
+use crate::websocket::{Close, CloseCode, MessageKind, Protocols, write_frame};
 
 /// A message of WebSocket, whole, received or to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,10 +26,10 @@ pub enum Message<'a> {
 
 impl<'a> Message<'a> {
     /// Which of the two.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MessageKind {
         match self {
-            Message::Text(_) => Kind::Text,
-            Message::Binary(_) => Kind::Binary,
+            Message::Text(_) => MessageKind::Text,
+            Message::Binary(_) => MessageKind::Binary,
         }
     }
 
@@ -44,21 +44,21 @@ impl<'a> Message<'a> {
 
 /// Where under an endpoint's path a request went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place<'a> {
+pub struct RouteMatch<'a> {
     /// What stood for the `*` in the path, decoded; empty where there is none.
     pub name: &'a str,
     /// What was behind the question mark, as it was written.
     pub query: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RouteMatch<'a> {
     /// The value of a parameter in the query, as it was written; empty for one without a value.
     ///
     /// ```
-    /// let place = oneloop::connection::Place { name: "", query: "last=5&presence" };
-    /// assert_eq!(place.parameter("last"), Some("5"));
-    /// assert_eq!(place.parameter("presence"), Some(""));
-    /// assert_eq!(place.parameter("first"), None);
+    /// let route = oneloop::connection::RouteMatch { name: "", query: "last=5&presence" };
+    /// assert_eq!(route.parameter("last"), Some("5"));
+    /// assert_eq!(route.parameter("presence"), Some(""));
+    /// assert_eq!(route.parameter("first"), None);
     /// ```
     pub fn parameter(&self, name: &str) -> Option<&'a str> {
         let parameters = self.query.split('&');
@@ -89,8 +89,8 @@ pub trait Endpoint {
     }
 
     /// A connection is open. What is sent here comes right behind the handshake's answer.
-    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
-        let _ = (session, place);
+    fn on_open(&mut self, session: &mut Session<'_>, route: RouteMatch<'_>) {
+        let _ = (session, route);
     }
 
     /// A message has come whole.
@@ -118,11 +118,11 @@ pub trait Endpoint {
     fn on_post(
         &mut self,
         hub: &mut Hub<'_>,
-        place: Place<'_>,
+        route: RouteMatch<'_>,
         body: Vec<u8>,
         members: &dyn Fn(&str) -> usize,
     ) -> Answer {
-        let _ = (hub, place, body, members);
+        let _ = (hub, route, body, members);
         Answer::text(Status::NotFound, "nothing can be posted here\n".into())
     }
 
@@ -166,24 +166,24 @@ pub struct Full;
 /// Speaks to rooms. Whoever has joined a room hears what is said there from then on.
 #[derive(Debug)]
 pub struct Hub<'a> {
-    mail: &'a mut Mailbox,
+    effects: &'a mut Effects,
 }
 
 impl<'a> Hub<'a> {
     /// A hub over the server's mail.
-    pub(crate) fn new(mail: &'a mut Mailbox) -> Hub<'a> {
-        Hub { mail }
+    pub(crate) fn new(effects: &'a mut Effects) -> Hub<'a> {
+        Hub { effects }
     }
 
     /// Says something to everybody in `room`.
     pub fn publish(&mut self, room: &str, message: Message<'_>) {
-        say(self.mail, Audience::Room(room.into()), message);
+        publish(self.effects, Audience::Room(room.into()), message);
     }
 }
 
-fn say(mail: &mut Mailbox, to: Audience, message: Message<'_>) {
+fn publish(effects: &mut Effects, to: Audience, message: Message<'_>) {
     let frame = PlainFrame::new(message);
-    mail.push(Mail::Say { to, frame });
+    effects.push(Effect::Publish { to, frame });
 }
 
 /// A WebSocket connection, as its endpoint sees it.
@@ -197,7 +197,7 @@ pub struct Session<'a> {
     pub(super) waiting: u64,
     pub(super) deflate: Option<Deflate>,
     pub(super) deflater: &'a mut Deflater,
-    pub(super) mail: &'a mut Mailbox,
+    pub(super) effects: &'a mut Effects,
     pub(super) limits: &'a Limits,
     /// It was closed here.
     pub(super) closed: Option<CloseCode>,
@@ -242,31 +242,31 @@ impl Session<'_> {
     /// Joins a room: from now on the peer hears what is said there, after the last so many messages that
     /// the room remembers.
     pub fn join(&mut self, room: &str, last: usize) {
-        let (who, room) = (self.key, room.into());
-        self.mail.push(Mail::Join { who, room, last });
+        let (key, room) = (self.key, room.into());
+        self.effects.push(Effect::Join { key, room, last });
     }
 
     /// Watches a room: from now on the peer hears how many are in it, as a number in a text message, now
     /// and whenever that has changed. It does not count itself.
     pub fn watch(&mut self, room: &str) {
-        let (who, room) = (self.key, room.into());
-        self.mail.push(Mail::Watch { who, room });
+        let (key, room) = (self.key, room.into());
+        self.effects.push(Effect::WatchPresence { key, room });
     }
 
     /// Leaves a room.
     pub fn leave(&mut self, room: &str) {
-        let (who, room) = (self.key, room.into());
-        self.mail.push(Mail::Leave { who, room });
+        let (key, room) = (self.key, room.into());
+        self.effects.push(Effect::Leave { key, room });
     }
 
     /// Says something to everybody in the rooms that the peer is in, the peer too.
-    pub fn say(&mut self, message: Message<'_>) {
-        say(self.mail, Audience::RoomsOf(self.key), message);
+    pub fn broadcast(&mut self, message: Message<'_>) {
+        publish(self.effects, Audience::RoomsOf(self.key), message);
     }
 
     /// Says something to everybody in `room`, be the peer in it or not.
     pub fn publish(&mut self, room: &str, message: Message<'_>) {
-        say(self.mail, Audience::Room(room.into()), message);
+        publish(self.effects, Audience::Room(room.into()), message);
     }
 
     /// Closes the connection, once what was sent before has left. A code that must not be sent becomes
@@ -308,7 +308,7 @@ pub struct Endpoints {
 struct Row {
     endpoint: Box<dyn Endpoint>,
     /// It has left mail for a message. One that never does has no part in there being too much.
-    speaks: bool,
+    publishes: bool,
 }
 
 impl std::fmt::Debug for Endpoints {
@@ -320,8 +320,11 @@ impl std::fmt::Debug for Endpoints {
 impl Endpoints {
     /// Adds one; its number is how many there were before.
     pub fn add(&mut self, endpoint: Box<dyn Endpoint>) {
-        let speaks = false;
-        self.rows.push(Row { endpoint, speaks });
+        let publishes = false;
+        self.rows.push(Row {
+            endpoint,
+            publishes,
+        });
     }
 
     /// The one of this number.
@@ -333,12 +336,12 @@ impl Endpoints {
     }
 
     /// Whether it speaks to others than the peer whose message it is given.
-    pub(super) fn speaks(&self, number: u16) -> bool {
-        self.rows[usize::from(number)].speaks
+    pub(super) fn publishes(&self, number: u16) -> bool {
+        self.rows[usize::from(number)].publishes
     }
 
     /// Notes that it does.
-    pub(super) fn note_that_it_speaks(&mut self, number: u16) {
-        self.rows[usize::from(number)].speaks = true;
+    pub(super) fn mark_as_publisher(&mut self, number: u16) {
+        self.rows[usize::from(number)].publishes = true;
     }
 }

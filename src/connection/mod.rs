@@ -7,17 +7,17 @@
 
 mod broadcast;
 mod cause;
+mod effect;
 mod endpoint;
 mod key;
-mod mail;
 mod mode;
-mod progress;
+mod stall_clock;
 
 pub use broadcast::Broadcast;
 pub use cause::{Cause, Counters};
-pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Message, Place, Session};
+pub use effect::{Audience, Effect, Effects, PlainFrame};
+pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Message, RouteMatch, Session};
 pub use key::Key;
-pub use mail::{Audience, Mail, Mailbox, PlainFrame};
 pub use mode::{
     AwaitingEndpoint, Lingering, Mode, ModeName, ReadingBody, ReadingHead, Streaming, TRANSITIONS,
     Transitions, WebSocket,
@@ -33,7 +33,7 @@ use crate::site::{Files, Reply, Site};
 use crate::transport::{Io, Pool, ReadBuffer, Ready, Transport, WriteBuffer};
 use crate::websocket::deflate::{Deflater, Inflater};
 use mode::{Step, Wanted};
-use progress::Progress;
+use stall_clock::StallClock;
 
 /// One reading of the clocks; a whole turn uses the same.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ pub struct Context<'a, S: Files> {
     /// Where finished exchanges go; `None` if nobody wants to know.
     pub exchanges: Option<&'a mut Vec<Exchange>>,
     /// What is left for the server to deliver.
-    pub mail: &'a mut Mailbox,
+    pub effects: &'a mut Effects,
     /// What answers by WebSocket.
     pub endpoints: &'a mut Endpoints,
     /// What compresses messages.
@@ -110,7 +110,7 @@ pub struct Context<'a, S: Files> {
     /// What inflates them; those that nobody uses now.
     pub inflaters: &'a mut Vec<Inflater>,
     /// The connection could go on if there were less mail: it wants another turn.
-    pub held: bool,
+    pub throttled: bool,
     /// What has happened.
     pub counters: &'a mut Counters,
     /// Which transitions were seen.
@@ -223,7 +223,7 @@ pub struct Input<'a, S: Files> {
     /// The write buffer has room for another answer.
     room: bool,
     /// When output last moved on, or began to wait.
-    moved: Instant,
+    last_progress: Instant,
     /// Behind what has come, the peer has ended its direction.
     eof: bool,
     /// A read is known to find nothing now.
@@ -231,7 +231,7 @@ pub struct Input<'a, S: Files> {
     /// The mode's deadline has passed.
     expired: bool,
     /// Others need the room: end, if nothing is going on.
-    crowded: bool,
+    evict: bool,
 }
 
 /// What the server does with a connection that was pumped.
@@ -242,20 +242,20 @@ pub enum Verdict {
     /// It has had its share of this turn: pump again in the next.
     Again,
     /// There was too much mail for it to leave any: pump it in the next turn, before those who did.
-    Held,
+    Throttled,
     /// Drop it.
     Close,
 }
 
 /// How far the steps of one round went.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Advanced {
+enum Stepped {
     /// Nowhere.
-    None,
+    Nothing,
     /// Somewhere, and it may go on.
-    Some,
+    Something,
     /// To the end of what has come.
-    All,
+    Everything,
 }
 
 /// A socket, its buffers and its mode.
@@ -271,9 +271,9 @@ pub struct Connection<S: Files, T: Transport<File = S::File>> {
     /// A deadline has passed that no step was told of yet.
     expired: bool,
     /// Likewise, that others need the room.
-    crowded: bool,
+    evict: bool,
     /// When output last moved on, or began to wait.
-    output: Progress,
+    output: StallClock,
 }
 
 impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
@@ -288,8 +288,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             mode: Mode::first(now),
             eof: false,
             expired: false,
-            crowded: false,
-            output: Progress::new(now),
+            evict: false,
+            output: StallClock::new(now),
         }
     }
 
@@ -318,7 +318,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let room = self.write_buffer.has_room(cx.write_buffer_high());
         let wanted = match self.mode.wants().input {
             Wanted::Never => false,
-            Wanted::WithSpace => room,
+            Wanted::WithRoom => room,
             Wanted::Always => true,
         };
         let wanted = wanted && !self.eof && !self.read_buffer.is_full();
@@ -346,11 +346,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Moves this connection as far as it goes within one turn's budget.
     pub fn pump(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let mail = cx.mail.len();
+        let effects = cx.effects.len();
         loop {
-            let advanced = self.advance(cx);
-            let mut progressed = advanced == Advanced::Some;
-            progressed |= self.flush(cx);
+            let stepped = self.step_mode(cx);
+            let mut progressed = stepped == Stepped::Something;
+            progressed |= self.flush_once(cx);
             if self.cause().is_some() {
                 return Verdict::Close;
             }
@@ -359,17 +359,17 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             }
             if self.fill(cx) {
                 // What was found on disk before does not vouch for what was read just now.
-                cx.site.bytes_arrived();
+                cx.site.begin_epoch();
                 progressed = true;
-            } else if advanced == Advanced::All && self.write_buffer.is_empty() {
+            } else if stepped == Stepped::Everything && self.write_buffer.is_empty() {
                 // Another round would only find that out: measured at half the instructions of an echo.
                 progressed = false;
             }
             if !progressed {
                 self.read_buffer.shrink(cx.pool);
-                return match cx.held {
-                    true if cx.mail.len() > mail => Verdict::Again,
-                    true => Verdict::Held,
+                return match cx.throttled {
+                    true if cx.effects.len() > effects => Verdict::Again,
+                    true => Verdict::Throttled,
                     false => Verdict::Wait,
                 };
             }
@@ -378,62 +378,62 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Steps the mode until it stands still, or the budget of steps is spent.
-    fn advance(&mut self, cx: &mut Context<'_, S>) -> Advanced {
+    fn step_mode(&mut self, cx: &mut Context<'_, S>) -> Stepped {
         let waiting = !self.write_buffer.is_empty();
-        let mut advanced = Advanced::None;
+        let mut stepped = Stepped::Nothing;
         while cx.budget.steps > 0 {
-            let (mode, mut input) = self.lend(cx);
+            let (mode, mut input) = self.take_mode(cx);
             let from = mode.name();
             match mode.step(&mut input, cx) {
-                Step::Moved(mode) => {
+                Step::Progress(mode) => {
                     cx.transitions.note(from, mode.name());
                     self.mode = mode;
-                    advanced = Advanced::Some;
+                    stepped = Stepped::Something;
                     cx.budget.spend_steps(1);
                 }
-                Step::Dry(mode) => {
+                Step::NeedInput(mode) => {
                     self.mode = mode;
-                    advanced = Advanced::All;
+                    stepped = Stepped::Everything;
                     break;
                 }
-                Step::Still(mode) => {
+                Step::Blocked(mode) => {
                     self.mode = mode;
                     break;
                 }
             }
         }
         if !waiting && !self.write_buffer.is_empty() {
-            self.output = Progress::new(cx.now.instant);
+            self.output = StallClock::new(cx.now.instant);
         }
-        advanced
+        stepped
     }
 
     /// Takes the mode out, with what it may use for one step. `Closed` stands in meanwhile: a true
     /// state, whatever happens within the step.
-    fn lend(&mut self, cx: &mut Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
+    fn take_mode(&mut self, cx: &mut Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
         let input = Input {
             key: self.key,
             peer: self.peer,
             room: self.write_buffer.has_room(cx.write_buffer_high()),
-            moved: self.output.moved(),
+            last_progress: self.output.last_progress(),
             read_buffer: &mut self.read_buffer,
             write_buffer: &mut self.write_buffer,
             eof: self.eof,
             drained: self.transport.is_drained(),
             expired: mem::take(&mut self.expired),
-            crowded: mem::take(&mut self.crowded),
+            evict: mem::take(&mut self.evict),
         };
         (mode, input)
     }
 
     /// Changes the mode from outside the pump.
-    fn shift(
+    fn change_mode(
         &mut self,
         cx: &mut Context<'_, S>,
         change: impl FnOnce(Mode<S>, &mut Input<'_, S>, &mut Context<'_, S>) -> Mode<S>,
     ) {
-        let (mode, mut input) = self.lend(cx);
+        let (mode, mut input) = self.take_mode(cx);
         let from = mode.name();
         let mode = change(mode, &mut input, cx);
         cx.transitions.note(from, mode.name());
@@ -442,50 +442,52 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Takes the answer of an endpoint. Pump it then.
-    pub fn deliver(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
-        self.shift(cx, |mode, input, cx| mode.deliver(reply, input, cx));
+    pub fn endpoint_answered(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
+        self.change_mode(cx, |mode, input, cx| {
+            mode.endpoint_answered(reply, input, cx)
+        });
     }
 
-    /// Whether it [hears](Connection::hear) anything.
-    pub fn listens(&self) -> bool {
+    /// Whether it [hears](Connection::enqueue_broadcast) anything.
+    pub fn is_websocket(&self) -> bool {
         matches!(self.mode, Mode::WebSocket(_))
     }
 
-    /// Takes a message for many, if it listens. One that has not taken those before misses it, or loses
-    /// its place. [`Connection::push`] it then.
-    pub fn hear(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
-        if self.takes_in(broadcast, cx) {
+    /// Takes a message for many, if it is_websocket. One that has not taken those before misses it, or loses
+    /// its place. [`Connection::flush`] it then.
+    pub fn enqueue_broadcast(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
+        if self.try_enqueue(broadcast, cx) {
             return;
         }
         // What was said before in this turn waits too, and nobody has tried to send it.
-        self.push(cx);
-        if self.takes_in(broadcast, cx) {
+        self.flush(cx);
+        if self.try_enqueue(broadcast, cx) {
             return;
         }
         match cx.limits.slow_member {
             SlowMember::Drop => cx.counters.missed += 1,
-            SlowMember::Close => self.shift(cx, Mode::crowd_out),
+            SlowMember::Close => self.change_mode(cx, Mode::close_slow_consumer),
         }
     }
 
     /// Queues a message for many; `false` if there is no room for it. Whoever does not listen has no need of
     /// any.
-    fn takes_in(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool {
+    fn try_enqueue(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool {
         let Mode::WebSocket(mode) = &mut self.mode else {
             return true;
         };
         let waiting = !self.write_buffer.is_empty();
-        let taken = mode.hear(broadcast, &mut self.write_buffer, cx);
+        let taken = mode.enqueue_broadcast(broadcast, &mut self.write_buffer, cx);
         if taken && !waiting {
-            self.output = Progress::new(cx.now.instant);
+            self.output = StallClock::new(cx.now.instant);
         }
         taken
     }
 
     /// Writes what it has, as far as the socket and the budget go, and nothing else.
-    pub fn push(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+    pub fn flush(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         // Each round spends bytes of the budget, but for the last.
-        while self.flush(cx) && self.cause().is_none() {}
+        while self.flush_once(cx) && self.cause().is_none() {}
         match self.cause() {
             Some(_) => Verdict::Close,
             None if cx.budget.bytes == 0 => Verdict::Again,
@@ -494,22 +496,22 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
-    pub fn turn_away(&mut self, cx: &mut Context<'_, S>) {
+    pub fn reject_overloaded(&mut self, cx: &mut Context<'_, S>) {
         let sentence = "there are too many connections, try again in a moment";
         let refusal = (Status::ServiceUnavailable, sentence);
-        self.shift(cx, |mode, input, cx| mode.turn_away(refusal, input, cx));
+        self.change_mode(cx, |mode, input, cx| mode.reject(refusal, input, cx));
     }
 
     /// Since when nothing has been going on here, if nothing is, and nothing is known to have come.
     pub fn idle_since(&self) -> Option<Instant> {
         let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
-        let still = empty && !self.eof && self.transport.is_drained() && !self.crowded;
+        let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
         self.mode.wants().idle_since.filter(|_| still)
     }
 
     /// Tells it that others need the room: the next pump ends it, if nothing has come by then.
-    pub fn crowd_out(&mut self) {
-        self.crowded = true;
+    pub fn evict_if_idle(&mut self) {
+        self.evict = true;
     }
 
     /// Why it was closed, if it is.
@@ -521,7 +523,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Writes once, or ends our direction when all is written and the mode wants it.
-    fn flush(&mut self, cx: &mut Context<'_, S>) -> bool {
+    fn flush_once(&mut self, cx: &mut Context<'_, S>) -> bool {
         if self.write_buffer.is_empty() {
             if !self.mode.wants().fin {
                 return false;
@@ -543,7 +545,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 cx.budget.spend_bytes(n);
                 self.output.add(n, cx.now.instant);
                 if self.write_buffer.is_empty() {
-                    self.output = Progress::new(cx.now.instant);
+                    self.output = StallClock::new(cx.now.instant);
                     self.all_sent(cx);
                 }
                 true
@@ -560,7 +562,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// may put off: the peer can know.
     fn all_sent(&mut self, cx: &mut Context<'_, S>) {
         if self.mode.wants().end_when_sent {
-            self.shift(cx, |mode, _, cx| mode.all_sent(cx));
+            self.change_mode(cx, |mode, _, cx| mode.all_sent(cx));
         }
     }
 
@@ -575,8 +577,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// When this connection must be looked at although nothing has happened to it.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = !self.write_buffer.is_empty();
-        let stalled = pending.then(|| self.output.moved() + limits.stall_time);
-        let own = self.mode.deadline(self.output.moved(), pending, limits);
+        let stalled = pending.then(|| self.output.last_progress() + limits.stall_time);
+        let own = self
+            .mode
+            .deadline(self.output.last_progress(), pending, limits);
         stalled.into_iter().chain(own).min()
     }
 
@@ -592,7 +596,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             writable: true,
             ..Ready::default()
         });
-        while self.is_overdue(cx) && self.flush(cx) {}
+        while self.is_overdue(cx) && self.flush_once(cx) {}
         // With the budget spent, nothing is found out yet: the next turn goes on.
         if self.is_overdue(cx) && cx.budget.bytes > 0 {
             self.fail(Cause::Stalled, cx);
@@ -602,7 +606,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Whether output has not moved on for as long as is waited for it.
     fn is_overdue(&self, cx: &Context<'_, S>) -> bool {
         !self.write_buffer.is_empty()
-            && self.output.moved() + cx.limits.stall_time <= cx.now.instant
+            && self.output.last_progress() + cx.limits.stall_time <= cx.now.instant
     }
 
     /// Gives its buffers back, before it is dropped.

@@ -35,7 +35,7 @@ pub enum BodyError {
 /// What one call of [`BodyDecoder::decode`] found at the front of the bytes it was given: framing
 /// that can be dropped, then content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct BodyPart {
     /// Bytes of framing.
     pub framing: usize,
     /// Bytes of content behind them.
@@ -96,7 +96,7 @@ impl BodyDecoder {
     }
 
     /// Looks at what comes next, as far as the end of one run of content. Call it again with what
-    /// is behind [`Piece::framing`] and [`Piece::content`], until nothing is left or the piece is
+    /// is behind [`BodyPart::framing`] and [`BodyPart::content`], until nothing is left or the piece is
     /// the last.
     ///
     /// ```
@@ -113,11 +113,11 @@ impl BodyDecoder {
     ///
     /// # Errors
     /// [`BodyError`]. Nobody knows then where the next request begins.
-    pub fn decode(&mut self, bytes: &[u8]) -> Result<Piece, BodyError> {
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<BodyPart, BodyError> {
         let mut framing = 0;
         while !matches!(self.state, State::Content | State::ChunkContent) {
             if self.state == State::End || framing == bytes.len() {
-                return Ok(Piece {
+                return Ok(BodyPart {
                     framing,
                     content: 0,
                     last: self.state == State::End,
@@ -135,7 +135,7 @@ impl BodyDecoder {
                 _ => State::ChunkCr,
             };
         }
-        Ok(Piece {
+        Ok(BodyPart {
             framing,
             content: content as usize,
             last: self.state == State::End,

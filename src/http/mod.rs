@@ -13,7 +13,7 @@ mod response;
 mod target;
 
 pub use authority::Authority;
-pub use body::{BodyDecoder, BodyError, Piece};
+pub use body::{BodyDecoder, BodyError, BodyPart};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
 pub use negotiation::{Acceptable, Coding};
 #[cfg(test)]

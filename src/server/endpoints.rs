@@ -1,6 +1,6 @@
 //! Floor 5, server: the endpoints that come with it, on the same interface as anybody's.
 
-use crate::connection::{Answer, Endpoint, Hub, Message, Place, Session};
+use crate::connection::{Answer, Endpoint, Hub, Message, RouteMatch, Session};
 use crate::http::Status;
 use crate::websocket::Protocols;
 
@@ -30,18 +30,18 @@ impl Endpoint for RoomsEndpoint {
         Protocols::Any
     }
 
-    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
-        if place.parameter("presence").is_some() {
-            return session.watch(place.name);
+    fn on_open(&mut self, session: &mut Session<'_>, route: RouteMatch<'_>) {
+        if route.parameter("presence").is_some() {
+            return session.watch(route.name);
         }
         // What is no number is none.
-        let last = place.parameter("last").and_then(|n| n.parse().ok());
-        session.join(place.name, last.unwrap_or(0));
+        let last = route.parameter("last").and_then(|n| n.parse().ok());
+        session.join(route.name, last.unwrap_or(0));
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
         // Whoever only watches is in no room, and speaks to nobody.
-        session.say(message);
+        session.broadcast(message);
     }
 
     fn takes_posts(&self) -> bool {
@@ -51,7 +51,7 @@ impl Endpoint for RoomsEndpoint {
     fn on_post(
         &mut self,
         hub: &mut Hub<'_>,
-        place: Place<'_>,
+        route: RouteMatch<'_>,
         body: Vec<u8>,
         members: &dyn Fn(&str) -> usize,
     ) -> Answer {
@@ -59,8 +59,8 @@ impl Endpoint for RoomsEndpoint {
             Ok(text) => Message::Text(text),
             Err(_) => Message::Binary(&body),
         };
-        hub.publish(place.name, message);
-        let text = match members(place.name) {
+        hub.publish(route.name, message);
+        let text = match members(route.name) {
             0 => "nobody is there\n".into(),
             1 => "1 member hears it\n".into(),
             n => format!("{n} members hear it\n"),
@@ -86,7 +86,7 @@ impl Endpoint for PostEcho {
     fn on_post(
         &mut self,
         _: &mut Hub<'_>,
-        _: Place<'_>,
+        _: RouteMatch<'_>,
         body: Vec<u8>,
         _: &dyn Fn(&str) -> usize,
     ) -> Answer {

@@ -40,7 +40,7 @@ use slab::Slab;
 
 use crate::config::Limits;
 use crate::connection::{
-    Budget, Connection, Context, Counters, Endpoint, Endpoints, Exchange, Key, Mailbox, Now,
+    Budget, Connection, Context, Counters, Effects, Endpoint, Endpoints, Exchange, Key, Now,
     Transitions, Verdict,
 };
 use crate::http::{HeadLimits, HttpDate};
@@ -54,8 +54,8 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     connection: Connection<F, T>,
     /// In `runnable`, once.
     queued: bool,
-    /// In `touched`, once.
-    touched: bool,
+    /// In `pending_flush`, once.
+    pending_flush: bool,
     /// The driver reports its events. A connection that is done before the first wait is spared
     /// the call.
     registered: bool,
@@ -82,7 +82,7 @@ struct Common<F: Files> {
     /// Somebody wants to know of exchanges.
     logging: bool,
     /// Left by connections, to be delivered.
-    mail: Mailbox,
+    effects: Effects,
     endpoints: Endpoints,
     deflater: Deflater,
     inflaters: Vec<Inflater>,
@@ -91,7 +91,7 @@ struct Common<F: Files> {
 }
 
 impl<F: Files> Common<F> {
-    fn lend(&mut self, now: Now) -> Context<'_, F> {
+    fn context(&mut self, now: Now) -> Context<'_, F> {
         let limits = &self.limits;
         Context {
             now,
@@ -107,11 +107,11 @@ impl<F: Files> Common<F> {
             budget: Budget::new(limits),
             stopping: self.stopping,
             exchanges: self.logging.then_some(&mut self.exchanges),
-            mail: &mut self.mail,
+            effects: &mut self.effects,
             endpoints: &mut self.endpoints,
             deflater: &mut self.deflater,
             inflaters: &mut self.inflaters,
-            held: false,
+            throttled: false,
             counters: &mut self.counters,
             transitions: &mut self.transitions,
         }
@@ -142,11 +142,11 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     idle: Option<Vec<Key>>,
     /// Storage for one turn, kept to be used again.
     events: Vec<Event>,
-    chunk: Vec<Key>,
+    batch: Vec<Key>,
     due: Vec<usize>,
-    held: Vec<Key>,
-    hearers: Vec<Key>,
-    touched: Vec<Key>,
+    throttled: Vec<Key>,
+    recipients: Vec<Key>,
+    pending_flush: Vec<Key>,
 }
 
 /// When an endpoint is called although nothing happens.
@@ -163,10 +163,10 @@ where
 {
     /// Connections in one chunk. Reading for many before the first is answered lets one look at a
     /// file serve them all; reading for too many would need as many buffers.
-    const CHUNK: usize = 64;
+    const BATCH: usize = 64;
 
     /// Connections beyond the limit that are kept for as long as it takes to tell them so.
-    const TURNED_AWAY_MAX: usize = 64;
+    const REJECTED_MAX: usize = 64;
 
     /// A server with this number of listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
@@ -185,7 +185,7 @@ where
                 stopping: false,
                 exchanges: Vec::new(),
                 logging: false,
-                mail: Mailbox::default(),
+                effects: Effects::default(),
                 endpoints: Endpoints::default(),
                 deflater: Deflater::default(),
                 inflaters: Vec::new(),
@@ -205,11 +205,11 @@ where
             log: None,
             idle: None,
             events: Vec::new(),
-            chunk: Vec::new(),
+            batch: Vec::new(),
             due: Vec::new(),
-            held: Vec::new(),
-            hearers: Vec::new(),
-            touched: Vec::new(),
+            throttled: Vec::new(),
+            recipients: Vec::new(),
+            pending_flush: Vec::new(),
         }
     }
 
@@ -281,7 +281,7 @@ where
     /// How long to wait: not at all while there is something to do, else until the next deadline.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let accepting = self.acceptable.contains(&true);
-        let busy = !self.runnable.is_empty() || self.has_mail();
+        let busy = !self.runnable.is_empty() || self.has_effects();
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -296,8 +296,8 @@ where
     }
 
     /// Whether something is left to be delivered.
-    fn has_mail(&self) -> bool {
-        !self.common.mail.is_empty() || self.rooms.has_news()
+    fn has_effects(&self) -> bool {
+        !self.common.effects.is_empty() || self.rooms.has_news()
     }
 
     /// Remembers what an event said. `true` if it was about signals.
@@ -395,8 +395,8 @@ where
         self.common.counters.connections += 1;
         let open = self.connections.len();
         let max = self.common.limits.connections_max;
-        let turned_away = open >= max && !self.crowd_out_one();
-        if turned_away && open >= max + Self::TURNED_AWAY_MAX {
+        let rejected = open >= max && !self.evict_one_idle();
+        if rejected && open >= max + Self::REJECTED_MAX {
             self.common.counters.shed += 1;
             return;
         }
@@ -406,18 +406,19 @@ where
         let slot = entry.insert(Slot {
             connection: Connection::new(key, stream, peer, now.instant),
             queued: false,
-            touched: false,
+            pending_flush: false,
             registered: false,
         });
-        if turned_away {
-            slot.connection.turn_away(&mut self.common.lend(now));
+        if rejected {
+            slot.connection
+                .reject_overloaded(&mut self.common.context(now));
         }
         enqueue(slot, &mut self.runnable);
     }
 
     /// Tells the connection that has been idle longest to go; it does when it is pumped, in this
     /// turn. `false` if none is idle. All are looked at once a turn, and only at the limit.
-    fn crowd_out_one(&mut self) -> bool {
+    fn evict_one_idle(&mut self) -> bool {
         if self.idle.is_none() {
             let idle = |(_, slot): (usize, &Slot<_, _>)| {
                 let since = slot.connection.idle_since()?;
@@ -431,7 +432,7 @@ where
         let Some(slot) = oldest.and_then(|key| get(&mut self.connections, key)) else {
             return false;
         };
-        slot.connection.crowd_out();
+        slot.connection.evict_if_idle();
         enqueue(slot, &mut self.runnable);
         true
     }
@@ -439,25 +440,25 @@ where
     /// Pumps what is queued now; what is queued meanwhile is for the next turn.
     fn run_queued(&mut self, now: Now) {
         let mut left = self.runnable.len();
-        let mut chunk = mem::take(&mut self.chunk);
+        let mut batch = mem::take(&mut self.batch);
         while left > 0 {
-            let n = left.min(Self::CHUNK);
+            let n = left.min(Self::BATCH);
             left -= n;
-            chunk.extend(self.runnable.drain(..n));
-            for key in &chunk {
+            batch.extend(self.runnable.drain(..n));
+            for key in &batch {
                 if let Some(slot) = get(&mut self.connections, *key) {
                     slot.queued = false;
-                    slot.connection.fill(&mut self.common.lend(now));
+                    slot.connection.fill(&mut self.common.context(now));
                 }
             }
-            self.common.site.bytes_arrived();
-            for key in chunk.drain(..) {
+            self.common.site.begin_epoch();
+            for key in batch.drain(..) {
                 self.pump(key, now);
             }
         }
-        self.chunk = chunk;
+        self.batch = batch;
         // In front, in their order: whoever has had its say comes behind them.
-        for key in self.held.drain(..).rev() {
+        for key in self.throttled.drain(..).rev() {
             self.runnable.push_front(key);
         }
     }
@@ -466,11 +467,11 @@ where
         let Some(slot) = get(&mut self.connections, key) else {
             return;
         };
-        match slot.connection.pump(&mut self.common.lend(now)) {
+        match slot.connection.pump(&mut self.common.context(now)) {
             Verdict::Again => enqueue(slot, &mut self.runnable),
-            Verdict::Held => {
+            Verdict::Throttled => {
                 slot.queued = true;
-                self.held.push(key);
+                self.throttled.push(key);
             }
             Verdict::Wait => {
                 // Once, and only if it is to be waited for. The kernel then reports what has
@@ -493,7 +494,7 @@ where
         if let Some(slot) = get(&mut self.connections, key) {
             // It stays in its rooms until its last mail is delivered, which says that it is gone: what it
             // said before that is still to be heard.
-            slot.connection.release(&mut self.common.lend(now));
+            slot.connection.release(&mut self.common.context(now));
             let cause = slot.connection.cause().expect("released means closed");
             self.common.counters.count(cause);
             self.timers.disarm(key.index());
@@ -514,7 +515,7 @@ where
             match slot.connection.deadline(&self.common.limits) {
                 Some(at) if at > now.instant => self.timers.arm(index, Some(at)),
                 Some(_) => {
-                    slot.connection.expire(&mut self.common.lend(now));
+                    slot.connection.expire(&mut self.common.context(now));
                     enqueue(slot, &mut self.runnable);
                 }
                 None => {}
@@ -566,7 +567,7 @@ where
 
     /// Whether nothing will happen until an event or a deadline.
     pub fn is_quiet(&self) -> bool {
-        self.runnable.is_empty() && !self.has_mail() && !self.acceptable.contains(&true)
+        self.runnable.is_empty() && !self.has_effects() && !self.acceptable.contains(&true)
     }
 
     /// Checks what must hold between turns.
@@ -592,7 +593,7 @@ where
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
-        if self.connections.is_empty() && self.common.mail.is_empty() {
+        if self.connections.is_empty() && self.common.effects.is_empty() {
             let held = self.common.pool.account().used();
             let remembered = self.rooms.charged_bytes();
             assert_eq!(held, remembered, "memory is held for nobody");

@@ -35,9 +35,9 @@ struct Room {
     name: Box<str>,
     members: BTreeSet<Key>,
     watchers: BTreeSet<Key>,
-    said: VecDeque<Rc<Broadcast>>,
-    /// Of all plain frames in `said`.
-    said_bytes: usize,
+    history: VecDeque<Rc<Broadcast>>,
+    /// Of all plain frames in `history`.
+    history_bytes: usize,
     /// Its key in `empty`.
     empty_since: Option<u64>,
 }
@@ -65,40 +65,40 @@ impl Rooms {
     }
 
     /// Adds a member, and gives the last messages that the room remembers, at most so many, in order.
-    pub(super) fn join(&mut self, who: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
-        let number = self.enter(who, name);
+    pub(super) fn join(&mut self, key: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
+        let number = self.enter(key, name);
         let room = &mut self.rooms[number];
-        if !room.members.insert(who) {
+        if !room.members.insert(key) {
             return Vec::new();
         }
         if !room.watchers.is_empty() {
             self.changed.insert(number);
         }
-        let skip = room.said.len().saturating_sub(last);
-        room.said.iter().skip(skip).cloned().collect()
+        let skip = room.history.len().saturating_sub(last);
+        room.history.iter().skip(skip).cloned().collect()
     }
 
     /// Adds a watcher, who will be told.
-    pub(super) fn watch(&mut self, who: Key, name: &str) {
-        let number = self.enter(who, name);
-        self.rooms[number].watchers.insert(who);
+    pub(super) fn watch(&mut self, key: Key, name: &str) {
+        let number = self.enter(key, name);
+        self.rooms[number].watchers.insert(key);
         self.changed.insert(number);
     }
 
     /// The room of this name, with `who` in it in some way.
-    fn enter(&mut self, who: Key, name: &str) -> usize {
+    fn enter(&mut self, key: Key, name: &str) -> usize {
         let number = self.room(name);
         if let Some(since) = self.rooms[number].empty_since.take() {
             self.empty.remove(&since);
         }
-        let list = self.of.entry(who).or_default();
+        let list = self.of.entry(key).or_default();
         if !list.contains(&number) {
             list.push(number);
         }
         number
     }
 
-    /// The room of this name, there from now on. [Settle](Rooms::settle) it, if nobody enters.
+    /// The room of this name, there from now on. [Settle](Rooms::retire_if_empty) it, if nobody enters.
     fn room(&mut self, name: &str) -> usize {
         if let Some(number) = self.by_name.get(name) {
             return *number;
@@ -112,37 +112,37 @@ impl Rooms {
     }
 
     /// Takes `who` out of a room.
-    pub(super) fn leave(&mut self, who: Key, name: &str) {
+    pub(super) fn leave(&mut self, key: Key, name: &str) {
         let Some(&number) = self.by_name.get(name) else {
             return;
         };
-        if let Some(list) = self.of.get_mut(&who) {
+        if let Some(list) = self.of.get_mut(&key) {
             list.retain(|other| *other != number);
             if list.is_empty() {
-                self.of.remove(&who);
+                self.of.remove(&key);
             }
-            self.take_out(who, number);
+            self.take_out(key, number);
         }
     }
 
     /// Takes `who` out of all rooms.
-    pub(super) fn leave_all(&mut self, who: Key) {
-        for number in self.of.remove(&who).unwrap_or_default() {
-            self.take_out(who, number);
+    pub(super) fn leave_all(&mut self, key: Key) {
+        for number in self.of.remove(&key).unwrap_or_default() {
+            self.take_out(key, number);
         }
     }
 
-    fn take_out(&mut self, who: Key, number: usize) {
+    fn take_out(&mut self, key: Key, number: usize) {
         let room = &mut self.rooms[number];
-        room.watchers.remove(&who);
-        if room.members.remove(&who) && !room.watchers.is_empty() {
+        room.watchers.remove(&key);
+        if room.members.remove(&key) && !room.watchers.is_empty() {
             self.changed.insert(number);
         }
-        self.settle(number);
+        self.retire_if_empty(number);
     }
 
     /// Puts a room that nobody is in with those that may be forgotten, and forgets what is too much.
-    fn settle(&mut self, number: usize) {
+    fn retire_if_empty(&mut self, number: usize) {
         let room = &mut self.rooms[number];
         if room.empty_since.is_some() || !(room.members.is_empty() && room.watchers.is_empty()) {
             return;
@@ -163,7 +163,7 @@ impl Rooms {
         match audience {
             Audience::Room(name) => {
                 let number = self.room(name);
-                self.settle(number);
+                self.retire_if_empty(number);
                 vec![number]
             }
             Audience::RoomsOf(key) => {
@@ -182,22 +182,22 @@ impl Rooms {
     }
 
     /// Keeps what was said for those who come later. When memory is short, nothing is kept.
-    pub(super) fn remember(&mut self, number: usize, said: &Rc<Broadcast>, is_short: bool) {
+    pub(super) fn remember(&mut self, number: usize, history: &Rc<Broadcast>, is_short: bool) {
         let Some(room) = self.rooms.get_mut(number) else {
             return;
         };
         if is_short {
-            room.said.clear();
-            room.said_bytes = 0;
+            room.history.clear();
+            room.history_bytes = 0;
             return;
         }
-        room.said.push_back(Rc::clone(said));
-        room.said_bytes += said.frame_bytes();
-        while room.said.len() > self.messages_max || room.said_bytes > self.bytes_max {
-            let Some(oldest) = room.said.pop_front() else {
+        room.history.push_back(Rc::clone(history));
+        room.history_bytes += history.frame_bytes();
+        while room.history.len() > self.messages_max || room.history_bytes > self.bytes_max {
+            let Some(oldest) = room.history.pop_front() else {
                 break;
             };
-            room.said_bytes -= oldest.frame_bytes();
+            room.history_bytes -= oldest.frame_bytes();
         }
     }
 
@@ -219,9 +219,11 @@ impl Rooms {
     /// Bytes that are remembered.
     pub fn charged_bytes(&self) -> usize {
         let rooms = self.rooms.iter();
-        let said = rooms.flat_map(|(_, room)| &room.said);
+        let history = rooms.flat_map(|(_, room)| &room.history);
         // What was said in two rooms at once is there twice, and weighs once.
-        let once: BTreeMap<_, _> = said.map(|s| (Rc::as_ptr(s), s.charged_bytes())).collect();
+        let once: BTreeMap<_, _> = history
+            .map(|s| (Rc::as_ptr(s), s.charged_bytes()))
+            .collect();
         once.values().sum()
     }
 
@@ -253,14 +255,14 @@ mod tests {
 
     fn say(rooms: &mut Rooms, pool: &mut Pool, name: &str, text: &str) {
         let frame = PlainFrame::new(Message::Text(text));
-        let said = Rc::new(Broadcast::new(frame, pool));
+        let history = Rc::new(Broadcast::new(frame, pool));
         for number in rooms.of_audience(&Audience::Room(name.into())) {
-            rooms.remember(number, &said, pool.account().is_over());
+            rooms.remember(number, &history, pool.account().is_over());
         }
     }
 
-    fn sizes(said: &[Rc<Broadcast>]) -> Vec<usize> {
-        said.iter().map(|s| s.frame_bytes() - 2).collect()
+    fn sizes(history: &[Rc<Broadcast>]) -> Vec<usize> {
+        history.iter().map(|s| s.frame_bytes() - 2).collect()
     }
 
     #[test]

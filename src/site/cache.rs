@@ -16,7 +16,7 @@ pub(super) struct Entry<F> {
     /// The path that was asked for.
     path: Box<[u8]>,
     coding: Coding,
-    pub known: Known<F>,
+    pub lookup: Lookup<F>,
     /// The last round of looking that found it unchanged; see [`Site`](super::Site).
     pub checked: u64,
     /// Which siblings the path has, and what their directory was like when that was found out.
@@ -27,7 +27,7 @@ pub(super) struct Entry<F> {
 
 /// What there is at a path.
 #[derive(Debug)]
-pub(super) enum Known<F> {
+pub(super) enum Lookup<F> {
     /// This.
     Present(Rc<Representation<F>>),
     /// Nothing.
@@ -46,11 +46,11 @@ pub(super) struct Siblings {
 }
 
 impl<F> Entry<F> {
-    pub fn new(path: &[u8], coding: Coding, known: Known<F>, checked: u64) -> Entry<F> {
+    pub fn new(path: &[u8], coding: Coding, lookup: Lookup<F>, checked: u64) -> Entry<F> {
         Entry {
             path: path.into(),
             coding,
-            known,
+            lookup,
             checked,
             siblings: None,
             used: false,
@@ -59,9 +59,9 @@ impl<F> Entry<F> {
 
     /// Whether it holds a file open.
     fn is_open_file(&self) -> bool {
-        match &self.known {
-            Known::Present(representation) => matches!(representation.content, Content::File(_)),
-            Known::Absent => false,
+        match &self.lookup {
+            Lookup::Present(representation) => matches!(representation.content, Content::File(_)),
+            Lookup::Absent => false,
         }
     }
 
@@ -70,9 +70,9 @@ impl<F> Entry<F> {
     fn bytes(&self) -> usize {
         const TABLES: usize = 300;
         const OPEN_FILE: usize = 256 << 10;
-        let known = match &self.known {
-            Known::Absent => 0,
-            Known::Present(representation) => {
+        let lookup = match &self.lookup {
+            Lookup::Absent => 0,
+            Lookup::Present(representation) => {
                 let content = match &representation.content {
                     Content::Memory(bytes) => bytes.len(),
                     Content::File(_) => OPEN_FILE,
@@ -80,7 +80,7 @@ impl<F> Entry<F> {
                 content + representation.ok.len() + representation.not_modified.len()
             }
         };
-        known + 3 * self.path.len() + TABLES
+        lookup + 3 * self.path.len() + TABLES
     }
 }
 
@@ -185,11 +185,11 @@ mod tests {
 
     use super::super::representation::Source;
     use super::*;
-    use crate::sys::Kind;
+    use crate::sys::FileKind;
 
     fn stat(size: u64) -> Stat {
         Stat {
-            kind: Kind::File,
+            kind: FileKind::File,
             device: 0,
             inode: 0,
             size,
@@ -209,8 +209,8 @@ mod tests {
             content,
         };
         let representation = Representation::new(source, SystemTime::UNIX_EPOCH);
-        let known = Known::Present(Rc::new(representation));
-        Entry::new(path.as_bytes(), Coding::Identity, known, 0)
+        let lookup = Lookup::Present(Rc::new(representation));
+        Entry::new(path.as_bytes(), Coding::Identity, lookup, 0)
     }
 
     fn memory(path: &str, bytes: usize) -> Entry<()> {
@@ -249,7 +249,7 @@ mod tests {
     fn codings_are_apart_and_open_files_can_be_closed() {
         let mut cache = Cache::new(1 << 20);
         cache.insert(memory("a", 10));
-        cache.insert(Entry::new(b"a", Coding::Gzip, Known::Absent, 0));
+        cache.insert(Entry::new(b"a", Coding::Gzip, Lookup::Absent, 0));
         cache.insert(entry("large", Content::File(Rc::new(()))));
         assert!(cache.get(b"a", Coding::Brotli).is_none());
         assert!(cache.has_open_files());

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::sys::{self, Kind, Stat};
+use crate::sys::{self, FileKind, Stat};
 
 /// Where the files of a site come from: the disk, or the simulator's stand-in. Paths are relative
 /// to the root, without a slash in front.
@@ -92,14 +92,14 @@ impl Disk {
     /// If it is neither, or cannot be opened.
     pub fn new(path: &Path) -> io::Result<Disk> {
         let (path, only) = match sys::stat(path)?.kind {
-            Kind::Directory => (absolute(path)?, None),
-            Kind::File => {
+            FileKind::Directory => (absolute(path)?, None),
+            FileKind::File => {
                 let path = path.canonicalize()?;
                 let name = path.file_name().expect("a file has a name");
                 let only = Some(name.as_bytes().to_vec());
                 (path.parent().expect("and a folder").to_path_buf(), only)
             }
-            Kind::Other => return Err(io::ErrorKind::InvalidInput.into()),
+            FileKind::Other => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let root = RefCell::new(open_root(&path)?);
         Ok(Disk {
@@ -194,9 +194,9 @@ impl Files for Disk {
         };
         let stat = sys::fstat(&file)?;
         match stat.kind {
-            Kind::File => Ok((file, stat)),
-            Kind::Directory => Err(FileError::Directory),
-            Kind::Other => Err(FileError::Absent),
+            FileKind::File => Ok((file, stat)),
+            FileKind::Directory => Err(FileError::Directory),
+            FileKind::Other => Err(FileError::Absent),
         }
     }
 

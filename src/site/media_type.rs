@@ -76,7 +76,7 @@ fn overridden(ending: &str) -> Option<&'static str> {
         ("tsx", "text/plain"),
         ("jsx", "text/plain"),
     ];
-    let same = |(known, _): &&(&str, _)| ending.eq_ignore_ascii_case(known);
+    let same = |(lookup, _): &&(&str, _)| ending.eq_ignore_ascii_case(lookup);
     table.iter().find(same).map(|(_, essence)| *essence)
 }
 

@@ -10,7 +10,7 @@
 //! bytes of the request had been read*. So the server reads for a whole chunk of connections first and
 //! then lets them answer: one look at a file then vouches for all requests for it in the chunk. (A look
 //! that also vouched for requests read later was measured to give 194 stale answers of 2,489.) The
-//! rounds of looking are numbered; [`Site::bytes_arrived`] begins a new one.
+//! rounds of looking are numbered; [`Site::begin_epoch`] begins a new one.
 //!
 //! What was decided because something was *not* there (no `.br` beside the file, no file at all) is
 //! looked at again likewise: by the directory's own stat, or by finding nothing again.
@@ -32,7 +32,7 @@ pub use files::{Disk, FileError, Files};
 pub use guard::{Guard, Refusal};
 pub use mount::Mount;
 pub use reply::{Body, Reply};
-pub use stream::{Piece, Stream};
+pub use stream::{BodySlice, Stream};
 
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -44,7 +44,7 @@ use crate::http::{
     SitePath, Status, Validators, precondition,
 };
 use crate::sys::Stat;
-use cache::{Cache, Entry, Known};
+use cache::{Cache, Entry, Lookup};
 use encoding::Encoder;
 use mount::Mounts;
 use representation::{Content, Representation, Source, described, is_settled, validated};
@@ -64,18 +64,18 @@ pub struct Site<F: Files> {
     encoded_file_bytes_max: u64,
     mounts: Mounts,
     /// The number of the round of looking; see the module's docs.
-    round: u64,
+    epoch: u64,
     /// The representations that are being encoded; each encoder holds its permit.
-    encoding: Vec<AtWork>,
+    encoding: Vec<RunningEncoder>,
     /// What the answer that is being made has cost beyond the usual, in steps of the budget.
-    effort: u32,
+    cost: u32,
     /// Separates the parts of multipart bodies; a number that is never used twice.
     boundary: u64,
 }
 
 /// A representation that is being encoded.
 #[derive(Debug)]
-struct AtWork {
+struct RunningEncoder {
     path: Box<[u8]>,
     coding: Coding,
     /// The encoder holds the other end.
@@ -94,9 +94,9 @@ impl<F: Files> Site<F> {
             encoders_max: limits.encoders_max,
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
             mounts: Mounts::default(),
-            round: 0,
+            epoch: 0,
             encoding: Vec::new(),
-            effort: 0,
+            cost: 0,
             boundary: 0,
         }
     }
@@ -119,8 +119,8 @@ impl<F: Files> Site<F> {
 
     /// Requests may have been read since a file was last looked at: what was found then does not
     /// vouch for them.
-    pub fn bytes_arrived(&mut self) {
-        self.round += 1;
+    pub fn begin_epoch(&mut self) {
+        self.epoch += 1;
     }
 
     /// Closes the files that are only held open to be at hand: descriptors have run out.
@@ -145,9 +145,9 @@ impl<F: Files> Site<F> {
 
     /// Answers a request from the files, whatever its body.
     pub fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
-        self.effort = 0;
+        self.cost = 0;
         let mut reply = self.answer_method(request, now);
-        reply.effort += self.effort;
+        reply.cost += self.cost;
         reply
     }
 
@@ -191,8 +191,8 @@ impl<F: Files> Site<F> {
             false => self.select(path.bytes(), request, now),
         };
         match selected {
-            Ok(Selected::Made(representation)) => self.respond(&representation, request),
-            Ok(Selected::ToEncode(original, coding)) => {
+            Ok(Selected::Available(representation)) => self.respond(&representation, request),
+            Ok(Selected::NeedsEncoding(original, coding)) => {
                 self.respond_encoding(&original, coding, request, now)
             }
             Ok(Selected::NotAcceptable) => {
@@ -241,7 +241,7 @@ impl<F: Files> Site<F> {
                     status: Status::NotModified,
                     head: Rc::clone(&representation.not_modified),
                     body: Body::empty(),
-                    effort: 1,
+                    cost: 1,
                 };
             }
             Precondition::Failed => {
@@ -262,7 +262,7 @@ impl<F: Files> Site<F> {
                 status: Status::Ok,
                 head: Rc::clone(&representation.ok),
                 body: part_of(representation, None),
-                effort: 1,
+                cost: 1,
             },
             Ranges::Unsatisfiable => {
                 let status = Status::RangeNotSatisfiable;
@@ -351,7 +351,7 @@ impl<F: Files> Site<F> {
             return Reply::new(Status::Ok, head, Body::empty());
         }
         let permit = Rc::new(());
-        self.encoding.push(AtWork {
+        self.encoding.push(RunningEncoder {
             path: original.path.clone(),
             coding,
             permit: Rc::downgrade(&permit),
@@ -376,7 +376,7 @@ impl<F: Files> Site<F> {
     fn may_encode(&mut self, path: &[u8], coding: Coding) -> bool {
         self.encoding
             .retain(|other| other.permit.strong_count() > 0);
-        let same = |other: &AtWork| *other.path == *path && other.coding == coding;
+        let same = |other: &RunningEncoder| *other.path == *path && other.coding == coding;
         self.encoding.len() < self.encoders_max && !self.encoding.iter().any(same)
     }
 }
@@ -389,50 +389,55 @@ impl<F: Files> Site<F> {
 
     /// The next piece of a body that is not [at its end](Stream::is_at_end), at most about `max` bytes,
     /// and what it cost in steps. What is in memory is appended to `out`.
-    pub fn next_piece(
+    pub fn next_slice(
         &mut self,
         stream: &mut Stream<F::File>,
         max: u64,
         out: &mut Vec<u8>,
         now: SystemTime,
-    ) -> (Piece<F::File>, u32) {
+    ) -> (BodySlice<F::File>, u32) {
         debug_assert!(!stream.is_at_end());
         match stream {
             Stream::File(stream) => {
-                let piece = self.piece_of(&stream.open, &mut stream.left, max);
+                let piece = self.slice_of(&stream.open, &mut stream.left, max);
                 (piece, 1)
             }
             Stream::Multipart(stream) => {
                 let Some((head, left)) = stream.parts.front_mut() else {
                     out.extend_from_slice(&stream.end.take().unwrap_or_default());
-                    return (Piece::Written, 1);
+                    return (BodySlice::Written, 1);
                 };
                 if !head.is_empty() {
                     out.extend_from_slice(&std::mem::take(head));
-                    return (Piece::Written, 1);
+                    return (BodySlice::Written, 1);
                 }
-                let piece = self.piece_of(&stream.open, left, max);
+                let piece = self.slice_of(&stream.open, left, max);
                 if left.start == left.end {
                     stream.parts.pop_front();
                 }
                 (piece, 1)
             }
             Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
-                Ok(()) => (Piece::Written, Self::SLICE),
-                Err(()) => (Piece::Broken, 1),
+                Ok(()) => (BodySlice::Written, Self::SLICE),
+                Err(()) => (BodySlice::Broken, 1),
             },
         }
     }
 
     /// A piece of a file, if it is still what it was.
-    fn piece_of(&self, open: &OpenFile<F::File>, left: &mut ByteRange, max: u64) -> Piece<F::File> {
+    fn slice_of(
+        &self,
+        open: &OpenFile<F::File>,
+        left: &mut ByteRange,
+        max: u64,
+    ) -> BodySlice<F::File> {
         if !self.is_intact(&open.file, &open.stat) {
-            return Piece::Broken;
+            return BodySlice::Broken;
         }
         let (at, len) = (left.start, left.bytes().min(max));
         left.start += len;
         let file = Rc::clone(&open.file);
-        Piece::File { file, at, len }
+        BodySlice::File { file, at, len }
     }
 
     /// Whether an open file is what it was: not shorter, not overwritten in place. Its change time
@@ -511,7 +516,7 @@ impl<F: Files> Site<F> {
             varies: true,
             content: Content::Memory(kept.into()),
         };
-        let made = Known::Present(Rc::new(Representation::new(source, now)));
+        let made = Lookup::Present(Rc::new(Representation::new(source, now)));
         // Not checked in any round: the next request looks for itself.
         self.cache
             .insert(Entry::new(path, encoding.coding, made, 0));

@@ -19,7 +19,7 @@ pub struct Reply<F> {
     /// The content.
     pub body: Body<F>,
     /// What making it cost, in steps of a connection's budget, at least one.
-    pub effort: u32,
+    pub cost: u32,
 }
 
 /// The content of a reply.
@@ -47,7 +47,7 @@ impl<F> Reply<F> {
             status,
             head: head.into_bytes().into(),
             body,
-            effort: 1,
+            cost: 1,
         }
     }
 

@@ -4,20 +4,20 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::cache::{Entry, Known, Siblings};
+use super::cache::{Entry, Lookup, Siblings};
 use super::encoding;
 use super::representation::{Content, Representation, Source, is_settled};
 use super::{FileError, Files, Site, media_type};
 use crate::http::{Acceptable, Coding, Field, RequestHead, Version};
-use crate::sys::{Kind, Stat};
+use crate::sys::{FileKind, Stat};
 
 /// What was selected.
 #[derive(Debug)]
 pub(super) enum Selected<F> {
     /// This.
-    Made(Rc<Representation<F>>),
+    Available(Rc<Representation<F>>),
     /// The original in a coding that has to be made.
-    ToEncode(Rc<Representation<F>>, Coding),
+    NeedsEncoding(Rc<Representation<F>>, Coding),
     /// Nothing that the client takes.
     NotAcceptable,
     /// What the client takes could be made, but not now.
@@ -39,7 +39,7 @@ impl<F: Files> Site<F> {
         let acceptable = Acceptable::from_request(request);
         if !original.varies || !acceptable.wants_coding() {
             return Ok(match acceptable.takes(Coding::Identity) {
-                true => Selected::Made(original),
+                true => Selected::Available(original),
                 false => Selected::NotAcceptable,
             });
         }
@@ -47,22 +47,22 @@ impl<F: Files> Site<F> {
         let mut busy = false;
         for coding in acceptable.in_order() {
             if coding == Coding::Identity {
-                return Ok(Selected::Made(original));
+                return Ok(Selected::Available(original));
             }
             if siblings[coding as usize]
                 && let Ok(sibling) = self.sibling(path, coding, &original, now)
             {
-                return Ok(Selected::Made(sibling));
+                return Ok(Selected::Available(sibling));
             }
             if self.is_worth_encoding(&original, coding, &acceptable, request) {
                 // What is kept of a sibling that no longer counts is under the same key.
-                if let Some(Known::Present(made)) = self.known(path, coding)
+                if let Some(Lookup::Present(made)) = self.lookup(path, coding)
                     && *made.path == *path
                 {
-                    return Ok(Selected::Made(made));
+                    return Ok(Selected::Available(made));
                 }
                 if self.may_encode(path, coding) {
-                    return Ok(Selected::ToEncode(original, coding));
+                    return Ok(Selected::NeedsEncoding(original, coding));
                 }
                 busy = true;
             }
@@ -91,22 +91,22 @@ impl<F: Files> Site<F> {
     }
 
     /// What is known of a path, if it was looked at in this round or is found unchanged now.
-    fn known(&mut self, path: &[u8], coding: Coding) -> Option<Known<F::File>> {
+    fn lookup(&mut self, path: &[u8], coding: Coding) -> Option<Lookup<F::File>> {
         let entry = self.cache.get(path, coding)?;
-        if entry.checked != self.round {
-            let holds = match &entry.known {
-                Known::Present(made) => self.files.stat(&made.path) == Ok(made.stat),
-                Known::Absent => self.files.stat(path) == Err(FileError::Absent),
+        if entry.checked != self.epoch {
+            let holds = match &entry.lookup {
+                Lookup::Present(made) => self.files.stat(&made.path) == Ok(made.stat),
+                Lookup::Absent => self.files.stat(path) == Err(FileError::Absent),
             };
             if !holds {
                 self.cache.remove(path, coding);
                 return None;
             }
-            entry.checked = self.round;
+            entry.checked = self.epoch;
         }
-        Some(match &entry.known {
-            Known::Present(made) => Known::Present(Rc::clone(made)),
-            Known::Absent => Known::Absent,
+        Some(match &entry.lookup {
+            Lookup::Present(made) => Lookup::Present(Rc::clone(made)),
+            Lookup::Absent => Lookup::Absent,
         })
     }
 
@@ -116,16 +116,16 @@ impl<F: Files> Site<F> {
         path: &[u8],
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
-        match self.known(path, Coding::Identity) {
-            Some(Known::Present(made)) => return Ok(made),
-            Some(Known::Absent) => return Err(FileError::Absent),
+        match self.lookup(path, Coding::Identity) {
+            Some(Lookup::Present(made)) => return Ok(made),
+            Some(Lookup::Absent) => return Err(FileError::Absent),
             None => {}
         }
         let loaded = self.load(path, Coding::Identity, None, now);
         if loaded.as_ref().err() == Some(&FileError::Absent) {
             // Looked at again in each round like everything, so nothing has to settle first. What
             // is absent to us, but not to stat(2), is looked for anew each time.
-            let entry = Entry::new(path, Coding::Identity, Known::Absent, self.round);
+            let entry = Entry::new(path, Coding::Identity, Lookup::Absent, self.epoch);
             self.cache.insert(entry);
         }
         loaded
@@ -140,9 +140,9 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
         let counts =
-            |stat: &Stat| stat.kind == Kind::File && stat.modified >= original.stat.modified;
+            |stat: &Stat| stat.kind == FileKind::File && stat.modified >= original.stat.modified;
         // What was made by encoding is under the same key.
-        if let Some(Known::Present(made)) = self.known(path, coding)
+        if let Some(Lookup::Present(made)) = self.lookup(path, coding)
             && *made.path != *path
             && counts(&made.stat)
         {
@@ -165,19 +165,19 @@ impl<F: Files> Site<F> {
     /// it may be edited in place, and so may the original, and only their own stats tell.
     fn siblings(&mut self, path: &[u8], now: SystemTime) -> [bool; Coding::ALL.len()] {
         let entry = self.cache.get(path, Coding::Identity);
-        let known = entry.and_then(|entry| entry.siblings);
-        if let Some(known) = known
-            && known.checked == self.round
+        let lookup = entry.and_then(|entry| entry.siblings);
+        if let Some(lookup) = lookup
+            && lookup.checked == self.epoch
         {
-            return known.present;
+            return lookup.present;
         }
         let directory = match path.iter().rposition(|b| *b == b'/') {
             Some(slash) => &path[..slash],
             None => &[],
         };
         let directory = self.files.stat(directory).ok();
-        let present = match known {
-            Some(known) if Some(known.directory) == directory => known.present,
+        let present = match lookup {
+            Some(lookup) if Some(lookup.directory) == directory => lookup.present,
             _ => self.look_for_siblings(path),
         };
         if let Some(directory) = directory.filter(|stat| is_settled(stat, now))
@@ -185,7 +185,7 @@ impl<F: Files> Site<F> {
         {
             entry.siblings = Some(Siblings {
                 directory,
-                checked: self.round,
+                checked: self.epoch,
                 present,
             });
         }
@@ -193,7 +193,7 @@ impl<F: Files> Site<F> {
     }
 
     fn look_for_siblings(&mut self, path: &[u8]) -> [bool; Coding::ALL.len()] {
-        self.effort += Coding::ALL.len() as u32;
+        self.cost += Coding::ALL.len() as u32;
         Coding::ALL.map(|coding| {
             coding != Coding::Identity && self.files.stat(&sibling_of(path, coding)).is_ok()
         })
@@ -209,8 +209,8 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
         /// In steps of the budget: this makes half a dozen system calls, a step of its own none.
-        const EFFORT: u32 = 8;
-        self.effort += EFFORT;
+        const COST: u32 = 8;
+        self.cost += COST;
         let file = sibling_of(path, coding);
         let (open, stat) = match self.files.open(&file) {
             // Those that are only held open to be at hand make room for one that is needed.
@@ -248,9 +248,9 @@ impl<F: Files> Site<F> {
         };
         let made = Rc::new(Representation::new(source, now));
         if intact && is_settled(&stat, now) {
-            let known = Known::Present(Rc::clone(&made));
+            let lookup = Lookup::Present(Rc::clone(&made));
             self.cache
-                .insert(Entry::new(path, coding, known, self.round));
+                .insert(Entry::new(path, coding, lookup, self.epoch));
         } else {
             // What was there is older than what we have just seen.
             self.cache.remove(path, coding);

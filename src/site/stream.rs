@@ -1,6 +1,6 @@
 //! Floor 3, site: bodies that are sent piece by piece: files, several ranges of a file, and what an
 //! encoder makes of one. The connection asks for the next piece whenever there is room for it, with
-//! [`Site::next_piece`](super::Site::next_piece).
+//! [`Site::next_slice`](super::Site::next_slice).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -85,7 +85,7 @@ pub struct Encoding<F> {
 
 /// What comes next of a body.
 #[derive(Debug)]
-pub enum Piece<F> {
+pub enum BodySlice<F> {
     /// It was appended to the output.
     Written,
     /// A stretch of a file.

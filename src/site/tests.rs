@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::http::parsed;
-use crate::sys::Kind;
+use crate::sys::FileKind;
 
 /// A disk with one file in it, `a.txt`.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ struct OneFile {
 impl OneFile {
     fn new(content: &[u8], changed: SystemTime) -> OneFile {
         let stat = Stat {
-            kind: Kind::File,
+            kind: FileKind::File,
             device: 1,
             inode: 1,
             size: content.len() as u64,
@@ -67,7 +67,7 @@ impl Files for OneFile {
 
 /// Asks for `a.txt`: the head of the answer, and its body as it is framed.
 fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<u8>) {
-    site.bytes_arrived();
+    site.begin_epoch();
     let text = format!("GET /a.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
     let head = parsed(&text);
     let reply = site.answer(&RequestHead::new(&head, text.as_bytes()), now);
@@ -79,8 +79,8 @@ fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<
         Body::Stream(mut stream) => {
             let later = now + Duration::from_secs(10);
             while !stream.is_at_end() {
-                let (piece, _) = site.next_piece(&mut stream, 1 << 20, &mut body, later);
-                assert!(matches!(piece, Piece::Written));
+                let (piece, _) = site.next_slice(&mut stream, 1 << 20, &mut body, later);
+                assert!(matches!(piece, BodySlice::Written));
             }
         }
     }

@@ -18,24 +18,24 @@ mod utf8;
 pub use close::{Close, CloseCode};
 pub use frame::{FrameHeader, Opcode, mask, write_frame, write_header};
 pub use handshake::{Accept, Opening, OpeningError, Protocols};
-pub use reader::{Piece, Reader, Rules, What};
+pub use reader::{FrameEvent, FramePart, Reader, ReaderConfig};
 pub use utf8::Utf8;
 
 /// What a message is made of (RFC 6455 §5.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum MessageKind {
     /// UTF-8.
     Text,
     /// Any bytes.
     Binary,
 }
 
-impl Kind {
+impl MessageKind {
     /// The opcode of a message's first frame.
     pub fn opcode(self) -> Opcode {
         match self {
-            Kind::Text => Opcode::Text,
-            Kind::Binary => Opcode::Binary,
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Floor 1, websocket: frames as a sequence (RFC 6455 §5.4 to §5.6), taken apart where they lie.
 //!
-//! A [`Reader`] is shown what has come and says, one [`Piece`] at a time, what it is: a stretch of a
+//! A [`Reader`] is shown what has come and says, one [`FramePart`] at a time, what it is: a stretch of a
 //! message, already unmasked, or a control frame. It keeps no bytes: a message that comes in pieces is
 //! gathered by the caller, who has the storage, and one that came whole need not be gathered at all. What
 //! pieces there are depends on how the bytes were cut; the messages they make up do not, and neither does
 //! the violation they end with.
 
 use super::frame::rotated;
-use super::{Close, FrameHeader, Kind, Opcode, Utf8, Violation, mask};
+use super::{Close, FrameHeader, MessageKind, Opcode, Utf8, Violation, mask};
 
 /// What was agreed on, and the bound.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct ReaderConfig {
     /// Bytes of a message, all its frames together. One that is compressed may be a little larger as it
     /// is sent, since what cannot be compressed grows.
     pub message_bytes_max: u64,
@@ -21,24 +21,24 @@ pub struct Rules {
 
 /// What the front of the bytes is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct FramePart {
     /// Where the content begins.
     pub at: usize,
     /// Where it ends, and what follows begins.
     pub end: usize,
     /// What the content is.
-    pub what: What,
+    pub what: FrameEvent,
 }
 
-/// What the content of a [`Piece`] is.
+/// What the content of a [`FramePart`] is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum What {
+pub enum FrameEvent {
     /// Nothing yet: more bytes are needed.
     Partial,
     /// A stretch of a message, maybe an empty one.
     Data {
         /// Of the message.
-        kind: Kind,
+        kind: MessageKind,
         /// The message is compressed.
         compressed: bool,
         /// The message begins with it.
@@ -69,7 +69,7 @@ pub struct Reader {
 
 #[derive(Clone, Copy, Debug)]
 struct Message {
-    kind: Kind,
+    kind: MessageKind,
     compressed: bool,
     /// Bytes of payload that its frames have announced.
     announced: u64,
@@ -89,23 +89,23 @@ impl Default for Reader {
 
 impl Reader {
     /// Says what the front of `bytes` is, and unmasks it there. The caller has done with a piece when it
-    /// calls again with what was behind it; after [`What::Partial`], with more.
+    /// calls again with what was behind it; after [`FrameEvent::Partial`], with more.
     ///
     /// ```
-    /// use oneloop::websocket::{Kind, Piece, Reader, Rules, What};
+    /// use oneloop::websocket::{MessageKind, FramePart, Reader, ReaderConfig, FrameEvent};
     ///
-    /// let rules = Rules { message_bytes_max: 1000, deflate: false };
+    /// let rules = ReaderConfig { message_bytes_max: 1000, deflate: false };
     /// let mut bytes = *b"\x81\x82kkkk\x03\x02";
     /// let piece = Reader::default().read(&mut bytes, &rules).unwrap();
-    /// let (kind, compressed) = (Kind::Text, false);
-    /// let what = What::Data { kind, compressed, first: true, last: true };
-    /// assert_eq!(piece, Piece { at: 6, end: 8, what });
+    /// let (kind, compressed) = (MessageKind::Text, false);
+    /// let what = FrameEvent::Data { kind, compressed, first: true, last: true };
+    /// assert_eq!(piece, FramePart { at: 6, end: 8, what });
     /// assert_eq!(&bytes[piece.at..piece.end], b"hi");
     /// ```
     ///
     /// # Errors
     /// The first violation, with the byte that decides it. Nothing behind it means anything.
-    pub fn read(&mut self, bytes: &mut [u8], rules: &Rules) -> Result<Piece, Violation> {
+    pub fn read(&mut self, bytes: &mut [u8], rules: &ReaderConfig) -> Result<FramePart, Violation> {
         if self.left > 0 {
             return self.data(bytes, 0, false);
         }
@@ -121,8 +121,8 @@ impl Reader {
         let first = self.message.is_none();
         let message = self.message.get_or_insert(Message {
             kind: match header.opcode {
-                Opcode::Text => Kind::Text,
-                _ => Kind::Binary,
+                Opcode::Text => MessageKind::Text,
+                _ => MessageKind::Binary,
             },
             compressed: header.rsv1,
             announced: 0,
@@ -138,7 +138,7 @@ impl Reader {
         opcode: Opcode,
         rsv1: bool,
         length: Option<u64>,
-        rules: &Rules,
+        rules: &ReaderConfig,
     ) -> Result<(), Violation> {
         let begins = matches!(opcode, Opcode::Text | Opcode::Binary);
         if rsv1 && !(rules.deflate && begins) {
@@ -167,7 +167,7 @@ impl Reader {
     }
 
     /// As much of the data frame's payload as there is at `at`.
-    fn data(&mut self, bytes: &mut [u8], at: usize, first: bool) -> Result<Piece, Violation> {
+    fn data(&mut self, bytes: &mut [u8], at: usize, first: bool) -> Result<FramePart, Violation> {
         let here = self.left.min((bytes.len() - at) as u64) as usize;
         if here == 0 && at == 0 {
             return Ok(PARTIAL);
@@ -178,20 +178,20 @@ impl Reader {
         self.left -= here as u64;
         let last = self.left == 0 && self.fin;
         let message = self.message.expect("its frame has begun");
-        if message.kind == Kind::Text && !message.compressed {
+        if message.kind == MessageKind::Text && !message.compressed {
             self.check_text(&bytes[at..end], last)?;
         }
         if last {
             self.message = None;
         }
         let (kind, compressed) = (message.kind, message.compressed);
-        let what = What::Data {
+        let what = FrameEvent::Data {
             kind,
             compressed,
             first,
             last,
         };
-        Ok(Piece { at, end, what })
+        Ok(FramePart { at, end, what })
     }
 
     /// Checks the next piece of a text. What was compressed is for the caller to hand over, inflated.
@@ -207,14 +207,14 @@ impl Reader {
     }
 }
 
-const PARTIAL: Piece = Piece {
+const PARTIAL: FramePart = FramePart {
     at: 0,
     end: 0,
-    what: What::Partial,
+    what: FrameEvent::Partial,
 };
 
 /// A control frame, which is taken whole.
-fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<Piece, Violation> {
+fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<FramePart, Violation> {
     let (at, length) = (header.header_bytes, header.payload_bytes as usize);
     let end = at + length;
     let Some(payload) = bytes.get_mut(at..end) else {
@@ -230,21 +230,21 @@ fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<Piece, Violation> {
     };
     mask(payload, header.key);
     let what = match header.opcode {
-        Opcode::Ping => What::Ping,
-        Opcode::Pong => What::Pong,
+        Opcode::Ping => FrameEvent::Ping,
+        Opcode::Pong => FrameEvent::Pong,
         _ => {
             Close::parse(payload)?;
-            What::Close
+            FrameEvent::Close
         }
     };
-    Ok(Piece { at, end, what })
+    Ok(FramePart { at, end, what })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules {
+    const RULES: ReaderConfig = ReaderConfig {
         message_bytes_max: 300,
         deflate: false,
     };
@@ -274,8 +274,8 @@ mod tests {
 
     #[derive(PartialEq, Debug)]
     enum Got {
-        Message(Kind, Vec<u8>),
-        Control(What, Vec<u8>),
+        Message(MessageKind, Vec<u8>),
+        Control(FrameEvent, Vec<u8>),
     }
 
     /// Reads bytes that come in pieces which end at `cuts`: what they are, the violation they end with,
@@ -283,7 +283,7 @@ mod tests {
     fn read_cut(
         bytes: &[u8],
         cuts: impl IntoIterator<Item = usize>,
-        rules: &Rules,
+        rules: &ReaderConfig,
     ) -> (Vec<Got>, Option<(Violation, usize)>) {
         let (mut reader, mut read_buffer, mut got) = (Reader::default(), Vec::new(), Vec::new());
         let (mut gathered, mut from) = (Vec::new(), 0);
@@ -298,8 +298,8 @@ mod tests {
                 let content = read_buffer[piece.at..piece.end].to_vec();
                 read_buffer.drain(..piece.end);
                 match piece.what {
-                    What::Partial => break,
-                    What::Data {
+                    FrameEvent::Partial => break,
+                    FrameEvent::Data {
                         kind, first, last, ..
                     } => {
                         assert!(!first || gathered.is_empty());
@@ -317,7 +317,7 @@ mod tests {
 
     /// However the bytes are cut, they mean the same; and byte by byte, the violation is seen with the
     /// last of them.
-    fn check(bytes: &[u8], rules: &Rules, expected: &[Got], violation: Option<Violation>) {
+    fn check(bytes: &[u8], rules: &ReaderConfig, expected: &[Got], violation: Option<Violation>) {
         let (got, end) = read_cut(bytes, [], rules);
         assert_eq!(got, expected, "{bytes:x?}");
         assert_eq!(end.map(|(v, _)| v), violation, "{bytes:x?}");
@@ -334,11 +334,11 @@ mod tests {
     }
 
     fn text(text: &str) -> Got {
-        Got::Message(Kind::Text, text.into())
+        Got::Message(MessageKind::Text, text.into())
     }
 
     fn binary(bytes: &[u8]) -> Got {
-        Got::Message(Kind::Binary, bytes.into())
+        Got::Message(MessageKind::Binary, bytes.into())
     }
 
     #[test]
@@ -358,13 +358,13 @@ mod tests {
         ]);
         let expected = [
             text("grüße"),
-            Got::Control(What::Ping, b"are you there?".into()),
-            Got::Control(What::Pong, b"".into()),
+            Got::Control(FrameEvent::Ping, b"are you there?".into()),
+            Got::Control(FrameEvent::Pong, b"".into()),
             text("grüße"),
             binary(&[7; 130]),
             binary(b""),
             text(""),
-            Got::Control(What::Close, b"\x03\xe8bye".into()),
+            Got::Control(FrameEvent::Close, b"\x03\xe8bye".into()),
         ];
         check(&bytes, &RULES, &expected, None);
     }
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn rsv1_is_for_the_first_frame_of_a_message_and_only_with_the_extension() {
-        let rules = Rules {
+        let rules = ReaderConfig {
             deflate: true,
             ..RULES
         };
@@ -401,7 +401,7 @@ mod tests {
             let piece = Reader::default().read(&mut bytes, &rules).unwrap();
             matches!(
                 piece.what,
-                What::Data {
+                FrameEvent::Data {
                     compressed: true,
                     ..
                 }
@@ -425,7 +425,7 @@ mod tests {
         let mut bytes = frame(0x02, &[1; 200]);
         bytes.extend_from_slice(b"\x80\xe5");
         check(&bytes, &RULES, &[], Some(Violation::TooLarge));
-        let rules = Rules {
+        let rules = ReaderConfig {
             deflate: true,
             ..RULES
         };
@@ -471,6 +471,11 @@ mod tests {
         let bytes = frame(0x88, b"\x03\xe8\xc3");
         check(&bytes, &RULES, &[], Some(Violation::Utf8));
         let empty = frame(0x88, b"");
-        check(&empty, &RULES, &[Got::Control(What::Close, vec![])], None);
+        check(
+            &empty,
+            &RULES,
+            &[Got::Control(FrameEvent::Close, vec![])],
+            None,
+        );
     }
 }

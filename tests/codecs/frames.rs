@@ -10,7 +10,8 @@
 use std::io::{self, Cursor, Read, Write};
 
 use oneloop::websocket::{
-    Close, CloseCode, Kind, Opcode, Rules, Utf8, Violation, What, write_frame, write_header,
+    Close, CloseCode, FrameEvent, MessageKind, Opcode, ReaderConfig, Utf8, Violation, write_frame,
+    write_header,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -50,13 +51,13 @@ fn meant(frames: &[Sent]) -> Vec<Got> {
     let (mut got, mut message) = (Vec::new(), None);
     for frame in frames {
         let what = match frame.opcode {
-            Opcode::Ping => What::Ping,
-            Opcode::Pong => What::Pong,
-            Opcode::Close => What::Close,
+            Opcode::Ping => FrameEvent::Ping,
+            Opcode::Pong => FrameEvent::Pong,
+            Opcode::Close => FrameEvent::Close,
             opcode => {
                 let kind = match opcode {
-                    Opcode::Text => Kind::Text,
-                    _ => Kind::Binary,
+                    Opcode::Text => MessageKind::Text,
+                    _ => MessageKind::Binary,
                 };
                 let (_, content) = message.get_or_insert((kind, Vec::new()));
                 content.extend_from_slice(&frame.payload);
@@ -167,7 +168,7 @@ fn short_length() -> impl Strategy<Value = usize> {
     prop_oneof![0..20_usize, 120..130_usize, 290..=300_usize]
 }
 
-const RULES: Rules = Rules {
+const RULES: ReaderConfig = ReaderConfig {
     message_bytes_max: 300,
     deflate: false,
 };
@@ -215,16 +216,16 @@ fn theirs(bytes: &[u8], role: Role, max: u64) -> (Vec<Got>, Option<Error>) {
     let mut got = Vec::new();
     loop {
         got.push(match socket.read() {
-            Ok(Message::Text(text)) => Got::Message(Kind::Text, text.as_bytes().into()),
-            Ok(Message::Binary(bytes)) => Got::Message(Kind::Binary, bytes.into()),
-            Ok(Message::Ping(content)) => Got::Control(What::Ping, content.into()),
-            Ok(Message::Pong(content)) => Got::Control(What::Pong, content.into()),
+            Ok(Message::Text(text)) => Got::Message(MessageKind::Text, text.as_bytes().into()),
+            Ok(Message::Binary(bytes)) => Got::Message(MessageKind::Binary, bytes.into()),
+            Ok(Message::Ping(content)) => Got::Control(FrameEvent::Ping, content.into()),
+            Ok(Message::Pong(content)) => Got::Control(FrameEvent::Pong, content.into()),
             Ok(Message::Close(close)) => {
                 let content = close.map(|close| {
                     let code = u16::from(close.code).to_be_bytes();
                     [&code, close.reason.as_bytes()].concat()
                 });
-                got.push(Got::Control(What::Close, content.unwrap_or_default()));
+                got.push(Got::Control(FrameEvent::Close, content.unwrap_or_default()));
                 return (got, None);
             }
             Ok(Message::Frame(_)) => unreachable!("it is never read"),
@@ -266,7 +267,7 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     let (mut ours, end) = read_frames(bytes, 1..bytes.len(), &RULES);
     let Some((violation, at)) = end else {
         let (theirs, error) = theirs(bytes, Role::Server, max);
-        if let Some(Got::Control(What::Close, content)) = ours.last_mut()
+        if let Some(Got::Control(FrameEvent::Close, content)) = ours.last_mut()
             && content.starts_with(&1014_u16.to_be_bytes())
         {
             *content = REPLACED.into();
@@ -283,7 +284,7 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
         return Ok(());
     }
     if violation == Violation::Close && error.is_none() {
-        ours.push(Got::Control(What::Close, REPLACED.into()));
+        ours.push(Got::Control(FrameEvent::Close, REPLACED.into()));
         prop_assert_eq!(ours, theirs);
         return Ok(());
     }
@@ -309,7 +310,7 @@ proptest! {
     ) {
         let mut bytes = Vec::new();
         frames.iter().for_each(|frame| frame.write(&mut bytes));
-        let rules = Rules { message_bytes_max: 100_000, deflate: false };
+        let rules = ReaderConfig { message_bytes_max: 100_000, deflate: false };
         let expected = (meant(&frames), None);
         prop_assert!(read_frames(&bytes, [], &rules) == expected);
         prop_assert!(read_frames(&bytes, sorted(&cuts, bytes.len()), &rules) == expected);
@@ -343,7 +344,7 @@ proptest! {
         let mut bytes = Vec::new();
         Close { code: Some(code), reason: &reason }.write(&mut bytes);
         let (theirs, _) = theirs(&bytes, Role::Client, 125);
-        let [Got::Control(What::Close, content)] = &theirs[..] else {
+        let [Got::Control(FrameEvent::Close, content)] = &theirs[..] else {
             panic!("no close: {theirs:?}");
         };
         let close = Close::parse(content).expect("valid");

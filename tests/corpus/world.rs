@@ -12,7 +12,7 @@ use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
 use oneloop::server::{Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source};
 use oneloop::site::{FileError, Files, Guard, Site};
-use oneloop::sys::{Kind, Stat};
+use oneloop::sys::{FileKind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
 
 /// The files that are served: one from memory, and two that are too large for that.
@@ -296,7 +296,7 @@ impl Files for ThreeFiles {
     fn fstat(&self, file: &&'static [u8]) -> Result<Stat, FileError> {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         Ok(Stat {
-            kind: Kind::File,
+            kind: FileKind::File,
             device: 1,
             inode: file.len() as u64,
             size: file.len() as u64,

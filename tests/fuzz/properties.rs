@@ -39,7 +39,7 @@ pub fn connection(bytes: &[u8]) {
         message_bytes_max: 300,
         deflated_bytes_min: 4,
         deflated_bytes_max: 200,
-        mail_max: 2,
+        effects_max: 2,
         room_messages_max: 3,
         write_buffer_high: 600,
         turn_steps: 4,
@@ -367,8 +367,8 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
         Some(rest) => rest.split(['/', '?']).next().unwrap().to_owned(),
         None => request.value(Field::Host).map(text).unwrap_or_default(),
     };
-    let own = Place::of(&authority);
-    let is_known = |place: &Place| {
+    let own = RouteMatch::of(&authority);
+    let is_known = |place: &RouteMatch| {
         names.iter().any(|name| {
             let name = name.to_lowercase();
             let name = name.trim_end_matches('.');
@@ -381,7 +381,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
             }
         })
     };
-    let is_local = |place: &Place| place.is_within("localhost");
+    let is_local = |place: &RouteMatch| place.is_within("localhost");
     if !authority.is_empty() && own.ip.is_none() && !is_local(&own) && !is_known(&own) {
         return false;
     }
@@ -407,7 +407,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
         return false;
     }
     let default = if scheme == "http" { 80 } else { 443 };
-    let place = Place::of(place);
+    let place = RouteMatch::of(place);
     let same_host = place.host == own.host || (place.ip.is_some() && place.ip == own.ip);
     let same_port = place.port.unwrap_or(default) == own.port.unwrap_or(default);
     let is_own = !authority.is_empty() && same_host && same_port;
@@ -415,14 +415,14 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
 }
 
 /// An authority, taken apart.
-struct Place {
+struct RouteMatch {
     host: String,
     ip: Option<IpAddr>,
     port: Option<u16>,
 }
 
-impl Place {
-    fn of(authority: &str) -> Place {
+impl RouteMatch {
+    fn of(authority: &str) -> RouteMatch {
         let (host, port) = match authority.rfind(':') {
             Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
             _ => (authority, ""),
@@ -430,7 +430,7 @@ impl Place {
         let host = host.strip_suffix('.').unwrap_or(host);
         let v6 = host.trim_matches(['[', ']']).parse::<Ipv6Addr>();
         let v4 = host.parse::<Ipv4Addr>();
-        Place {
+        RouteMatch {
             host: host.to_owned(),
             ip: v4.map(IpAddr::from).or(v6.map(IpAddr::from)).ok(),
             port: port.trim_start_matches(':').parse().ok(),

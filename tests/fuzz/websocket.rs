@@ -2,8 +2,10 @@
 //! codecs are held against, by the fuzz targets as by `cargo test`.
 
 use oneloop::websocket::deflate::{Inflated, Inflater};
-use oneloop::websocket::{Accept, Kind, Opening, OpeningError, Protocols, Reader, Rules};
-use oneloop::websocket::{Violation, What};
+use oneloop::websocket::{
+    Accept, MessageKind, Opening, OpeningError, Protocols, Reader, ReaderConfig,
+};
+use oneloop::websocket::{FrameEvent, Violation};
 
 // ── Frames ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -11,11 +13,11 @@ use oneloop::websocket::{Violation, What};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Got {
     /// A message that was not compressed.
-    Message(Kind, Vec<u8>),
+    Message(MessageKind, Vec<u8>),
     /// One that is, as it was sent.
-    Compressed(Kind, Vec<u8>),
+    Compressed(MessageKind, Vec<u8>),
     /// A ping, a pong or a close, and its content.
-    Control(What, Vec<u8>),
+    Control(FrameEvent, Vec<u8>),
 }
 
 /// Frames as they were read: what they were, and the violation they end with, with how many bytes were
@@ -23,7 +25,11 @@ pub enum Got {
 pub type Frames = (Vec<Got>, Option<(Violation, usize)>);
 
 /// Reads frames that come in pieces which end at `cuts`, and at the end.
-pub fn read_frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, rules: &Rules) -> Frames {
+pub fn read_frames(
+    bytes: &[u8],
+    cuts: impl IntoIterator<Item = usize>,
+    rules: &ReaderConfig,
+) -> Frames {
     let (mut reader, mut read_buffer, mut from) = (Reader::default(), Vec::new(), 0);
     let (mut got, mut gathered) = (Vec::new(), Vec::new());
     for cut in cuts.into_iter().chain([bytes.len()]) {
@@ -37,15 +43,15 @@ pub fn read_frames(bytes: &[u8], cuts: impl IntoIterator<Item = usize>, rules: &
             let content = read_buffer[piece.at..piece.end].to_vec();
             read_buffer.drain(..piece.end);
             let (kind, compressed, first, last) = match piece.what {
-                What::Partial => break,
-                What::Ping | What::Pong | What::Close => {
+                FrameEvent::Partial => break,
+                FrameEvent::Ping | FrameEvent::Pong | FrameEvent::Close => {
                     got.push(Got::Control(piece.what, content));
                     match piece.what {
-                        What::Close => return (got, None),
+                        FrameEvent::Close => return (got, None),
                         _ => continue,
                     }
                 }
-                What::Data {
+                FrameEvent::Data {
                     kind,
                     compressed,
                     first,
@@ -77,7 +83,7 @@ pub fn frames(bytes: &[u8]) {
         return;
     };
     let bounds = [0, 1, 125, 126, 127, 300, 1_000, 70_000];
-    let rules = Rules {
+    let rules = ReaderConfig {
         deflate: rules & 1 == 1,
         message_bytes_max: bounds[usize::from(rules >> 1) % bounds.len()],
     };
@@ -93,7 +99,7 @@ pub fn frames(bytes: &[u8]) {
     for got in &got {
         let (length, max) = match got {
             Got::Message(kind, content) => {
-                assert!(*kind == Kind::Binary || str::from_utf8(content).is_ok());
+                assert!(*kind == MessageKind::Binary || str::from_utf8(content).is_ok());
                 (content.len() as u64, rules.message_bytes_max)
             }
             // What cannot be compressed becomes larger.

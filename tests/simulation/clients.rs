@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 use memchr::memmem;
-use oneloop::http::{BodyDecoder, Framing, Piece};
+use oneloop::http::{BodyDecoder, BodyPart, Framing};
 
 use crate::files::Tree;
 use crate::talk::Talk;
@@ -592,8 +592,8 @@ fn dechunked<'a>(bytes: &[u8]) -> Option<(Cow<'a, [u8]>, usize)> {
         content.extend_from_slice(&bytes[at..][..piece.content]);
         at += piece.content;
         match piece {
-            Piece { last: true, .. } => return Some((content.into(), at)),
-            Piece {
+            BodyPart { last: true, .. } => return Some((content.into(), at)),
+            BodyPart {
                 framing: 0,
                 content: 0,
                 ..

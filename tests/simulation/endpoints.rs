@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, Place, Session};
+use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, RouteMatch, Session};
 use oneloop::websocket::{CloseCode, Protocols};
 
 /// Who is with an endpoint, and who was: `true` means that it is over.
@@ -52,7 +52,7 @@ impl<E: Endpoint> Endpoint for Counted<E> {
         self.endpoint.protocols()
     }
 
-    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, place: RouteMatch<'_>) {
         self.book.open(session.key());
         self.endpoint.on_open(session, place);
     }
@@ -79,7 +79,7 @@ impl<E: Endpoint> Endpoint for Counted<E> {
     fn on_post(
         &mut self,
         hub: &mut Hub<'_>,
-        place: Place<'_>,
+        place: RouteMatch<'_>,
         body: Vec<u8>,
         members: &dyn Fn(&str) -> usize,
     ) -> Answer {
@@ -125,7 +125,7 @@ impl Fountain {
 }
 
 impl Endpoint for Fountain {
-    fn on_open(&mut self, session: &mut Session<'_>, place: Place<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, place: RouteMatch<'_>) {
         let count = place.name.parse().expect("a number");
         self.left.insert(session.key(), (0, count));
         self.flow(session);

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oneloop::site::{FileError, Files};
-use oneloop::sys::{Kind, Stat};
+use oneloop::sys::{FileKind, Stat};
 
 use crate::weather::Rng;
 use crate::world::Shared;
@@ -64,7 +64,7 @@ struct Inode {
 impl Inode {
     fn stat(&self) -> Stat {
         Stat {
-            kind: Kind::File,
+            kind: FileKind::File,
             device: 1,
             inode: self.number,
             size: self.content.len() as u64,
@@ -294,7 +294,7 @@ impl Tree {
                 let path = str::from_utf8(path).expect("it was found");
                 let changed = self.directories[path];
                 Ok(Stat {
-                    kind: Kind::Directory,
+                    kind: FileKind::Directory,
                     device: 1,
                     inode: u64::MAX - path.len() as u64,
                     size: 0,

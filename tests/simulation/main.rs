@@ -9,7 +9,7 @@
 //! was none, coalesced until the next wait; registration reports what is ready then; a FIN comes with a
 //! peer-closed hint. A simulator that is kinder hides the bugs that matter.
 //!
-//! # What must hold
+//! # FrameEvent must hold
 //!
 //! - What a client receives does not depend on the weather ([`verdict`]).
 //! - The server never sleeps on what it was told of: unread input that nothing holds up, a client that
@@ -195,7 +195,7 @@ fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
     let limits = Limits {
         write_buffer_max: 1_000,
         // All that is said is there at once, and the mailbox gets full.
-        mail_max: 10,
+        effects_max: 10,
         head_bytes_max: 20_000,
         ..weather::usual_limits()
     };
@@ -208,7 +208,7 @@ fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
 #[test]
 fn an_echo_is_heard_however_full_the_mailbox_is() {
     let limits = Limits {
-        mail_max: 0,
+        effects_max: 0,
         ..weather::usual_limits()
     };
     let finished = in_turn([conversations::aside()], Weather::calm(), limits);
@@ -247,7 +247,7 @@ fn who_has_its_whole_answer_makes_room_at_once() {
 fn whoever_fills_the_mailbox_comes_behind_those_who_found_it_full() {
     const COUNT: usize = 20;
     let limits = Limits {
-        mail_max: 2,
+        effects_max: 2,
         head_bytes_max: 20_000,
         ..weather::usual_limits()
     };

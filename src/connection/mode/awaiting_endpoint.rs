@@ -21,7 +21,7 @@ impl AwaitingEndpoint {
 }
 
 impl AwaitingEndpoint {
-    pub(super) fn deliver<S: Files>(
+    pub(super) fn endpoint_answered<S: Files>(
         self,
         reply: Reply<S::File>,
         input: &mut Input<'_, S>,

@@ -22,7 +22,7 @@ pub struct Lingering {
     /// When our direction was ended.
     shut: Option<Instant>,
     /// When the peer last sent something.
-    heard: Instant,
+    last_received: Instant,
     /// How much was thrown away.
     discarded: usize,
 }
@@ -36,7 +36,7 @@ impl Lingering {
             cause,
             must_linger,
             shut: None,
-            heard: now,
+            last_received: now,
             discarded: 0,
         }
     }
@@ -50,7 +50,7 @@ impl Lingering {
     ) -> Step<S> {
         let discarded = input.read_buffer.discard();
         if discarded > 0 {
-            self.heard = cx.now.instant;
+            self.last_received = cx.now.instant;
             self.discarded += discarded;
         }
         let sent = input.write_buffer.is_empty();
@@ -61,8 +61,8 @@ impl Lingering {
         };
         let impatient = self.discarded > cx.limits.linger_bytes_max || input.expired;
         match safe || impatient {
-            true => Step::Moved(Mode::Closed(self.cause)),
-            false => Step::Still(Mode::Lingering(self)),
+            true => Step::Progress(Mode::Closed(self.cause)),
+            false => Step::Blocked(Mode::Lingering(self)),
         }
     }
 
@@ -76,11 +76,11 @@ impl Lingering {
     }
 
     pub(super) fn fin_sent(&mut self, now: Instant) {
-        (self.shut, self.heard) = (Some(now), now);
+        (self.shut, self.last_received) = (Some(now), now);
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         self.shut
-            .map(|at| (at + limits.linger_time).min(self.heard + limits.linger_idle_time))
+            .map(|at| (at + limits.linger_time).min(self.last_received + limits.linger_idle_time))
     }
 }

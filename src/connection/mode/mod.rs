@@ -220,11 +220,11 @@ impl Transitions {
 /// What a step came to.
 pub(super) enum Step<S: Files> {
     /// Something was consumed, queued or decided: step again.
-    Moved(Mode<S>),
+    Progress(Mode<S>),
     /// All that has come is dealt with: nothing can be done until more comes in, whatever goes out.
-    Dry(Mode<S>),
+    NeedInput(Mode<S>),
     /// Nothing can be done until more comes in or goes out.
-    Still(Mode<S>),
+    Blocked(Mode<S>),
 }
 
 /// What a mode wants of the pump.
@@ -246,7 +246,7 @@ pub(super) enum Wanted {
     /// Not now.
     Never,
     /// While the write buffer has room.
-    WithSpace,
+    WithRoom,
     /// Whatever the write buffer holds.
     Always,
 }
@@ -284,11 +284,11 @@ impl<S: Files> Mode<S> {
         match self {
             Mode::ReadingHead(mode) => mode.step(input, cx),
             Mode::ReadingBody(mode) => mode.step(input, cx),
-            Mode::AwaitingEndpoint(mode) => Step::Still(Mode::AwaitingEndpoint(mode)),
+            Mode::AwaitingEndpoint(mode) => Step::Blocked(Mode::AwaitingEndpoint(mode)),
             Mode::Streaming(mode) => mode.step(input, cx),
             Mode::WebSocket(mode) => mode.step(input, cx),
             Mode::Lingering(mode) => mode.step(input, cx),
-            Mode::Closed(cause) => Step::Still(Mode::Closed(cause)),
+            Mode::Closed(cause) => Step::Blocked(Mode::Closed(cause)),
         }
     }
 
@@ -306,7 +306,7 @@ impl<S: Files> Mode<S> {
     }
 
     /// Takes the answer of an endpoint, if one is awaited.
-    pub(super) fn deliver(
+    pub(super) fn endpoint_answered(
         self,
         reply: Reply<S::File>,
         input: &mut Input<'_, S>,
@@ -315,19 +315,23 @@ impl<S: Files> Mode<S> {
         let Mode::AwaitingEndpoint(mode) = self else {
             return self;
         };
-        mode.deliver(reply, input, cx)
+        mode.endpoint_answered(reply, input, cx)
     }
 
     /// Closes a WebSocket connection that does not take what is said to it.
-    pub(super) fn crowd_out(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
+    pub(super) fn close_slow_consumer(
+        self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
         let Mode::WebSocket(mode) = self else {
             return self;
         };
-        mode.crowd_out(input, cx)
+        mode.close_slow_consumer(input, cx)
     }
 
     /// Refuses a connection that has just been accepted, whatever it was going to ask.
-    pub(super) fn turn_away(
+    pub(super) fn reject(
         self,
         refusal: (Status, &str),
         input: &mut Input<'_, S>,
@@ -336,7 +340,7 @@ impl<S: Files> Mode<S> {
         let Mode::ReadingHead(mode) = self else {
             return self;
         };
-        mode.refuse(refusal, Cause::Crowded, input, cx)
+        mode.refuse(refusal, Cause::Overloaded, input, cx)
     }
 
     /// Notes that our direction has been ended, as it [wanted](Wants::fin).
@@ -355,16 +359,16 @@ impl<S: Files> Mode<S> {
         mode.all_sent(cx)
     }
 
-    /// When this mode wants to be stepped although nothing has happened. `moved` is when output
+    /// When this mode wants to be stepped although nothing has happened. `last_progress()` is when output
     /// last moved, `pending` whether some is waiting: a peer that is receiving is not idle.
     pub(super) fn deadline(
         &self,
-        moved: Instant,
+        last_progress: Instant,
         pending: bool,
         limits: &Limits,
     ) -> Option<Instant> {
         match self {
-            Mode::ReadingHead(mode) => mode.deadline(moved, pending, limits),
+            Mode::ReadingHead(mode) => mode.deadline(last_progress, pending, limits),
             Mode::ReadingBody(mode) => Some(mode.deadline(limits)),
             Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),

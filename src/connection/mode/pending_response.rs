@@ -69,7 +69,7 @@ impl PendingResponse {
             // The peer cannot know, and may be sending its next request.
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
-        cx.budget.spend_steps(reply.effort - 1);
+        cx.budget.spend_steps(reply.cost - 1);
         input.write_buffer.append(cx.pool, |out| {
             out.extend_from_slice(&reply.head);
             finish_head(out, cx.date, self.version, self.persistence);

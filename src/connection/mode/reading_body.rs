@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{AwaitingEndpoint, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
-use crate::connection::progress::Progress;
-use crate::connection::{Cause, Context, Input, Mail};
+use crate::connection::stall_clock::StallClock;
+use crate::connection::{Cause, Context, Effect, Input};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status, explain_body};
 use crate::site::{Files, Mount, Reply};
 use crate::transport::ReadBuffer;
@@ -29,7 +29,7 @@ struct Incoming {
     purpose: Purpose,
     /// Bytes of content so far.
     received: usize,
-    progress: Progress,
+    progress: StallClock,
 }
 
 /// What a body is received for.
@@ -69,7 +69,7 @@ impl ReadingBody {
                 }
             },
             received: 0,
-            progress: Progress::new(cx.now.instant),
+            progress: StallClock::new(cx.now.instant),
         };
         ReadingBody {
             incoming: Box::new(incoming),
@@ -89,7 +89,7 @@ impl ReadingBody {
         let used = before - input.read_buffer.bytes().len();
         incoming.progress.add(used, cx.now.instant);
         let refusal = match taken {
-            Ok(true) => return Step::Moved(self.finish(input, cx)),
+            Ok(true) => return Step::Progress(self.finish(input, cx)),
             Err((refusal, cause)) => (refusal, cause),
             Ok(false) if input.eof => {
                 let sentence = "the connection was closed within the request body";
@@ -99,17 +99,17 @@ impl ReadingBody {
                 let late = (Status::RequestTimeout, "the request body took too long");
                 (late, Cause::Late)
             }
-            Ok(false) if used > 0 => return Step::Moved(Mode::ReadingBody(self)),
+            Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
             Ok(false) if incoming.keeps_much() && cx.pool.account().is_over() => {
                 let sentence = "there is no memory for so large a request head now";
-                ((Status::ServiceUnavailable, sentence), Cause::Crowded)
+                ((Status::ServiceUnavailable, sentence), Cause::Overloaded)
             }
-            Ok(false) => return Step::Dry(Mode::ReadingBody(self)),
+            Ok(false) => return Step::NeedInput(Mode::ReadingBody(self)),
         };
         let ((status, sentence), cause) = refusal;
         let pending = self.end(cx);
         let reply = Reply::plain(status, sentence);
-        Step::Moved(pending.without_its_body().answer(reply, cause, input, cx))
+        Step::Progress(pending.without_its_body().answer(reply, cause, input, cx))
     }
 
     /// The body is whole.
@@ -120,7 +120,7 @@ impl ReadingBody {
         match purpose {
             Purpose::Endpoint(to, body) => {
                 let from = input.key;
-                cx.mail.push(Mail::Post { from, to, body });
+                cx.effects.push(Effect::Post { from, to, body });
                 Mode::AwaitingEndpoint(AwaitingEndpoint::after(pending))
             }
             Purpose::End(head, bytes) => {
@@ -156,7 +156,7 @@ impl ReadingBody {
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
-        self.incoming.progress.moved() + limits.stall_time
+        self.incoming.progress.last_progress() + limits.stall_time
     }
 }
 
@@ -181,9 +181,9 @@ impl Incoming {
                 return Err((large, Cause::Refused));
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
-                if self.received > Progress::PORTION_BYTES && cx.pool.account().is_over() {
+                if self.received > StallClock::PORTION_BYTES && cx.pool.account().is_over() {
                     let sentence = "there is no memory for so large a body now";
-                    return Err(((Status::ServiceUnavailable, sentence), Cause::Crowded));
+                    return Err(((Status::ServiceUnavailable, sentence), Cause::Overloaded));
                 }
                 cx.pool.append(body, |body| body.extend_from_slice(content));
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket};
 use crate::config::Limits;
-use crate::connection::{Cause, Context, Input, Place};
+use crate::connection::{Cause, Context, Input, RouteMatch};
 use crate::http::{
     Expectation, Field, Framing, Head, HeadError, HeadParser, Method, Parsed, RequestHead, Status,
     explain,
@@ -47,16 +47,16 @@ impl ReadingHead {
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
         if !input.room {
-            return Step::Still(Mode::ReadingHead(self));
+            return Step::Blocked(Mode::ReadingHead(self));
         }
         let bytes = input.read_buffer.bytes();
         if !bytes.is_empty() {
             match self.parse(bytes, cx) {
-                Ok(Parsed::Complete(head)) => return Step::Moved(self.serve(&head, input, cx)),
+                Ok(Parsed::Complete(head)) => return Step::Progress(self.serve(&head, input, cx)),
                 Ok(Parsed::Partial) => {}
                 Err(error) => {
                     let refusal = explain(error);
-                    return Step::Moved(self.refuse(refusal, Cause::Refused, input, cx));
+                    return Step::Progress(self.refuse(refusal, Cause::Refused, input, cx));
                 }
             }
         }
@@ -81,11 +81,11 @@ impl ReadingHead {
             (late, Cause::Late)
         } else if input.read_buffer.is_large() && cx.pool.account().is_over() {
             let sentence = "there is no memory for so large a request head now";
-            ((Status::ServiceUnavailable, sentence), Cause::Crowded)
+            ((Status::ServiceUnavailable, sentence), Cause::Overloaded)
         } else {
-            return Step::Dry(Mode::ReadingHead(self));
+            return Step::NeedInput(Mode::ReadingHead(self));
         };
-        Step::Moved(self.refuse(refusal, cause, input, cx))
+        Step::Progress(self.refuse(refusal, cause, input, cx))
     }
 
     /// Nothing is in flight: an end here is silent.
@@ -96,22 +96,22 @@ impl ReadingHead {
     ) -> Step<S> {
         let cause = if input.eof {
             Cause::PeerClosed
-        } else if input.crowded {
-            Cause::Crowded
+        } else if input.evict {
+            Cause::Overloaded
         } else if cx.stopping {
             Cause::Stopped
         } else if input.expired {
             Cause::Idle
         } else {
-            return Step::Dry(Mode::ReadingHead(self));
+            return Step::NeedInput(Mode::ReadingHead(self));
         };
         let now = cx.now.instant;
         // A peer that was answered a moment ago may be sending its next request, and would lose that
         // answer to a reset. One that has been idle for a while has read it.
-        let quiet = now.saturating_duration_since(self.since.max(input.moved));
+        let quiet = now.saturating_duration_since(self.since.max(input.last_progress));
         let recent = !input.write_buffer.is_empty() || quiet < cx.limits.linger_idle_time;
         let must_linger = cause == Cause::Stopped && recent;
-        Step::Moved(Mode::Lingering(Lingering::after(cause, must_linger, now)))
+        Step::Progress(Mode::Lingering(Lingering::after(cause, must_linger, now)))
     }
 
     /// Parses on. A head that comes whole, as nearly all do, needs no allocation.
@@ -244,7 +244,7 @@ impl ReadingHead {
 
     pub(super) fn wants(&self) -> Wants {
         Wants {
-            input: Wanted::WithSpace,
+            input: Wanted::WithRoom,
             fin: false,
             end_when_sent: false,
             idle_since: (!self.begun).then_some(self.since),
@@ -253,14 +253,14 @@ impl ReadingHead {
 
     pub(super) fn deadline(
         &self,
-        moved: Instant,
+        last_progress: Instant,
         pending: bool,
         limits: &Limits,
     ) -> Option<Instant> {
         match self.begun {
             true => Some(self.since + limits.head_time),
             false if pending => None,
-            false => Some(self.since.max(moved) + limits.idle_time),
+            false => Some(self.since.max(last_progress) + limits.idle_time),
         }
     }
 }
@@ -278,13 +278,13 @@ fn accept<S: Files>(
         ));
     }
     let (name, query) = (&mount.name, &mount.query);
-    let place = Place { name, query };
+    let route = RouteMatch { name, query };
     let values = |field| request.values(field).collect();
     let opening = Opening {
         keys: values(Field::WebSocketKey),
         versions: values(Field::WebSocketVersion),
         protocols: values(Field::WebSocketProtocol),
-        extensions: match place.parameter("deflate") {
+        extensions: match route.parameter("deflate") {
             Some("off") => Vec::new(),
             _ => values(Field::WebSocketExtensions),
         },

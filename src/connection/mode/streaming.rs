@@ -3,7 +3,7 @@
 use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
 use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
-use crate::site::{Files, Piece, Stream};
+use crate::site::{BodySlice, Files, Stream};
 
 /// Sending a body piece by piece, each only when the write buffer has room.
 pub struct Streaming<S: Files> {
@@ -39,8 +39,8 @@ impl<S: Files> Streaming<S> {
 impl<S: Files> Streaming<S> {
     pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         match input.room && !self.is_queued_whole() {
-            true => Step::Moved(self.queue(input, cx)),
-            false => Step::Still(Mode::Streaming(self)),
+            true => Step::Progress(self.queue(input, cx)),
+            false => Step::Blocked(Mode::Streaming(self)),
         }
     }
 
@@ -78,15 +78,15 @@ impl<S: Files> Streaming<S> {
         let before = input.write_buffer.queued();
         let (site, stream, wall) = (&mut *cx.site, &mut self.stream, cx.now.wall);
         let max = cx.limits.turn_bytes as u64;
-        let (piece, effort) = input
+        let (piece, cost) = input
             .write_buffer
-            .append(cx.pool, |out| site.next_piece(stream, max, out, wall));
-        cx.budget.spend_steps(effort - 1);
+            .append(cx.pool, |out| site.next_slice(stream, max, out, wall));
+        cx.budget.spend_steps(cost - 1);
         match piece {
-            Piece::Written => {}
-            Piece::File { file, at, len } => input.write_buffer.push_file(file, at, len),
+            BodySlice::Written => {}
+            BodySlice::File { file, at, len } => input.write_buffer.push_file(file, at, len),
             // The rest is missing, which the peer can tell from the framing: never padding.
-            Piece::Broken => {
+            BodySlice::Broken => {
                 let unsent = input.write_buffer.queued();
                 self.abandon(unsent, cx);
                 let now = cx.now.instant;

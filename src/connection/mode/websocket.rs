@@ -13,37 +13,38 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
-use crate::connection::endpoint::{Endpoint, Hub, Message, Place, Session};
-use crate::connection::progress::Progress;
-use crate::connection::{Broadcast, Cause, Context, Input, Key, Mail};
+use crate::connection::endpoint::{Endpoint, Hub, Message, RouteMatch, Session};
+use crate::connection::stall_clock::StallClock;
+use crate::connection::{Broadcast, Cause, Context, Effect, Input, Key};
 use crate::site::{Files, Mount};
 use crate::transport::{Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
 use crate::websocket::{
-    Accept, Close, CloseCode, Kind, Opcode, Piece, Reader, Rules, Violation, What, write_frame,
+    Accept, Close, CloseCode, FrameEvent, FramePart, MessageKind, Opcode, Reader, ReaderConfig,
+    Violation, write_frame,
 };
 
 /// A WebSocket connection.
 #[derive(Debug)]
 pub struct WebSocket {
     // Boxed: one allocation for each, and a small Mode.
-    peer: Box<Peer>,
+    state: Box<State>,
 }
 
 /// What is known of the peer.
 #[derive(Debug)]
-struct Peer {
+struct State {
     endpoint: u16,
     deflate: Option<Deflate>,
     reader: Reader,
     /// What has come of a message that did not come whole, in storage of the pool's.
-    gathered: Vec<u8>,
+    partial_message: Vec<u8>,
     /// Boxed: it is rare that a message is on its way, and hundreds of bytes.
     inflating: Option<Box<Inflating>>,
     /// The newest ping that is not answered.
     ping: Option<Box<[u8]>>,
     /// When something last came.
-    heard: Instant,
+    last_received: Instant,
     /// When it was asked whether it is still there.
     pinged: Option<Instant>,
     /// Nothing is read because of back-pressure, or the endpoint says nothing because of it.
@@ -54,9 +55,9 @@ struct Peer {
 #[derive(Debug)]
 struct Inflating {
     inflater: Inflater,
-    kind: Kind,
+    kind: MessageKind,
     /// Bytes at the front of the read buffer that are to be inflated.
-    here: usize,
+    compressed_len: usize,
     /// They are the last of the message.
     last: bool,
     /// They are not done.
@@ -64,7 +65,7 @@ struct Inflating {
 }
 
 /// How it ends.
-struct Ending {
+struct ClosePlan {
     cause: Cause,
     /// The close frame that is still to be sent.
     close: Option<(Option<CloseCode>, &'static str)>,
@@ -74,10 +75,10 @@ struct Ending {
     must_linger: bool,
 }
 
-impl Ending {
+impl ClosePlan {
     /// We close it.
-    fn ours(cause: Cause, code: CloseCode, reason: &'static str) -> Ending {
-        Ending {
+    fn ours(cause: Cause, code: CloseCode, reason: &'static str) -> ClosePlan {
+        ClosePlan {
             cause,
             close: Some((Some(code), reason)),
             code: Some(code),
@@ -86,9 +87,9 @@ impl Ending {
     }
 }
 
-impl From<Violation> for Ending {
-    fn from(violation: Violation) -> Ending {
-        Ending::ours(Cause::Refused, violation.close_code(), violation.reason())
+impl From<Violation> for ClosePlan {
+    fn from(violation: Violation) -> ClosePlan {
+        ClosePlan::ours(Cause::Refused, violation.close_code(), violation.reason())
     }
 }
 
@@ -104,27 +105,27 @@ impl WebSocket {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         pending.switch(accept, input, cx);
-        let mut peer = Peer {
+        let mut state = State {
             endpoint: mount.number,
             deflate: accept.deflate(),
             reader: Reader::default(),
-            gathered: Vec::new(),
+            partial_message: Vec::new(),
             inflating: None,
             ping: None,
-            heard: cx.now.instant,
+            last_received: cx.now.instant,
             pinged: None,
             paused: false,
         };
         let (name, query) = (&mount.name, &mount.query);
-        let closed = peer.call(input.key, input.write_buffer, cx, |endpoint, session| {
-            endpoint.on_open(session, Place { name, query });
+        let closed = state.call(input.key, input.write_buffer, cx, |endpoint, session| {
+            endpoint.on_open(session, RouteMatch { name, query });
         });
         let mode = WebSocket {
-            peer: Box::new(peer),
+            state: Box::new(state),
         };
         match closed {
             Ok(()) => Mode::WebSocket(mode),
-            Err(ending) => mode.end(ending, input, cx),
+            Err(plan) => mode.end(plan, input, cx),
         }
     }
 }
@@ -132,62 +133,62 @@ impl WebSocket {
 impl WebSocket {
     /// Pieces of messages that are dealt with in a step. A step has its price, which small messages would
     /// feel; and it must end, so that all connections have their turn.
-    const PIECES: u32 = 16;
+    const FRAMES_PER_STEP: u32 = 16;
 
     pub(super) fn step<S: Files>(
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
-        let peer = &mut *self.peer;
-        let mut moved = peer.answer_ping(input.write_buffer, cx.pool);
+        let state = &mut *self.state;
+        let mut progressed = state.answer_ping(input.write_buffer, cx.pool);
         if !input.room {
-            peer.paused = true;
+            state.paused = true;
             return match cx.stopping {
-                true => Step::Moved(self.end(stopping(), input, cx)),
-                false => self.after_step(moved),
+                true => Step::Progress(self.end(stopping(), input, cx)),
+                false => self.after_step(progressed),
             };
         }
-        if std::mem::take(&mut peer.paused) {
-            peer.pinged = peer.pinged.map(|_| cx.now.instant);
-            let closed = peer.call(input.key, input.write_buffer, cx, |endpoint, session| {
+        if std::mem::take(&mut state.paused) {
+            state.pinged = state.pinged.map(|_| cx.now.instant);
+            let closed = state.call(input.key, input.write_buffer, cx, |endpoint, session| {
                 endpoint.on_room(session);
             });
-            if let Err(ending) = closed {
-                return Step::Moved(self.end(ending, input, cx));
+            if let Err(plan) = closed {
+                return Step::Progress(self.end(plan, input, cx));
             }
         }
-        for _ in 0..Self::PIECES {
-            if cx.mail.is_full(cx.limits) && cx.endpoints.speaks(self.peer.endpoint) {
+        for _ in 0..Self::FRAMES_PER_STEP {
+            if cx.effects.is_full(cx.limits) && cx.endpoints.publishes(self.state.endpoint) {
                 // Nobody would tell us when it is not: the pump is asked for another turn.
-                cx.held = true;
-                return self.after_step(moved);
+                cx.throttled = true;
+                return self.after_step(progressed);
             }
-            match self.peer.take(input, cx) {
-                Ok(true) => moved = true,
+            match self.state.next_frame(input, cx) {
+                Ok(true) => progressed = true,
                 Ok(false) => return self.quiet(input, cx),
-                Err(ending) => return Step::Moved(self.end(ending, input, cx)),
+                Err(plan) => return Step::Progress(self.end(plan, input, cx)),
             }
             if !input.write_buffer.has_room(cx.write_buffer_high()) || !cx.budget.has_steps() {
                 break;
             }
         }
-        Step::Moved(Mode::WebSocket(self))
+        Step::Progress(Mode::WebSocket(self))
     }
 
-    fn after_step<S: Files>(self, moved: bool) -> Step<S> {
-        match moved {
-            true => Step::Moved(Mode::WebSocket(self)),
-            false => Step::Still(Mode::WebSocket(self)),
+    fn after_step<S: Files>(self, progressed: bool) -> Step<S> {
+        match progressed {
+            true => Step::Progress(Mode::WebSocket(self)),
+            false => Step::Blocked(Mode::WebSocket(self)),
         }
     }
 
     /// All that has come is dealt with, but for the beginning of something.
     fn quiet<S: Files>(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
-        let peer = &mut *self.peer;
-        let ending = if input.eof {
+        let state = &mut *self.state;
+        let plan = if input.eof {
             // Without a close frame, which the RFC knows as 1006. It may still read what is queued.
-            Ending {
+            ClosePlan {
                 cause: Cause::PeerClosed,
                 close: None,
                 code: None,
@@ -195,27 +196,27 @@ impl WebSocket {
             }
         } else if cx.stopping {
             stopping()
-        } else if peer.holds_too_much(cx.pool) {
+        } else if state.holds_too_much(cx.pool) {
             no_memory()
-        } else if input.expired && peer.deadline(cx.limits) <= cx.now.instant {
-            if peer.pinged.is_none() {
-                peer.pinged = Some(cx.now.instant);
+        } else if input.expired && state.deadline(cx.limits) <= cx.now.instant {
+            if state.pinged.is_none() {
+                state.pinged = Some(cx.now.instant);
                 let ping = |out: &mut Vec<u8>| write_frame(out, Opcode::Ping, false, &[]);
                 input.write_buffer.append(cx.pool, ping);
-                return Step::Moved(Mode::WebSocket(self));
+                return Step::Progress(Mode::WebSocket(self));
             }
-            Ending::ours(Cause::Unresponsive, UNRESPONSIVE, "no pong has come")
-        } else if peer.ping.is_some() || peer.paused {
+            ClosePlan::ours(Cause::Unresponsive, UNRESPONSIVE, "no pong has come")
+        } else if state.ping.is_some() || state.paused {
             // A pong, or the endpoint, waits for other things to leave.
-            return Step::Still(Mode::WebSocket(self));
+            return Step::Blocked(Mode::WebSocket(self));
         } else {
-            return Step::Dry(Mode::WebSocket(self));
+            return Step::NeedInput(Mode::WebSocket(self));
         };
-        Step::Moved(self.end(ending, input, cx))
+        Step::Progress(self.end(plan, input, cx))
     }
 
     /// Takes a message for many. `false` if there is no room for it.
-    pub(in crate::connection) fn hear<F>(
+    pub(in crate::connection) fn enqueue_broadcast<F>(
         &mut self,
         broadcast: &Broadcast,
         write_buffer: &mut WriteBuffer<F>,
@@ -225,34 +226,34 @@ impl WebSocket {
         if queued > 0 && queued + broadcast.frame_bytes() as u64 > cx.write_buffer_max() {
             return false;
         }
-        let frame = broadcast.frame(self.peer.deflate, cx.deflater, cx.pool, cx.limits);
+        let frame = broadcast.frame(self.state.deflate, cx.deflater, cx.pool, cx.limits);
         write_buffer.push_charged(frame, cx.pool);
         true
     }
 
     /// The peer does not take what is said to it: it loses its place.
-    pub(super) fn crowd_out<S: Files>(
+    pub(super) fn close_slow_consumer<S: Files>(
         self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "too much is waiting to be read");
-        self.end(Ending::ours(Cause::Stalled, code, reason), input, cx)
+        self.end(ClosePlan::ours(Cause::Stalled, code, reason), input, cx)
     }
 
     fn end<S: Files>(
         self,
-        ending: Ending,
+        plan: ClosePlan,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        if let Some((code, reason)) = ending.close {
+        if let Some((code, reason)) = plan.close {
             let close = Close { code, reason };
             input.write_buffer.append(cx.pool, |out| close.write(out));
         }
-        self.abandon(input.key, ending.code, cx);
+        self.abandon(input.key, plan.code, cx);
         let now = cx.now.instant;
-        Mode::Lingering(Lingering::after(ending.cause, ending.must_linger, now))
+        Mode::Lingering(Lingering::after(plan.cause, plan.must_linger, now))
     }
 
     /// It is over: what is held is given back, and whom it concerns is told.
@@ -262,24 +263,24 @@ impl WebSocket {
         code: Option<CloseCode>,
         cx: &mut Context<'_, S>,
     ) {
-        let Peer {
+        let State {
             endpoint,
-            gathered,
+            partial_message,
             inflating,
             ..
-        } = *self.peer;
-        cx.pool.release_vec(gathered);
+        } = *self.state;
+        cx.pool.release_vec(partial_message);
         if let Some(inflating) = inflating {
             cx.release_inflater(inflating.inflater);
         }
         let endpoint = cx.endpoints.get(endpoint);
-        endpoint.on_close(&mut Hub::new(cx.mail), key, code);
-        cx.mail.push(Mail::Gone(key));
+        endpoint.on_close(&mut Hub::new(cx.effects), key, code);
+        cx.effects.push(Effect::Disconnected(key));
     }
 
     pub(super) fn wants(&self) -> Wants {
         Wants {
-            input: Wanted::WithSpace,
+            input: Wanted::WithRoom,
             fin: false,
             end_when_sent: false,
             idle_since: None,
@@ -287,7 +288,7 @@ impl WebSocket {
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        (!self.peer.paused).then(|| self.peer.deadline(limits))
+        (!self.state.paused).then(|| self.state.deadline(limits))
     }
 }
 
@@ -295,16 +296,16 @@ impl WebSocket {
 /// it will hardly read it.
 const UNRESPONSIVE: CloseCode = CloseCode(1011);
 
-fn no_memory() -> Ending {
+fn no_memory() -> ClosePlan {
     let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "there is no memory for it now");
-    Ending::ours(Cause::Crowded, code, reason)
+    ClosePlan::ours(Cause::Overloaded, code, reason)
 }
 
-fn stopping() -> Ending {
-    Ending::ours(Cause::Stopped, CloseCode::GOING_AWAY, "the server stops")
+fn stopping() -> ClosePlan {
+    ClosePlan::ours(Cause::Stopped, CloseCode::GOING_AWAY, "the server stops")
 }
 
-impl Peer {
+impl State {
     /// While so many bytes wait to be sent, a ping is not answered at once, and a newer one takes its
     /// place (RFC 6455 §5.5.3): whoever sends pings and reads nothing is owed one pong.
     const PONGS_BYTES_MAX: u64 = 4 << 10;
@@ -317,26 +318,27 @@ impl Peer {
     const INFLATED_STEP_BYTES: usize = 4 << 10;
 
     /// What it costs in steps to say something to others.
-    const SAYING: u32 = 4;
+    const PUBLISH_STEPS: u32 = 4;
 
     /// Deals with the next piece. `false` if there is none.
-    fn take<S: Files>(
+    fn next_frame<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Result<bool, Ending> {
+    ) -> Result<bool, ClosePlan> {
         if self.inflating.as_ref().is_some_and(|i| i.unfinished) {
             self.inflate(input, cx)?;
             return Ok(true);
         }
-        let rules = Rules {
+        let rules = ReaderConfig {
             message_bytes_max: cx.limits.message_bytes_max as u64,
             deflate: self.deflate.is_some(),
         };
-        let Piece { at, end, what } = self.reader.read(input.read_buffer.bytes_mut(), &rules)?;
+        let FramePart { at, end, what } =
+            self.reader.read(input.read_buffer.bytes_mut(), &rules)?;
         match what {
-            What::Partial => return Ok(false),
-            What::Data {
+            FrameEvent::Partial => return Ok(false),
+            FrameEvent::Data {
                 kind,
                 compressed: false,
                 first,
@@ -345,30 +347,34 @@ impl Peer {
                 self.data(kind, first, last, at..end, input, cx)?;
                 input.read_buffer.consume(end);
             }
-            What::Data { kind, last, .. } => {
+            FrameEvent::Data { kind, last, .. } => {
                 let inflating = self.inflating.get_or_insert_with(|| {
                     Box::new(Inflating {
                         inflater: cx.acquire_inflater(),
                         kind,
-                        here: 0,
+                        compressed_len: 0,
                         last: false,
                         unfinished: false,
                     })
                 });
-                (inflating.here, inflating.last, inflating.unfinished) = (end - at, last, true);
+                (
+                    inflating.compressed_len,
+                    inflating.last,
+                    inflating.unfinished,
+                ) = (end - at, last, true);
                 input.read_buffer.consume(at);
             }
-            What::Ping => {
+            FrameEvent::Ping => {
                 self.ping = Some(input.read_buffer.bytes()[at..end].into());
                 self.answer_ping(input.write_buffer, cx.pool);
                 input.read_buffer.consume(end);
             }
-            What::Pong => input.read_buffer.consume(end),
-            What::Close => {
+            FrameEvent::Pong => input.read_buffer.consume(end),
+            FrameEvent::Close => {
                 let close = Close::parse(&input.read_buffer.bytes()[at..end])?;
                 let code = close.code;
                 input.read_buffer.consume(end);
-                return Err(Ending {
+                return Err(ClosePlan {
                     cause: Cause::PeerClosed,
                     close: Some((code, "")),
                     code,
@@ -376,28 +382,28 @@ impl Peer {
                 });
             }
         }
-        (self.heard, self.pinged) = (cx.now.instant, None);
+        (self.last_received, self.pinged) = (cx.now.instant, None);
         Ok(true)
     }
 
     /// A stretch of a message that is not compressed.
     fn data<S: Files>(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         first: bool,
         last: bool,
-        place: std::ops::Range<usize>,
+        route: std::ops::Range<usize>,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Ending> {
-        let content = &input.read_buffer.bytes()[place];
+    ) -> Result<(), ClosePlan> {
+        let content = &input.read_buffer.bytes()[route];
         if first && last {
-            return self.say(kind, content, input.key, input.write_buffer, cx);
+            return self.deliver_message(kind, content, input.key, input.write_buffer, cx);
         }
-        let gather = |gathered: &mut Vec<u8>| gathered.extend_from_slice(content);
-        cx.pool.append(&mut self.gathered, gather);
+        let gather = |partial_message: &mut Vec<u8>| partial_message.extend_from_slice(content);
+        cx.pool.append(&mut self.partial_message, gather);
         match last {
-            true => self.say_gathered(kind, input, cx),
+            true => self.deliver_partial_message(kind, input, cx),
             false => Ok(()),
         }
     }
@@ -407,30 +413,31 @@ impl Peer {
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Ending> {
+    ) -> Result<(), ClosePlan> {
         let inflating = self.inflating.as_mut().expect("it was begun");
         let (kind, max) = (inflating.kind, cx.limits.message_bytes_max);
-        let bytes = &input.read_buffer.bytes()[..inflating.here];
-        let before = self.gathered.len();
+        let bytes = &input.read_buffer.bytes()[..inflating.compressed_len];
+        let before = self.partial_message.len();
         // One byte more than is allowed says that it is too many.
         let room = Self::INFLATED_BYTES.min(max + 1 - before);
         let (inflater, last) = (&mut inflating.inflater, inflating.last);
         let inflate = |out: &mut Vec<u8>| inflater.inflate(bytes, last, out, room);
-        let inflated = cx.pool.append(&mut self.gathered, inflate)?;
+        let inflated = cx.pool.append(&mut self.partial_message, inflate)?;
         let used = match inflated {
             Inflated::Full(used) => used,
-            Inflated::All => inflating.here,
+            Inflated::All => inflating.compressed_len,
         };
-        inflating.here -= used;
+        inflating.compressed_len -= used;
         inflating.unfinished = inflated != Inflated::All;
         input.read_buffer.consume(used);
-        let steps = 1 + (self.gathered.len() - before) / Self::INFLATED_STEP_BYTES;
+        let steps = 1 + (self.partial_message.len() - before) / Self::INFLATED_STEP_BYTES;
         cx.budget.spend_steps(steps as u32);
         let whole = inflating.last && !inflating.unfinished;
-        if kind == Kind::Text {
-            self.reader.check_text(&self.gathered[before..], whole)?;
+        if kind == MessageKind::Text {
+            self.reader
+                .check_text(&self.partial_message[before..], whole)?;
         }
-        if self.gathered.len() > max {
+        if self.partial_message.len() > max {
             return Err(Violation::TooLarge.into());
         }
         if !whole {
@@ -442,46 +449,48 @@ impl Peer {
         }
         let inflating = self.inflating.take().expect("it was there above");
         cx.release_inflater(inflating.inflater);
-        self.say_gathered(kind, input, cx)
+        self.deliver_partial_message(kind, input, cx)
     }
 
-    fn say_gathered<S: Files>(
+    fn deliver_partial_message<S: Files>(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Ending> {
-        let message = std::mem::take(&mut self.gathered);
-        let said = self.say(kind, &message, input.key, input.write_buffer, cx);
+    ) -> Result<(), ClosePlan> {
+        let message = std::mem::take(&mut self.partial_message);
+        let said = self.deliver_message(kind, &message, input.key, input.write_buffer, cx);
         cx.pool.release_vec(message);
         said
     }
 
     /// Hands a whole message to the endpoint.
-    fn say<S: Files>(
+    fn deliver_message<S: Files>(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         message: &[u8],
         key: Key,
         write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
-    ) -> Result<(), Ending> {
+    ) -> Result<(), ClosePlan> {
         // The answer may be as large, and wait for as long as the peer likes.
-        if message.len() > Progress::PORTION_BYTES && cx.pool.account().is_over() {
+        if message.len() > StallClock::PORTION_BYTES && cx.pool.account().is_over() {
             return Err(no_memory());
         }
         let message = match kind {
             // It was checked as it came, which the compiler cannot know.
-            Kind::Text => Message::Text(str::from_utf8(message).map_err(|_| Violation::Utf8)?),
-            Kind::Binary => Message::Binary(message),
+            MessageKind::Text => {
+                Message::Text(str::from_utf8(message).map_err(|_| Violation::Utf8)?)
+            }
+            MessageKind::Binary => Message::Binary(message),
         };
-        let before = cx.mail.len();
+        let before = cx.effects.len();
         let said = self.call(key, write_buffer, cx, |endpoint, session| {
             endpoint.on_message(session, message);
         });
-        if cx.mail.len() > before {
-            cx.endpoints.note_that_it_speaks(self.endpoint);
-            cx.budget.spend_steps(Self::SAYING);
+        if cx.effects.len() > before {
+            cx.endpoints.mark_as_publisher(self.endpoint);
+            cx.budget.spend_steps(Self::PUBLISH_STEPS);
         }
         said
     }
@@ -493,7 +502,7 @@ impl Peer {
         write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
         call: impl FnOnce(&mut dyn Endpoint, &mut Session<'_>),
-    ) -> Result<(), Ending> {
+    ) -> Result<(), ClosePlan> {
         let waiting = write_buffer.queued();
         let closed = write_buffer.append(cx.pool, |out| {
             let mut session = Session {
@@ -503,7 +512,7 @@ impl Peer {
                 waiting,
                 deflate: self.deflate,
                 deflater: cx.deflater,
-                mail: cx.mail,
+                effects: cx.effects,
                 limits: cx.limits,
                 closed: None,
             };
@@ -515,7 +524,7 @@ impl Peer {
         self.paused |= write_buffer.queued() >= cx.limits.write_buffer_high;
         match closed {
             None => Ok(()),
-            code @ Some(_) => Err(Ending {
+            code @ Some(_) => Err(ClosePlan {
                 cause: Cause::Finished,
                 close: None,
                 code,
@@ -539,14 +548,15 @@ impl Peer {
     /// Whether it holds more, in the middle of a message, than everybody may hold, while all hold too
     /// much.
     fn holds_too_much(&self, pool: &Pool) -> bool {
-        let holds_much = self.inflating.is_some() || self.gathered.len() > Progress::PORTION_BYTES;
+        let holds_much =
+            self.inflating.is_some() || self.partial_message.len() > StallClock::PORTION_BYTES;
         holds_much && pool.account().is_over()
     }
 
     fn deadline(&self, limits: &Limits) -> Instant {
         match self.pinged {
             Some(at) => at + limits.pong_time,
-            None => self.heard + limits.ping_time,
+            None => self.last_received + limits.ping_time,
         }
     }
 }

@@ -7,11 +7,11 @@ use super::Key;
 use super::endpoint::Message;
 use crate::config::Limits;
 use crate::site::Mount;
-use crate::websocket::{Kind, write_frame};
+use crate::websocket::{MessageKind, write_frame};
 
 /// A message from a connection, or from an endpoint.
 #[derive(Debug)]
-pub enum Mail {
+pub enum Effect {
     /// A request with a body for an endpoint. The sender waits for the answer.
     Post {
         /// Who asks.
@@ -24,31 +24,31 @@ pub enum Mail {
     /// From now on, `who` hears what is said in `room`, after the last so many messages.
     Join {
         /// A WebSocket connection.
-        who: Key,
+        key: Key,
         /// The room's name.
         room: Box<str>,
         /// How many of the messages that the room remembers are to be heard first.
         last: usize,
     },
     /// From now on, `who` hears how many are in `room`.
-    Watch {
+    WatchPresence {
         /// A WebSocket connection.
-        who: Key,
+        key: Key,
         /// The room's name.
         room: Box<str>,
     },
     /// `who` is in `room` no longer.
     Leave {
         /// A WebSocket connection.
-        who: Key,
+        key: Key,
         /// The room's name.
         room: Box<str>,
     },
     /// This connection is in no room any more, since it is no WebSocket connection any more. Nothing comes
     /// from it behind this, and nothing but this takes it out of all its rooms.
-    Gone(Key),
+    Disconnected(Key),
     /// Something is said.
-    Say {
+    Publish {
         /// Where.
         to: Audience,
         /// What.
@@ -69,7 +69,7 @@ pub enum Audience {
 #[derive(Debug)]
 pub struct PlainFrame {
     /// What it is made of.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The whole frame.
     pub bytes: Vec<u8>,
     /// Bytes of it that are header.
@@ -90,26 +90,26 @@ impl PlainFrame {
     }
 }
 
-/// Mail in the order in which it was left.
+/// Effect in the order in which it was left.
 #[derive(Default, Debug)]
-pub struct Mailbox {
-    queue: VecDeque<Mail>,
+pub struct Effects {
+    queue: VecDeque<Effect>,
     /// Bytes of the frames in it.
     bytes: usize,
 }
 
-impl Mailbox {
+impl Effects {
     /// Leaves a piece of mail.
-    pub fn push(&mut self, mail: Mail) {
-        self.bytes += frame_bytes(&mail);
-        self.queue.push_back(mail);
+    pub fn push(&mut self, effects: Effect) {
+        self.bytes += frame_bytes(&effects);
+        self.queue.push_back(effects);
     }
 
     /// Takes the oldest.
-    pub fn pop(&mut self) -> Option<Mail> {
-        let mail = self.queue.pop_front()?;
-        self.bytes -= frame_bytes(&mail);
-        Some(mail)
+    pub fn pop(&mut self) -> Option<Effect> {
+        let effects = self.queue.pop_front()?;
+        self.bytes -= frame_bytes(&effects);
+        Some(effects)
     }
 
     /// How many there are.
@@ -124,17 +124,17 @@ impl Mailbox {
 
     /// Whether those who would leave more have to wait.
     pub fn is_full(&self, limits: &Limits) -> bool {
-        self.queue.len() >= limits.mail_max || self.bytes >= limits.mail_bytes_max
+        self.queue.len() >= limits.effects_max || self.bytes >= limits.effects_bytes_max
     }
 }
 
-fn frame_bytes(mail: &Mail) -> usize {
-    match mail {
-        Mail::Say { frame, .. } => frame.bytes.len(),
-        Mail::Post { .. }
-        | Mail::Join { .. }
-        | Mail::Watch { .. }
-        | Mail::Leave { .. }
-        | Mail::Gone(_) => 0,
+fn frame_bytes(effects: &Effect) -> usize {
+    match effects {
+        Effect::Publish { frame, .. } => frame.bytes.len(),
+        Effect::Post { .. }
+        | Effect::Join { .. }
+        | Effect::WatchPresence { .. }
+        | Effect::Leave { .. }
+        | Effect::Disconnected(_) => 0,
     }
 }
