@@ -6,6 +6,8 @@
 //! which it answers the peer at once, or a [`Hub`] where there is no peer; what it says to others goes by
 //! mail and is delivered in the same turn.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use super::Key;
@@ -163,6 +165,14 @@ impl Answer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the write buffer of the peer is full, or the session is closed")
+    }
+}
+
+impl Error for Full {}
+
 /// Speaks to rooms. Whoever has joined a room hears what is said there from then on.
 #[derive(Debug)]
 pub struct Hub<'a> {
@@ -311,8 +321,8 @@ struct Row {
     publishes: bool,
 }
 
-impl std::fmt::Debug for Endpoints {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Endpoints({})", self.rows.len())
     }
 }

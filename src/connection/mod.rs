@@ -11,6 +11,7 @@ mod effect;
 mod endpoint;
 mod key;
 mod mode;
+mod refusal;
 mod stall_clock;
 
 pub use broadcast::Broadcast;
@@ -22,13 +23,14 @@ pub use mode::{
     AwaitingEndpoint, Lingering, Mode, ModeName, ReadingBody, ReadingHead, Streaming, TRANSITIONS,
     Transitions, WebSocket,
 };
+pub use refusal::Refusal;
 
 use std::mem;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use crate::config::{Limits, SlowMember};
-use crate::http::{Field, HeadLimits, HttpDate, RequestHead, Status};
+use crate::http::{Field, HeadLimits, HttpDate, RequestHead};
 use crate::site::{Files, Reply, Site};
 use crate::transport::{Io, Pool, ReadBuffer, Ready, Transport, WriteBuffer};
 use crate::websocket::deflate::{Deflater, Inflater};
@@ -498,7 +500,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
     pub fn reject_overloaded(&mut self, cx: &mut Context<'_, S>) {
         let sentence = "there are too many connections, try again in a moment";
-        let refusal = (Status::ServiceUnavailable, sentence);
+        let refusal = Refusal::overloaded(sentence);
         self.change_mode(cx, |mode, input, cx| mode.reject(refusal, input, cx));
     }
 

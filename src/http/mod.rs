@@ -5,6 +5,7 @@ mod authority;
 mod body;
 mod classes;
 mod conditional;
+mod error;
 mod negotiation;
 mod parser;
 mod range;
@@ -23,7 +24,5 @@ pub use range::{ByteRange, Ranges};
 pub use request::{
     Expectation, Field, Framing, Head, Members, Method, RequestHead, Values, Version,
 };
-pub use response::{
-    HttpDate, Persistence, ResponseHead, Status, explain, explain_body, finish_head,
-};
+pub use response::{HttpDate, Persistence, ResponseHead, Status, finish_head};
 pub use target::{PathError, SitePath, Target};

@@ -24,7 +24,8 @@ use super::classes::{TARGET, TOKEN, VALUE, all, is};
 use super::request::Span;
 use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
 
-/// What is wrong with a head. [`explain`](super::explain) has the status and the words for each.
+/// The error in a request head; [`status`](HeadError::status) and [`sentence`](HeadError::sentence) give
+/// the answer to each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeadError {
     /// Not `method SP request-target SP HTTP-version`.

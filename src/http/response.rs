@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{BodyError, HeadError, Version};
+use super::Version;
 
 /// The status codes that are sent (RFC 9110 §15).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,84 +74,6 @@ impl Status {
             Status::HttpVersionNotSupported => "HTTP Version Not Supported",
         }
     }
-}
-
-/// What a head did wrong: the status to answer with, and a sentence for whoever sent it.
-pub fn explain(error: HeadError) -> (Status, &'static str) {
-    use HeadError as E;
-    match error {
-        E::RequestLine => (
-            Status::BadRequest,
-            "the request line is not: method SP request-target SP HTTP-version",
-        ),
-        E::TargetByte => (
-            Status::BadRequest,
-            "the request target holds a byte that must be percent-encoded",
-        ),
-        E::TargetForm => (
-            Status::BadRequest,
-            "the request target has no form that fits its method",
-        ),
-        E::TargetTooLong => (Status::UriTooLong, "the request target is too long"),
-        E::Version => (
-            Status::HttpVersionNotSupported,
-            "this server speaks HTTP/1.1 and HTTP/1.0",
-        ),
-        E::BareLineFeed => (Status::BadRequest, "a line must end in CR LF"),
-        E::FieldName => (
-            Status::BadRequest,
-            "a field line must begin with a token and a colon, with nothing between them",
-        ),
-        E::FieldValue => (Status::BadRequest, "a field value holds a control byte"),
-        E::Fold => (
-            Status::BadRequest,
-            "a field line must not begin with white space",
-        ),
-        E::HeadTooLarge => (
-            Status::RequestHeaderFieldsTooLarge,
-            "the request head is too large",
-        ),
-        E::TooManyFields => (
-            Status::RequestHeaderFieldsTooLarge,
-            "the request has too many field lines",
-        ),
-        E::Host => (
-            Status::BadRequest,
-            "one Host field with a host and perhaps a port is needed",
-        ),
-        E::ContentLength => (
-            Status::BadRequest,
-            "Content-Length must be one plain number",
-        ),
-        E::ConflictingFraming => (
-            Status::BadRequest,
-            "Transfer-Encoding beside Content-Length, or in HTTP/1.0, is refused",
-        ),
-        E::TransferEncoding => (
-            Status::BadRequest,
-            "the last transfer coding of a request must be chunked, once",
-        ),
-        E::UnknownTransferCoding => (
-            Status::NotImplemented,
-            "chunked is the only transfer coding known here",
-        ),
-        E::Incomplete => (
-            Status::BadRequest,
-            "the connection was closed within the request head",
-        ),
-    }
-}
-
-/// What a body did wrong, likewise.
-pub fn explain_body(error: BodyError) -> (Status, &'static str) {
-    let sentence = match error {
-        BodyError::ChunkSize => "a chunk size is one hexadecimal number that ends with its line",
-        BodyError::ChunkExtension => "a chunk extension holds a control byte",
-        BodyError::ChunkEnd => "a chunk is not as long as its size says",
-        BodyError::Trailer => "a trailer is not a field line",
-        BodyError::TooMuchFraming => "there are too many chunk extensions or trailers",
-    };
-    (Status::BadRequest, sentence)
 }
 
 /// The part of a response head that depends on the representation alone: the status line and

@@ -2,7 +2,9 @@
 //! or sockets: paths in, open files and what stat(2) says of them out.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -58,6 +60,26 @@ pub enum FileError {
     /// The disk failed.
     Failed,
 }
+
+impl FileError {
+    /// A sentence for the author of the request.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            FileError::Absent | FileError::Directory => "there is no such file here",
+            FileError::Denied => "this file may not be read by the server",
+            FileError::Exhausted => "no file can be opened now, try again",
+            FileError::Failed => "the file could not be read",
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl Error for FileError {}
 
 impl From<io::Error> for FileError {
     fn from(error: io::Error) -> FileError {

@@ -29,6 +29,8 @@
 //! What it does not keep from strangers is what the web lets them have of everybody: to show our images
 //! and to run our scripts in their pages.
 
+use std::error::Error;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::http::{Authority, Field, Method, RequestHead};
@@ -58,7 +60,7 @@ pub struct Guard {
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal<'a> {
+pub enum Denial<'a> {
     /// It is for this host, which is none of ours.
     Host(&'a [u8]),
     /// It is made by a page of this host, which is a stranger's.
@@ -86,15 +88,15 @@ impl Guard {
     /// Holds a request against the table above. For nearly all requests it is one look at Host.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn check<'a>(&mut self, request: &RequestHead<'a>) -> Result<(), Refusal<'a>> {
+    /// [`Denial`].
+    pub fn check<'a>(&mut self, request: &RequestHead<'a>) -> Result<(), Denial<'a>> {
         let authority = request.authority();
         if let Some(Authority { host, .. }) = authority
             && self.last != host
         {
             let name = without_dot(host);
             if !(is_local(name) || self.allows(name) || is_ip(name)) {
-                return Err(Refusal::Host(name));
+                return Err(Denial::Host(name));
             }
             host.clone_into(&mut self.last);
         }
@@ -118,13 +120,13 @@ impl Guard {
         &self,
         request: &RequestHead<'a>,
         authority: Option<Authority<'a>>,
-    ) -> Result<(), Refusal<'a>> {
+    ) -> Result<(), Denial<'a>> {
         let mut values = request.values(Field::Origin);
         let origin = match (values.next(), values.next()) {
             (None, _) => return Ok(()),
-            (Some(b"null"), None) => return Err(Refusal::OriginNull),
-            (Some(value), None) => Origin::parse(value).ok_or(Refusal::OriginUnknown)?,
-            (Some(_), Some(_)) => return Err(Refusal::OriginUnknown),
+            (Some(b"null"), None) => return Err(Denial::OriginNull),
+            (Some(value), None) => Origin::parse(value).ok_or(Denial::OriginUnknown)?,
+            (Some(_), Some(_)) => return Err(Denial::OriginUnknown),
         };
         let host = without_dot(origin.authority.host);
         let is_own = authority.is_some_and(|authority| {
@@ -133,7 +135,7 @@ impl Guard {
         });
         match is_own || is_local(host) || self.allows(host) {
             true => Ok(()),
-            false => Err(Refusal::Origin(host)),
+            false => Err(Denial::Origin(host)),
         }
     }
 
@@ -227,31 +229,35 @@ impl<'a> Origin<'a> {
     }
 }
 
-impl Refusal<'_> {
-    /// A sentence for whoever asked, with what to do if they should have been let in.
-    pub fn sentence(self) -> String {
-        match self {
-            Refusal::Host(host) => match shown(host) {
-                Some(host) => format!(
+/// A sentence for the author of the request, with the flag that would let the request in.
+impl fmt::Display for Denial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Denial::Host(host) => match shown(host) {
+                Some(host) => write!(
+                    f,
                     "the host \"{host}\" is not served here; \
                      if it should be, start with --allow-host {host}"
                 ),
-                None => "a host of this name is not served here".into(),
+                None => f.write_str("a host of this name is not served here"),
             },
-            Refusal::Origin(host) => match shown(host) {
-                Some(host) => format!(
+            Denial::Origin(host) => match shown(host) {
+                Some(host) => write!(
+                    f,
                     "pages of \"{host}\" may not ask for this; \
                      if they should, start with --allow-host {host}"
                 ),
-                None => "pages of this origin may not ask for this".into(),
+                None => f.write_str("pages of this origin may not ask for this"),
             },
-            Refusal::OriginNull => "pages without an origin may not ask for this".into(),
-            Refusal::OriginUnknown => {
-                "Origin must be one origin of http or https, or not be there".into()
+            Denial::OriginNull => f.write_str("pages without an origin may not ask for this"),
+            Denial::OriginUnknown => {
+                f.write_str("Origin must be one origin of http or https, or not be there")
             }
         }
     }
 }
+
+impl Error for Denial<'_> {}
 
 /// A host as it is written on the command line. `None` if it is none that can be meant: too long for a
 /// name (RFC 1035 §2.3.4), or with something in it that names do not have. People paste what they are
@@ -286,7 +292,7 @@ mod tests {
 
     /// Asks for `host` where `names` are allowed.
     fn host(names: &str, host: &str) -> bool {
-        let refused = |host: &str| Err(format!("{:?}", Refusal::Host(host.as_bytes())));
+        let refused = |host: &str| Err(format!("{:?}", Denial::Host(host.as_bytes())));
         let got = check(names, &format!("GET / HTTP/1.1\r\nHost: {host}"));
         let authority = Authority::parse(host.as_bytes());
         let name = authority.map_or("", |a| str::from_utf8(a.host).expect("ASCII"));
@@ -432,10 +438,10 @@ mod tests {
 
     #[test]
     fn an_unsafe_request_comes_from_a_page_of_ours_or_from_none() {
-        const OK: Result<(), Refusal<'_>> = Ok(());
-        const NULL: Result<(), Refusal<'_>> = Err(Refusal::OriginNull);
-        const UNKNOWN: Result<(), Refusal<'_>> = Err(Refusal::OriginUnknown);
-        let of = |host: &'static str| Err(Refusal::Origin(host.as_bytes()));
+        const OK: Result<(), Denial<'_>> = Ok(());
+        const NULL: Result<(), Denial<'_>> = Err(Denial::OriginNull);
+        const UNKNOWN: Result<(), Denial<'_>> = Err(Denial::OriginUnknown);
+        let of = |host: &'static str| Err(Denial::Origin(host.as_bytes()));
         for (host, origin, names, expected) in [
             // The page's own server.
             ("127.0.0.1:8080", "http://127.0.0.1:8080", "", OK),
@@ -547,7 +553,7 @@ mod tests {
     fn the_authority_of_the_target_is_the_one_that_an_origin_is_held_against() {
         for (origin, expected) in [
             ("http://10.0.0.1:8080", Ok(())),
-            ("http://10.0.0.2", Err(Refusal::Origin(b"10.0.0.2"))),
+            ("http://10.0.0.2", Err(Denial::Origin(b"10.0.0.2"))),
         ] {
             let request = "POST http://10.0.0.1:8080/ HTTP/1.1\r\nHost: 10.0.0.2";
             let request = format!("{request}\r\nOrigin: {origin}");
@@ -572,10 +578,10 @@ mod tests {
             ("", None),
         ] {
             for refusal in [
-                Refusal::Host(host.as_bytes()),
-                Refusal::Origin(host.as_bytes()),
+                Denial::Host(host.as_bytes()),
+                Denial::Origin(host.as_bytes()),
             ] {
-                let sentence = refusal.sentence();
+                let sentence = refusal.to_string();
                 let advice = sentence.split_once("; if ").map(|(_, advice)| advice);
                 let name = advice.and_then(|a| Some(a.split_once("--allow-host ")?.1));
                 assert_eq!(name, expected, "{sentence}");

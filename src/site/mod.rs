@@ -29,7 +29,7 @@ mod stream;
 mod tests;
 
 pub use files::{Disk, FileError, Files};
-pub use guard::{Guard, Refusal};
+pub use guard::{Denial, Guard};
 pub use mount::Mount;
 pub use reply::{Body, Reply};
 pub use stream::{BodySlice, Stream};
@@ -71,6 +71,18 @@ pub struct Site<F: Files> {
     cost: u32,
     /// Separates the parts of multipart bodies; a number that is never used twice.
     boundary: u64,
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub enum Route<F> {
+    /// The guard does not let the request in: this is the answer.
+    Denied(Reply<F>),
+    /// An endpoint is mounted at the path. It takes WebSocket connections, and POST if the mount says so;
+    /// any other request is for the files.
+    Endpoint(Mount),
+    /// The files: see [`Site::answer`].
+    Files,
 }
 
 /// A representation that is being encoded.
@@ -128,19 +140,16 @@ impl<F: Files> Site<F> {
         self.cache.close_files();
     }
 
-    /// Lets a request in, by the [`Guard`]. It is asked first of all, and there is one place that asks:
-    /// where a request has come whole, before anything is done with it.
-    ///
-    /// # Errors
-    /// What to answer to a request that is not let in.
-    pub fn admit(&mut self, request: &RequestHead<'_>) -> Result<(), Reply<F::File>> {
-        let refused = |refusal: Refusal<'_>| Reply::plain(Status::Forbidden, &refusal.sentence());
-        self.guard.check(request).map_err(refused)
-    }
-
-    /// The endpoint that the path of this request leads to, if it does.
-    pub fn endpoint(&self, request: &RequestHead<'_>) -> Option<Mount> {
-        self.mounts.of(request)
+    /// Decides what answers a request. The [`Guard`] comes first: this is the one place that asks it, and
+    /// every request comes through here once, when its head is whole.
+    pub fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
+        if let Err(denial) = self.guard.check(request) {
+            return Route::Denied(Reply::plain(Status::Forbidden, &denial.to_string()));
+        }
+        match self.mounts.of(request) {
+            Some(mount) => Route::Endpoint(mount),
+            None => Route::Files,
+        }
     }
 
     /// Answers a request from the files, whatever its body.
@@ -168,10 +177,8 @@ impl<F: Files> Site<F> {
         };
         match SitePath::decode(path) {
             Ok(path) => self.file(&path, request, now),
-            Err(PathError::Encoding) => {
-                Reply::plain(Status::BadRequest, "a % in the path lacks its two digits")
-            }
-            Err(PathError::Absent) => absent(),
+            Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
+            Err(PathError::Absent) => without_file(FileError::Absent),
         }
     }
 
@@ -208,22 +215,13 @@ impl<F: Files> Site<F> {
             Err(FileError::Directory) if !path.is_directory() => {
                 Reply::to_directory(path, request.query())
             }
-            Err(FileError::Absent | FileError::Directory) => {
+            Err(error @ (FileError::Absent | FileError::Directory)) => {
                 match self.mounts.takes_posts(path.bytes()) {
-                    None => absent(),
+                    None => without_file(error),
                     Some(takes_posts) => Reply::upgrade_required(takes_posts),
                 }
             }
-            Err(FileError::Denied) => {
-                Reply::plain(Status::Forbidden, "this file may not be read by the server")
-            }
-            Err(FileError::Exhausted) => Reply::plain(
-                Status::ServiceUnavailable,
-                "no file can be opened now, try again",
-            ),
-            Err(FileError::Failed) => {
-                Reply::plain(Status::InternalServerError, "the file could not be read")
-            }
+            Err(error) => without_file(error),
         }
     }
 
@@ -561,6 +559,13 @@ fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
     Reply::plain_with(head, status, "the file is not the one that was meant")
 }
 
-fn absent<F>() -> Reply<F> {
-    Reply::plain(Status::NotFound, "there is no such file here")
+/// There is no file to answer with.
+fn without_file<F>(error: FileError) -> Reply<F> {
+    let status = match error {
+        FileError::Absent | FileError::Directory => Status::NotFound,
+        FileError::Denied => Status::Forbidden,
+        FileError::Exhausted => Status::ServiceUnavailable,
+        FileError::Failed => Status::InternalServerError,
+    };
+    Reply::plain(status, error.sentence())
 }

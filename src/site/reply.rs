@@ -102,10 +102,10 @@ impl<F> Reply<F> {
     }
 
     /// An opening handshake of another version (RFC 6455 §4.4).
-    pub fn version_required() -> Reply<F> {
+    pub fn version_required(sentence: &str) -> Reply<F> {
         let status = Status::UpgradeRequired;
         let head = ResponseHead::new(status).field("Sec-WebSocket-Version", "13");
-        Reply::not_upgraded(head, status, "the version of WebSocket spoken here is 13")
+        Reply::not_upgraded(head, status, sentence)
     }
 
     fn not_upgraded(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {

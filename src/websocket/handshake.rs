@@ -1,6 +1,9 @@
 //! Floor 1, websocket: the opening handshake, the server's side (RFC 6455 §4.2). What is HTTP about it,
 //! the method and the version, `Host`, `Upgrade` and `Connection`, was looked at before.
 
+use std::error::Error;
+use std::fmt;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
@@ -35,6 +38,28 @@ pub enum OpeningError {
     /// Extensions that do not follow their grammar (§9.1).
     Extensions,
 }
+
+impl OpeningError {
+    /// A sentence for the author of the request.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            OpeningError::Version => "the version of WebSocket spoken here is 13",
+            OpeningError::Key => "one Sec-WebSocket-Key is needed, of 16 bytes in base64",
+            OpeningError::Protocols => "Sec-WebSocket-Protocol is a list of tokens",
+            OpeningError::Extensions => {
+                "Sec-WebSocket-Extensions is a list of extensions with parameters"
+            }
+        }
+    }
+}
+
+impl fmt::Display for OpeningError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}
+
+impl Error for OpeningError {}
 
 /// Which subprotocols an endpoint speaks (§1.9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

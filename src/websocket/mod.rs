@@ -21,6 +21,9 @@ pub use handshake::{Accept, Opening, OpeningError, Protocols};
 pub use reader::{FrameEvent, FramePart, Reader, ReaderConfig};
 pub use utf8::Utf8;
 
+use std::error::Error;
+use std::fmt;
+
 /// What a message is made of (RFC 6455 §5.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageKind {
@@ -102,3 +105,11 @@ impl Violation {
         }
     }
 }
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl Error for Violation {}

@@ -349,7 +349,7 @@ pub fn guard(bytes: &[u8]) {
         assert_eq!(outcome.is_ok(), expected, "{names:?}: {outcome:?}");
         // What is said about it fits in a line.
         if let Err(refusal) = outcome {
-            let sentence = refusal.sentence();
+            let sentence = refusal.to_string();
             assert!(sentence.len() < 700 && !sentence.contains(char::is_control));
         }
     }

@@ -51,9 +51,8 @@ pub use websocket::WebSocket;
 
 use std::time::Instant;
 
-use super::{Cause, Context, Input, Key};
+use super::{Cause, Context, Input, Key, Refusal};
 use crate::config::Limits;
-use crate::http::Status;
 use crate::site::{Files, Reply};
 
 /// What a connection is doing. `S` is where files come from.
@@ -333,14 +332,14 @@ impl<S: Files> Mode<S> {
     /// Refuses a connection that has just been accepted, whatever it was going to ask.
     pub(super) fn reject(
         self,
-        refusal: (Status, &str),
+        refusal: Refusal,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         let Mode::ReadingHead(mode) = self else {
             return self;
         };
-        mode.refuse(refusal, Cause::Overloaded, input, cx)
+        mode.refuse(refusal, input, cx)
     }
 
     /// Notes that our direction has been ended, as it [wanted](Wants::fin).

@@ -10,8 +10,8 @@ use super::pending_response::PendingResponse;
 use super::{AwaitingEndpoint, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::stall_clock::StallClock;
-use crate::connection::{Cause, Context, Effect, Input};
-use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status, explain_body};
+use crate::connection::{Cause, Context, Effect, Input, Refusal};
+use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status};
 use crate::site::{Files, Mount, Reply};
 use crate::transport::ReadBuffer;
 
@@ -90,26 +90,21 @@ impl ReadingBody {
         incoming.progress.add(used, cx.now.instant);
         let refusal = match taken {
             Ok(true) => return Step::Progress(self.finish(input, cx)),
-            Err((refusal, cause)) => (refusal, cause),
-            Ok(false) if input.eof => {
-                let sentence = "the connection was closed within the request body";
-                ((Status::BadRequest, sentence), Cause::Refused)
-            }
-            Ok(false) if input.expired => {
-                let late = (Status::RequestTimeout, "the request body took too long");
-                (late, Cause::Late)
-            }
+            Err(refusal) => refusal,
+            Ok(false) if input.eof => Refusal::of_request(
+                Status::BadRequest,
+                "the connection was closed within the request body",
+            ),
+            Ok(false) if input.expired => Refusal::late("the request body took too long"),
             Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
             Ok(false) if incoming.keeps_much() && cx.pool.account().is_over() => {
-                let sentence = "there is no memory for so large a request head now";
-                ((Status::ServiceUnavailable, sentence), Cause::Overloaded)
+                Refusal::overloaded("there is no memory for so large a request head now")
             }
             Ok(false) => return Step::NeedInput(Mode::ReadingBody(self)),
         };
-        let ((status, sentence), cause) = refusal;
-        let pending = self.end(cx);
-        let reply = Reply::plain(status, sentence);
-        Step::Progress(pending.without_its_body().answer(reply, cause, input, cx))
+        let pending = self.end(cx).without_its_body();
+        let reply = Reply::plain(refusal.status, refusal.sentence);
+        Step::Progress(pending.answer(reply, refusal.cause, input, cx))
     }
 
     /// The body is whole.
@@ -166,31 +161,27 @@ impl Incoming {
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Result<bool, ((Status, &'static str), Cause)> {
+    ) -> Result<bool, Refusal> {
         // Each round uses bytes of the read buffer, so they bound the rounds.
         loop {
             let bytes = input.read_buffer.bytes();
-            let piece = self
-                .decoder
-                .decode(bytes)
-                .map_err(|error| (explain_body(error), Cause::Refused))?;
-            let content = &bytes[piece.framing..][..piece.content];
+            let part = self.decoder.decode(bytes)?;
+            let content = &bytes[part.framing..][..part.content];
             self.received += content.len();
             if self.received > cx.limits.body_bytes_max {
-                let large = (Status::ContentTooLarge, "the request body is too large");
-                return Err((large, Cause::Refused));
+                return Err(too_large());
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
                 if self.received > StallClock::PORTION_BYTES && cx.pool.account().is_over() {
                     let sentence = "there is no memory for so large a body now";
-                    return Err(((Status::ServiceUnavailable, sentence), Cause::Overloaded));
+                    return Err(Refusal::overloaded(sentence));
                 }
                 cx.pool.append(body, |body| body.extend_from_slice(content));
             }
-            let used = piece.framing + piece.content;
+            let used = part.framing + part.content;
             input.read_buffer.consume(used);
-            if piece.last || used == 0 {
-                return Ok(piece.last);
+            if part.last || used == 0 {
+                return Ok(part.last);
             }
         }
     }
@@ -203,4 +194,9 @@ impl Incoming {
             Purpose::End(_, head) => head.len() > ReadBuffer::PARKED_BYTES_MAX,
         }
     }
+}
+
+/// The body is over its bound, by its length or by the bytes that came.
+pub(super) fn too_large() -> Refusal {
+    Refusal::of_request(Status::ContentTooLarge, "the request body is too large")
 }

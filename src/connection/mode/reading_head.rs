@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use super::pending_response::PendingResponse;
-use super::{Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket};
+use super::{Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket, reading_body};
 use crate::config::Limits;
-use crate::connection::{Cause, Context, Input, RouteMatch};
+use crate::connection::{Cause, Context, Input, Refusal, RouteMatch};
 use crate::http::{
     Expectation, Field, Framing, Head, HeadError, HeadParser, Method, Parsed, RequestHead, Status,
-    explain,
 };
-use crate::site::{Files, Mount, Reply};
+use crate::site::{Files, Mount, Reply, Route};
 use crate::websocket::{Accept, Opening, OpeningError};
 
 /// Waiting for a request, or receiving the head of one.
@@ -55,8 +54,7 @@ impl ReadingHead {
                 Ok(Parsed::Complete(head)) => return Step::Progress(self.serve(&head, input, cx)),
                 Ok(Parsed::Partial) => {}
                 Err(error) => {
-                    let refusal = explain(error);
-                    return Step::Progress(self.refuse(refusal, Cause::Refused, input, cx));
+                    return Step::Progress(self.refuse(error.into(), input, cx));
                 }
             }
         }
@@ -74,18 +72,16 @@ impl ReadingHead {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
-        let (refusal, cause) = if input.eof {
-            (explain(HeadError::Incomplete), Cause::Refused)
+        let refusal = if input.eof {
+            HeadError::Incomplete.into()
         } else if input.expired {
-            let late = (Status::RequestTimeout, "the request head took too long");
-            (late, Cause::Late)
+            Refusal::late("the request head took too long")
         } else if input.read_buffer.is_large() && cx.pool.account().is_over() {
-            let sentence = "there is no memory for so large a request head now";
-            ((Status::ServiceUnavailable, sentence), Cause::Overloaded)
+            Refusal::overloaded("there is no memory for so large a request head now")
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
         };
-        Step::Progress(self.refuse(refusal, cause, input, cx))
+        Step::Progress(self.refuse(refusal, input, cx))
     }
 
     /// Nothing is in flight: an end here is silent.
@@ -127,7 +123,7 @@ impl ReadingHead {
         Ok(parsed)
     }
 
-    /// Deals with the request whose head is at the front of the read buffer, and consumes the head.
+    /// Serves the request whose head is at the front of the read buffer, and consumes the head.
     fn serve<S: Files>(
         self,
         head: &Head,
@@ -137,109 +133,41 @@ impl ReadingHead {
         let request = RequestHead::new(head, input.read_buffer.bytes());
         let pending = PendingResponse::new(&request, input, cx);
         let has_body = request.framing() != Framing::None;
-        // Every request comes by here, and none gets past that the guard does not let in.
-        if let Err(reply) = cx.site.admit(&request) {
-            // Nobody reads the body of a stranger.
-            let (pending, cause) = match has_body {
-                true => (pending.without_its_body(), Cause::Refused),
-                false => (pending, Cause::LastAnswer),
-            };
-            input.read_buffer.consume(head.end());
-            return pending.answer(reply, cause, input, cx);
-        }
-        let mount = cx.site.endpoint(&request);
-        if let Some(mount) = &mount
-            && request.wants_websocket()
-        {
-            return self.open(pending, head, mount, input, cx);
-        }
-        let takes_it = |mount: &Mount| mount.takes_posts && request.method() == Method::Post;
-        let endpoint = mount.filter(takes_it);
-        let (reply, pending) = match (request.framing(), request.expectation()) {
-            (_, Expectation::Unknown) => {
-                let sentence = "100-continue is the only expectation known here";
-                let reply = Reply::plain(Status::ExpectationFailed, sentence);
-                let pending = if has_body {
-                    pending.without_its_body()
-                } else {
-                    pending
+        match Plan::of(&request, cx) {
+            Plan::Answer(reply) => {
+                input.read_buffer.consume(head.end());
+                let (pending, cause) = match has_body {
+                    true => (pending.without_its_body(), Cause::Refused),
+                    false => (pending, Cause::LastAnswer),
                 };
-                (reply, pending)
+                pending.answer(reply, cause, input, cx)
             }
-            (Framing::Length(n), _) if n > cx.limits.body_bytes_max as u64 => (
-                Reply::plain(Status::ContentTooLarge, "the request body is too large"),
-                pending.without_its_body(),
-            ),
-            // Told to go ahead are only those whose body is wanted; the others learn at once what
-            // their answer is, and may keep their body (RFC 9110 §10.1.1).
-            (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
-                if endpoint.is_none() =>
-            {
-                let reply = cx.site.answer(&request, cx.now.wall);
-                (reply, pending.without_its_body())
+            Plan::Open(accept, mount) => {
+                input.read_buffer.consume(head.end());
+                WebSocket::after(pending, &accept, &mount, input, cx)
             }
-            (Framing::None, _) if endpoint.is_none() => {
-                (cx.site.answer(&request, cx.now.wall), pending)
-            }
-            // To an endpoint, no body is an empty one.
-            (Framing::None | Framing::Length(_) | Framing::Chunked, expectation) => {
+            Plan::ReadBody { endpoint, go_ahead } => {
                 let mode = ReadingBody::after(pending, head, &request, endpoint, cx);
-                if has_body && expectation == Expectation::Continue {
+                if go_ahead {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                     let out = &mut *input.write_buffer;
                     out.append(cx.pool, |tail| tail.extend_from_slice(interim));
                 }
                 input.read_buffer.consume(head.end());
-                return Mode::ReadingBody(mode);
+                Mode::ReadingBody(mode)
             }
-        };
-        let cause = match has_body {
-            true => Cause::Refused,
-            false => Cause::LastAnswer,
-        };
-        input.read_buffer.consume(head.end());
-        pending.answer(reply, cause, input, cx)
-    }
-
-    /// Deals with an opening handshake (RFC 6455 §4.2).
-    fn open<S: Files>(
-        self,
-        pending: PendingResponse,
-        head: &Head,
-        mount: &Mount,
-        input: &mut Input<'_, S>,
-        cx: &mut Context<'_, S>,
-    ) -> Mode<S> {
-        let request = RequestHead::new(head, input.read_buffer.bytes());
-        let has_body = request.framing() != Framing::None;
-        let accepted = match has_body {
-            true => Err(Reply::plain(
-                Status::BadRequest,
-                "an opening handshake of WebSocket has no body",
-            )),
-            false => accept(&request, mount, cx),
-        };
-        input.read_buffer.consume(head.end());
-        match accepted {
-            Ok(accept) => WebSocket::after(pending, &accept, mount, input, cx),
-            Err(reply) if has_body => {
-                let pending = pending.without_its_body();
-                pending.answer(reply, Cause::Refused, input, cx)
-            }
-            Err(reply) => pending.answer(reply, Cause::LastAnswer, input, cx),
         }
     }
 
-    /// Answers bytes that are no request, or not in time, and gives up on what follows.
+    /// Answers bytes that are no request, or a request that is late, and ends the connection.
     pub(super) fn refuse<S: Files>(
         self,
-        (status, sentence): (Status, &str),
-        cause: Cause,
+        refusal: Refusal,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let pending = PendingResponse::nothing(input, cx);
-        pending.answer(Reply::plain(status, sentence), cause, input, cx)
+        let reply = Reply::plain(refusal.status, refusal.sentence);
+        PendingResponse::nothing(input, cx).answer(reply, refusal.cause, input, cx)
     }
 
     pub(super) fn wants(&self) -> Wants {
@@ -265,13 +193,76 @@ impl ReadingHead {
     }
 }
 
-/// Holds an opening handshake against the rules, those of HTTP first.
+/// The decision about a request, made from its head alone.
+enum Plan<S: Files> {
+    /// Answer now. If the request has a body, nobody reads the body, and this is the last answer.
+    Answer(Reply<S::File>),
+    /// Accept the opening handshake, and go on by WebSocket.
+    Open(Accept, Mount),
+    /// Read the body first, for an endpoint or to find the next request.
+    ReadBody {
+        endpoint: Option<Mount>,
+        /// The client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
+        go_ahead: bool,
+    },
+}
+
+impl<S: Files> Plan<S> {
+    fn of(request: &RequestHead<'_>, cx: &mut Context<'_, S>) -> Plan<S> {
+        let mount = match cx.site.route(request) {
+            Route::Denied(reply) => return Plan::Answer(reply),
+            Route::Endpoint(mount) => Some(mount),
+            Route::Files => None,
+        };
+        let mount = match mount {
+            Some(mount) if request.wants_websocket() => {
+                return match accept(request, &mount, cx) {
+                    Ok(accept) => Plan::Open(accept, mount),
+                    Err(reply) => Plan::Answer(reply),
+                };
+            }
+            mount => mount,
+        };
+        let takes_it = |mount: &Mount| mount.takes_posts && request.method() == Method::Post;
+        let endpoint = mount.filter(takes_it);
+        match (request.framing(), request.expectation()) {
+            (_, Expectation::Unknown) => Plan::Answer(Reply::plain(
+                Status::ExpectationFailed,
+                "100-continue is the only expectation known here",
+            )),
+            (Framing::Length(n), _) if n > cx.limits.body_bytes_max as u64 => {
+                let refusal = reading_body::too_large();
+                Plan::Answer(Reply::plain(refusal.status, refusal.sentence))
+            }
+            // A client gets a 100 only if the body is wanted. Any other client gets its answer at once
+            // and need not send the body (RFC 9110 §10.1.1).
+            (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
+                if endpoint.is_none() =>
+            {
+                Plan::Answer(cx.site.answer(request, cx.now.wall))
+            }
+            (Framing::None, _) if endpoint.is_none() => {
+                Plan::Answer(cx.site.answer(request, cx.now.wall))
+            }
+            // To an endpoint, a request without a body has an empty body.
+            (framing, expectation) => Plan::ReadBody {
+                endpoint,
+                go_ahead: framing != Framing::None && expectation == Expectation::Continue,
+            },
+        }
+    }
+}
+
+/// Checks an opening handshake against the rules (RFC 6455 §4.2), those of HTTP first.
 fn accept<S: Files>(
     request: &RequestHead<'_>,
     mount: &Mount,
     cx: &mut Context<'_, S>,
 ) -> Result<Accept, Reply<S::File>> {
     let refused = |sentence| Reply::plain(Status::BadRequest, sentence);
+    if request.framing() != Framing::None {
+        return Err(refused("an opening handshake of WebSocket has no body"));
+    }
     if !request.has_connection_option("upgrade") {
         return Err(refused(
             "Upgrade without `Connection: Upgrade` is not passed on by proxies",
@@ -291,11 +282,9 @@ fn accept<S: Files>(
     };
     let protocols = cx.endpoints.get(mount.number).protocols();
     opening.accept(protocols).map_err(|error| match error {
-        OpeningError::Version => Reply::version_required(),
-        OpeningError::Key => refused("one Sec-WebSocket-Key is needed, of 16 bytes in base64"),
-        OpeningError::Protocols => refused("Sec-WebSocket-Protocol is a list of tokens"),
-        OpeningError::Extensions => {
-            refused("Sec-WebSocket-Extensions is a list of extensions with parameters")
+        OpeningError::Version => Reply::version_required(error.sentence()),
+        OpeningError::Key | OpeningError::Protocols | OpeningError::Extensions => {
+            refused(error.sentence())
         }
     })
 }
