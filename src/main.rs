@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::Parser;
 use oneloop::cli::Cli;
 use oneloop::config::Config;
-use oneloop::server::{Log, Started};
+use oneloop::server::{BoundServer, Log, Server};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -35,8 +35,8 @@ fn run(
     terminal: bool,
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let started = Started::with(config)?;
-    for (ip, error) in &started.missing {
+    let bound = Server::bind(config)?;
+    for (ip, error) in &bound.missing {
         // Not eprintln, which panics when nobody hears it.
         let _ = writeln!(
             io::stderr(),
@@ -45,10 +45,10 @@ fn run(
     }
     if !quiet {
         // A closed pipe is no reason not to serve.
-        let _ = banner(&started, terminal, began);
+        let _ = banner(&bound, terminal, began);
     }
     let log = Log::new(config.log, config.limits.log_bytes_max);
-    let mut server = started.server.with_log(log);
+    let mut server = bound.server.with_log(log);
     server.run()?;
     if !quiet {
         // As the log writes: whoever has stopped reading must not hold up the end.
@@ -59,7 +59,7 @@ fn run(
 }
 
 /// Says where the server is and what it shows: plain lines, or a little more on a terminal.
-fn banner(started: &Started, terminal: bool, began: Instant) -> io::Result<()> {
+fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> io::Result<()> {
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let (bold, cyan, off) = match colour {
         true => ("\x1b[1m", "\x1b[36m", "\x1b[0m"),
@@ -76,11 +76,11 @@ fn banner(started: &Started, terminal: bool, began: Instant) -> io::Result<()> {
         out,
         "{indent}{bold}oneloop {version}{off} ready in {ms:.0} ms"
     )?;
-    for address in &started.addresses {
+    for address in &bound.addresses {
         writeln!(out, "{indent}{cyan}http://{address}/{off}")?;
     }
-    writeln!(out, "{indent}serving {}", started.root.display())?;
-    let local = started.addresses.iter().all(|a| a.ip().is_loopback());
+    writeln!(out, "{indent}serving {}", bound.root.display())?;
+    let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
     match local {
         true => writeln!(
             out,

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use oneloop::config::Config;
 use oneloop::connection::{Endpoint, Hub, Key, Message, RouteMatch, Session};
-use oneloop::server::Started;
+use oneloop::server::Server;
 use oneloop::websocket::CloseCode;
 
 /// Who is there, each with a name and a room. The first message is the name.
@@ -49,9 +49,9 @@ impl Endpoint for Chat {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let started = Started::with(&Config::new("www"))?;
-    println!("ws://{}/chat/garden", started.addresses[0]);
-    started
+    let bound = Server::bind(&Config::new("www"))?;
+    println!("ws://{}/chat/garden", bound.addresses[0]);
+    bound
         .server
         .with_endpoint("/chat/*", Chat::default())
         .run()?;

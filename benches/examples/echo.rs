@@ -7,7 +7,7 @@ use std::error::Error;
 
 use oneloop::config::Config;
 use oneloop::connection::{Endpoint, Message, Session};
-use oneloop::server::Started;
+use oneloop::server::Server;
 
 struct Mirror;
 
@@ -19,8 +19,8 @@ impl Endpoint for Mirror {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let started = Started::with(&Config::new("www"))?;
-    println!("ws://{}/mirror", started.addresses[0]);
-    started.server.with_endpoint("/mirror", Mirror).run()?;
+    let bound = Server::bind(&Config::new("www"))?;
+    println!("ws://{}/mirror", bound.addresses[0]);
+    bound.server.with_endpoint("/mirror", Mirror).run()?;
     Ok(())
 }

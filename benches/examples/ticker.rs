@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use oneloop::config::Config;
 use oneloop::connection::{Endpoint, Hub, Message, RouteMatch, Session};
-use oneloop::server::Started;
+use oneloop::server::Server;
 
 struct Ticker {
     seconds: u64,
@@ -38,9 +38,9 @@ impl Endpoint for Ticker {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let started = Started::with(&Config::new("www"))?;
-    println!("ws://{}/ticker", started.addresses[0]);
+    let bound = Server::bind(&Config::new("www"))?;
+    println!("ws://{}/ticker", bound.addresses[0]);
     let ticker = Ticker { seconds: 0 };
-    started.server.with_endpoint("/ticker", ticker).run()?;
+    bound.server.with_endpoint("/ticker", ticker).run()?;
     Ok(())
 }

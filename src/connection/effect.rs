@@ -4,10 +4,9 @@
 use std::collections::VecDeque;
 
 use super::Key;
-use super::endpoint::Message;
+use super::message::PlainFrame;
 use crate::config::Limits;
 use crate::site::Mount;
-use crate::websocket::{MessageKind, write_frame};
 
 /// A message from a connection, or from an endpoint.
 #[derive(Debug)]
@@ -65,32 +64,7 @@ pub enum Audience {
     RoomsOf(Key),
 }
 
-/// A message as one frame, not compressed.
-#[derive(Debug)]
-pub struct PlainFrame {
-    /// What it is made of.
-    pub kind: MessageKind,
-    /// The whole frame.
-    pub bytes: Vec<u8>,
-    /// Bytes of it that are header.
-    pub header_bytes: usize,
-}
-
-impl PlainFrame {
-    /// Frames a message.
-    pub fn new(message: Message<'_>) -> PlainFrame {
-        let payload = message.bytes();
-        let mut bytes = Vec::with_capacity(payload.len() + 10);
-        write_frame(&mut bytes, message.kind().opcode(), false, payload);
-        PlainFrame {
-            kind: message.kind(),
-            header_bytes: bytes.len() - payload.len(),
-            bytes,
-        }
-    }
-}
-
-/// Effect in the order in which it was left.
+/// Effects in the order in which connections left them.
 #[derive(Default, Debug)]
 pub struct Effects {
     queue: VecDeque<Effect>,
@@ -99,17 +73,17 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Leaves a piece of mail.
-    pub fn push(&mut self, effects: Effect) {
-        self.bytes += frame_bytes(&effects);
-        self.queue.push_back(effects);
+    /// Adds an effect.
+    pub fn push(&mut self, effect: Effect) {
+        self.bytes += frame_bytes(&effect);
+        self.queue.push_back(effect);
     }
 
     /// Takes the oldest.
     pub fn pop(&mut self) -> Option<Effect> {
-        let effects = self.queue.pop_front()?;
-        self.bytes -= frame_bytes(&effects);
-        Some(effects)
+        let effect = self.queue.pop_front()?;
+        self.bytes -= frame_bytes(&effect);
+        Some(effect)
     }
 
     /// How many there are.
@@ -128,8 +102,8 @@ impl Effects {
     }
 }
 
-fn frame_bytes(effects: &Effect) -> usize {
-    match effects {
+fn frame_bytes(effect: &Effect) -> usize {
+    match effect {
         Effect::Publish { frame, .. } => frame.bytes.len(),
         Effect::Post { .. }
         | Effect::Join { .. }

@@ -11,38 +11,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Key;
-use super::effect::{Audience, Effect, Effects, PlainFrame};
+use super::effect::{Audience, Effect, Effects};
+use super::message::{Message, PlainFrame, deflate_if_worth_it};
 use crate::config::Limits;
 use crate::http::Status;
 use crate::websocket::deflate::{Deflate, Deflater};
-use crate::websocket::{Close, CloseCode, MessageKind, Protocols, write_frame};
-
-/// A message of WebSocket, whole, received or to be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Message<'a> {
-    /// UTF-8.
-    Text(&'a str),
-    /// Any bytes.
-    Binary(&'a [u8]),
-}
-
-impl<'a> Message<'a> {
-    /// Which of the two.
-    pub fn kind(&self) -> MessageKind {
-        match self {
-            Message::Text(_) => MessageKind::Text,
-            Message::Binary(_) => MessageKind::Binary,
-        }
-    }
-
-    /// The content.
-    pub fn bytes(&self) -> &'a [u8] {
-        match *self {
-            Message::Text(text) => text.as_bytes(),
-            Message::Binary(bytes) => bytes,
-        }
-    }
-}
+use crate::websocket::{Close, CloseCode, Protocols, write_frame};
 
 /// Where under an endpoint's path a request went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,16 +89,9 @@ pub trait Endpoint {
         false
     }
 
-    /// Something was posted, if it [takes posts](Endpoint::takes_posts). `members` knows how many are in
-    /// a room.
-    fn on_post(
-        &mut self,
-        hub: &mut Hub<'_>,
-        route: RouteMatch<'_>,
-        body: Vec<u8>,
-        members: &dyn Fn(&str) -> usize,
-    ) -> Answer {
-        let _ = (hub, route, body, members);
+    /// A body was posted, if the endpoint [takes posts](Endpoint::takes_posts).
+    fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
+        let _ = (hub, post);
         Answer::text(Status::NotFound, "nothing can be posted here\n".into())
     }
 
@@ -136,6 +103,31 @@ pub trait Endpoint {
     /// The [interval](Endpoint::interval) has passed.
     fn on_tick(&mut self, hub: &mut Hub<'_>) {
         let _ = hub;
+    }
+}
+
+/// A POST request, with its whole body.
+pub struct Post<'a> {
+    /// Where under the endpoint's path the request went.
+    pub route: RouteMatch<'a>,
+    /// The body, of at most [`Limits::body_bytes_max`] bytes.
+    pub body: Vec<u8>,
+    pub(crate) members: &'a dyn Fn(&str) -> usize,
+}
+
+impl Post<'_> {
+    /// Returns how many members a room has now.
+    pub fn members(&self, room: &str) -> usize {
+        (self.members)(room)
+    }
+}
+
+impl fmt::Debug for Post<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post")
+            .field("route", &self.route)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
     }
 }
 
@@ -292,21 +284,6 @@ impl Session<'_> {
             Close { code, reason }.write(self.out);
         }
     }
-}
-
-/// A message compressed, unless it is too small to gain by it, so large that all would wait for it, or
-/// not the smaller for it.
-pub(super) fn deflate_if_worth_it<'a>(
-    agreed: Deflate,
-    payload: &[u8],
-    deflater: &'a mut Deflater,
-    limits: &Limits,
-) -> Option<&'a [u8]> {
-    let sizes = limits.deflated_bytes_min..=limits.deflated_bytes_max;
-    let deflated = sizes
-        .contains(&payload.len())
-        .then(|| deflater.deflate(agreed, payload));
-    deflated.filter(|deflated| deflated.len() < payload.len())
 }
 
 /// The endpoints of a server, by the number of their [mount](crate::site::Mount).

@@ -1,24 +1,33 @@
-//! Floor 4, connection: one connection and the pump that moves it. It knows the floors below; it
-//! must not know other connections, the poll, or what is served.
+//! Floor 4, connection: one connection, the pump that moves it, and the modes that decide.
 //!
-//! [`Connection::pump`] is the heart of the server and knows no protocol: it steps the mode, which
-//! turns input into output, writes what it can, reads what is wanted, and goes round until nothing
-//! moves or the [`Budget`] is spent. Everything else is in the modes.
+//! [`Connection::pump`] is the heart of the server, and knows no protocol. The pump steps the mode, which
+//! turns input into output; it writes, it reads, and it goes round until no byte moves or the [`Budget`] is
+//! spent. Everything about HTTP and WebSocket is in the modes.
+//!
+//! Architecture invariant: a connection does not know other connections, the poll, or which files and
+//! endpoints there are. What concerns another connection is an [`Effect`], which the server carries out.
+//!
+//! Architecture invariant: a mode has no socket. The pump reads and writes; a mode sees a read buffer and a
+//! write buffer.
 
-mod broadcast;
 mod cause;
+mod context;
 mod effect;
 mod endpoint;
+mod exchange;
 mod key;
+mod message;
 mod mode;
 mod refusal;
 mod stall_clock;
 
-pub use broadcast::Broadcast;
 pub use cause::{Cause, Counters};
-pub use effect::{Audience, Effect, Effects, PlainFrame};
-pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Message, RouteMatch, Session};
+pub use context::{Budget, Context, Now, Shared, Tally, Turn};
+pub use effect::{Audience, Effect, Effects};
+pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Post, RouteMatch, Session};
+pub use exchange::Exchange;
 pub use key::Key;
+pub use message::{Broadcast, Message, PlainFrame};
 pub use mode::{
     AwaitingEndpoint, Lingering, Mode, ModeName, ReadingBody, ReadingHead, Streaming, TRANSITIONS,
     Transitions, WebSocket,
@@ -27,240 +36,79 @@ pub use refusal::Refusal;
 
 use std::mem;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crate::config::{Limits, SlowMember};
-use crate::http::{Field, HeadLimits, HttpDate, RequestHead};
-use crate::site::{Files, Reply, Site};
-use crate::transport::{Io, Pool, ReadBuffer, Ready, Transport, WriteBuffer};
-use crate::websocket::deflate::{Deflater, Inflater};
+use crate::site::{Files, Reply};
+use crate::transport::{Io, ReadBuffer, Ready, Transport, WriteBuffer};
 use mode::{Step, Wanted};
 use stall_clock::StallClock;
 
-/// One reading of the clocks; a whole turn uses the same.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// For deadlines.
-    pub instant: Instant,
-    /// For `Date`, and to hold against times of files.
-    pub wall: SystemTime,
-}
-
-/// How much of a turn one connection may use. When any part is spent, the connection stays queued
-/// and goes on in the next turn: no readiness is lost, and nobody starves.
-#[derive(Clone, Copy, Debug)]
-pub struct Budget {
-    bytes: usize,
-    rounds: u32,
-    steps: u32,
-}
-
-impl Budget {
-    /// A full budget.
-    pub fn new(limits: &Limits) -> Budget {
-        Budget {
-            bytes: limits.turn_bytes,
-            rounds: limits.turn_rounds,
-            steps: limits.turn_steps,
-        }
-    }
-
-    fn has_steps(&self) -> bool {
-        self.steps > 0
-    }
-
-    fn is_spent(&self) -> bool {
-        self.bytes == 0 || self.rounds == 0 || self.steps == 0
-    }
-
-    /// For what costs more than a step.
-    pub(crate) fn spend_steps(&mut self, steps: u32) {
-        self.steps = self.steps.saturating_sub(steps);
-    }
-
-    fn spend_bytes(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
-
-/// What the server lends a connection while it is pumped.
-pub struct Context<'a, S: Files> {
-    /// The turn's clock reading.
-    pub now: Now,
-    /// What answers requests.
-    pub site: &'a mut Site<S>,
-    /// The text of `now`.
-    pub date: &'a HttpDate,
-    /// The stock of buffers.
-    pub pool: &'a mut Pool,
-    /// The bounds.
-    pub limits: &'a Limits,
-    /// Those of a request head.
-    pub head_limits: HeadLimits,
-    /// What is left of the turn for this connection.
-    pub budget: Budget,
-    /// The server is stopping: no further request is wanted.
-    pub stopping: bool,
-    /// Where finished exchanges go; `None` if nobody wants to know.
-    pub exchanges: Option<&'a mut Vec<Exchange>>,
-    /// What is left for the server to deliver.
-    pub effects: &'a mut Effects,
-    /// What answers by WebSocket.
-    pub endpoints: &'a mut Endpoints,
-    /// What compresses messages.
-    pub deflater: &'a mut Deflater,
-    /// What inflates them; those that nobody uses now.
-    pub inflaters: &'a mut Vec<Inflater>,
-    /// The connection could go on if there were less mail: it wants another turn.
-    pub throttled: bool,
-    /// What has happened.
-    pub counters: &'a mut Counters,
-    /// Which transitions were seen.
-    pub transitions: &'a mut Transitions,
-}
-
-impl<S: Files> Context<'_, S> {
-    /// Notes what was asked, if somebody wants to know. What was answered is for the caller to add.
-    /// `request` is `None` for bytes that are no request.
-    fn exchange(
-        &self,
-        input: &Input<'_, S>,
-        request: Option<&RequestHead<'_>>,
-    ) -> Option<Exchange> {
-        self.exchanges.as_ref()?;
-        let copy = |value: Option<&[u8]>| value.unwrap_or_default().into();
-        Some(Exchange {
-            key: input.key,
-            peer: input.peer,
-            method: copy(request.map(RequestHead::method_token)),
-            target: copy(request.map(RequestHead::target)),
-            minor_version: request.map_or(1, |r| r.version() as u8),
-            referer: copy(request.and_then(|r| r.value(Field::Referer))),
-            user_agent: copy(request.and_then(|r| r.value(Field::UserAgent))),
-            status: 0,
-            body_bytes: 0,
-            began: self.now.instant,
-            complete: true,
-        })
-    }
-
-    /// How much may be queued before a connection has to wait. When memory is short, those with
-    /// much in their write buffer, who do not read what they asked for, wait sooner.
-    fn write_buffer_high(&mut self) -> u64 {
-        match self.pool.account().is_over() {
-            true => self.limits.write_buffer_high / 8,
-            false => self.limits.write_buffer_high,
-        }
-    }
-
-    /// How much others may queue for a connection, likewise.
-    fn write_buffer_max(&mut self) -> u64 {
-        match self.pool.account().is_over() {
-            true => self.write_buffer_high(),
-            false => self.limits.write_buffer_max,
-        }
-    }
-
-    /// Inflaters that are kept when nobody needs them: as many as small messages take, which is one, and
-    /// some.
-    const INFLATERS_KEPT: usize = 4;
-
-    /// Lends an inflater, ready for a message, which weighs until it is taken back.
-    fn acquire_inflater(&mut self) -> Inflater {
-        let mut inflater = self.inflaters.pop().unwrap_or_default();
-        inflater.begin();
-        self.pool.account_mut().charge(Inflater::CHARGED_BYTES);
-        inflater
-    }
-
-    fn release_inflater(&mut self, inflater: Inflater) {
-        self.pool.account_mut().release(Inflater::CHARGED_BYTES);
-        if self.inflaters.len() < Self::INFLATERS_KEPT {
-            self.inflaters.push(inflater);
-        }
-    }
-
-    fn log_exchange(&mut self, exchange: Exchange) {
-        if let Some(exchanges) = &mut self.exchanges {
-            exchanges.push(exchange);
-        }
-    }
-}
-
-/// A request and what came of it, for the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Exchange {
-    /// The connection.
-    pub key: Key,
-    /// Its peer.
-    pub peer: SocketAddr,
-    /// As it was written; empty for bytes that are no request.
-    pub method: Box<[u8]>,
-    /// The request target as it was written.
-    pub target: Box<[u8]>,
-    /// 0 or 1.
-    pub minor_version: u8,
-    /// The field's value, or nothing.
-    pub referer: Box<[u8]>,
-    /// The field's value, or nothing.
-    pub user_agent: Box<[u8]>,
-    /// The status code; 0 if there was no answer.
-    pub status: u16,
-    /// Bytes of content, without the head.
-    pub body_bytes: u64,
-    /// When the head was complete, by the clock of its turn.
-    pub began: Instant,
-    /// Whether all of it was handed to the kernel.
-    pub complete: bool,
-}
-
-/// What a mode is told and may use.
+/// Everything that a mode is told, and may use, in one step.
 pub struct Input<'a, S: Files> {
     key: Key,
     peer: SocketAddr,
-    /// What has come.
+    /// The bytes that came from the peer and were not consumed yet.
     read_buffer: &'a mut ReadBuffer,
-    /// What is to be sent.
+    /// The bytes that wait to be sent to the peer.
     write_buffer: &'a mut WriteBuffer<S::File>,
-    /// The write buffer has room for another answer.
-    room: bool,
+    /// The write buffer has space for another answer.
+    has_room: bool,
     /// When output last moved on, or began to wait.
     last_progress: Instant,
-    /// Behind what has come, the peer has ended its direction.
+    /// The peer has ended its direction: the bytes in the read buffer are the last.
     eof: bool,
-    /// A read is known to find nothing now.
+    /// The last read found that the kernel holds no more bytes.
     drained: bool,
     /// The mode's deadline has passed.
     expired: bool,
-    /// Others need the room: end, if nothing is going on.
+    /// Another connection needs this slot: end, if no request is in flight.
     evict: bool,
 }
 
 /// What the server does with a connection that was pumped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Nothing can move until an event or a deadline.
+    /// No byte can move until an event or a deadline: wait for one.
     Wait,
-    /// It has had its share of this turn: pump again in the next.
+    /// The connection has used up its share of this turn: pump it again in the next.
     Again,
-    /// There was too much mail for it to leave any: pump it in the next turn, before those who did.
+    /// The queue of effects is full, and the connection has added none: pump it in the next turn, before
+    /// the connections that have added effects in this one.
     Throttled,
-    /// Drop it.
+    /// The connection is closed: drop it.
     Close,
 }
 
 /// How far the steps of one round went.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stepped {
-    /// Nowhere.
+    /// No step did anything.
     Nothing,
-    /// Somewhere, and it may go on.
+    /// At least one step did something, and the mode waits for input or output.
     Something,
-    /// To the end of what has come.
+    /// All input is dealt with, whatever the output does.
     Everything,
+    /// Input is left over because the queue of effects is full.
+    Throttled,
 }
 
-/// A socket, its buffers and its mode.
+/// A socket, its two buffers and its mode.
+///
+/// The methods are of three kinds:
+///
+/// - *inputs* tell the connection of an event: [`mark`](Connection::mark), [`expire`](Connection::expire),
+///   [`evict_if_idle`](Connection::evict_if_idle), [`reject_overloaded`](Connection::reject_overloaded),
+///   [`endpoint_answered`](Connection::endpoint_answered),
+///   [`enqueue_broadcast`](Connection::enqueue_broadcast);
+/// - *drivers* move bytes: [`fill`](Connection::fill) reads once, [`pump`](Connection::pump) does
+///   everything, [`flush`](Connection::flush) only writes; [`release`](Connection::release) ends it all;
+/// - *questions* change nothing: [`deadline`](Connection::deadline),
+///   [`idle_since`](Connection::idle_since), [`cause`](Connection::cause) and others.
+///
+/// The legal order of calls in one turn: inputs in any order, then `fill` at most once, then `pump`. After
+/// `enqueue_broadcast` a `flush` is enough. After a driver has returned a [`Verdict`], ask for the
+/// `deadline`. Call `release` once, before the connection is dropped.
 pub struct Connection<S: Files, T: Transport<File = S::File>> {
     key: Key,
     peer: SocketAddr,
@@ -268,11 +116,11 @@ pub struct Connection<S: Files, T: Transport<File = S::File>> {
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer<S::File>,
     mode: Mode<S>,
-    /// The peer has ended its direction, and all it sent was read.
+    /// The peer has ended its direction, and every byte before that was read.
     eof: bool,
-    /// A deadline has passed that no step was told of yet.
+    /// A deadline has passed, and no step was told yet.
     expired: bool,
-    /// Likewise, that others need the room.
+    /// Another connection needs this slot, and no step was told yet.
     evict: bool,
     /// When output last moved on, or began to wait.
     output: StallClock,
@@ -295,60 +143,127 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Its name.
-    pub fn key(&self) -> Key {
-        self.key
-    }
-
-    /// What it is doing.
-    pub fn mode(&self) -> &Mode<S> {
-        &self.mode
-    }
-
     /// The socket, for registration.
     pub fn transport_mut(&mut self) -> &mut T {
         &mut self.transport
     }
+}
 
-    /// Adds what an event said.
+/// The inputs.
+impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
+    /// Adds the readiness that an event reported.
     pub fn mark(&mut self, ready: Ready) {
         self.transport.mark(ready);
     }
 
-    /// Reads once, if the mode wants input and there may be some. `true` if anything changed.
+    /// Tells the connection that its deadline has passed: the next pump acts on it.
+    pub fn expire(&mut self, cx: &mut Context<'_, S>) {
+        if !self.is_stalled(cx) {
+            self.expired = true;
+            return;
+        }
+        // The kernel reports space only when a third of its send buffer is free, which may be a megabyte,
+        // and minutes of a slow download. Only a write finds out whether the peer has taken anything.
+        self.transport.mark(Ready {
+            writable: true,
+            ..Ready::default()
+        });
+        while self.is_stalled(cx) && self.flush_once(cx) {}
+        // With the budget spent, the question is still open: the next turn goes on.
+        if self.is_stalled(cx) && cx.budget.bytes > 0 {
+            self.fail(Cause::Stalled, cx);
+        }
+    }
+
+    /// Tells the connection that another one needs its slot: the next pump ends this connection, unless a
+    /// request has come by then.
+    pub fn evict_if_idle(&mut self) {
+        self.evict = true;
+    }
+
+    /// Answers 503 to a connection that was just accepted, and ends it. [Pump](Connection::pump) it
+    /// afterwards.
+    pub fn reject_overloaded(&mut self, cx: &mut Context<'_, S>) {
+        let sentence = "there are too many connections, try again in a moment";
+        let refusal = Refusal::overloaded(sentence);
+        self.change_mode(cx, |mode, input, cx| mode.reject(refusal, input, cx));
+    }
+
+    /// Takes the answer of an endpoint. [Pump](Connection::pump) the connection afterwards.
+    pub fn endpoint_answered(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
+        self.change_mode(cx, |mode, input, cx| {
+            mode.endpoint_answered(reply, input, cx)
+        });
+    }
+
+    /// Queues a broadcast if this is a WebSocket connection. If its write buffer is full, the message is
+    /// dropped or the connection is closed, as [`SlowMember`] says. [Flush](Connection::flush) it
+    /// afterwards.
+    pub fn enqueue_broadcast(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
+        if self.try_enqueue(broadcast, cx) {
+            return;
+        }
+        // The broadcasts of this turn may still wait here, and no write was tried for them yet.
+        self.flush(cx);
+        if self.try_enqueue(broadcast, cx) {
+            return;
+        }
+        match cx.turn.limits.slow_member {
+            SlowMember::Drop => cx.tally.counters.missed += 1,
+            SlowMember::Close => self.change_mode(cx, Mode::close_slow_consumer),
+        }
+    }
+
+    /// Queues a broadcast; `false` if there is no space for it. In any other mode than WebSocket the
+    /// broadcast is not for this connection any more, and needs no space.
+    fn try_enqueue(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool {
+        let Mode::WebSocket(mode) = &mut self.mode else {
+            return true;
+        };
+        let waiting = !self.write_buffer.is_empty();
+        let queued = mode.enqueue_broadcast(broadcast, &mut self.write_buffer, cx);
+        if queued && !waiting {
+            self.output = StallClock::new(cx.turn.now.instant);
+        }
+        queued
+    }
+}
+
+/// The drivers.
+impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
+    /// Reads once, if the mode wants input and the kernel may hold some. Returns whether anything changed.
     pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
-        let room = self.write_buffer.has_room(cx.write_buffer_high());
         let wanted = match self.mode.wants().input {
             Wanted::Never => false,
-            Wanted::WithRoom => room,
+            Wanted::WithRoom => self.write_buffer.has_room(cx.write_buffer_high()),
             Wanted::Always => true,
         };
         let wanted = wanted && !self.eof && !self.read_buffer.is_full();
         if !wanted || self.transport.is_drained() {
             return false;
         }
-        let room = self.read_buffer.spare(cx.pool);
-        let limit = room.len().min(cx.budget.bytes);
-        match self.transport.read(&mut room[..limit]) {
+        let spare = self.read_buffer.spare(&mut cx.shared.pool);
+        let limit = spare.len().min(cx.budget.bytes);
+        match self.transport.read(&mut spare[..limit]) {
             Io::Done(n) => {
                 self.read_buffer.filled(n);
                 cx.budget.spend_bytes(n);
                 return true;
             }
             Io::Blocked => {
-                self.read_buffer.shrink(cx.pool);
+                self.read_buffer.shrink(&mut cx.shared.pool);
                 return false;
             }
             Io::Eof => self.eof = true,
             Io::Failed(_) => self.fail(Cause::Failed, cx),
         }
-        self.read_buffer.shrink(cx.pool);
+        self.read_buffer.shrink(&mut cx.shared.pool);
         true
     }
 
     /// Moves this connection as far as it goes within one turn's budget.
     pub fn pump(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        let effects = cx.effects.len();
+        let effects = cx.shared.effects.len();
         loop {
             let stepped = self.step_mode(cx);
             let mut progressed = stepped == Stepped::Something;
@@ -360,35 +275,55 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 return Verdict::Again;
             }
             if self.fill(cx) {
-                // What was found on disk before does not vouch for what was read just now.
-                cx.site.begin_epoch();
+                // A file that was looked at earlier does not vouch for the bytes that were read just now.
+                cx.shared.site.begin_epoch();
                 progressed = true;
             } else if stepped == Stepped::Everything && self.write_buffer.is_empty() {
-                // Another round would only find that out: measured at half the instructions of an echo.
+                // Another round would only find this out: half the instructions of an echo, measured.
                 progressed = false;
             }
             if !progressed {
-                self.read_buffer.shrink(cx.pool);
-                return match cx.throttled {
-                    true if cx.effects.len() > effects => Verdict::Again,
-                    true => Verdict::Throttled,
-                    false => Verdict::Wait,
+                self.read_buffer.shrink(&mut cx.shared.pool);
+                return match stepped {
+                    Stepped::Throttled if cx.shared.effects.len() > effects => Verdict::Again,
+                    Stepped::Throttled => Verdict::Throttled,
+                    Stepped::Nothing | Stepped::Something | Stepped::Everything => Verdict::Wait,
                 };
             }
             cx.budget.rounds -= 1;
         }
     }
 
-    /// Steps the mode until it stands still, or the budget of steps is spent.
+    /// Writes the output that waits, as far as the socket and the budget go, and does nothing else.
+    pub fn flush(&mut self, cx: &mut Context<'_, S>) -> Verdict {
+        // Each round but the last spends bytes of the budget.
+        while self.flush_once(cx) && self.cause().is_none() {}
+        match self.cause() {
+            Some(_) => Verdict::Close,
+            None if cx.budget.bytes == 0 => Verdict::Again,
+            None => Verdict::Wait,
+        }
+    }
+
+    /// Gives the buffers back, before the connection is dropped.
+    pub fn release(&mut self, cx: &mut Context<'_, S>) {
+        self.read_buffer.release(&mut cx.shared.pool);
+        self.write_buffer.release(&mut cx.shared.pool);
+        if self.cause().is_none() {
+            self.fail(Cause::Failed, cx);
+        }
+    }
+
+    /// Steps the mode until it waits for something, or the budget of steps is spent.
     fn step_mode(&mut self, cx: &mut Context<'_, S>) -> Stepped {
         let waiting = !self.write_buffer.is_empty();
         let mut stepped = Stepped::Nothing;
-        while cx.budget.steps > 0 {
+        while cx.budget.has_steps() {
             let (mode, mut input) = self.take_mode(cx);
             let from = mode.name();
             match mode.step(&mut input, cx) {
                 Step::Progress(mode) => {
-                    cx.transitions.note(from, mode.name());
+                    cx.tally.transitions.note(from, mode.name());
                     self.mode = mode;
                     stepped = Stepped::Something;
                     cx.budget.spend_steps(1);
@@ -402,22 +337,27 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                     self.mode = mode;
                     break;
                 }
+                Step::Throttled(mode) => {
+                    self.mode = mode;
+                    stepped = Stepped::Throttled;
+                    break;
+                }
             }
         }
         if !waiting && !self.write_buffer.is_empty() {
-            self.output = StallClock::new(cx.now.instant);
+            self.output = StallClock::new(cx.turn.now.instant);
         }
         stepped
     }
 
-    /// Takes the mode out, with what it may use for one step. `Closed` stands in meanwhile: a true
-    /// state, whatever happens within the step.
-    fn take_mode(&mut self, cx: &mut Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
+    /// Takes the mode out, with everything that it may use in one step. Meanwhile `Closed` stands in: a
+    /// valid state, whatever happens within the step.
+    fn take_mode(&mut self, cx: &Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
         let input = Input {
             key: self.key,
             peer: self.peer,
-            room: self.write_buffer.has_room(cx.write_buffer_high()),
+            has_room: self.write_buffer.has_room(cx.write_buffer_high()),
             last_progress: self.output.last_progress(),
             read_buffer: &mut self.read_buffer,
             write_buffer: &mut self.write_buffer,
@@ -429,7 +369,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         (mode, input)
     }
 
-    /// Changes the mode from outside the pump.
+    /// Changes the mode from outside of the pump.
     fn change_mode(
         &mut self,
         cx: &mut Context<'_, S>,
@@ -438,100 +378,20 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let (mode, mut input) = self.take_mode(cx);
         let from = mode.name();
         let mode = change(mode, &mut input, cx);
-        cx.transitions.note(from, mode.name());
+        cx.tally.transitions.note(from, mode.name());
         self.mode = mode;
-        self.output.renew(cx.now.instant);
+        self.output.renew(cx.turn.now.instant);
     }
 
-    /// Takes the answer of an endpoint. Pump it then.
-    pub fn endpoint_answered(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
-        self.change_mode(cx, |mode, input, cx| {
-            mode.endpoint_answered(reply, input, cx)
-        });
-    }
-
-    /// Whether it [hears](Connection::enqueue_broadcast) anything.
-    pub fn is_websocket(&self) -> bool {
-        matches!(self.mode, Mode::WebSocket(_))
-    }
-
-    /// Takes a message for many, if it is_websocket. One that has not taken those before misses it, or loses
-    /// its place. [`Connection::flush`] it then.
-    pub fn enqueue_broadcast(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
-        if self.try_enqueue(broadcast, cx) {
-            return;
-        }
-        // What was said before in this turn waits too, and nobody has tried to send it.
-        self.flush(cx);
-        if self.try_enqueue(broadcast, cx) {
-            return;
-        }
-        match cx.limits.slow_member {
-            SlowMember::Drop => cx.counters.missed += 1,
-            SlowMember::Close => self.change_mode(cx, Mode::close_slow_consumer),
-        }
-    }
-
-    /// Queues a message for many; `false` if there is no room for it. Whoever does not listen has no need of
-    /// any.
-    fn try_enqueue(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool {
-        let Mode::WebSocket(mode) = &mut self.mode else {
-            return true;
-        };
-        let waiting = !self.write_buffer.is_empty();
-        let taken = mode.enqueue_broadcast(broadcast, &mut self.write_buffer, cx);
-        if taken && !waiting {
-            self.output = StallClock::new(cx.now.instant);
-        }
-        taken
-    }
-
-    /// Writes what it has, as far as the socket and the budget go, and nothing else.
-    pub fn flush(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        // Each round spends bytes of the budget, but for the last.
-        while self.flush_once(cx) && self.cause().is_none() {}
-        match self.cause() {
-            Some(_) => Verdict::Close,
-            None if cx.budget.bytes == 0 => Verdict::Again,
-            None => Verdict::Wait,
-        }
-    }
-
-    /// Answers 503 to a connection that has just been accepted, and ends it. Pump it then.
-    pub fn reject_overloaded(&mut self, cx: &mut Context<'_, S>) {
-        let sentence = "there are too many connections, try again in a moment";
-        let refusal = Refusal::overloaded(sentence);
-        self.change_mode(cx, |mode, input, cx| mode.reject(refusal, input, cx));
-    }
-
-    /// Since when nothing has been going on here, if nothing is, and nothing is known to have come.
-    pub fn idle_since(&self) -> Option<Instant> {
-        let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
-        let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
-        self.mode.wants().idle_since.filter(|_| still)
-    }
-
-    /// Tells it that others need the room: the next pump ends it, if nothing has come by then.
-    pub fn evict_if_idle(&mut self) {
-        self.evict = true;
-    }
-
-    /// Why it was closed, if it is.
-    pub fn cause(&self) -> Option<Cause> {
-        match self.mode {
-            Mode::Closed(cause) => Some(cause),
-            _ => None,
-        }
-    }
-
-    /// Writes once, or ends our direction when all is written and the mode wants it.
+    /// Writes once, or ends our direction when all output is sent and the mode wants a FIN. Returns
+    /// whether anything changed.
     fn flush_once(&mut self, cx: &mut Context<'_, S>) -> bool {
         if self.write_buffer.is_empty() {
             if !self.mode.wants().fin {
                 return false;
             }
             match self.transport.finish_write() {
-                Ok(()) => self.mode.fin_sent(cx.now.instant),
+                Ok(()) => self.mode.fin_sent(cx.turn.now.instant),
                 Err(_) => self.fail(Cause::Failed, cx),
             }
             return true;
@@ -539,15 +399,16 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if cx.budget.bytes == 0 {
             return false;
         }
-        // Not what is left of the budget: a file would be cut a little before each end of a piece
-        // for ever after, because of the head that went first.
-        let limit = cx.limits.turn_bytes;
-        match self.write_buffer.flush(&mut self.transport, limit, cx.pool) {
+        // The limit is not the rest of the budget: a file would then be cut a little before the end of
+        // each slice, in every turn, because of the head that went first.
+        let limit = cx.turn.limits.turn_bytes;
+        let pool = &mut cx.shared.pool;
+        match self.write_buffer.flush(&mut self.transport, limit, pool) {
             Io::Done(n) => {
                 cx.budget.spend_bytes(n);
-                self.output.add(n, cx.now.instant);
+                self.output.add(n, cx.turn.now.instant);
                 if self.write_buffer.is_empty() {
-                    self.output = StallClock::new(cx.now.instant);
+                    self.output = StallClock::new(cx.turn.now.instant);
                     self.all_sent(cx);
                 }
                 true
@@ -560,23 +421,42 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// The last byte of output has left. A body that ends with it is done now, not in a step that the budget
-    /// may put off: the peer can know.
+    /// The last byte of output is sent. A body that ends with this byte is done now, and not in a later
+    /// step, for which the budget may have nothing left: the peer has its whole answer already.
     fn all_sent(&mut self, cx: &mut Context<'_, S>) {
         if self.mode.wants().end_when_sent {
             self.change_mode(cx, |mode, _, cx| mode.all_sent(cx));
         }
     }
 
-    /// Gives up at once.
+    /// Gives up at once. Output that waits is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
-        cx.transitions.note(mode.name(), ModeName::Closed);
+        cx.tally.transitions.note(mode.name(), ModeName::Closed);
         self.mode = mode.fail(self.key, cause, self.write_buffer.queued(), cx);
-        self.write_buffer.release(cx.pool);
+        self.write_buffer.release(&mut cx.shared.pool);
+    }
+}
+
+/// The questions.
+impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
+    /// The name of this connection.
+    pub fn key(&self) -> Key {
+        self.key
     }
 
-    /// When this connection must be looked at although nothing has happened to it.
+    /// What the connection is doing.
+    pub fn mode(&self) -> &Mode<S> {
+        &self.mode
+    }
+
+    /// Whether the connection exchanges messages, so that it takes
+    /// [broadcasts](Connection::enqueue_broadcast).
+    pub fn is_websocket(&self) -> bool {
+        matches!(self.mode, Mode::WebSocket(_))
+    }
+
+    /// When the server must pump this connection although no event came. `None`: never.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = !self.write_buffer.is_empty();
         let stalled = pending.then(|| self.output.last_progress() + limits.stall_time);
@@ -586,41 +466,37 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         stalled.into_iter().chain(own).min()
     }
 
-    /// Tells it that its deadline has passed: the next pump acts on it.
-    pub fn expire(&mut self, cx: &mut Context<'_, S>) {
-        if !self.is_overdue(cx) {
-            self.expired = true;
-            return;
-        }
-        // The kernel tells of room only when a third of its buffer is free, which may be a megabyte
-        // and minutes of a slow download. Whether the peer has taken anything, a write finds out.
-        self.transport.mark(Ready {
-            writable: true,
-            ..Ready::default()
-        });
-        while self.is_overdue(cx) && self.flush_once(cx) {}
-        // With the budget spent, nothing is found out yet: the next turn goes on.
-        if self.is_overdue(cx) && cx.budget.bytes > 0 {
-            self.fail(Cause::Stalled, cx);
-        }
-    }
-
-    /// Whether output has not moved on for as long as is waited for it.
-    fn is_overdue(&self, cx: &Context<'_, S>) -> bool {
+    /// Whether output has waited longer than [`Limits::stall_time`] for the peer to take a portion.
+    fn is_stalled(&self, cx: &Context<'_, S>) -> bool {
         !self.write_buffer.is_empty()
-            && self.output.last_progress() + cx.limits.stall_time <= cx.now.instant
+            && self.output.last_progress() + cx.turn.limits.stall_time <= cx.turn.now.instant
     }
 
-    /// Gives its buffers back, before it is dropped.
-    pub fn release(&mut self, cx: &mut Context<'_, S>) {
-        self.read_buffer.release(cx.pool);
-        self.write_buffer.release(cx.pool);
-        if self.cause().is_none() {
-            self.fail(Cause::Failed, cx);
+    /// Since when the connection has been idle: no request is in flight, no byte waits in either direction,
+    /// and no event has announced any. `None`: the connection is not idle.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
+        let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
+        self.mode.wants().idle_since.filter(|_| still)
+    }
+
+    /// Why the connection was closed. `None`: it is open.
+    pub fn cause(&self) -> Option<Cause> {
+        match self.mode {
+            Mode::Closed(cause) => Some(cause),
+            _ => None,
         }
     }
 
-    /// The invariants that hold between turns; the simulation calls it after each one.
+    /// Whether the connection holds a read buffer of the pool.
+    pub fn holds_buffer(&self) -> bool {
+        self.read_buffer.holds_buffer()
+    }
+
+    /// Checks the invariants that hold between turns; the simulation does so after each turn.
+    ///
+    /// # Panics
+    /// If one of them does not hold.
     pub fn check(&self) {
         self.write_buffer.check();
         assert!(
@@ -631,10 +507,5 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             self.cause().is_none() || self.write_buffer.is_empty(),
             "a closed connection owes nothing"
         );
-    }
-
-    /// Whether it holds a read buffer.
-    pub fn holds_buffer(&self) -> bool {
-        self.read_buffer.holds_buffer()
     }
 }

@@ -1,6 +1,6 @@
 //! Floor 5, server: the endpoints that come with it, on the same interface as anybody's.
 
-use crate::connection::{Answer, Endpoint, Hub, Message, RouteMatch, Session};
+use crate::connection::{Answer, Endpoint, Hub, Message, Post, RouteMatch, Session};
 use crate::http::Status;
 use crate::websocket::Protocols;
 
@@ -48,19 +48,14 @@ impl Endpoint for RoomsEndpoint {
         true
     }
 
-    fn on_post(
-        &mut self,
-        hub: &mut Hub<'_>,
-        route: RouteMatch<'_>,
-        body: Vec<u8>,
-        members: &dyn Fn(&str) -> usize,
-    ) -> Answer {
-        let message = match str::from_utf8(&body) {
+    fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
+        let room = post.route.name;
+        let message = match str::from_utf8(&post.body) {
             Ok(text) => Message::Text(text),
-            Err(_) => Message::Binary(&body),
+            Err(_) => Message::Binary(&post.body),
         };
-        hub.publish(route.name, message);
-        let text = match members(route.name) {
+        hub.publish(room, message);
+        let text = match post.members(room) {
             0 => "nobody is there\n".into(),
             1 => "1 member hears it\n".into(),
             n => format!("{n} members hear it\n"),
@@ -83,17 +78,11 @@ impl Endpoint for PostEcho {
         true
     }
 
-    fn on_post(
-        &mut self,
-        _: &mut Hub<'_>,
-        _: RouteMatch<'_>,
-        body: Vec<u8>,
-        _: &dyn Fn(&str) -> usize,
-    ) -> Answer {
+    fn on_post(&mut self, _: &mut Hub<'_>, post: Post<'_>) -> Answer {
         Answer {
             status: Status::Ok,
             media_type: "application/octet-stream",
-            body,
+            body: post.body,
         }
     }
 }

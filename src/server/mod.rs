@@ -15,6 +15,7 @@
 //! 6. *expire*: tell those whose deadline has passed.
 //! 7. *record*: write the log.
 
+mod accept;
 mod delivery;
 mod driver;
 mod endpoints;
@@ -27,27 +28,22 @@ pub use driver::{Driver, Event, MioDriver, Signal, Source};
 pub use endpoints::{Echo, PostEcho, RoomsEndpoint};
 pub use log::Log;
 pub use rooms::Rooms;
-pub use start::{StartError, Started};
+pub use start::{BoundServer, StartError};
 pub use timers::Timers;
 
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use crate::config::Limits;
 use crate::connection::{
-    Budget, Connection, Context, Counters, Effects, Endpoint, Endpoints, Exchange, Key, Now,
-    Transitions, Verdict,
+    Connection, Context, Counters, Endpoint, Key, Shared, Tally, Transitions, Turn, Verdict,
 };
-use crate::http::{HeadLimits, HttpDate};
 use crate::site::{Files, Site};
-use crate::sys;
 use crate::transport::{Pool, Transport};
-use crate::websocket::deflate::{Deflater, Inflater};
 
 /// A connection in the slab.
 struct Slot<F: Files, T: Transport<File = F::File>> {
@@ -70,58 +66,12 @@ pub enum Flow {
     Stopped,
 }
 
-/// What all connections share: lent to each in turn, while it is worked on.
-struct Common<F: Files> {
-    site: Site<F>,
-    pool: Pool,
-    date: HttpDate,
-    limits: Limits,
-    stopping: bool,
-    /// Finished in this turn.
-    exchanges: Vec<Exchange>,
-    /// Somebody wants to know of exchanges.
-    logging: bool,
-    /// Left by connections, to be delivered.
-    effects: Effects,
-    endpoints: Endpoints,
-    deflater: Deflater,
-    inflaters: Vec<Inflater>,
-    counters: Counters,
-    transitions: Transitions,
-}
-
-impl<F: Files> Common<F> {
-    fn context(&mut self, now: Now) -> Context<'_, F> {
-        let limits = &self.limits;
-        Context {
-            now,
-            site: &mut self.site,
-            date: &self.date,
-            pool: &mut self.pool,
-            limits,
-            head_limits: HeadLimits {
-                head_bytes_max: limits.head_bytes_max,
-                target_bytes_max: limits.target_bytes_max,
-                fields_max: limits.fields_max,
-            },
-            budget: Budget::new(limits),
-            stopping: self.stopping,
-            exchanges: self.logging.then_some(&mut self.exchanges),
-            effects: &mut self.effects,
-            endpoints: &mut self.endpoints,
-            deflater: &mut self.deflater,
-            inflaters: &mut self.inflaters,
-            throttled: false,
-            counters: &mut self.counters,
-            transitions: &mut self.transitions,
-        }
-    }
-}
-
 /// The server: a driver, a site, and the connections between them.
 pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     driver: D,
-    common: Common<F>,
+    turn: Turn,
+    shared: Shared<F>,
+    tally: Tally,
     connections: Slab<Slot<F, D::Stream>>,
     /// Accepted connections so far.
     generation: u32,
@@ -165,33 +115,20 @@ where
     /// file serve them all; reading for too many would need as many buffers.
     const BATCH: usize = 64;
 
-    /// Connections beyond the limit that are kept for as long as it takes to tell them so.
-    const REJECTED_MAX: usize = 64;
-
     /// A server with this number of listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
         let now = driver.now();
         let rooms = Rooms::new(&limits);
         Server {
             driver,
-            common: Common {
+            shared: Shared::new(
                 site,
-                pool: Pool::new(
+                Pool::new(
                     limits.read_buffer_bytes.max(limits.head_bytes_max),
                     limits.memory_bytes_max,
                 ),
-                date: HttpDate::new(now.wall),
-                limits,
-                stopping: false,
-                exchanges: Vec::new(),
-                logging: false,
-                effects: Effects::default(),
-                endpoints: Endpoints::default(),
-                deflater: Deflater::default(),
-                inflaters: Vec::new(),
-                counters: Counters::default(),
-                transitions: Transitions::default(),
-            },
+            ),
+            tally: Tally::default(),
             connections: Slab::new(),
             generation: 0,
             runnable: VecDeque::new(),
@@ -200,6 +137,7 @@ where
             ticks: Vec::new(),
             // There may be connections since before the listeners were registered.
             acceptable: vec![true; listeners],
+            turn: Turn::new(now, limits),
             accept_paused_until: None,
             stop_at: None,
             log: None,
@@ -220,7 +158,7 @@ where
     /// If the path does not begin with a slash.
     #[must_use]
     pub fn with_endpoint(mut self, path: &str, endpoint: impl Endpoint + 'static) -> Self {
-        let number = self.common.site.mount(path, endpoint.takes_posts());
+        let number = self.shared.site.mount(path, endpoint.takes_posts());
         if let Some(every) = endpoint.interval() {
             self.ticks.push(Tick {
                 endpoint: number,
@@ -228,14 +166,14 @@ where
                 next: self.driver.now().instant + every,
             });
         }
-        self.common.endpoints.add(Box::new(endpoint));
+        self.shared.endpoints.add(Box::new(endpoint));
         self
     }
 
     /// Writes each exchange to `log`, and what befalls the server to standard error.
     #[must_use]
     pub fn with_log(mut self, log: Log) -> Self {
-        self.common.logging = log.wants_exchanges();
+        self.tally.is_logging = log.wants_exchanges();
         self.log = Some(log);
         self
     }
@@ -257,23 +195,22 @@ where
         let timeout = self.timeout(self.driver.now().instant);
         let mut events = mem::take(&mut self.events);
         self.driver.wait(&mut events, timeout)?;
-        let now = self.driver.now();
-        self.common.date.update(now.wall);
+        self.turn.begin(self.driver.now());
         let mut signalled = false;
         for event in events.drain(..) {
             signalled |= self.mark(event);
         }
         self.events = events;
-        if signalled && self.signals(now) == Flow::Stopped {
+        if signalled && self.signals() == Flow::Stopped {
             return Ok(Flow::Stopped);
         }
-        self.accept(now);
-        self.run_queued(now);
-        self.deliver(now);
-        self.expire(now);
+        self.accept();
+        self.run_queued();
+        self.deliver();
+        self.expire();
         self.record();
         Ok(match self.stop_at {
-            Some(at) if self.connections.is_empty() || at <= now.instant => Flow::Stopped,
+            Some(at) if self.connections.is_empty() || at <= self.turn.now.instant => Flow::Stopped,
             _ => Flow::Continue,
         })
     }
@@ -297,7 +234,7 @@ where
 
     /// Whether something is left to be delivered.
     fn has_effects(&self) -> bool {
-        !self.common.effects.is_empty() || self.rooms.has_news()
+        !self.shared.effects.is_empty() || self.rooms.has_news()
     }
 
     /// Remembers what an event said. `true` if it was about signals.
@@ -321,27 +258,27 @@ where
     }
 
     /// The first signal begins a graceful stop, the second ends everything.
-    fn signals(&mut self, now: Now) -> Flow {
+    fn signals(&mut self) -> Flow {
         while self.driver.signal().is_some() {
             if self.stop_at.is_some() {
                 return Flow::Stopped;
             }
-            self.stop(now);
+            self.stop();
         }
         Flow::Continue
     }
 
     /// Begins to stop: no new connections, no further requests, but what is in flight is finished.
-    fn stop(&mut self, now: Now) {
-        self.stop_at = Some(now.instant + self.common.limits.stop_time);
-        self.common.stopping = true;
+    fn stop(&mut self) {
+        self.stop_at = Some(self.turn.now.instant + self.turn.limits.stop_time);
+        self.turn.stopping = true;
         // Whoever has connected already is served: their handshake was ours to complete. Closing a
         // listener resets those that are still in its backlog, so that is emptied first, however
         // many rounds of accepting that takes; more than it holds are not waited for.
         self.acceptable.fill(true);
         self.accept_paused_until = None;
-        for _ in 0..=start::BACKLOG.unsigned_abs() / self.common.limits.accepts_per_turn {
-            self.accept(now);
+        for _ in 0..=start::BACKLOG.unsigned_abs() / self.turn.limits.accepts_per_turn {
+            self.accept();
         }
         self.driver.close_listeners();
         self.acceptable.clear();
@@ -350,110 +287,25 @@ where
         }
     }
 
-    fn accept(&mut self, now: Now) {
-        if self
-            .accept_paused_until
-            .is_some_and(|until| now.instant < until)
-        {
-            return;
-        }
-        self.accept_paused_until = None;
-        self.idle = None;
-        for listener in 0..self.acceptable.len() {
-            for _ in 0..self.common.limits.accepts_per_turn {
-                if !self.acceptable[listener] {
-                    break;
-                }
-                match self.driver.accept(listener as u8) {
-                    Ok((stream, peer)) => self.admit(stream, peer, now),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        self.acceptable[listener] = false;
-                    }
-                    Err(e) if is_passing(&e) => {}
-                    Err(e) => {
-                        // The flag stays: with edges, no event would come for those who wait.
-                        self.accept_paused_until =
-                            Some(now.instant + self.common.limits.accept_pause);
-                        if sys::is_exhausted(&e) {
-                            self.common.site.close_files();
-                            self.driver.shed(listener as u8);
-                        }
-                        if let Some(log) = &mut self.log {
-                            log.cannot_accept(&e, now.instant);
-                        }
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes in a new connection. It is pumped in this turn: its request is usually there already.
-    /// At the limit, one that is idle has to go for it, or it is told that there is no room. When
-    /// there are too many even of those, it is dropped.
-    fn admit(&mut self, stream: D::Stream, peer: SocketAddr, now: Now) {
-        self.common.counters.connections += 1;
-        let open = self.connections.len();
-        let max = self.common.limits.connections_max;
-        let rejected = open >= max && !self.evict_one_idle();
-        if rejected && open >= max + Self::REJECTED_MAX {
-            self.common.counters.shed += 1;
-            return;
-        }
-        self.generation = self.generation.wrapping_add(1);
-        let entry = self.connections.vacant_entry();
-        let key = Key::new(entry.key(), self.generation);
-        let slot = entry.insert(Slot {
-            connection: Connection::new(key, stream, peer, now.instant),
-            queued: false,
-            pending_flush: false,
-            registered: false,
-        });
-        if rejected {
-            slot.connection
-                .reject_overloaded(&mut self.common.context(now));
-        }
-        enqueue(slot, &mut self.runnable);
-    }
-
-    /// Tells the connection that has been idle longest to go; it does when it is pumped, in this
-    /// turn. `false` if none is idle. All are looked at once a turn, and only at the limit.
-    fn evict_one_idle(&mut self) -> bool {
-        if self.idle.is_none() {
-            let idle = |(_, slot): (usize, &Slot<_, _>)| {
-                let since = slot.connection.idle_since()?;
-                Some((since, slot.connection.key()))
-            };
-            let mut oldest: Vec<_> = self.connections.iter().filter_map(idle).collect();
-            oldest.sort_unstable_by_key(|(since, key)| std::cmp::Reverse((*since, key.index())));
-            self.idle = Some(oldest.into_iter().map(|(_, key)| key).collect());
-        }
-        let oldest = self.idle.as_mut().and_then(Vec::pop);
-        let Some(slot) = oldest.and_then(|key| get(&mut self.connections, key)) else {
-            return false;
-        };
-        slot.connection.evict_if_idle();
-        enqueue(slot, &mut self.runnable);
-        true
-    }
-
     /// Pumps what is queued now; what is queued meanwhile is for the next turn.
-    fn run_queued(&mut self, now: Now) {
+    fn run_queued(&mut self) {
         let mut left = self.runnable.len();
         let mut batch = mem::take(&mut self.batch);
         while left > 0 {
             let n = left.min(Self::BATCH);
             left -= n;
             batch.extend(self.runnable.drain(..n));
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
             for key in &batch {
                 if let Some(slot) = get(&mut self.connections, *key) {
                     slot.queued = false;
-                    slot.connection.fill(&mut self.common.context(now));
+                    cx.renew_budget();
+                    slot.connection.fill(cx);
                 }
             }
-            self.common.site.begin_epoch();
+            self.shared.site.begin_epoch();
             for key in batch.drain(..) {
-                self.pump(key, now);
+                self.pump(key);
             }
         }
         self.batch = batch;
@@ -463,11 +315,12 @@ where
         }
     }
 
-    fn pump(&mut self, key: Key, now: Now) {
+    fn pump(&mut self, key: Key) {
         let Some(slot) = get(&mut self.connections, key) else {
             return;
         };
-        match slot.connection.pump(&mut self.common.context(now)) {
+        let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+        match slot.connection.pump(cx) {
             Verdict::Again => enqueue(slot, &mut self.runnable),
             Verdict::Throttled => {
                 slot.queued = true;
@@ -479,24 +332,25 @@ where
                 if !slot.registered {
                     let stream = slot.connection.transport_mut();
                     if self.driver.register(stream, key).is_err() {
-                        return self.remove(key, now);
+                        return self.remove(key);
                     }
                     slot.registered = true;
                 }
             }
-            Verdict::Close => return self.remove(key, now),
+            Verdict::Close => return self.remove(key),
         }
-        let deadline = slot.connection.deadline(&self.common.limits);
+        let deadline = slot.connection.deadline(&self.turn.limits);
         self.timers.arm(key.index(), deadline);
     }
 
-    fn remove(&mut self, key: Key, now: Now) {
+    fn remove(&mut self, key: Key) {
         if let Some(slot) = get(&mut self.connections, key) {
             // It stays in its rooms until its last mail is delivered, which says that it is gone: what it
             // said before that is still to be heard.
-            slot.connection.release(&mut self.common.context(now));
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+            slot.connection.release(cx);
             let cause = slot.connection.cause().expect("released means closed");
-            self.common.counters.count(cause);
+            self.tally.counters.count(cause);
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
             // There is a descriptor again.
@@ -504,18 +358,20 @@ where
         }
     }
 
-    fn expire(&mut self, now: Now) {
+    fn expire(&mut self) {
         let mut due = mem::take(&mut self.due);
-        self.timers.advance(now.instant, &mut due);
+        let now = self.turn.now.instant;
+        self.timers.advance(now, &mut due);
         for index in due.drain(..) {
             // A closed connection is disarmed, so there is one.
             let Some(slot) = self.connections.get_mut(index) else {
                 continue;
             };
-            match slot.connection.deadline(&self.common.limits) {
-                Some(at) if at > now.instant => self.timers.arm(index, Some(at)),
+            match slot.connection.deadline(&self.turn.limits) {
+                Some(at) if at > now => self.timers.arm(index, Some(at)),
                 Some(_) => {
-                    slot.connection.expire(&mut self.common.context(now));
+                    let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+                    slot.connection.expire(cx);
                     enqueue(slot, &mut self.runnable);
                 }
                 None => {}
@@ -528,8 +384,8 @@ where
     fn record(&mut self) {
         if let Some(log) = &mut self.log {
             let now = || self.driver.now();
-            log.record(&mut self.common.exchanges, now);
-            self.common.logging = log.wants_exchanges();
+            log.record(&mut self.tally.exchanges, now);
+            self.tally.is_logging = log.wants_exchanges();
         }
     }
 }
@@ -547,7 +403,7 @@ where
 
     /// The transitions between modes that have been seen.
     pub fn transitions(&self) -> Transitions {
-        self.common.transitions
+        self.tally.transitions
     }
 
     /// The deadlines.
@@ -557,7 +413,7 @@ where
 
     /// What has happened since the start.
     pub fn counters(&self) -> &Counters {
-        &self.common.counters
+        &self.tally.counters
     }
 
     /// The seam to the world.
@@ -588,13 +444,13 @@ where
             );
         }
         assert_eq!(queued, self.runnable.len(), "queued once each, and alive");
-        assert_eq!(buffers, self.common.pool.buffers_out(), "a buffer was lost");
+        assert_eq!(buffers, self.shared.pool.buffers_out(), "a buffer was lost");
         assert!(
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
-        if self.connections.is_empty() && self.common.effects.is_empty() {
-            let held = self.common.pool.account().used();
+        if self.connections.is_empty() && self.shared.effects.is_empty() {
+            let held = self.shared.pool.account().used();
             let remembered = self.rooms.charged_bytes();
             assert_eq!(held, remembered, "memory is held for nobody");
             assert!(
@@ -622,15 +478,4 @@ fn enqueue<F: Files, T: Transport<File = F::File>>(
     if !mem::replace(&mut slot.queued, true) {
         runnable.push_back(slot.connection.key());
     }
-}
-
-/// Whether an error of accept(2) concerns that one connection alone: it is gone, the next may be
-/// fine.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::Interrupted
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
 }

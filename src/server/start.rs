@@ -21,7 +21,7 @@ pub(super) const BACKLOG: i32 = 4096;
 const DRAWS: u32 = 16;
 
 /// A server that is_websocket.
-pub struct Started {
+pub struct BoundServer {
     /// To be [run](Server::run).
     pub server: Server<MioDriver, Disk>,
     /// Where it is_websocket, all on one port.
@@ -87,18 +87,18 @@ fn plainly(error: &io::Error) -> String {
     }
 }
 
-impl Started {
-    /// Opens the root and is_websocket as `config` says.
+impl Server<MioDriver, Disk> {
+    /// Opens the root and listens as `config` says.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left open then.
-    pub fn with(config: &Config) -> Result<Started, StartError> {
+    pub fn bind(config: &Config) -> Result<BoundServer, StartError> {
         let failed = |e| StartError::Root(config.root.clone(), e);
         let mut disk = Disk::new(&config.root).map_err(failed)?;
         if config.follow_symlinks {
             disk = disk.following_symlinks();
         }
-        let Bound { listeners, missing } = bind(config)?;
+        let Listening { listeners, missing } = listen(config)?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(StartError::Driver)?;
         let (folder, count) = (disk.path(), listeners.len());
@@ -116,7 +116,7 @@ impl Started {
         if config.test_endpoints {
             server = server.with_endpoint("/_oneloop/echo", PostEcho);
         }
-        Ok(Started {
+        Ok(BoundServer {
             server,
             addresses,
             root,
@@ -125,28 +125,28 @@ impl Started {
     }
 }
 
-struct Bound {
+struct Listening {
     listeners: Vec<TcpListener>,
     missing: Vec<(IpAddr, io::Error)>,
 }
 
 /// Finds the port and binds all addresses to it.
-fn bind(config: &Config) -> Result<Bound, StartError> {
+fn listen(config: &Config) -> Result<Listening, StartError> {
     let in_use = |error: &StartError| matches!(error, StartError::Listen(_, e) if e.kind() == io::ErrorKind::AddrInUse);
     match config.port {
         Port::Exactly(0) => {
             for _ in 1..DRAWS {
-                match bind_to(config, 0) {
+                match listen_on(config, 0) {
                     Err(e) if in_use(&e) => {}
                     outcome => return outcome,
                 }
             }
-            bind_to(config, 0)
+            listen_on(config, 0)
         }
-        Port::Exactly(port) => bind_to(config, port),
+        Port::Exactly(port) => listen_on(config, port),
         Port::Preferred(first) => {
             for port in first..=first.saturating_add(Port::HOPS) {
-                match bind_to(config, port) {
+                match listen_on(config, port) {
                     Err(e) if in_use(&e) => {}
                     outcome => return outcome,
                 }
@@ -157,7 +157,7 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
 }
 
 /// Binds every address to `port`, or to the one that the kernel gives the first.
-fn bind_to(config: &Config, port: u16) -> Result<Bound, StartError> {
+fn listen_on(config: &Config, port: u16) -> Result<Listening, StartError> {
     let (required, optional) = config.bind.addresses();
     let (mut listeners, mut missing, mut port) = (Vec::new(), Vec::new(), port);
     let all = required.iter().map(|ip| (*ip, true));
@@ -178,5 +178,5 @@ fn bind_to(config: &Config, port: u16) -> Result<Bound, StartError> {
             Err(e) => missing.push((ip, e)),
         }
     }
-    Ok(Bound { listeners, missing })
+    Ok(Listening { listeners, missing })
 }

@@ -202,6 +202,15 @@ pub fn write_header(
     }
 }
 
+/// Returns the length in bytes of the header that [`write_header`] appends.
+pub fn header_bytes(payload_bytes: usize) -> usize {
+    match payload_bytes {
+        0..126 => 2,
+        126..0x1_0000 => 4,
+        _ => 10,
+    }
+}
+
 /// Appends a whole frame. `rsv1` says that `payload` is compressed.
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, rsv1: bool, payload: &[u8]) {
     write_header(out, opcode, true, rsv1, payload.len());

@@ -16,7 +16,7 @@ mod reader;
 mod utf8;
 
 pub use close::{Close, CloseCode};
-pub use frame::{FrameHeader, Opcode, mask, write_frame, write_header};
+pub use frame::{FrameHeader, Opcode, header_bytes, mask, write_frame, write_header};
 pub use handshake::{Accept, Opening, OpeningError, Protocols};
 pub use reader::{FrameEvent, FramePart, Reader, ReaderConfig};
 pub use utf8::Utf8;

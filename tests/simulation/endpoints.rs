@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
-use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, RouteMatch, Session};
+use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, Post, RouteMatch, Session};
 use oneloop::websocket::{CloseCode, Protocols};
 
 /// Who is with an endpoint, and who was: `true` means that it is over.
@@ -76,14 +77,16 @@ impl<E: Endpoint> Endpoint for Counted<E> {
         self.endpoint.takes_posts()
     }
 
-    fn on_post(
-        &mut self,
-        hub: &mut Hub<'_>,
-        place: RouteMatch<'_>,
-        body: Vec<u8>,
-        members: &dyn Fn(&str) -> usize,
-    ) -> Answer {
-        self.endpoint.on_post(hub, place, body, members)
+    fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
+        self.endpoint.on_post(hub, post)
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.endpoint.interval()
+    }
+
+    fn on_tick(&mut self, hub: &mut Hub<'_>) {
+        self.endpoint.on_tick(hub);
     }
 }
 

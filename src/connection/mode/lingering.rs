@@ -50,7 +50,7 @@ impl Lingering {
     ) -> Step<S> {
         let discarded = input.read_buffer.discard();
         if discarded > 0 {
-            self.last_received = cx.now.instant;
+            self.last_received = cx.turn.now.instant;
             self.discarded += discarded;
         }
         let sent = input.write_buffer.is_empty();
@@ -59,7 +59,7 @@ impl Lingering {
             Some(_) => input.eof,
             None => sent && (input.eof || (input.drained && !self.must_linger)),
         };
-        let impatient = self.discarded > cx.limits.linger_bytes_max || input.expired;
+        let impatient = self.discarded > cx.turn.limits.linger_bytes_max || input.expired;
         match safe || impatient {
             true => Step::Progress(Mode::Closed(self.cause)),
             false => Step::Blocked(Mode::Lingering(self)),

@@ -224,6 +224,8 @@ pub(super) enum Step<S: Files> {
     NeedInput(Mode<S>),
     /// Nothing can be done until more comes in or goes out.
     Blocked(Mode<S>),
+    /// Nothing can be done until the server has carried out some of the effects that wait.
+    Throttled(Mode<S>),
 }
 
 /// What a mode wants of the pump.

@@ -26,7 +26,7 @@ impl PendingResponse {
         input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> PendingResponse {
-        cx.counters.requests += 1;
+        cx.tally.counters.requests += 1;
         PendingResponse {
             head_only: request.method() == Method::Head,
             version: request.version(),
@@ -65,14 +65,14 @@ impl PendingResponse {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        if cx.stopping && self.persistence == Persistence::KeepAlive {
+        if cx.turn.stopping && self.persistence == Persistence::KeepAlive {
             // The peer cannot know, and may be sending its next request.
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
         cx.budget.spend_steps(reply.cost - 1);
-        input.write_buffer.append(cx.pool, |out| {
+        input.write_buffer.append(&mut cx.shared.pool, |out| {
             out.extend_from_slice(&reply.head);
-            finish_head(out, cx.date, self.version, self.persistence);
+            finish_head(out, &cx.turn.date, self.version, self.persistence);
         });
         if let Some(exchange) = &mut self.exchange {
             exchange.status = reply.status.code();
@@ -86,24 +86,26 @@ impl PendingResponse {
             }
             Body::Bytes(bytes) if !self.head_only => {
                 queued = bytes.len();
-                input.write_buffer.push_shared(&bytes, cx.pool);
+                input.write_buffer.push_shared(&bytes, &mut cx.shared.pool);
             }
             Body::Owned(bytes) if !self.head_only => {
                 queued = bytes.len();
-                input.write_buffer.push_owned(bytes, cx.pool);
+                input.write_buffer.push_owned(bytes, &mut cx.shared.pool);
             }
-            Body::Owned(bytes) => cx.pool.release_vec(bytes),
+            Body::Owned(bytes) => cx.shared.pool.release_vec(bytes),
             Body::Bytes(_) | Body::Stream(_) => {}
         }
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = queued as u64;
-            cx.log_exchange(*exchange);
+            cx.tally.log_exchange(*exchange);
         }
         match self.persistence {
-            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(cx.now.instant)),
-            Persistence::Close => {
-                Mode::Lingering(Lingering::after(cause, self.must_linger, cx.now.instant))
-            }
+            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(cx.turn.now.instant)),
+            Persistence::Close => Mode::Lingering(Lingering::after(
+                cause,
+                self.must_linger,
+                cx.turn.now.instant,
+            )),
         }
     }
 
@@ -120,13 +122,13 @@ impl PendingResponse {
             .field("Connection", "Upgrade");
         let add = |head: ResponseHead, (name, value)| head.field(name, value);
         let head = accept.fields().fold(head, add).into_bytes();
-        input.write_buffer.append(cx.pool, |out| {
+        input.write_buffer.append(&mut cx.shared.pool, |out| {
             out.extend_from_slice(&head);
-            finish_head(out, cx.date, self.version, Persistence::KeepAlive);
+            finish_head(out, &cx.turn.date, self.version, Persistence::KeepAlive);
         });
         if let Some(mut exchange) = self.exchange {
             exchange.status = status.code();
-            cx.log_exchange(*exchange);
+            cx.tally.log_exchange(*exchange);
         }
     }
 
@@ -134,7 +136,7 @@ impl PendingResponse {
     pub fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
         if let Some(mut exchange) = self.exchange {
             exchange.complete = false;
-            cx.log_exchange(*exchange);
+            cx.tally.log_exchange(*exchange);
         }
     }
 }

@@ -63,13 +63,14 @@ impl ReadingBody {
                 Some(endpoint) => Purpose::Endpoint(endpoint, Vec::new()),
                 None => {
                     let mut kept = Vec::new();
-                    cx.pool
+                    cx.shared
+                        .pool
                         .append(&mut kept, |kept| kept.extend_from_slice(request.bytes()));
                     Purpose::End(head.clone(), kept)
                 }
             },
             received: 0,
-            progress: StallClock::new(cx.now.instant),
+            progress: StallClock::new(cx.turn.now.instant),
         };
         ReadingBody {
             incoming: Box::new(incoming),
@@ -87,7 +88,7 @@ impl ReadingBody {
         let before = input.read_buffer.bytes().len();
         let taken = incoming.take(input, cx);
         let used = before - input.read_buffer.bytes().len();
-        incoming.progress.add(used, cx.now.instant);
+        incoming.progress.add(used, cx.turn.now.instant);
         let refusal = match taken {
             Ok(true) => return Step::Progress(self.finish(input, cx)),
             Err(refusal) => refusal,
@@ -97,7 +98,7 @@ impl ReadingBody {
             ),
             Ok(false) if input.expired => Refusal::late("the request body took too long"),
             Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
-            Ok(false) if incoming.keeps_much() && cx.pool.account().is_over() => {
+            Ok(false) if incoming.keeps_much() && cx.shared.pool.account().is_over() => {
                 Refusal::overloaded("there is no memory for so large a request head now")
             }
             Ok(false) => return Step::NeedInput(Mode::ReadingBody(self)),
@@ -115,13 +116,13 @@ impl ReadingBody {
         match purpose {
             Purpose::Endpoint(to, body) => {
                 let from = input.key;
-                cx.effects.push(Effect::Post { from, to, body });
+                cx.shared.effects.push(Effect::Post { from, to, body });
                 Mode::AwaitingEndpoint(AwaitingEndpoint::after(pending))
             }
             Purpose::End(head, bytes) => {
                 let request = RequestHead::new(&head, &bytes);
-                let reply = cx.site.answer(&request, cx.now.wall);
-                cx.pool.release_vec(bytes);
+                let reply = cx.shared.site.answer(&request, cx.turn.now.wall);
+                cx.shared.pool.release_vec(bytes);
                 pending.answer(reply, Cause::LastAnswer, input, cx)
             }
         }
@@ -133,7 +134,7 @@ impl ReadingBody {
             pending, purpose, ..
         } = *self.incoming;
         let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = purpose;
-        cx.pool.release_vec(storage);
+        cx.shared.pool.release_vec(storage);
         pending
     }
 
@@ -168,15 +169,17 @@ impl Incoming {
             let part = self.decoder.decode(bytes)?;
             let content = &bytes[part.framing..][..part.content];
             self.received += content.len();
-            if self.received > cx.limits.body_bytes_max {
+            if self.received > cx.turn.limits.body_bytes_max {
                 return Err(too_large());
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
-                if self.received > StallClock::PORTION_BYTES && cx.pool.account().is_over() {
+                if self.received > StallClock::PORTION_BYTES && cx.shared.pool.account().is_over() {
                     let sentence = "there is no memory for so large a body now";
                     return Err(Refusal::overloaded(sentence));
                 }
-                cx.pool.append(body, |body| body.extend_from_slice(content));
+                cx.shared
+                    .pool
+                    .append(body, |body| body.extend_from_slice(content));
             }
             let used = part.framing + part.content;
             input.read_buffer.consume(used);

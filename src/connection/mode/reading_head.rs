@@ -45,7 +45,7 @@ impl ReadingHead {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
-        if !input.room {
+        if !input.has_room {
             return Step::Blocked(Mode::ReadingHead(self));
         }
         let bytes = input.read_buffer.bytes();
@@ -59,7 +59,7 @@ impl ReadingHead {
             }
         }
         if !self.begun && HeadParser::has_begun(bytes) {
-            (self.begun, self.since) = (true, cx.now.instant);
+            (self.begun, self.since) = (true, cx.turn.now.instant);
         }
         match self.begun {
             true => self.wait_for_the_rest(input, cx),
@@ -76,7 +76,7 @@ impl ReadingHead {
             HeadError::Incomplete.into()
         } else if input.expired {
             Refusal::late("the request head took too long")
-        } else if input.read_buffer.is_large() && cx.pool.account().is_over() {
+        } else if input.read_buffer.is_large() && cx.shared.pool.account().is_over() {
             Refusal::overloaded("there is no memory for so large a request head now")
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
@@ -94,18 +94,18 @@ impl ReadingHead {
             Cause::PeerClosed
         } else if input.evict {
             Cause::Overloaded
-        } else if cx.stopping {
+        } else if cx.turn.stopping {
             Cause::Stopped
         } else if input.expired {
             Cause::Idle
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
         };
-        let now = cx.now.instant;
+        let now = cx.turn.now.instant;
         // A peer that was answered a moment ago may be sending its next request, and would lose that
         // answer to a reset. One that has been idle for a while has read it.
         let quiet = now.saturating_duration_since(self.since.max(input.last_progress));
-        let recent = !input.write_buffer.is_empty() || quiet < cx.limits.linger_idle_time;
+        let recent = !input.write_buffer.is_empty() || quiet < cx.turn.limits.linger_idle_time;
         let must_linger = cause == Cause::Stopped && recent;
         Step::Progress(Mode::Lingering(Lingering::after(cause, must_linger, now)))
     }
@@ -113,10 +113,10 @@ impl ReadingHead {
     /// Parses on. A head that comes whole, as nearly all do, needs no allocation.
     fn parse<S: Files>(&mut self, bytes: &[u8], cx: &Context<'_, S>) -> Result<Parsed, HeadError> {
         if let Some(parser) = &mut self.parser {
-            return parser.parse(bytes, &cx.head_limits);
+            return parser.parse(bytes, &cx.turn.head_limits);
         }
         let mut parser = HeadParser::default();
-        let parsed = parser.parse(bytes, &cx.head_limits)?;
+        let parsed = parser.parse(bytes, &cx.turn.head_limits)?;
         if matches!(parsed, Parsed::Partial) {
             self.parser = Some(Box::new(parser));
         }
@@ -151,7 +151,7 @@ impl ReadingHead {
                 if go_ahead {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                     let out = &mut *input.write_buffer;
-                    out.append(cx.pool, |tail| tail.extend_from_slice(interim));
+                    out.append(&mut cx.shared.pool, |tail| tail.extend_from_slice(interim));
                 }
                 input.read_buffer.consume(head.end());
                 Mode::ReadingBody(mode)
@@ -209,7 +209,7 @@ enum Plan<S: Files> {
 
 impl<S: Files> Plan<S> {
     fn of(request: &RequestHead<'_>, cx: &mut Context<'_, S>) -> Plan<S> {
-        let mount = match cx.site.route(request) {
+        let mount = match cx.shared.site.route(request) {
             Route::Denied(reply) => return Plan::Answer(reply),
             Route::Endpoint(mount) => Some(mount),
             Route::Files => None,
@@ -230,7 +230,7 @@ impl<S: Files> Plan<S> {
                 Status::ExpectationFailed,
                 "100-continue is the only expectation known here",
             )),
-            (Framing::Length(n), _) if n > cx.limits.body_bytes_max as u64 => {
+            (Framing::Length(n), _) if n > cx.turn.limits.body_bytes_max as u64 => {
                 let refusal = reading_body::too_large();
                 Plan::Answer(Reply::plain(refusal.status, refusal.sentence))
             }
@@ -239,10 +239,10 @@ impl<S: Files> Plan<S> {
             (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
                 if endpoint.is_none() =>
             {
-                Plan::Answer(cx.site.answer(request, cx.now.wall))
+                Plan::Answer(cx.shared.site.answer(request, cx.turn.now.wall))
             }
             (Framing::None, _) if endpoint.is_none() => {
-                Plan::Answer(cx.site.answer(request, cx.now.wall))
+                Plan::Answer(cx.shared.site.answer(request, cx.turn.now.wall))
             }
             // To an endpoint, a request without a body has an empty body.
             (framing, expectation) => Plan::ReadBody {
@@ -280,7 +280,7 @@ fn accept<S: Files>(
             _ => values(Field::WebSocketExtensions),
         },
     };
-    let protocols = cx.endpoints.get(mount.number).protocols();
+    let protocols = cx.shared.endpoints.get(mount.number).protocols();
     opening.accept(protocols).map_err(|error| match error {
         OpeningError::Version => Reply::version_required(error.sentence()),
         OpeningError::Key | OpeningError::Protocols | OpeningError::Extensions => {

@@ -38,7 +38,7 @@ impl<S: Files> Streaming<S> {
 
 impl<S: Files> Streaming<S> {
     pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
-        match input.room && !self.is_queued_whole() {
+        match input.has_room && !self.is_queued_whole() {
             true => Step::Progress(self.queue(input, cx)),
             false => Step::Blocked(Mode::Streaming(self)),
         }
@@ -62,9 +62,9 @@ impl<S: Files> Streaming<S> {
     pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued;
-            cx.log_exchange(*exchange);
+            cx.tally.log_exchange(*exchange);
         }
-        let now = cx.now.instant;
+        let now = cx.turn.now.instant;
         match self.persistence {
             Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(now)),
             Persistence::Close => {
@@ -76,11 +76,11 @@ impl<S: Files> Streaming<S> {
     /// Queues the next piece.
     fn queue(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let before = input.write_buffer.queued();
-        let (site, stream, wall) = (&mut *cx.site, &mut self.stream, cx.now.wall);
-        let max = cx.limits.turn_bytes as u64;
-        let (piece, cost) = input
-            .write_buffer
-            .append(cx.pool, |out| site.next_slice(stream, max, out, wall));
+        let (site, stream, wall) = (&mut cx.shared.site, &mut self.stream, cx.turn.now.wall);
+        let max = cx.turn.limits.turn_bytes as u64;
+        let (piece, cost) = input.write_buffer.append(&mut cx.shared.pool, |out| {
+            site.next_slice(stream, max, out, wall)
+        });
         cx.budget.spend_steps(cost - 1);
         match piece {
             BodySlice::Written => {}
@@ -89,7 +89,7 @@ impl<S: Files> Streaming<S> {
             BodySlice::Broken => {
                 let unsent = input.write_buffer.queued();
                 self.abandon(unsent, cx);
-                let now = cx.now.instant;
+                let now = cx.turn.now.instant;
                 return Mode::Lingering(Lingering::after(Cause::Failed, false, now));
             }
         }
@@ -102,7 +102,7 @@ impl<S: Files> Streaming<S> {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued.saturating_sub(unsent);
             exchange.complete = false;
-            cx.log_exchange(*exchange);
+            cx.tally.log_exchange(*exchange);
         }
     }
 }

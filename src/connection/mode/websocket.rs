@@ -13,9 +13,9 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
-use crate::connection::endpoint::{Endpoint, Hub, Message, RouteMatch, Session};
+use crate::connection::endpoint::{Endpoint, Hub, RouteMatch, Session};
 use crate::connection::stall_clock::StallClock;
-use crate::connection::{Broadcast, Cause, Context, Effect, Input, Key};
+use crate::connection::{Broadcast, Cause, Context, Effect, Input, Key, Message};
 use crate::site::{Files, Mount};
 use crate::transport::{Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
@@ -112,7 +112,7 @@ impl WebSocket {
             partial_message: Vec::new(),
             inflating: None,
             ping: None,
-            last_received: cx.now.instant,
+            last_received: cx.turn.now.instant,
             pinged: None,
             paused: false,
         };
@@ -141,16 +141,16 @@ impl WebSocket {
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
         let state = &mut *self.state;
-        let mut progressed = state.answer_ping(input.write_buffer, cx.pool);
-        if !input.room {
+        let mut progressed = state.answer_ping(input.write_buffer, &mut cx.shared.pool);
+        if !input.has_room {
             state.paused = true;
-            return match cx.stopping {
+            return match cx.turn.stopping {
                 true => Step::Progress(self.end(stopping(), input, cx)),
                 false => self.after_step(progressed),
             };
         }
         if std::mem::take(&mut state.paused) {
-            state.pinged = state.pinged.map(|_| cx.now.instant);
+            state.pinged = state.pinged.map(|_| cx.turn.now.instant);
             let closed = state.call(input.key, input.write_buffer, cx, |endpoint, session| {
                 endpoint.on_room(session);
             });
@@ -159,10 +159,14 @@ impl WebSocket {
             }
         }
         for _ in 0..Self::FRAMES_PER_STEP {
-            if cx.effects.is_full(cx.limits) && cx.endpoints.publishes(self.state.endpoint) {
-                // Nobody would tell us when it is not: the pump is asked for another turn.
-                cx.throttled = true;
-                return self.after_step(progressed);
+            if cx.shared.effects.is_full(&cx.turn.limits)
+                && cx.shared.endpoints.publishes(self.state.endpoint)
+            {
+                // No event announces that the queue has space again: the pump asks for another turn.
+                return match progressed {
+                    true => Step::Progress(Mode::WebSocket(self)),
+                    false => Step::Throttled(Mode::WebSocket(self)),
+                };
             }
             match self.state.next_frame(input, cx) {
                 Ok(true) => progressed = true,
@@ -194,15 +198,15 @@ impl WebSocket {
                 code: None,
                 must_linger: false,
             }
-        } else if cx.stopping {
+        } else if cx.turn.stopping {
             stopping()
-        } else if state.holds_too_much(cx.pool) {
+        } else if state.holds_too_much(&mut cx.shared.pool) {
             no_memory()
-        } else if input.expired && state.deadline(cx.limits) <= cx.now.instant {
+        } else if input.expired && state.deadline(&cx.turn.limits) <= cx.turn.now.instant {
             if state.pinged.is_none() {
-                state.pinged = Some(cx.now.instant);
+                state.pinged = Some(cx.turn.now.instant);
                 let ping = |out: &mut Vec<u8>| write_frame(out, Opcode::Ping, false, &[]);
-                input.write_buffer.append(cx.pool, ping);
+                input.write_buffer.append(&mut cx.shared.pool, ping);
                 return Step::Progress(Mode::WebSocket(self));
             }
             ClosePlan::ours(Cause::Unresponsive, UNRESPONSIVE, "no pong has come")
@@ -226,8 +230,13 @@ impl WebSocket {
         if queued > 0 && queued + broadcast.frame_bytes() as u64 > cx.write_buffer_max() {
             return false;
         }
-        let frame = broadcast.frame(self.state.deflate, cx.deflater, cx.pool, cx.limits);
-        write_buffer.push_charged(frame, cx.pool);
+        let frame = broadcast.frame(
+            self.state.deflate,
+            &mut cx.shared.deflater,
+            &mut cx.shared.pool,
+            &cx.turn.limits,
+        );
+        write_buffer.push_charged(frame, &mut cx.shared.pool);
         true
     }
 
@@ -249,10 +258,12 @@ impl WebSocket {
     ) -> Mode<S> {
         if let Some((code, reason)) = plan.close {
             let close = Close { code, reason };
-            input.write_buffer.append(cx.pool, |out| close.write(out));
+            input
+                .write_buffer
+                .append(&mut cx.shared.pool, |out| close.write(out));
         }
         self.abandon(input.key, plan.code, cx);
-        let now = cx.now.instant;
+        let now = cx.turn.now.instant;
         Mode::Lingering(Lingering::after(plan.cause, plan.must_linger, now))
     }
 
@@ -269,13 +280,13 @@ impl WebSocket {
             inflating,
             ..
         } = *self.state;
-        cx.pool.release_vec(partial_message);
+        cx.shared.pool.release_vec(partial_message);
         if let Some(inflating) = inflating {
-            cx.release_inflater(inflating.inflater);
+            cx.shared.release_inflater(inflating.inflater);
         }
-        let endpoint = cx.endpoints.get(endpoint);
-        endpoint.on_close(&mut Hub::new(cx.effects), key, code);
-        cx.effects.push(Effect::Disconnected(key));
+        let endpoint = cx.shared.endpoints.get(endpoint);
+        endpoint.on_close(&mut Hub::new(&mut cx.shared.effects), key, code);
+        cx.shared.effects.push(Effect::Disconnected(key));
     }
 
     pub(super) fn wants(&self) -> Wants {
@@ -331,7 +342,7 @@ impl State {
             return Ok(true);
         }
         let rules = ReaderConfig {
-            message_bytes_max: cx.limits.message_bytes_max as u64,
+            message_bytes_max: cx.turn.limits.message_bytes_max as u64,
             deflate: self.deflate.is_some(),
         };
         let FramePart { at, end, what } =
@@ -350,7 +361,7 @@ impl State {
             FrameEvent::Data { kind, last, .. } => {
                 let inflating = self.inflating.get_or_insert_with(|| {
                     Box::new(Inflating {
-                        inflater: cx.acquire_inflater(),
+                        inflater: cx.shared.acquire_inflater(),
                         kind,
                         compressed_len: 0,
                         last: false,
@@ -366,7 +377,7 @@ impl State {
             }
             FrameEvent::Ping => {
                 self.ping = Some(input.read_buffer.bytes()[at..end].into());
-                self.answer_ping(input.write_buffer, cx.pool);
+                self.answer_ping(input.write_buffer, &mut cx.shared.pool);
                 input.read_buffer.consume(end);
             }
             FrameEvent::Pong => input.read_buffer.consume(end),
@@ -382,7 +393,7 @@ impl State {
                 });
             }
         }
-        (self.last_received, self.pinged) = (cx.now.instant, None);
+        (self.last_received, self.pinged) = (cx.turn.now.instant, None);
         Ok(true)
     }
 
@@ -401,7 +412,7 @@ impl State {
             return self.deliver_message(kind, content, input.key, input.write_buffer, cx);
         }
         let gather = |partial_message: &mut Vec<u8>| partial_message.extend_from_slice(content);
-        cx.pool.append(&mut self.partial_message, gather);
+        cx.shared.pool.append(&mut self.partial_message, gather);
         match last {
             true => self.deliver_partial_message(kind, input, cx),
             false => Ok(()),
@@ -415,14 +426,14 @@ impl State {
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
         let inflating = self.inflating.as_mut().expect("it was begun");
-        let (kind, max) = (inflating.kind, cx.limits.message_bytes_max);
+        let (kind, max) = (inflating.kind, cx.turn.limits.message_bytes_max);
         let bytes = &input.read_buffer.bytes()[..inflating.compressed_len];
         let before = self.partial_message.len();
         // One byte more than is allowed says that it is too many.
         let room = Self::INFLATED_BYTES.min(max + 1 - before);
         let (inflater, last) = (&mut inflating.inflater, inflating.last);
         let inflate = |out: &mut Vec<u8>| inflater.inflate(bytes, last, out, room);
-        let inflated = cx.pool.append(&mut self.partial_message, inflate)?;
+        let inflated = cx.shared.pool.append(&mut self.partial_message, inflate)?;
         let used = match inflated {
             Inflated::Full(used) => used,
             Inflated::All => inflating.compressed_len,
@@ -442,13 +453,13 @@ impl State {
         }
         if !whole {
             // A few bytes in the read buffer may be megabytes here: that is not left to when they are used up.
-            return match self.holds_too_much(cx.pool) {
+            return match self.holds_too_much(&mut cx.shared.pool) {
                 true => Err(no_memory()),
                 false => Ok(()),
             };
         }
         let inflating = self.inflating.take().expect("it was there above");
-        cx.release_inflater(inflating.inflater);
+        cx.shared.release_inflater(inflating.inflater);
         self.deliver_partial_message(kind, input, cx)
     }
 
@@ -460,7 +471,7 @@ impl State {
     ) -> Result<(), ClosePlan> {
         let message = std::mem::take(&mut self.partial_message);
         let said = self.deliver_message(kind, &message, input.key, input.write_buffer, cx);
-        cx.pool.release_vec(message);
+        cx.shared.pool.release_vec(message);
         said
     }
 
@@ -474,7 +485,7 @@ impl State {
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
         // The answer may be as large, and wait for as long as the peer likes.
-        if message.len() > StallClock::PORTION_BYTES && cx.pool.account().is_over() {
+        if message.len() > StallClock::PORTION_BYTES && cx.shared.pool.account().is_over() {
             return Err(no_memory());
         }
         let message = match kind {
@@ -484,12 +495,12 @@ impl State {
             }
             MessageKind::Binary => Message::Binary(message),
         };
-        let before = cx.effects.len();
+        let before = cx.shared.effects.len();
         let said = self.call(key, write_buffer, cx, |endpoint, session| {
             endpoint.on_message(session, message);
         });
-        if cx.effects.len() > before {
-            cx.endpoints.mark_as_publisher(self.endpoint);
+        if cx.shared.effects.len() > before {
+            cx.shared.endpoints.mark_as_publisher(self.endpoint);
             cx.budget.spend_steps(Self::PUBLISH_STEPS);
         }
         said
@@ -504,24 +515,24 @@ impl State {
         call: impl FnOnce(&mut dyn Endpoint, &mut Session<'_>),
     ) -> Result<(), ClosePlan> {
         let waiting = write_buffer.queued();
-        let closed = write_buffer.append(cx.pool, |out| {
+        let closed = write_buffer.append(&mut cx.shared.pool, |out| {
             let mut session = Session {
                 key,
                 begin: out.len(),
                 out,
                 waiting,
                 deflate: self.deflate,
-                deflater: cx.deflater,
-                effects: cx.effects,
-                limits: cx.limits,
+                deflater: &mut cx.shared.deflater,
+                effects: &mut cx.shared.effects,
+                limits: &cx.turn.limits,
                 closed: None,
             };
-            call(cx.endpoints.get(self.endpoint), &mut session);
+            call(cx.shared.endpoints.get(self.endpoint), &mut session);
             session.closed
         });
         // The endpoint may have stopped for that, and waits to be told. Whether a step still finds it so
         // is another matter: with the budget spent, all may be sent by then.
-        self.paused |= write_buffer.queued() >= cx.limits.write_buffer_high;
+        self.paused |= write_buffer.queued() >= cx.turn.limits.write_buffer_high;
         match closed {
             None => Ok(()),
             code @ Some(_) => Err(ClosePlan {
