@@ -60,7 +60,9 @@ impl<F> Entry<F> {
     /// Whether it holds a file open.
     fn is_open_file(&self) -> bool {
         match &self.lookup {
-            Lookup::Present(representation) => matches!(representation.content, Content::File(_)),
+            Lookup::Present(representation) => {
+                matches!(representation.source.content, Content::File(_))
+            }
             Lookup::Absent => false,
         }
     }
@@ -73,7 +75,7 @@ impl<F> Entry<F> {
         let lookup = match &self.lookup {
             Lookup::Absent => 0,
             Lookup::Present(representation) => {
-                let content = match &representation.content {
+                let content = match &representation.source.content {
                     Content::Memory(bytes) => bytes.len(),
                     Content::File(_) => OPEN_FILE,
                 };

@@ -243,7 +243,7 @@ impl<F: Files> Site<F> {
                 };
             }
             Precondition::Failed => {
-                let varies = representation.varies;
+                let varies = representation.source.varies;
                 return precondition_failed(&representation.validators, varies);
             }
         };
@@ -284,7 +284,7 @@ impl<F: Files> Site<F> {
     ) -> Reply<F::File> {
         self.boundary += 1;
         let boundary = format!("{:020}", self.boundary);
-        let (media_type, whole) = (&representation.media_type, representation.len());
+        let (media_type, whole) = (&representation.source.media_type, representation.len());
         let mut before = "--";
         let parts = ranges.iter().map(|range| {
             let (start, last) = (range.start, range.end - 1);
@@ -304,7 +304,7 @@ impl<F: Files> Site<F> {
             .described(Status::PartialContent, &kind)
             .field("Content-Length", length);
         let end = end.into_bytes().into_boxed_slice();
-        let body = match &representation.content {
+        let body = match &representation.source.content {
             Content::Memory(bytes) => {
                 let mut body = Vec::with_capacity(length as usize);
                 for (head, range) in &parts {
@@ -315,7 +315,7 @@ impl<F: Files> Site<F> {
                 Body::Bytes(body.into())
             }
             Content::File(file) => {
-                let open = OpenFile::new(file, representation.stat);
+                let open = OpenFile::new(file, representation.source.stat);
                 let end = Some(end);
                 Body::Stream(Stream::Multipart(Box::new(Multipart { open, parts, end })))
             }
@@ -332,7 +332,7 @@ impl<F: Files> Site<F> {
         request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
-        let validators = representation::validators(&original.stat, coding, now);
+        let validators = representation::validators(&original.source.stat, coding, now);
         match precondition(request, &validators) {
             Precondition::Holds { .. } => {}
             Precondition::NotModified => {
@@ -341,7 +341,7 @@ impl<F: Files> Site<F> {
             }
             Precondition::Failed => return precondition_failed(&validators, true),
         }
-        let media_type = &original.media_type;
+        let media_type = &original.source.media_type;
         let head = described(Status::Ok, media_type, coding, &validators, true)
             .field("Transfer-Encoding", "chunked");
         if request.method() == Method::Head {
@@ -350,20 +350,20 @@ impl<F: Files> Site<F> {
         }
         let permit = Rc::new(());
         self.encoding.push(RunningEncoder {
-            path: original.path.clone(),
+            path: original.source.path.clone(),
             coding,
             permit: Rc::downgrade(&permit),
         });
         let encoding = Encoding {
-            path: original.path.clone(),
+            path: original.source.path.clone(),
             media_type: media_type.clone(),
             coding,
-            content: original.content.share(),
-            stat: original.stat,
+            content: original.source.content.share(),
+            stat: original.source.stat,
             at: 0,
             encoder: Some(Encoder::new(coding)),
             // What may have changed since without showing it is not kept, however long it takes.
-            kept: is_settled(&original.stat, now).then(Vec::new),
+            kept: is_settled(&original.source.stat, now).then(Vec::new),
             permit,
         };
         let body = Body::Stream(Stream::Encoding(Box::new(encoding)));
@@ -527,13 +527,13 @@ fn part_of<F>(representation: &Representation<F>, range: Option<ByteRange>) -> B
         start: 0,
         end: representation.len(),
     };
-    match (&representation.content, range) {
+    match (&representation.source.content, range) {
         (Content::Memory(bytes), None) => Body::Bytes(Rc::clone(bytes)),
         (Content::Memory(bytes), Some(range)) => {
             Body::Bytes(bytes[range.start as usize..range.end as usize].into())
         }
         (Content::File(file), range) => {
-            let open = OpenFile::new(file, representation.stat);
+            let open = OpenFile::new(file, representation.source.stat);
             let left = range.unwrap_or(whole);
             Body::Stream(Stream::File(Box::new(FileStream { open, left })))
         }
@@ -544,7 +544,7 @@ fn one_range<F>(representation: &Representation<F>, range: ByteRange) -> Reply<F
     let (start, last, whole) = (range.start, range.end - 1, representation.len());
     let status = Status::PartialContent;
     let head = representation
-        .described(status, &representation.media_type)
+        .described(status, &representation.source.media_type)
         .field("Content-Length", range.bytes())
         .field(
             "Content-Range",

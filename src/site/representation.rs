@@ -8,20 +8,11 @@ use std::time::{Duration, SystemTime};
 use crate::http::{Coding, EntityTag, HttpDate, ResponseHead, Status, Validators, whole_seconds};
 use crate::sys::Stat;
 
-/// A file in a coding.
+/// A file in a coding, with everything that its answers need and that no request changes.
 #[derive(Debug)]
 pub(super) struct Representation<F> {
-    /// The path of the file it was made from: for a sibling, the sibling's.
-    pub path: Box<[u8]>,
-    /// What that file was like.
-    pub stat: Stat,
-    /// The media type of the content, without its coding.
-    pub media_type: Cow<'static, str>,
-    pub coding: Coding,
-    /// Another coding might be chosen for another request: `Vary` is sent.
-    pub varies: bool,
+    pub source: Source<F>,
     pub validators: Validators,
-    pub content: Content<F>,
     /// The heads of 200 and 304, without their ends.
     pub ok: Rc<[u8]>,
     pub not_modified: Rc<[u8]>,
@@ -45,68 +36,62 @@ impl<F> Content<F> {
     }
 }
 
-/// What a representation is made from.
+/// The facts that a representation is made from.
+#[derive(Debug)]
 pub(super) struct Source<F> {
+    /// The path of the file that was read or encoded: for a sibling, the path of the sibling.
     pub path: Box<[u8]>,
+    /// What stat(2) said of this file.
     pub stat: Stat,
+    /// The media type of the content, without its coding.
     pub media_type: Cow<'static, str>,
     pub coding: Coding,
     /// The bytes are a file of their own, and not the result of encoding one.
     pub own_file: bool,
+    /// Another coding might be chosen for another request: `Vary` is sent.
     pub varies: bool,
     pub content: Content<F>,
 }
 
-impl<F> Representation<F> {
-    pub fn new(source: Source<F>, now: SystemTime) -> Representation<F> {
-        let Source {
-            path,
-            stat,
-            media_type,
-            coding,
-            own_file,
-            varies,
-            content,
-        } = source;
-        let validators = validators(&stat, if own_file { Coding::Identity } else { coding }, now);
-        let len = match &content {
-            Content::Memory(bytes) => bytes.len() as u64,
-            Content::File(_) => stat.size,
-        };
-        let ok = described(Status::Ok, &media_type, coding, &validators, varies)
-            .field("Content-Length", len)
-            .field("Accept-Ranges", "bytes");
-        let not_modified = validated(Status::NotModified, &validators, varies);
-        Representation {
-            path,
-            stat,
-            media_type,
-            coding,
-            varies,
-            validators,
-            content,
-            ok: ok.into_bytes().into(),
-            not_modified: not_modified.into_bytes().into(),
-        }
-    }
-
-    /// The beginning of a head for part of the content, or all of it in parts.
-    pub fn described(&self, status: Status, media_type: &str) -> ResponseHead {
-        described(
-            status,
-            media_type,
-            self.coding,
-            &self.validators,
-            self.varies,
-        )
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
+impl<F> Source<F> {
+    /// The length of the content in bytes.
+    fn len(&self) -> u64 {
         match &self.content {
             Content::Memory(bytes) => bytes.len() as u64,
             Content::File(_) => self.stat.size,
         }
+    }
+}
+
+impl<F> Representation<F> {
+    pub fn new(source: Source<F>, now: SystemTime) -> Representation<F> {
+        let encoding = match source.own_file {
+            true => Coding::Identity,
+            false => source.coding,
+        };
+        let validators = validators(&source.stat, encoding, now);
+        let (media_type, coding, varies) = (&source.media_type, source.coding, source.varies);
+        let ok = described(Status::Ok, media_type, coding, &validators, varies)
+            .field("Content-Length", source.len())
+            .field("Accept-Ranges", "bytes");
+        let not_modified = validated(Status::NotModified, &validators, varies);
+        Representation {
+            ok: ok.into_bytes().into(),
+            not_modified: not_modified.into_bytes().into(),
+            validators,
+            source,
+        }
+    }
+
+    /// The beginning of a head for part of the content, or for all of it in parts.
+    pub fn described(&self, status: Status, media_type: &str) -> ResponseHead {
+        let Source { coding, varies, .. } = self.source;
+        described(status, media_type, coding, &self.validators, varies)
+    }
+
+    /// The length of the content in bytes.
+    pub fn len(&self) -> u64 {
+        self.source.len()
     }
 }
 

@@ -37,7 +37,7 @@ impl<F: Files> Site<F> {
     ) -> Result<Selected<F::File>, FileError> {
         let original = self.original(path, now)?;
         let acceptable = Acceptable::from_request(request);
-        if !original.varies || !acceptable.wants_coding() {
+        if !original.source.varies || !acceptable.wants_coding() {
             return Ok(match acceptable.takes(Coding::Identity) {
                 true => Selected::Available(original),
                 false => Selected::NotAcceptable,
@@ -57,7 +57,7 @@ impl<F: Files> Site<F> {
             if self.is_worth_encoding(&original, coding, &acceptable, request) {
                 // What is kept of a sibling that no longer counts is under the same key.
                 if let Some(Lookup::Present(made)) = self.lookup(path, coding)
-                    && *made.path == *path
+                    && *made.source.path == *path
                 {
                     return Ok(Selected::Available(made));
                 }
@@ -86,7 +86,7 @@ impl<F: Files> Site<F> {
         let sizes = ENCODED_BYTES_MIN..=self.encoded_file_bytes_max;
         encoding::is_made_here(coding)
             && request.version() == Version::Http11
-            && sizes.contains(&original.stat.size)
+            && sizes.contains(&original.source.stat.size)
             && (request.value(Field::Range).is_none() || !acceptable.takes(Coding::Identity))
     }
 
@@ -95,7 +95,7 @@ impl<F: Files> Site<F> {
         let entry = self.cache.get(path, coding)?;
         if entry.checked != self.epoch {
             let holds = match &entry.lookup {
-                Lookup::Present(made) => self.files.stat(&made.path) == Ok(made.stat),
+                Lookup::Present(made) => self.files.stat(&made.source.path) == Ok(made.source.stat),
                 Lookup::Absent => self.files.stat(path) == Err(FileError::Absent),
             };
             if !holds {
@@ -139,12 +139,13 @@ impl<F: Files> Site<F> {
         original: &Representation<F::File>,
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
-        let counts =
-            |stat: &Stat| stat.kind == FileKind::File && stat.modified >= original.stat.modified;
+        let counts = |stat: &Stat| {
+            stat.kind == FileKind::File && stat.modified >= original.source.stat.modified
+        };
         // What was made by encoding is under the same key.
         if let Some(Lookup::Present(made)) = self.lookup(path, coding)
-            && *made.path != *path
-            && counts(&made.stat)
+            && *made.source.path != *path
+            && counts(&made.source.stat)
         {
             return Ok(made);
         }
@@ -154,7 +155,7 @@ impl<F: Files> Site<F> {
             return Err(FileError::Absent);
         }
         let made = self.load(path, coding, Some(original), now)?;
-        match counts(&made.stat) {
+        match counts(&made.source.stat) {
             true => Ok(made),
             false => Err(FileError::Absent),
         }
@@ -223,7 +224,7 @@ impl<F: Files> Site<F> {
         let mut intact = true;
         let beginning = |peek: &mut [u8]| self.files.read_at(&open, peek, 0).unwrap_or(0);
         let media_type = match original {
-            Some(original) => original.media_type.clone(),
+            Some(original) => original.source.media_type.clone(),
             None => media_type::of(path, beginning),
         };
         let content = match stat.size > self.cached_file_bytes_max {

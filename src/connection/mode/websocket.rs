@@ -200,7 +200,7 @@ impl WebSocket {
             }
         } else if cx.turn.stopping {
             stopping()
-        } else if state.holds_too_much(&mut cx.shared.pool) {
+        } else if state.holds_too_much(&cx.shared.pool) {
             no_memory()
         } else if input.expired && state.deadline(&cx.turn.limits) <= cx.turn.now.instant {
             if state.pinged.is_none() {
@@ -453,7 +453,7 @@ impl State {
         }
         if !whole {
             // A few bytes in the read buffer may be megabytes here: that is not left to when they are used up.
-            return match self.holds_too_much(&mut cx.shared.pool) {
+            return match self.holds_too_much(&cx.shared.pool) {
                 true => Err(no_memory()),
                 false => Ok(()),
             };
