@@ -16,16 +16,16 @@
 //! | a read ends in the middle of a request | [`ReadBuffer`](transport::ReadBuffer); the parser resumes: [`HeadParser`](http::HeadParser) |
 //! | a write takes only part | [`WriteBuffer`](transport::WriteBuffer) |
 //! | a peer does not read what it asked for | `WriteBuffer::has_room`: no room, no step, no read, and TCP holds the peer back |
-//! | a peer asks too much at once | [`Budget`](connection::Budget): bytes, rounds and steps of one turn |
-//! | a peer does nothing at all | deadlines, asked of the mode, kept in [`Timers`](server::Timers) |
+//! | a peer asks too much at once | [`Budget`](connection::context::Budget): bytes, rounds and steps of one turn |
+//! | a peer does nothing at all | deadlines, asked of the mode, kept in [`Timers`](server::timers::Timers) |
 //! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |
-//! | closing destroys what the peer has not read | [`Lingering`](connection::Lingering) |
+//! | closing destroys what the peer has not read | [`Lingering`](connection::mode::Lingering) |
 //! | an event comes for a connection that is gone | [`Key`](connection::Key): slot and generation |
-//! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`ReadingBody`](connection::ReadingBody) |
+//! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`ReadingBody`](connection::mode::ReadingBody) |
 //! | a message comes in a hundred thousand pieces, or compressed a thousandfold | [`Reader`](websocket::Reader), [`Inflater`](websocket::deflate::Inflater): bounded at each step |
 //! | one message is for a thousand peers | mail, delivered in [`server`]; one [`Broadcast`](connection::Broadcast), encoded once |
-//! | a peer is there no more and does not say so | [`WebSocket`](connection::WebSocket): a ping, and a deadline for the pong |
-//! | many peers together hold too much memory | one [`Account`](transport::Account) for all |
+//! | a peer is there no more and does not say so | [`WebSocket`](connection::mode::WebSocket): a ping, and a deadline for the pong |
+//! | many peers together hold too much memory | one [`Account`](transport::pool::Account) for all |
 //! | there are no more descriptors | `Server::accept` rests, and sheds with a reserve |
 //! | a file changes under us | [`site`]: looked at for each request, by one stat(2) for many, and again with each piece |
 //! | compressing takes long | a slice in each turn: [`Site::next_slice`](site::Site::next_slice) |
@@ -82,6 +82,8 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// The book is for readers of the source: it is built with private items, and leads to them.
+#![allow(rustdoc::private_intra_doc_links)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

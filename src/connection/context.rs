@@ -25,7 +25,7 @@ pub struct Now {
 
 /// The facts that hold for a whole turn.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     pub(crate) now: Now,
     /// `now` as an HTTP-date.
     pub(crate) date: HttpDate,
@@ -60,7 +60,7 @@ impl Turn {
 }
 
 /// The things that all connections use, one connection at a time.
-pub struct Shared<S: Files> {
+pub(crate) struct Shared<S: Files> {
     pub(crate) site: Site<S>,
     pub(crate) pool: Pool,
     pub(crate) endpoints: Endpoints,
@@ -108,7 +108,7 @@ impl<S: Files> Shared<S> {
 
 /// The record of what happened, for the log, the summary and the tests. Nothing is decided by it.
 #[derive(Default, Debug)]
-pub struct Tally {
+pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) transitions: Transitions,
     /// The exchanges that were finished in this turn.
@@ -129,7 +129,7 @@ impl Tally {
 /// How much of a turn one connection may use. When any part is spent, the connection stays queued and
 /// goes on in the next turn: no readiness is lost, and no other connection starves.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     pub(super) bytes: usize,
     pub(super) rounds: u32,
     pub(super) steps: u32,
@@ -167,7 +167,7 @@ impl Budget {
 }
 
 /// Everything that a connection may use while it is pumped, besides its own socket and buffers.
-pub struct Context<'a, S: Files> {
+pub(crate) struct Context<'a, S: Files> {
     pub(super) turn: &'a Turn,
     pub(super) shared: &'a mut Shared<S>,
     pub(super) tally: &'a mut Tally,

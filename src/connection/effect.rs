@@ -10,7 +10,7 @@ use crate::site::Mount;
 
 /// A message from a connection, or from an endpoint.
 #[derive(Debug)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// A request with a body for an endpoint. The sender waits for the answer.
     Post {
         /// Who asks.
@@ -57,7 +57,7 @@ pub enum Effect {
 
 /// Who hears what is said.
 #[derive(Debug)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// Everybody in the room of this name.
     Room(Box<str>),
     /// Everybody in the rooms that this connection is in, the connection too.
@@ -66,7 +66,7 @@ pub enum Audience {
 
 /// Effects in the order in which connections left them.
 #[derive(Default, Debug)]
-pub struct Effects {
+pub(crate) struct Effects {
     queue: VecDeque<Effect>,
     /// Bytes of the frames in it.
     bytes: usize,

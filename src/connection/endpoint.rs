@@ -288,7 +288,7 @@ impl Session<'_> {
 
 /// The endpoints of a server, by the number of their [mount](crate::site::Mount).
 #[derive(Default)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     rows: Vec<Row>,
 }
 

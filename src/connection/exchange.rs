@@ -8,7 +8,7 @@ use crate::http::{Field, RequestHead};
 
 /// A request and what came of it, for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// The connection.
     pub key: Key,
     /// Its peer.

@@ -38,7 +38,7 @@ impl<'a> Message<'a> {
 
 /// A message as one frame, not compressed.
 #[derive(Debug)]
-pub struct PlainFrame {
+pub(crate) struct PlainFrame {
     /// What it is made of.
     pub kind: MessageKind,
     /// The whole frame.
@@ -61,7 +61,7 @@ impl PlainFrame {
 
 /// A message for many.
 #[derive(Debug)]
-pub struct Broadcast {
+pub(crate) struct Broadcast {
     kind: MessageKind,
     plain: Rc<ChargedBytes>,
     header_bytes: usize,

@@ -1,8 +1,8 @@
 //! Floor 4, connection: one connection, the pump that moves it, and the modes that decide.
 //!
 //! [`Connection::pump`] is the heart of the server, and knows no protocol. The pump steps the mode, which
-//! turns input into output; it writes, it reads, and it goes round until no byte moves or the [`Budget`] is
-//! spent. Everything about HTTP and WebSocket is in the modes.
+//! turns input into output; it writes, it reads, and it goes round until no byte moves or the [`Budget`](context::Budget)
+//! is spent. Everything about HTTP and WebSocket is in the modes.
 //!
 //! Architecture invariant: a connection does not know other connections, the poll, or which files and
 //! endpoints there are. What concerns another connection is an [`Effect`], which the server carries out.
@@ -11,28 +11,30 @@
 //! write buffer.
 
 mod cause;
-mod context;
+pub(crate) mod context;
 mod effect;
 mod endpoint;
 mod exchange;
 mod key;
 mod message;
-mod mode;
+pub(crate) mod mode;
 mod refusal;
 mod stall_clock;
 
 pub use cause::{Cause, Counters};
-pub use context::{Budget, Context, Now, Shared, Tally, Turn};
-pub use effect::{Audience, Effect, Effects};
-pub use endpoint::{Answer, Endpoint, Endpoints, Full, Hub, Post, RouteMatch, Session};
-pub use exchange::Exchange;
+pub use context::Now;
+pub use endpoint::{Answer, Endpoint, Full, Hub, Post, RouteMatch, Session};
 pub use key::Key;
-pub use message::{Broadcast, Message, PlainFrame};
-pub use mode::{
-    AwaitingEndpoint, Lingering, Mode, ModeName, ReadingBody, ReadingHead, Streaming, TRANSITIONS,
-    Transitions, WebSocket,
-};
-pub use refusal::Refusal;
+pub use message::Message;
+pub use mode::{ModeName, TRANSITIONS, Transitions};
+
+pub(crate) use context::{Context, Shared, Tally, Turn};
+pub(crate) use effect::{Audience, Effect, Effects};
+pub(crate) use endpoint::Endpoints;
+pub(crate) use exchange::Exchange;
+pub(crate) use message::{Broadcast, PlainFrame};
+pub(crate) use mode::Mode;
+pub(crate) use refusal::Refusal;
 
 use std::mem;
 use std::net::SocketAddr;
@@ -45,7 +47,7 @@ use mode::{Step, Wanted};
 use stall_clock::StallClock;
 
 /// Everything that a mode is told, and may use, in one step.
-pub struct Input<'a, S: Files> {
+pub(crate) struct Input<'a, S: Files> {
     key: Key,
     peer: SocketAddr,
     /// The bytes that came from the peer and were not consumed yet.
@@ -68,7 +70,7 @@ pub struct Input<'a, S: Files> {
 
 /// What the server does with a connection that was pumped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// No byte can move until an event or a deadline: wait for one.
     Wait,
     /// The connection has used up its share of this turn: pump it again in the next.
@@ -109,7 +111,7 @@ enum Stepped {
 /// The legal order of calls in one turn: inputs in any order, then `fill` at most once, then `pump`. After
 /// `enqueue_broadcast` a `flush` is enough. After a driver has returned a [`Verdict`], ask for the
 /// `deadline`. Call `release` once, before the connection is dropped.
-pub struct Connection<S: Files, T: Transport<File = S::File>> {
+pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     key: Key,
     peer: SocketAddr,
     transport: T,
@@ -443,11 +445,6 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// The name of this connection.
     pub fn key(&self) -> Key {
         self.key
-    }
-
-    /// What the connection is doing.
-    pub fn mode(&self) -> &Mode<S> {
-        &self.mode
     }
 
     /// Whether the connection exchanges messages, so that it takes

@@ -9,7 +9,7 @@ use crate::http::{BodyError, HeadError, Status};
 
 /// A request that is refused, and with it all that the peer sends after the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The status of the answer.
     pub status: Status,
     /// One sentence without a full stop: what is wrong, or missing.

@@ -22,14 +22,12 @@ mod endpoints;
 mod log;
 mod rooms;
 mod start;
-mod timers;
+pub(crate) mod timers;
 
 pub use driver::{Driver, Event, MioDriver, Signal, Source};
 pub use endpoints::{Echo, PostEcho, RoomsEndpoint};
 pub use log::Log;
-pub use rooms::Rooms;
 pub use start::{BoundServer, StartError};
-pub use timers::Timers;
 
 use std::collections::VecDeque;
 use std::io;
@@ -44,6 +42,8 @@ use crate::connection::{
 };
 use crate::site::{Files, Site};
 use crate::transport::{Pool, Transport};
+use rooms::Rooms;
+use timers::Timers;
 
 /// A connection in the slab.
 struct Slot<F: Files, T: Transport<File = F::File>> {
@@ -396,9 +396,9 @@ where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// The open connections.
-    pub fn connections(&self) -> impl Iterator<Item = &Connection<F, D::Stream>> {
-        self.connections.iter().map(|(_, slot)| &slot.connection)
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
     }
 
     /// The transitions between modes that have been seen.
@@ -406,9 +406,9 @@ where
         self.tally.transitions
     }
 
-    /// The deadlines.
-    pub fn timers(&self) -> &Timers {
-        &self.timers
+    /// How many deadlines are armed.
+    pub fn armed_deadlines(&self) -> usize {
+        self.timers.armed()
     }
 
     /// What has happened since the start.

@@ -14,7 +14,7 @@ use crate::connection::{Audience, Broadcast, Key};
 
 /// All rooms that somebody is in, and the last ones that were left with something to remember.
 #[derive(Debug)]
-pub struct Rooms {
+pub(crate) struct Rooms {
     rooms: Slab<Room>,
     by_name: BTreeMap<Box<str>, usize>,
     /// The rooms that a connection is in, as a member or watching.

@@ -20,7 +20,7 @@ const NIL: u32 = u32::MAX;
 
 /// The wheel. Members are named by small indices: those of the slab.
 #[derive(Debug)]
-pub struct Timers {
+pub(crate) struct Timers {
     origin: Instant,
     /// The last tick that was looked at.
     now: u64,

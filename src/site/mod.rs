@@ -30,9 +30,10 @@ mod tests;
 
 pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
-pub use mount::Mount;
-pub use reply::{Body, Reply};
-pub use stream::{BodySlice, Stream};
+
+pub(crate) use mount::Mount;
+pub(crate) use reply::{Body, Reply};
+pub(crate) use stream::{BodySlice, Stream};
 
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -75,7 +76,7 @@ pub struct Site<F: Files> {
 
 /// What answers a request.
 #[derive(Debug)]
-pub enum Route<F> {
+pub(crate) enum Route<F> {
     /// The guard does not let the request in: this is the answer.
     Denied(Reply<F>),
     /// An endpoint is mounted at the path. It takes WebSocket connections, and POST if the mount says so;
@@ -125,24 +126,24 @@ impl<F: Files> Site<F> {
     ///
     /// # Panics
     /// If the path does not begin with a slash.
-    pub fn mount(&mut self, path: &str, takes_posts: bool) -> u16 {
+    pub(crate) fn mount(&mut self, path: &str, takes_posts: bool) -> u16 {
         self.mounts.add(path, takes_posts)
     }
 
     /// Requests may have been read since a file was last looked at: what was found then does not
     /// vouch for them.
-    pub fn begin_epoch(&mut self) {
+    pub(crate) fn begin_epoch(&mut self) {
         self.epoch += 1;
     }
 
     /// Closes the files that are only held open to be at hand: descriptors have run out.
-    pub fn close_files(&mut self) {
+    pub(crate) fn close_files(&mut self) {
         self.cache.close_files();
     }
 
     /// Decides what answers a request. The [`Guard`] comes first: this is the one place that asks it, and
     /// every request comes through here once, when its head is whole.
-    pub fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
+    pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
         if let Err(denial) = self.guard.check(request) {
             return Route::Denied(Reply::plain(Status::Forbidden, &denial.to_string()));
         }
@@ -153,7 +154,7 @@ impl<F: Files> Site<F> {
     }
 
     /// Answers a request from the files, whatever its body.
-    pub fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
+    pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
         let mut reply = self.answer_method(request, now);
         reply.cost += self.cost;
@@ -387,7 +388,7 @@ impl<F: Files> Site<F> {
 
     /// The next piece of a body that is not [at its end](Stream::is_at_end), at most about `max` bytes,
     /// and what it cost in steps. What is in memory is appended to `out`.
-    pub fn next_slice(
+    pub(crate) fn next_slice(
         &mut self,
         stream: &mut Stream<F::File>,
         max: u64,

@@ -5,7 +5,7 @@ use crate::http::{RequestHead, SitePath};
 
 /// A request's way to an endpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// Which endpoint.
     pub number: u16,
     /// Bodies may be posted to it.

@@ -11,7 +11,7 @@ use crate::http::{ResponseHead, SitePath, Status};
 /// [`finish_head`](crate::http::finish_head)) and where the body comes from. The head's framing is
 /// that of the body, also when the body will not be sent (HEAD).
 #[derive(Debug)]
-pub struct Reply<F> {
+pub(crate) struct Reply<F> {
     /// The status, for the log.
     pub status: Status,
     /// The status line and the fields of the representation.
@@ -24,7 +24,7 @@ pub struct Reply<F> {
 
 /// The content of a reply.
 #[derive(Debug)]
-pub enum Body<F> {
+pub(crate) enum Body<F> {
     /// In memory, shared with others, perhaps empty.
     Bytes(Rc<[u8]>),
     /// In storage of the transport's pool.

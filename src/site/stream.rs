@@ -13,7 +13,7 @@ use crate::sys::Stat;
 
 /// A body in the middle of being sent.
 #[derive(Debug)]
-pub enum Stream<F> {
+pub(crate) enum Stream<F> {
     /// A stretch of a file.
     File(Box<FileStream<F>>),
     /// Several of them.
@@ -49,14 +49,14 @@ impl<F> OpenFile<F> {
 
 /// A stretch of a file.
 #[derive(Debug)]
-pub struct FileStream<F> {
+pub(crate) struct FileStream<F> {
     pub(super) open: OpenFile<F>,
     pub(super) left: ByteRange,
 }
 
 /// Several ranges of a file as `multipart/byteranges` (RFC 9110 §14.6).
 #[derive(Debug)]
-pub struct Multipart<F> {
+pub(crate) struct Multipart<F> {
     pub(super) open: OpenFile<F>,
     /// Each with what goes before it.
     pub(super) parts: VecDeque<(Box<[u8]>, ByteRange)>,
@@ -66,7 +66,7 @@ pub struct Multipart<F> {
 
 /// A file on its way through an encoder, sent in chunks (RFC 9112 §7.1).
 #[derive(Debug)]
-pub struct Encoding<F> {
+pub(crate) struct Encoding<F> {
     /// The file that is encoded.
     pub(super) path: Box<[u8]>,
     pub(super) media_type: Cow<'static, str>,
@@ -85,7 +85,7 @@ pub struct Encoding<F> {
 
 /// What comes next of a body.
 #[derive(Debug)]
-pub enum BodySlice<F> {
+pub(crate) enum BodySlice<F> {
     /// It was appended to the output.
     Written,
     /// A stretch of a file.

@@ -9,15 +9,15 @@
 //! event says that something *changed*, once. Whoever does not remember it, or stops before the
 //! socket said `EAGAIN`, is never told again.
 
-mod pool;
+pub(crate) mod pool;
 mod read_buffer;
 mod tcp;
 mod write_buffer;
 
-pub use pool::{Account, ChargedBytes, Pool};
-pub use read_buffer::ReadBuffer;
+pub(crate) use pool::{ChargedBytes, Pool};
+pub(crate) use read_buffer::ReadBuffer;
 pub use tcp::{Socket, Tcp};
-pub use write_buffer::{Segment, WriteBuffer};
+pub(crate) use write_buffer::WriteBuffer;
 
 use std::io::{self, IoSlice};
 

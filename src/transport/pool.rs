@@ -9,7 +9,7 @@ use std::rc::Rc;
 /// greedy are held back ([`Account::is_over`] is asked where something would grow), so that the
 /// modest go on as before.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     /// Held by each [`ChargedBytes`] too, which gives back what it weighs when nobody holds it any more.
     used: Rc<Cell<usize>>,
     max: usize,
@@ -44,7 +44,7 @@ fn release(used: &Cell<usize>, bytes: usize) {
 
 /// Bytes that many write buffers may hold. They weigh once, until the last has sent them.
 #[derive(Debug)]
-pub struct ChargedBytes {
+pub(crate) struct ChargedBytes {
     bytes: Box<[u8]>,
     used: Rc<Cell<usize>>,
 }
@@ -65,7 +65,7 @@ impl Drop for ChargedBytes {
 /// A stock of equal buffers for [`ReadBuffer`](super::ReadBuffer)es and of growing ones for output and
 /// bodies. Only what is lent weighs on the account; what is kept in stock is a fixed amount.
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     buffer_bytes: usize,
     read: Vec<Box<[u8]>>,
     write: Vec<Vec<u8>>,

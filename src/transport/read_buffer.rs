@@ -12,7 +12,7 @@ use super::Pool;
 
 /// Received bytes, in order, that nobody has consumed.
 #[derive(Default, Debug)]
-pub struct ReadBuffer {
+pub(crate) struct ReadBuffer {
     /// Present while there are bytes, or room was asked for.
     buffer: Option<Box<[u8]>>,
     start: u32,

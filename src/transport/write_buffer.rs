@@ -18,7 +18,7 @@ const SLICES_MAX: usize = 16;
 
 /// A piece of output that is not copied into the tail.
 #[derive(Debug)]
-pub enum Segment<F> {
+pub(crate) enum Segment<F> {
     /// Bytes of the pool's: what was the tail until a segment came behind it, or a body.
     Owned(Vec<u8>),
     /// Bytes that others hold too: a cached body.
@@ -59,7 +59,7 @@ impl<F> Segment<F> {
 
 /// Output in order: the segments, then the tail.
 #[derive(Debug)]
-pub struct WriteBuffer<F> {
+pub(crate) struct WriteBuffer<F> {
     segments: VecDeque<Segment<F>>,
     tail: Vec<u8>,
     /// How much of the first segment, or of the tail when there is none, has been sent.

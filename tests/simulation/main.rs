@@ -620,12 +620,12 @@ fn run(world: World, limits: Limits) -> Finished {
             break;
         }
         if world.is_over() && world.is_forgotten() && server.is_quiet() {
-            assert_eq!(server.connections().count(), 0, "a connection is left");
-            assert_eq!(server.timers().armed(), 0, "a deadline is left");
+            assert_eq!(server.open_connections(), 0, "a connection is left");
+            assert_eq!(server.armed_deadlines(), 0, "a deadline is left");
             break;
         }
     }
-    let is_empty = server.connections().count() == 0;
+    let is_empty = server.open_connections() == 0;
     assert!(
         !is_empty || book.is_closed(),
         "an endpoint was not told of an end"

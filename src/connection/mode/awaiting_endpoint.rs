@@ -7,7 +7,7 @@ use crate::site::{Files, Reply};
 
 /// A request is with an endpoint, which will answer.
 #[derive(Debug)]
-pub struct AwaitingEndpoint {
+pub(crate) struct AwaitingEndpoint {
     pending: Box<PendingResponse>,
 }
 

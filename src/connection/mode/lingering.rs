@@ -15,7 +15,7 @@ use crate::site::Files;
 
 /// Sending what is left, then waiting until closing can lose nothing.
 #[derive(Debug)]
-pub struct Lingering {
+pub(crate) struct Lingering {
     cause: Cause,
     /// The peer may be in the middle of sending: what is not there yet may still come.
     must_linger: bool,

@@ -42,12 +42,12 @@ mod reading_head;
 mod streaming;
 mod websocket;
 
-pub use awaiting_endpoint::AwaitingEndpoint;
-pub use lingering::Lingering;
-pub use reading_body::ReadingBody;
-pub use reading_head::ReadingHead;
-pub use streaming::Streaming;
-pub use websocket::WebSocket;
+pub(crate) use awaiting_endpoint::AwaitingEndpoint;
+pub(crate) use lingering::Lingering;
+pub(crate) use reading_body::ReadingBody;
+pub(crate) use reading_head::ReadingHead;
+pub(crate) use streaming::Streaming;
+pub(crate) use websocket::WebSocket;
 
 use std::time::Instant;
 
@@ -56,7 +56,7 @@ use crate::config::Limits;
 use crate::site::{Files, Reply};
 
 /// What a connection is doing. `S` is where files come from.
-pub enum Mode<S: Files> {
+pub(crate) enum Mode<S: Files> {
     /// Waiting for a request, or receiving the head of one.
     ReadingHead(ReadingHead),
     /// Receiving the body of a request.

@@ -17,7 +17,7 @@ use crate::transport::ReadBuffer;
 
 /// Receiving the body of a request.
 #[derive(Debug)]
-pub struct ReadingBody {
+pub(crate) struct ReadingBody {
     // Boxed: one allocation for each body, and a small Mode.
     incoming: Box<Incoming>,
 }

@@ -14,7 +14,7 @@ use crate::websocket::{Accept, Opening, OpeningError};
 
 /// Waiting for a request, or receiving the head of one.
 #[derive(Debug)]
-pub struct ReadingHead {
+pub(crate) struct ReadingHead {
     /// Since when nothing has come, or, once a head was begun, since its first byte.
     since: Instant,
     begun: bool,

@@ -6,7 +6,7 @@ use crate::http::Persistence;
 use crate::site::{BodySlice, Files, Stream};
 
 /// Sending a body piece by piece, each only when the write buffer has room.
-pub struct Streaming<S: Files> {
+pub(crate) struct Streaming<S: Files> {
     stream: Stream<S::File>,
     /// Bytes of it that were queued.
     queued: u64,

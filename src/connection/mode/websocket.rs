@@ -26,7 +26,7 @@ use crate::websocket::{
 
 /// A WebSocket connection.
 #[derive(Debug)]
-pub struct WebSocket {
+pub(crate) struct WebSocket {
     // Boxed: one allocation for each, and a small Mode.
     state: Box<State>,
 }
