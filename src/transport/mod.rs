@@ -1,13 +1,17 @@
-//! Floor 1, transport: bytes in and bytes out. It knows no protocol and no file tree.
+//! Floor 1, transport: bytes in and bytes out.
 //!
-//! [`Transport`] is the first of the three seams; the others are higher up. Everything awkward
-//! about a non-blocking, edge-triggered socket ends here: `EINTR` is retried, `EAGAIN` becomes
-//! [`Io::Blocked`], and readiness is *sticky*, so the floors above only ever ask "move some bytes"
-//! and are told what came of it.
+//! Architecture invariant: nothing here knows a protocol or a file tree. This module names neither
+//! `http`, `websocket` or `site`, nor any module of a higher floor.
 //!
-//! Readiness follows epoll(7) in edge-triggered mode, which this crate relies on throughout: an
-//! event says that something *changed*, once. Whoever does not remember it, or stops before the
-//! socket said `EAGAIN`, is never told again.
+//! [`Transport`] is the first of the three seams; the other two are on higher floors. The
+//! difficulties of a non-blocking, edge-triggered socket are handled here: `EINTR` is retried,
+//! `EAGAIN` becomes [`Io::Blocked`], and readiness is *sticky*: it is remembered until the result
+//! of an operation ends it. The floors above only request "move some bytes" and receive the result.
+//!
+//! Readiness follows epoll(7) in edge-triggered mode, on which the whole crate relies: an event
+//! reports a *change*, and reports it once. A program that forgets the event, or that stops reading
+//! or writing before the socket has returned `EAGAIN` (or a short read, see [`Transport::mark`]),
+//! gets no second event for the same bytes or the same space.
 
 pub(crate) mod pool;
 mod read_buffer;
@@ -21,61 +25,81 @@ pub(crate) use write_buffer::WriteBuffer;
 
 use std::io::{self, IoSlice};
 
-/// What an event said about a socket. Hints only: they make an operation worth trying, and the
-/// operation itself reports what is true.
+/// The readiness of a socket as an event reports it. The flags are hints only: a flag makes an
+/// operation worth trying, and the result of the operation is the truth.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Ready {
-    /// Bytes or an end of file may be waiting.
+    /// Bytes or an end of file may be waiting to be read.
     pub readable: bool,
-    /// The send buffer may have room.
+    /// The send buffer of the kernel may have space.
     pub writable: bool,
-    /// The peer has closed its direction (`EPOLLRDHUP`), or the connection failed. A read will
-    /// find the end of file behind the bytes.
+    /// The peer has closed its direction (`EPOLLRDHUP`), or the connection has failed. A read will
+    /// find the end of file after the bytes that are still waiting.
     pub peer_closed: bool,
 }
 
-/// What one attempt to move bytes came to. `WouldBlock` and `Interrupted` end here.
+/// The result of one attempt to move bytes. The errors `WouldBlock` and `Interrupted` are handled
+/// before this result is made.
 #[derive(Debug)]
 pub enum Io {
-    /// This many bytes, at least one, were moved.
+    /// The number of bytes moved, at least 1.
     Done(usize),
-    /// Nothing can move until an event says so.
+    /// No byte can be moved before an event reports new readiness.
     Blocked,
-    /// The end of the peer's bytes, or, when sending a file, of the file.
+    /// The end of the peer's bytes was reached or, when sending a file, the end of the file.
     Eof,
-    /// The connection is of no more use.
+    /// The connection failed and can no longer be used.
     Failed(io::Error),
 }
 
-/// A non-blocking byte stream that remembers its readiness: TCP, or the simulator's stand-in.
+/// A non-blocking byte stream that remembers its readiness: TCP, or a replacement in a simulator.
 ///
-/// Calls are cheap when nothing can move: an operation whose readiness is clear answers
+/// A call is cheap while no byte can be moved: an operation whose readiness flag is clear returns
 /// [`Io::Blocked`] without a system call.
 pub trait Transport {
-    /// What [`send_file`](Transport::send_file) sends from.
+    /// The type of an open file that [`send_file`](Transport::send_file) can send.
     type File;
 
-    /// Adds what an event said. Readiness is only ever *added* here; an operation that was told
-    /// `EAGAIN` takes it away.
+    /// Adds the readiness reported by an event. This method only sets flags; operations clear
+    /// flags, in two cases:
+    ///
+    /// - `EAGAIN`: a read clears `readable`; a write or [`send_file`](Transport::send_file) clears
+    ///   `writable`.
+    /// - A *short read*, which returns fewer bytes than `into` can hold: the read clears `readable`
+    ///   too, unless `peer_closed` is set. On a stream-oriented file, a short read means that the
+    ///   receive buffer is empty (epoll(7), "Questions and answers"), and later bytes cause a new
+    ///   event. If `peer_closed` is set, the edge of the FIN may be spent already, and no later
+    ///   event would announce the end of file. Then `readable` stays set, and the next read finds
+    ///   the end.
+    ///
+    /// `peer_closed` is never cleared.
     fn mark(&mut self, ready: Ready);
 
-    /// Whether a read is known to find nothing now: the proof that closing cannot destroy
-    /// unread input (which would turn the close into a reset, see `connection::mode`).
+    /// Whether the last read left the socket empty, and no event has reported `readable` since.
+    /// Closing a socket with unread bytes turns the close into a reset (see `connection::mode`);
+    /// the modes therefore ask this question before a close.
+    ///
+    /// The answer is true as of the last read, and is no proof for later moments: bytes may have
+    /// arrived since, and their event may not have been delivered yet.
     fn is_drained(&self) -> bool;
 
-    /// Reads into `into`, which must not be empty.
+    /// Reads bytes into `into`, which must not be empty.
     fn read(&mut self, into: &mut [u8]) -> Io;
 
-    /// Writes from `bytes`, which must not be empty.
+    /// Writes as many of `bytes` as the kernel takes. `bytes` must not be empty.
     fn write(&mut self, bytes: &[u8]) -> Io;
 
-    /// Gathers `slices`, together not empty, into one write.
+    /// Writes `slices` in order by one system call. At least one slice must not be empty.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
-    /// Sends at most `count` bytes of `file` from the offset `at`. [`Io::Eof`] means that the
+    /// Sends at most `count` bytes of `file` from the offset `at` on. [`Io::Eof`] means that the
     /// file ends at or before `at`.
     fn send_file(&mut self, file: &Self::File, at: u64, count: usize) -> Io;
 
-    /// Ends our direction (FIN). Never blocks over TCP; `Ok` when there is nothing left to do.
+    /// Ends our direction (FIN). Over TCP the call never blocks; after `Ok` no further call is
+    /// needed.
+    ///
+    /// # Errors
+    /// The error of shutdown(2), for example because the peer has reset the connection.
     fn finish_write(&mut self) -> io::Result<()>;
 }

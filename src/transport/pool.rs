@@ -1,22 +1,23 @@
-//! Floor 1, transport: the buffers of all connections, and the account of what they weigh.
+//! Floor 1, transport: the buffers of all connections, and the account of their memory.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Memory that connections hold because of what peers do, in bytes, against one bound for all.
+/// The memory, in bytes, that connections hold because of their peers, with one bound for the sum.
 ///
-/// Each connection has bounds of its own; this one is for the sum. Over it nothing fails: the
-/// greedy are held back ([`Account::is_over`] is asked where something would grow), so that the
-/// modest go on as before.
+/// Each connection also has separate bounds. Exceeding the common bound makes no operation fail:
+/// before a connection grows, the code calls [`Account::is_over`] and holds back connections with
+/// much memory. Connections with little memory go on as before.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// Held by each [`ChargedBytes`] too, which gives back what it weighs when nobody holds it any more.
+    /// The bytes charged now. Each [`ChargedBytes`] has a reference to the same cell, and releases
+    /// its charge when the last holder drops the bytes.
     used: Rc<Cell<usize>>,
     max: usize,
 }
 
 impl Account {
-    /// Bytes held now.
+    /// Returns the number of bytes charged now.
     pub fn used(&self) -> usize {
         self.used.get()
     }
@@ -26,12 +27,12 @@ impl Account {
         self.used() > self.max
     }
 
-    /// Adds what is held outside of the pool on behalf of a peer.
+    /// Adds `bytes` of memory that is held outside the pool on behalf of a peer.
     pub fn charge(&mut self, bytes: usize) {
         self.used.set(self.used() + bytes);
     }
 
-    /// Takes that back.
+    /// Subtracts `bytes`, which must have been charged before.
     pub fn release(&mut self, bytes: usize) {
         release(&self.used, bytes);
     }
@@ -42,7 +43,8 @@ fn release(used: &Cell<usize>, bytes: usize) {
     used.set(used.get() - bytes);
 }
 
-/// Bytes that many write buffers may hold. They weigh once, until the last has sent them.
+/// Bytes for many write buffers. The account is charged once for all holders, until the last holder
+/// has sent or dropped the bytes.
 #[derive(Debug)]
 pub(crate) struct ChargedBytes {
     bytes: Box<[u8]>,
@@ -50,7 +52,7 @@ pub(crate) struct ChargedBytes {
 }
 
 impl ChargedBytes {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -62,8 +64,9 @@ impl Drop for ChargedBytes {
     }
 }
 
-/// A stock of equal buffers for [`ReadBuffer`](super::ReadBuffer)es and of growing ones for output and
-/// bodies. Only what is lent weighs on the account; what is kept in stock is a fixed amount.
+/// A stock of buffers of one fixed size for [`ReadBuffer`](super::ReadBuffer)s, and of growing
+/// buffers for output and bodies. Only buffers in use are charged to the account; the unused
+/// buffers in stock need no charge, because their number and size are bounded.
 #[derive(Debug)]
 pub(crate) struct Pool {
     buffer_bytes: usize,
@@ -74,15 +77,19 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// How many buffers of each kind are kept when nobody needs them. A turn fills the read buffers
-    /// of one chunk of connections at a time, so more than that is rarely wanted at once.
+    /// The number of unused buffers of each kind that are kept. A turn fills the read buffers of
+    /// one chunk of connections at a time, so more buffers are rarely needed at once.
     const KEPT: usize = 64;
 
-    /// A growing buffer that became larger than this is given back to the allocator.
+    /// A growing buffer whose capacity is larger than this number of bytes is not kept for reuse,
+    /// but freed.
     const GROWN_BYTES_KEPT: usize = 128 << 10;
 
-    /// A pool whose read buffers hold `buffer_bytes` each, with `bytes_max` for the account.
-    /// Nothing is allocated yet.
+    /// Creates a pool whose read buffers have `buffer_bytes` bytes each, and whose account has the
+    /// bound `bytes_max`. Nothing is allocated yet.
+    ///
+    /// # Panics
+    /// If `buffer_bytes` is 0.
     pub fn new(buffer_bytes: usize, bytes_max: usize) -> Pool {
         assert!(buffer_bytes > 0, "a read buffer needs space for a byte");
         Pool {
@@ -97,22 +104,24 @@ impl Pool {
         }
     }
 
-    /// How many read buffers are out; the simulation holds it against the read buffers.
+    /// Returns the number of read buffers in use. The simulation compares this number with the
+    /// read buffers of the connections.
     pub fn buffers_out(&self) -> usize {
         self.buffers_out
     }
 
-    /// What everybody holds.
+    /// Returns the account of the memory held by all connections.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The same, to add to it.
+    /// Returns the same account, to charge memory to it or release memory from it.
     pub fn account_mut(&mut self) -> &mut Account {
         &mut self.account
     }
 
-    /// Makes of `bytes`, which nobody has accounted for, what many write buffers can hold.
+    /// Converts `bytes` into shared bytes for many write buffers, and charges the account for the
+    /// length. `bytes` must not have been charged before.
     pub fn share(&mut self, bytes: Vec<u8>) -> Rc<ChargedBytes> {
         self.account.charge(bytes.len());
         Rc::new(ChargedBytes {
@@ -143,8 +152,9 @@ impl Pool {
         }
     }
 
-    /// Appends to `vec` whatever `write` appends. A vector that has no storage yet gets one that
-    /// was left behind, if there is one. It goes back by [`release_vec`](Pool::release_vec).
+    /// Calls `write` to append to `vec`, and charges the account for the capacity gained by `vec`.
+    /// A vector without storage first gets an unused buffer from the stock, if any is left.
+    /// [`release_vec`](Pool::release_vec) gives the storage back.
     pub fn append<R>(&mut self, vec: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = vec.capacity();
         if before == 0 {
@@ -155,7 +165,8 @@ impl Pool {
         result
     }
 
-    /// Takes storage back that [`append`](Pool::append) lent or let grow.
+    /// Takes back a vector filled by [`append`](Pool::append), and releases the charge for the
+    /// capacity.
     pub fn release_vec(&mut self, mut vec: Vec<u8>) {
         let bytes = vec.capacity();
         self.account.release(bytes);

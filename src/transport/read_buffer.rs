@@ -1,32 +1,35 @@
-//! Floor 1, transport: the bytes that came from the peer and were not used yet.
+//! Floor 1, transport: the bytes received from the peer and not consumed yet.
 //!
-//! The buffer is borrowed from a [`Pool`] when bytes come and given back when they are used up,
-//! so that an idle connection owns none. It is never zeroed again and nothing is moved when
-//! bytes are consumed: only two offsets change. (Zero-filling before each read and draining
-//! behind each request were measured at seven times the instructions of the whole request.)
+//! A connection acquires a buffer from a [`Pool`] when bytes arrive, and releases the buffer when
+//! all bytes are consumed, so an idle connection holds no buffer. A reused buffer is not filled
+//! with zeros again, and consuming bytes moves no other bytes: only two offsets change. (Filling
+//! with zeros before each read and draining after each request were measured at seven times the
+//! instructions of the whole request.)
 //!
-//! A few bytes that must wait for more, the beginning of a slow request head, are *parked* in a
-//! box of their own size, so that ten thousand slow peers do not hold ten thousand buffers.
+//! A few bytes that must wait for more bytes, such as the beginning of a slow request head, are
+//! *parked*: copied into a box of exactly their length. Thus ten thousand slow peers do not hold
+//! ten thousand buffers.
 
 use super::Pool;
 
-/// Received bytes, in order, that nobody has consumed.
+/// The bytes received and not consumed yet, in order.
 #[derive(Default, Debug)]
 pub(crate) struct ReadBuffer {
-    /// Present while there are bytes, or room was asked for.
+    /// Present while bytes are waiting, and from a call of [`spare`](ReadBuffer::spare) on until
+    /// the next [`shrink`](ReadBuffer::shrink).
     buffer: Option<Box<[u8]>>,
     start: u32,
     end: u32,
-    /// The buffer is not the pool's, but a box as large as what is in it.
+    /// Whether the buffer is not one of the pool's, but a box of exactly the parked length.
     parked: bool,
 }
 
 impl ReadBuffer {
-    /// Up to this many bytes are parked. Parking more would make a trickling head costly: what is
-    /// parked is copied back with each read.
+    /// The largest number of parked bytes. Parking more bytes would make a head in many small
+    /// pieces costly, because each read copies the parked bytes back.
     pub const PARKED_BYTES_MAX: usize = 1 << 10;
 
-    /// What has come and was not consumed.
+    /// Returns the bytes received and not consumed yet.
     pub fn bytes(&self) -> &[u8] {
         match &self.buffer {
             Some(buffer) => &buffer[self.start as usize..self.end as usize],
@@ -34,7 +37,7 @@ impl ReadBuffer {
         }
     }
 
-    /// The same, to be changed in place: to be unmasked.
+    /// Returns the same bytes for changes in place, such as unmasking.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.buffer {
             Some(buffer) => &mut buffer[self.start as usize..self.end as usize],
@@ -42,12 +45,12 @@ impl ReadBuffer {
         }
     }
 
-    /// Whether there is nothing to consume.
+    /// Whether no byte is waiting to be consumed.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Whether a read would have no room, even after moving what is left to the front.
+    /// Whether a read would have no space, even after the waiting bytes are moved to the front.
     pub fn is_full(&self) -> bool {
         match &self.buffer {
             Some(buffer) => !self.parked && (self.end - self.start) as usize == buffer.len(),
@@ -55,29 +58,30 @@ impl ReadBuffer {
         }
     }
 
-    /// Whether there is more than would be parked: a buffer of the pool is held for it.
+    /// Whether more bytes are waiting than can be parked, which keeps a buffer of the pool in use.
     pub fn is_large(&self) -> bool {
         self.bytes().len() > Self::PARKED_BYTES_MAX
     }
 
-    /// Marks the first `n` bytes as used.
+    /// Marks the first `n` bytes as consumed.
     ///
     /// # Panics
-    /// If there are fewer than `n`.
+    /// If fewer than `n` bytes are waiting.
     pub fn consume(&mut self, n: usize) {
         assert!(n <= (self.end - self.start) as usize);
         self.start += n as u32;
     }
 
-    /// Marks everything as used, and says how much that was.
+    /// Marks all bytes as consumed, and returns their number.
     pub fn discard(&mut self) -> usize {
         let n = (self.end - self.start) as usize;
         self.start = self.end;
         n
     }
 
-    /// Room to read into, borrowed from `pool` if need be; empty only if the read buffer
-    /// [is full](ReadBuffer::is_full). Follow it with [`filled`](ReadBuffer::filled).
+    /// Returns the space for a read, after acquiring a buffer from `pool` if necessary. The space
+    /// is empty only if the read buffer [is full](ReadBuffer::is_full). After the read, call
+    /// [`filled`](ReadBuffer::filled).
     pub fn spare<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
         if self.parked {
             self.unpark(pool);
@@ -89,14 +93,14 @@ impl ReadBuffer {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end as usize == buffer.len() && self.start > 0 {
-            // The one copy: the beginning of a request at the very end of the buffer.
+            // The only copy within a buffer: the beginning of a request has reached the very end.
             buffer.copy_within(self.start as usize.., 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
         &mut buffer[self.end as usize..]
     }
 
-    /// Says that the first `n` bytes of [`spare`](ReadBuffer::spare) now hold data.
+    /// Records that the first `n` bytes of [`spare`](ReadBuffer::spare) now hold received bytes.
     pub fn filled(&mut self, n: usize) {
         self.end += n as u32;
         debug_assert!(
@@ -106,7 +110,8 @@ impl ReadBuffer {
         );
     }
 
-    /// Gives the buffer back if what is in it, for now, is little or nothing.
+    /// Releases the buffer if no byte is waiting, and parks the bytes if they are few. A full
+    /// buffer is not parked. Call this method when no more bytes can be read or consumed for now.
     pub fn shrink(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
@@ -126,7 +131,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Moves what is parked to a buffer of the pool.
+    /// Moves the parked bytes to a buffer of the pool.
     fn unpark(&mut self, pool: &mut Pool) {
         let mut buffer = pool.acquire();
         let bytes = self.bytes();
@@ -136,7 +141,7 @@ impl ReadBuffer {
         (self.buffer, self.end) = (Some(buffer), end);
     }
 
-    /// Gives the buffer back, whatever is in it.
+    /// Releases the buffer and drops the waiting bytes.
     pub fn release(&mut self, pool: &mut Pool) {
         match self.buffer.take() {
             Some(buffer) if self.parked => pool.account_mut().release(buffer.len()),
@@ -146,7 +151,7 @@ impl ReadBuffer {
         *self = ReadBuffer::default();
     }
 
-    /// Whether a buffer of the pool is held here.
+    /// Whether this read buffer holds a buffer of the pool. (A parked box is not counted.)
     pub fn holds_buffer(&self) -> bool {
         self.buffer.is_some() && !self.parked
     }

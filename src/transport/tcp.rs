@@ -1,9 +1,11 @@
-//! Floor 1, transport: TCP with sticky readiness, and the only file below the driver that names
-//! `mio`. It must not know what the bytes mean.
+//! Floor 1, transport: TCP with sticky readiness.
 //!
-//! [`Tcp`] holds the readiness flags and decides what each result of a system call says about
-//! them; [`Socket`] is the bare system calls. They are apart so that the simulator, which
-//! replaces the calls, still runs the flags.
+//! Architecture invariant: no other file below the driver names `mio`, and no code here knows the
+//! meaning of the bytes.
+//!
+//! [`Tcp`] holds the readiness flags and updates them after each system call; [`Socket`] has the
+//! bare system calls. The two are separate so that the simulator, which replaces the calls, still
+//! runs the code of the flags.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -14,22 +16,23 @@ use mio::net::TcpStream;
 use super::{Io, Ready, Transport};
 use crate::sys;
 
-/// The bare, non-blocking system calls of a connected socket, with their `errno`s.
+/// The bare, non-blocking system calls of a connected socket, with the `errno` of each.
 #[expect(
     clippy::missing_errors_doc,
     reason = "each returns what the call of its name returns"
 )]
 pub trait Socket {
-    /// What `sendfile` reads from.
+    /// The type of an open file from which `sendfile` reads.
     type File;
 
-    /// recv(2). `Ok(0)` is the end of file.
+    /// recv(2). `Ok(0)` means the end of file.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
     /// send(2).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// writev(2).
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// sendfile(2) with an offset of its own. `Ok(0)`: the file ends at or before `at`.
+    /// sendfile(2) with an explicit offset; the offset of the open file is neither used nor
+    /// changed. `Ok(0)` means that the file ends at or before `at`.
     fn send_file(&mut self, file: &Self::File, at: u64, count: usize) -> io::Result<usize>;
     /// shutdown(2) of the write direction.
     fn shutdown_write(&mut self) -> io::Result<()>;
@@ -59,21 +62,23 @@ impl Socket for TcpStream {
     }
 }
 
-/// A socket and what is known of its readiness.
+/// A socket and its known readiness.
 #[derive(Debug)]
 pub struct Tcp<S> {
     socket: S,
-    /// Set by events, cleared by `EAGAIN` and by a short read that proves the socket empty.
+    /// Set by events. Cleared by `EAGAIN`, and by a short read, which proves that the socket was
+    /// empty (but not while `peer_closed` is set).
     readable: bool,
-    /// Set by events, cleared by `EAGAIN`.
+    /// Set by events. Cleared by `EAGAIN`.
     writable: bool,
-    /// Set by events, never cleared.
+    /// Set by events. Never cleared.
     peer_closed: bool,
 }
 
 impl<S> Tcp<S> {
-    /// Takes a connected, non-blocking socket. Both directions count as ready until a call says
-    /// otherwise: a fresh connection is tried first and asked about later.
+    /// Takes a connected, non-blocking socket. Both directions count as ready until a system call
+    /// proves the opposite, because a new connection is tried first and registered for events
+    /// afterwards.
     pub fn new(socket: S) -> Tcp<S> {
         Tcp {
             socket,
@@ -83,18 +88,19 @@ impl<S> Tcp<S> {
         }
     }
 
-    /// The socket itself, for registration.
+    /// Returns the socket itself, to register or deregister the socket for events.
     pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
     }
 
-    /// One send, in whichever form; `wanted` is how many bytes it was given.
+    /// Runs `send`, one of the three sending system calls, if the socket may be writable.
     fn sent(&mut self, send: impl FnMut(&mut S) -> io::Result<usize>) -> Io {
         if !self.writable {
             return Io::Blocked;
         }
         let moved = attempt(&mut self.socket, send);
-        // A short write says nothing certain (a signal may have cut it), so only EAGAIN clears.
+        // A short write proves nothing (a signal may have cut the call short), so only EAGAIN
+        // clears the flag.
         self.writable = !matches!(moved, Io::Blocked);
         moved
     }
@@ -121,9 +127,9 @@ impl<S: Socket> Transport for Tcp<S> {
         let moved = attempt(&mut self.socket, |s| s.read(into));
         match moved {
             Io::Blocked => self.readable = false,
-            // A short read emptied the socket: what comes later brings an edge of its own, and
-            // the read that would only say EAGAIN is saved. Unless the peer has closed: the FIN
-            // came with an edge that is already spent, and nobody would tell us of it again.
+            // A short read emptied the socket: bytes that arrive later cause a new edge, and the
+            // read that would only return EAGAIN is saved. The exception is a peer that has closed:
+            // the edge of the FIN is already spent, and no later event would announce the end.
             Io::Done(n) if n < into.len() && !self.peer_closed => self.readable = false,
             Io::Done(_) | Io::Eof | Io::Failed(_) => {}
         }
@@ -149,7 +155,7 @@ impl<S: Socket> Transport for Tcp<S> {
     }
 }
 
-/// Makes a system call until it is not interrupted, and names its outcome.
+/// Makes a system call, repeats an interrupted call (`EINTR`), and names the outcome.
 fn attempt<S>(socket: &mut S, mut call: impl FnMut(&mut S) -> io::Result<usize>) -> Io {
     loop {
         return match call(socket) {

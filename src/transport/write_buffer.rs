@@ -1,11 +1,23 @@
-//! Floor 1, transport: the bytes that were promised to the peer and not sent yet. The one home
-//! of partial writes and of back-pressure.
+//! Floor 1, transport: the bytes promised to the peer and not sent yet. Partial writes and
+//! back-pressure are handled here and in no other file.
 //!
-//! Small things are appended to the *tail*, one growing buffer, so that sixteen pipelined
-//! answers leave in one write. Only files and large shared bodies become *segments* of their
-//! own. (Segments for everything were measured at one and a half times the cost when
-//! pipelined.) A tail that nothing stands in front of leaves by plain `send`, a mixture by
-//! `writev`, a file by `sendfile`.
+//! Heads, frames and small bodies are appended to the *tail*, one growing buffer. Sixteen pipelined
+//! responses can therefore leave in one write. A separate *segment* is made only for a slice of a
+//! file, for a body in a separate buffer, and for shared bytes of more than 4 KiB, which are kept
+//! by reference. Shared bytes of up to 4 KiB are copied into the tail. (Separate segments for all
+//! output were measured at one and a half times the cost for pipelined requests.) A tail without
+//! segments leaves by plain `send`, a mixture by `writev`, and a file by `sendfile`.
+//!
+//! # How much may be queued
+//!
+//! A mode may add output while fewer than `write_buffer_high` bytes are queued
+//! ([`has_room`](WriteBuffer::has_room)). The check comes before the addition, so up to
+//! `write_buffer_high` - 1 bytes plus one slice of a file may be queued; a slice has at most
+//! `turn_bytes` (256 KiB). WebSocket messages from endpoints and broadcasts have a separate limit,
+//! `write_buffer_max`.
+//!
+//! A file segment holds an open file and no memory: its bytes count as queued, but the
+//! [`Account`](super::Account) is not charged.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -13,25 +25,26 @@ use std::rc::Rc;
 
 use super::{ChargedBytes, Io, Pool, Transport};
 
-/// How many slices one `writev` gathers; what is more waits for the next round.
+/// The largest number of slices in one `writev`. Further slices wait for the next round.
 const SLICES_MAX: usize = 16;
 
-/// A piece of output that is not copied into the tail.
+/// A piece of output outside the tail.
 #[derive(Debug)]
 pub(crate) enum Segment<F> {
-    /// Bytes of the pool's: what was the tail until a segment came behind it, or a body.
+    /// A buffer of the pool: a body, or a former tail that is now followed by a segment.
     Owned(Vec<u8>),
-    /// Bytes that others hold too: a cached body.
+    /// A cached body, shared with the cache. The bytes are not charged to the account.
     Shared(Rc<[u8]>),
-    /// Bytes for many peers, that weigh once.
+    /// Bytes for many peers, charged to the account only once.
     Charged(Rc<ChargedBytes>),
-    /// `len` bytes of a file from the offset `at`.
+    /// A slice of a file. No memory is held for the bytes of the file, so the account is not
+    /// charged.
     File {
         /// The open file.
         file: Rc<F>,
-        /// Offset of the first byte.
+        /// The offset of the first byte.
         at: u64,
-        /// Number of bytes.
+        /// The number of bytes.
         len: u64,
     },
 }
@@ -46,7 +59,7 @@ impl<F> Segment<F> {
         }
     }
 
-    /// The bytes in memory; `None` for a file.
+    /// Returns the bytes in memory; `None` for a file.
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Segment::Owned(bytes) => Some(bytes),
@@ -57,14 +70,14 @@ impl<F> Segment<F> {
     }
 }
 
-/// Output in order: the segments, then the tail.
+/// The output of a connection in order: first the segments, then the tail.
 #[derive(Debug)]
 pub(crate) struct WriteBuffer<F> {
     segments: VecDeque<Segment<F>>,
     tail: Vec<u8>,
-    /// How much of the first segment, or of the tail when there is none, has been sent.
+    /// The number of bytes sent of the first segment, or of the tail if there is no segment.
     sent: u64,
-    /// Bytes not sent yet, in all.
+    /// The number of bytes not sent yet, in all segments and the tail.
     queued: u64,
 }
 
@@ -80,26 +93,30 @@ impl<F> Default for WriteBuffer<F> {
 }
 
 impl<F> WriteBuffer<F> {
-    /// Shared bytes up to this length are copied to the tail: cheaper than a slice of their own.
+    /// Shared bytes of up to this length are copied into the tail, because the copy is cheaper than
+    /// a separate slice. Longer bytes are kept by reference.
     const COPIED_BYTES_MAX: usize = 4 << 10;
 
-    /// Bytes not sent yet.
+    /// Returns the number of bytes not sent yet, those of file segments included.
     pub fn queued(&self) -> u64 {
         self.queued
     }
 
-    /// Whether everything has been handed to the kernel.
+    /// Whether all output has been handed to the kernel.
     pub fn is_empty(&self) -> bool {
         self.queued == 0
     }
 
-    /// Whether a mode may add output: fewer than `high` bytes are waiting. Without room there is
-    /// no step, without a step no read, and the TCP window holds the peer back.
+    /// Whether a mode may add output: fewer than `high` bytes are queued.
+    ///
+    /// This check is the back-pressure of the server: a mode that produces output takes no step
+    /// without space, no bytes are read without a step, and then the TCP window closes and holds
+    /// the peer back.
     pub fn has_room(&self, high: u64) -> bool {
         self.queued < high
     }
 
-    /// The tail, to append to. What `write` appends is counted when it returns.
+    /// Calls `write` to append to the tail, and then counts the new bytes as queued.
     pub fn append<R>(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = self.tail.len();
         let result = pool.append(&mut self.tail, write);
@@ -107,7 +124,7 @@ impl<F> WriteBuffer<F> {
         result
     }
 
-    /// Adds bytes that are shared with others, by reference if they are many.
+    /// Adds a cached body. Up to 4 KiB are copied into the tail; more bytes are kept by reference.
     pub fn push_shared(&mut self, bytes: &Rc<[u8]>, pool: &mut Pool) {
         if bytes.len() <= Self::COPIED_BYTES_MAX {
             self.append(pool, |tail| tail.extend_from_slice(bytes));
@@ -116,7 +133,8 @@ impl<F> WriteBuffer<F> {
         }
     }
 
-    /// The same for bytes that go to many.
+    /// Adds bytes for many peers. Up to 4 KiB are copied into the tail; more bytes are kept by
+    /// reference.
     pub fn push_charged(&mut self, shared: &Rc<ChargedBytes>, pool: &mut Pool) {
         if shared.bytes().len() <= Self::COPIED_BYTES_MAX {
             self.append(pool, |tail| tail.extend_from_slice(shared.bytes()));
@@ -125,7 +143,7 @@ impl<F> WriteBuffer<F> {
         }
     }
 
-    /// Adds bytes that [`Pool::append`] has gathered.
+    /// Adds bytes gathered by [`Pool::append`], as a segment.
     pub fn push_owned(&mut self, bytes: Vec<u8>, pool: &mut Pool) {
         match bytes.is_empty() {
             true => pool.release_vec(bytes),
@@ -133,7 +151,7 @@ impl<F> WriteBuffer<F> {
         }
     }
 
-    /// Adds a piece of a file, which must not be empty.
+    /// Adds `len` bytes of a file from the offset `at` on. `len` must not be 0.
     pub fn push_file(&mut self, file: Rc<F>, at: u64, len: u64) {
         debug_assert!(len > 0);
         self.push_segment(Segment::File { file, at, len });
@@ -141,8 +159,8 @@ impl<F> WriteBuffer<F> {
 
     fn push_segment(&mut self, segment: Segment<F>) {
         if !self.tail.is_empty() {
-            // `sent` goes on to mean the same bytes: the tail becomes the first segment only if
-            // there was none before it.
+            // `sent` still counts the same bytes: the tail becomes the first segment only if there
+            // was no segment before.
             let tail = std::mem::take(&mut self.tail);
             self.segments.push_back(Segment::Owned(tail));
         }
@@ -150,10 +168,12 @@ impl<F> WriteBuffer<F> {
         self.segments.push_back(segment);
     }
 
-    /// Makes one system call, or none if the transport is blocked: at most `limit` bytes of a
-    /// file, or one write of what is in memory. A file that ends before its promised length
-    /// fails: the `Content-Length` can no longer be kept, and the only truthful thing left is
-    /// to close (RFC 9112 §8).
+    /// Makes one system call, or none if the transport is blocked. The call sends at most `limit`
+    /// bytes of a file, or writes bytes that are in memory, for which `limit` has no effect.
+    ///
+    /// A file with fewer bytes than announced results in [`Io::Failed`]: the `Content-Length`
+    /// cannot be kept any more, and only a close tells the peer the truth, namely that the message
+    /// is incomplete (RFC 9112 §8).
     pub fn flush<T>(&mut self, transport: &mut T, limit: usize, pool: &mut Pool) -> Io
     where
         T: Transport<File = F>,
@@ -172,9 +192,10 @@ impl<F> WriteBuffer<F> {
             Some(first) => {
                 let bytes = first.bytes().expect("files were matched above");
                 match self.segments.get(1) {
-                    // A head before its file leaves at once and by itself. Held back to be joined
-                    // with it (`MSG_MORE`), it would shift every page of the file within its TCP
-                    // segments: measured at 1.3 times the cost of 100 KiB, and 1.7 of 10 MiB.
+                    // A head before a file leaves at once and alone. If the head waited to be
+                    // joined with the file (`MSG_MORE`), every page of the file would be shifted
+                    // within the TCP segments: measured at 1.3 times the cost for 100 KiB, and
+                    // 1.7 times for 10 MiB.
                     Some(Segment::File { .. }) => transport.write(&bytes[skip..]),
                     _ => self.gather(transport, skip),
                 }
@@ -186,7 +207,8 @@ impl<F> WriteBuffer<F> {
         moved
     }
 
-    /// Writes the leading pieces that are in memory, without the first `skip` bytes.
+    /// Writes the leading segments that are in memory, without their first `skip` bytes. The tail
+    /// is included only if no file segment stands before the tail.
     fn gather<T: Transport>(&self, transport: &mut T, skip: usize) -> Io {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut used = 0;
@@ -200,7 +222,7 @@ impl<F> WriteBuffer<F> {
         transport.write_vectored(&slices[..used])
     }
 
-    /// Notes that `n` bytes have left.
+    /// Counts `n` more bytes as sent, and releases the segments sent completely.
     fn advance(&mut self, n: u64, pool: &mut Pool) {
         debug_assert!(n <= self.queued);
         self.sent += n;
@@ -221,7 +243,7 @@ impl<F> WriteBuffer<F> {
         self.check();
     }
 
-    /// Drops everything and gives the buffers back.
+    /// Drops all output and gives the buffers back to the pool.
     pub fn release(&mut self, pool: &mut Pool) {
         for segment in self.segments.drain(..) {
             if let Segment::Owned(bytes) = segment {
@@ -232,7 +254,9 @@ impl<F> WriteBuffer<F> {
         (self.sent, self.queued) = (0, 0);
     }
 
-    /// The books balance: called where offsets move, and by the simulation after every turn.
+    /// Checks the counters: the bytes sent of the first segment and the bytes queued add up to the
+    /// length of all segments and the tail. Called after each write, and by the simulation after
+    /// every turn.
     pub fn check(&self) {
         debug_assert_eq!(
             self.queued + self.sent,
