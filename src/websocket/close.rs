@@ -2,29 +2,34 @@
 
 use super::{Opcode, Utf8, Violation, write_frame};
 
-/// A status code of a close (§7.4).
+/// The status code in a close frame (§7.4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
-    /// The purpose of the connection has been fulfilled.
+    /// The connection has fulfilled its purpose.
     pub const NORMAL: CloseCode = CloseCode(1000);
-    /// The server stops.
+    /// The server is stopping.
     pub const GOING_AWAY: CloseCode = CloseCode(1001);
-    /// The peer has broken the protocol.
+    /// The peer has violated the protocol.
     pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
-    /// Text that is not UTF-8, or a message that cannot be inflated.
+    /// A text is not UTF-8, or a message cannot be inflated.
     pub const INVALID_DATA: CloseCode = CloseCode(1007);
-    /// A message that is not wanted here.
+    /// A message violates the policy of the server.
     pub const POLICY: CloseCode = CloseCode(1008);
-    /// A message over the bound.
+    /// A message is larger than the limit.
     pub const TOO_LARGE: CloseCode = CloseCode(1009);
-    /// There is no room for it now (registered by IANA after the RFC).
+    /// The server has no space for the connection now (registered by IANA after the RFC).
     pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
 
-    /// Whether it may be in a frame. 1004 is reserved; 1005, 1006 and 1015 stand for closes without a
-    /// code, without a frame and without TLS; 1012 to 1014 were registered by IANA after the RFC; below
-    /// 3000 the rest is for future versions of the protocol, above it is free (§7.4.2).
+    /// Whether the code may be sent in a close frame (§7.4).
+    ///
+    /// - 1004 is reserved.
+    /// - 1005, 1006 and 1015 must not be sent. The three codes stand for a close without a code, a
+    ///   close without a close frame, and a failed TLS handshake.
+    /// - 1012 to 1014 were registered by IANA after the RFC.
+    /// - The other codes below 3000 are for future versions of the protocol (§7.4.2).
+    /// - 3000 to 4999 are free for libraries, applications and private use (§7.4.2).
     pub fn may_be_sent(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
@@ -34,23 +39,25 @@ impl CloseCode {
     }
 }
 
-/// What a close frame says.
+/// The content of a close frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Close<'a> {
-    /// `None` for a frame without content.
+    /// The status code; `None` for a frame without content.
     pub code: Option<CloseCode>,
-    /// For people; may be empty.
+    /// An explanation for people; may be empty.
     pub reason: &'a str,
 }
 
 impl<'a> Close<'a> {
-    /// Bytes of a reason, at most: a control frame has 125, and two are the code.
+    /// The largest length of a reason in bytes: a control frame has at most 125 bytes of payload,
+    /// and the code takes two.
     pub const REASON_BYTES_MAX: usize = 123;
 
-    /// Takes the content of a close frame apart.
+    /// Parses the complete payload of a close frame.
     ///
     /// # Errors
-    /// [`Violation::Close`] for half a code or one that must not be sent, [`Violation::Utf8`].
+    /// [`Violation::Close`] if the payload is only half a code, or if the code must not be sent;
+    /// [`Violation::Utf8`] if the reason is not UTF-8.
     pub fn parse(payload: &'a [u8]) -> Result<Close<'a>, Violation> {
         let (code, reason) = match payload {
             [] => return Ok(Close::EMPTY),
@@ -65,7 +72,7 @@ impl<'a> Close<'a> {
         Ok(Close { code, reason })
     }
 
-    /// Judges the beginning of a close frame's content, as far as it has come.
+    /// Checks the beginning of the payload of a close frame, before the rest has arrived.
     pub(super) fn check_beginning(payload: &[u8]) -> Result<(), Violation> {
         match payload {
             [] => Ok(()),
@@ -85,7 +92,8 @@ impl<'a> Close<'a> {
         reason: "",
     };
 
-    /// Appends the frame. A reason that is too long is cut between two characters.
+    /// Appends the close frame. A reason that is too long is cut between two characters. Without a
+    /// code, the payload is empty and the reason is not sent.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Some(code) = self.code else {
             return write_frame(out, Opcode::Close, false, &[]);

@@ -1,10 +1,13 @@
 //! Floor 1, websocket: permessage-deflate (RFC 7692 §7).
 //!
-//! A message is a raw DEFLATE stream (RFC 1951) without its last four bytes, which are always the same.
-//! Both sides are asked to forget a message when it ends ("no context takeover"), so nothing is kept for a
-//! connection between two messages: there is one compressor for all, and an inflater is lent for as long
-//! as a message takes to come. That costs some of the compression of small messages that are alike, and
-//! saves about 300 KiB for each connection.
+//! A message is a raw DEFLATE stream (RFC 1951) without the last four bytes, which are the same for
+//! every message.
+//!
+//! Both sides are asked to forget each message when the message ends ("no context takeover"), so a
+//! connection keeps no state between two messages. All connections share one compressor for each
+//! window size, and a connection borrows an inflater only while a compressed message is arriving.
+//! The price is weaker compression of small messages with similar content; about 300 KiB are saved
+//! for each connection.
 
 use std::fmt;
 
@@ -12,10 +15,10 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use super::Violation;
 
-/// What was agreed on.
+/// The negotiated parameters of permessage-deflate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deflate {
-    /// What the client has asked for, 9 to 15; `None` is 15.
+    /// The window requested by the client for messages of the server, 9 to 15; `None` means 15.
     server_max_window_bits: Option<u8>,
 }
 
@@ -27,13 +30,13 @@ impl Deflate {
         }
     }
 
-    /// The window of what we compress, as the logarithm of its size in bytes: 9 to 15.
+    /// Returns the window of our compressor, as the base-2 logarithm of the size in bytes: 9 to 15.
     pub fn window_bits(self) -> u8 {
         self.server_max_window_bits.unwrap_or(15)
     }
 }
 
-/// As the answer to the offer.
+/// Writes the answer to the offer, as an element of `Sec-WebSocket-Extensions`.
 impl fmt::Display for Deflate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("permessage-deflate; server_no_context_takeover; client_no_context_takeover")?;
@@ -44,10 +47,12 @@ impl fmt::Display for Deflate {
     }
 }
 
-/// What every message ends with before it is sent (§7.2.1): an empty block without compression.
+/// The end of every compressed message, an empty block without compression. The sender removes
+/// these bytes (§7.2.1), and the receiver appends the same bytes again (§7.2.2).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// The compressors, one for each size of window that was ever asked for, and where they write.
+/// The compressors, one for each window size that a client has requested so far, and their common
+/// output buffer.
 #[derive(Default)]
 pub struct Deflater {
     by_bits: [Option<Box<Compress>>; 7],
@@ -61,14 +66,15 @@ impl fmt::Debug for Deflater {
 }
 
 impl Deflater {
-    /// The fastest level: the loop has nobody else to do its work meanwhile.
+    /// The fastest level, because no other thread serves the connections while a message is being
+    /// compressed.
     const LEVEL: Compression = Compression::fast();
 
-    /// Compresses a message. The result may be the longer one.
+    /// Compresses a message. The result may be longer than the message.
     pub fn deflate(&mut self, agreed: Deflate, payload: &[u8]) -> &[u8] {
         let bits = agreed.window_bits();
         let compress = self.by_bits[usize::from(bits - 9)].get_or_insert_with(|| {
-            // It would panic at 8, which is never agreed on.
+            // This function panics for 8 bits, but a window of 8 bits is never negotiated.
             Box::new(Compress::new_with_window_bits(Self::LEVEL, false, bits))
         });
         compress.reset();
@@ -80,7 +86,7 @@ impl Deflater {
             let status = compress.compress_vec(rest, &mut self.out, FlushCompress::Sync);
             status.expect("a compressor that is given room does not fail");
             rest = &rest[(compress.total_in() - before) as usize..];
-            // A flush is complete when it leaves room.
+            // A flush is complete when unused space is left in the output.
             if rest.is_empty() && self.out.len() < self.out.capacity() {
                 break;
             }
@@ -92,16 +98,17 @@ impl Deflater {
     }
 }
 
-/// Inflates messages, one at a time.
+/// A decompressor for messages, one at a time.
 pub struct Inflater {
     decompress: Decompress,
-    /// How much of the tail that the sender has cut off has been put back.
+    /// The number of bytes of [`TAIL`] that were appended again for the decompressor.
     tail: usize,
-    /// The decompressor may have more to give without being given more.
+    /// Whether the decompressor may have more output without further input.
     pending: bool,
-    /// What comes next cannot be inflated.
+    /// Whether the next bytes cannot be inflated.
     failed: bool,
-    /// Where it writes: what it has room for is what it makes, and that must not be more than is wanted.
+    /// The output of one call of the decompressor. A call fills all the space available, so each
+    /// call is given only as much space as the caller of [`inflate`](Inflater::inflate) allows.
     scratch: Box<[u8]>,
 }
 
@@ -114,7 +121,7 @@ impl fmt::Debug for Inflater {
 impl Default for Inflater {
     fn default() -> Inflater {
         Inflater {
-            // Whatever window the client uses, this one covers it.
+            // The largest window covers every window that the client may use.
             decompress: Decompress::new_with_window_bits(false, 15),
             tail: 0,
             pending: false,
@@ -124,33 +131,38 @@ impl Default for Inflater {
     }
 }
 
-/// What [`Inflater::inflate`] came to.
+/// The result of [`Inflater::inflate`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inflated {
-    /// There was no room for more, or something is wrong with what comes next. This many bytes were used.
+    /// Only this number of input bytes was used, because the space is full or because the next
+    /// bytes cannot be inflated.
     Full(usize),
-    /// All was used. If it was the last of the message, the message is whole.
+    /// All input was used. If the input was the last of a message, the message is complete.
     All,
 }
 
 impl Inflater {
     const SCRATCH_BYTES: usize = 16 << 10;
 
-    /// What one weighs: the window of 32 KiB, tables, and the scratch.
+    /// The bytes charged to the account of memory for one inflater: the window of 32 KiB, tables,
+    /// and the scratch buffer.
     pub const CHARGED_BYTES: usize = 64 << 10;
 
-    /// Begins a message.
+    /// Begins a new message.
     pub fn begin(&mut self) {
         self.decompress.reset(false);
         (self.tail, self.pending, self.failed) = (0, false, false);
     }
 
-    /// Inflates the next `bytes` of a message, of which `last` says that no more follow, and appends at
-    /// most `room` bytes to `out`. When there was more, call again with what was not used.
+    /// Inflates the next `bytes` of a message, and appends at most `room` bytes to `out`. `last`
+    /// means that no further bytes of the message follow. After [`Inflated::Full`] call again with
+    /// the bytes not used yet.
     ///
     /// # Errors
-    /// [`Violation::Deflate`], with nothing appended: what can be inflated before it is given first, since
-    /// it may be wrong in a way of its own, and how the message was cut must not decide which is seen.
+    /// [`Violation::Deflate`] if the next bytes cannot be inflated. Then nothing was appended: the
+    /// output before the error is always returned first, by a call that succeeds. That output may
+    /// contain another violation, such as a text that is not UTF-8, and the cuts of the message
+    /// must not decide which of the two violations is reported.
     pub fn inflate(
         &mut self,
         bytes: &[u8],
@@ -160,7 +172,7 @@ impl Inflater {
     ) -> Result<Inflated, Violation> {
         let (begin, end) = (out.len(), out.len() + room);
         let mut used = 0;
-        // Each round uses a byte, fills some of the room, or ends it.
+        // Each round consumes input, produces output, or leads to the end of the loop.
         loop {
             if self.failed {
                 return match out.len() > begin {
@@ -194,7 +206,8 @@ impl Inflater {
                 false => used += consumed,
             }
             match status {
-                // A block that said it was the last one. Others may follow all the same (§7.2.3.4).
+                // The block was marked as the last (BFINAL). Further blocks may follow even so
+                // (§7.2.3.4).
                 Ok(Status::StreamEnd) => {
                     self.decompress.reset(false);
                     self.pending = false;
@@ -216,7 +229,7 @@ impl Inflater {
 mod tests {
     use super::*;
 
-    /// Inflates a message that comes in pieces, with so much room at a time.
+    /// Inflates a message in pieces, with space for `room` bytes in each call.
     fn inflate(pieces: &[&[u8]], room: usize) -> Result<Vec<u8>, Violation> {
         let (mut inflater, mut out) = (Inflater::default(), Vec::new());
         inflater.begin();
@@ -235,7 +248,7 @@ mod tests {
         Ok(out)
     }
 
-    /// However it is cut, and however little room there is.
+    /// Checks the result for every cut and for little space.
     fn check(message: &[u8], expected: Result<&[u8], Violation>) {
         for room in [1, 2, 3, 100_000] {
             for cut in 0..=message.len().min(40) {
@@ -259,7 +272,7 @@ mod tests {
     #[test]
     fn the_examples_of_the_rfc_are_inflated() {
         check(b"\xf2\x48\xcd\xc9\xc9\x07\x00", Ok(b"Hello"));
-        // Without compression; with a block that says it is the last; in two blocks; nothing.
+        // Without compression; with BFINAL set; in two blocks; an empty message, twice.
         check(
             b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00",
             Ok(b"Hello"),
@@ -288,7 +301,8 @@ mod tests {
         }
     }
 
-    /// A message that would be wrong twice, as text first: that is seen even if it came whole.
+    /// The message has two errors, first as text and then as DEFLATE. The error in the text must be
+    /// found first, even if the message arrives complete.
     #[test]
     fn what_comes_before_something_wrong_is_inflated_first() {
         let message = b"\x00\x05\x00\xfa\xffhell\xff\x07";
@@ -327,7 +341,7 @@ mod tests {
         }
     }
 
-    /// What was there before is not found again where it is further back than the window reaches.
+    /// The compressor finds no repetition at a distance larger than the window.
     #[test]
     fn the_window_that_was_agreed_on_is_kept_to() {
         let mut seed = 1_u32;

@@ -5,17 +5,18 @@
 //! extension                = extension-token *( ";" extension-param )
 //! extension-token          = token
 //! extension-param          = token [ "=" ( token / quoted-string ) ]
-//!                            ; what a quoted-string says must be a token
+//!                            ; the content of a quoted-string must be a token
 //! ```
 //!
-//! The lines of the field are one list (RFC 9110 §5.3). Empty members are passed over, as in every list.
+//! All lines of the field form one list (RFC 9110 §5.3). Empty elements are ignored, as in every
+//! list (RFC 9110 §5.6.1).
 
 use std::borrow::Cow;
 
 use super::OpeningError;
 use super::deflate::Deflate;
 
-/// Chooses the first offer of permessage-deflate that can be taken as it is.
+/// Chooses the first offer of permessage-deflate that the server can accept unchanged.
 ///
 /// # Errors
 /// [`OpeningError::Extensions`] if the field does not follow its grammar.
@@ -47,12 +48,12 @@ pub(super) fn negotiate<'a>(
     }
 }
 
-/// What of a field value is still to be read.
+/// The rest of a field value that is not parsed yet.
 struct Scanner<'a>(&'a [u8]);
 
 impl<'a> Scanner<'a> {
-    /// One extension with its parameters, to the comma or the end. `None` if it is not ours, or offered
-    /// with what cannot be kept to.
+    /// Parses one extension with its parameters, up to a comma or the end. `None` if the extension
+    /// is not permessage-deflate, or if the server cannot keep to the parameters of the offer.
     fn extension(&mut self) -> Result<Option<Deflate>, OpeningError> {
         let name = self.token()?;
         let mut offer = name
@@ -100,7 +101,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A token, in quotes or not.
+    /// Parses the value of a parameter: a token, with or without quotes.
     fn value(&mut self) -> Result<Cow<'a, [u8]>, OpeningError> {
         if !self.skip(b'"') {
             return self.token().map(Cow::Borrowed);
@@ -128,12 +129,13 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// RFC 9110 §5.6.2. The floor is shared with HTTP's codec, but they do not know each other.
+/// Whether a byte may be part of a token (RFC 9110 §5.6.2). The codec of HTTP has a similar
+/// function, but the two codecs are on the same floor and do not know each other.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// An offer of permessage-deflate (RFC 7692 §7.1), each parameter at most once.
+/// An offer of permessage-deflate (RFC 7692 §7.1). Each parameter may occur at most once.
 #[derive(Clone, Copy, Default, Debug)]
 struct Offer {
     server_no_context_takeover: bool,
@@ -143,8 +145,8 @@ struct Offer {
 }
 
 impl Offer {
-    /// With one more parameter. `None` if there is no such parameter, or no such value for it: the
-    /// offer is declined, and the next one looked at (§5.1).
+    /// Adds one parameter to the offer. `None` if the parameter is unknown, occurs twice, or has an
+    /// invalid value: the offer is declined, and the next offer is considered (§5.1).
     fn with(mut self, name: &[u8], value: Option<&[u8]>) -> Option<Offer> {
         let before = match name.to_ascii_lowercase().as_slice() {
             b"server_no_context_takeover" if value.is_none() => {
@@ -168,17 +170,17 @@ impl Offer {
         (!before).then_some(self)
     }
 
-    /// What it comes to, if it can be kept to.
+    /// Returns the parameters for the answer; `None` if the server cannot keep to the offer.
     fn accepted(self) -> Option<Deflate> {
         match self.server_max_window_bits {
-            // No encoder here can do with so small a window (nor can zlib's, which takes 9 instead).
+            // No encoder here supports such a small window. (Nor does zlib, which uses 9 instead.)
             Some(8) => None,
             bits => Some(Deflate::with_window_bits(bits)),
         }
     }
 }
 
-/// 8 to 15 without leading zeros (§7.1.2).
+/// Parses a window size: 8 to 15 without leading zeros (§7.1.2).
 fn window_bits(value: &[u8]) -> Option<u8> {
     match value {
         [digit @ b'8'..=b'9'] => Some(digit - b'0'),
@@ -191,7 +193,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// `Ok` with the answer.
+    /// Checks the outcome of a negotiation: `Ok` has the answer to the client.
     fn check(lines: &[&str], expected: Result<Option<&str>, OpeningError>) {
         let got = negotiate(lines.iter().map(|line| line.as_bytes()));
         let got = got.map(|deflate| deflate.map(|deflate| deflate.to_string()));

@@ -1,15 +1,17 @@
 //! Floor 1, websocket: the base framing (RFC 6455 §5.2) and masking (§5.3).
 //!
 //! ```text
-//! frame = FIN RSV1 RSV2 RSV3 opcode(4)  MASK length(7)  [length(16) / length(64)]  [key(32)]  payload
+//! frame = FIN RSV1 RSV2 RSV3 opcode(4)  MASK length(7)
+//!         [length(16) / length(64)]  [key(32)]  payload
 //! ```
 //!
-//! As strict as the RFC for a server: masked frames only, lengths in their shortest form without the
-//! top bit, control frames of 125 bytes at most and never in pieces.
+//! The parser is as strict as the RFC requires of a server: only masked frames are accepted,
+//! lengths must be in the shortest form without the top bit, and control frames must have at most
+//! 125 bytes and must not be fragmented.
 
 use super::Violation;
 
-/// What a frame is (§5.2). The numbers that are missing are reserved.
+/// The opcode of a frame (§5.2). The missing numbers are reserved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "they are named as in the RFC")]
 #[repr(u8)]
@@ -35,7 +37,7 @@ impl Opcode {
         })
     }
 
-    /// Close, ping or pong (§5.5).
+    /// Whether this is the opcode of a control frame: close, ping or pong (§5.5).
     pub fn is_control(self) -> bool {
         self as u8 & 8 != 0
     }
@@ -49,31 +51,34 @@ const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
 /// The longest payload of a control frame.
 const CONTROL_BYTES_MAX: u8 = 125;
-/// These stand in the seven bits for a length behind them.
+/// This number and the next, as the seven bits of the length, announce a longer length field.
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
 /// The header of a frame from a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameHeader {
-    /// It is the last of its message.
+    /// Whether this is the last frame of a message.
     pub fin: bool,
-    /// An extension's bit: with permessage-deflate, the message is compressed.
+    /// A bit for extensions. With permessage-deflate: whether the message is compressed.
     pub rsv1: bool,
-    /// What it is.
+    /// The opcode.
     pub opcode: Opcode,
     /// The masking key.
     pub key: [u8; 4],
-    /// Bytes of payload, below 2^63.
+    /// The length of the payload in bytes, below 2^63.
     pub payload_bytes: u64,
-    /// Bytes of the header itself, 6 to 14.
+    /// The length of the header itself in bytes, 6 to 14.
     pub header_bytes: usize,
 }
 
 impl FrameHeader {
-    /// Takes the header at the front of `bytes` apart; `None` if it has not come whole. What cannot be
-    /// right is seen with the byte that decides it. What may follow what, and how long a message may be,
-    /// is for the caller to know: `judge` is asked once the first byte is there, and again with the length.
+    /// Parses the header at the front of `bytes`; `None` means that more bytes are needed. An
+    /// invalid header is rejected at the first byte that proves the error.
+    ///
+    /// The order of frames and the size of a message are rules of the caller. The caller checks
+    /// such rules in `judge`, which is called after the first byte, and again when the length is
+    /// known.
     ///
     /// ```
     /// use oneloop::websocket::{FrameHeader, Opcode};
@@ -86,8 +91,8 @@ impl FrameHeader {
     /// ```
     ///
     /// # Errors
-    /// Those of the base framing, and those of `judge`, which is given the opcode, RSV1 and, the second
-    /// time, the length of the payload.
+    /// The violations of the base framing, and the errors of `judge`. Its arguments are the opcode,
+    /// RSV1 and, in the second call, the length of the payload.
     pub fn parse(
         bytes: &[u8],
         judge: impl Fn(Opcode, bool, Option<u64>) -> Result<(), Violation>,
@@ -132,7 +137,8 @@ impl FrameHeader {
     }
 }
 
-/// The length that begins with these seven bits, and how many bytes it has behind them.
+/// Returns the length of the payload, and the number of `bytes` in the longer length field (0, 2 or
+/// 8). `short` has the seven bits; `None` means that more bytes are needed.
 fn length(short: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
     match short {
         LENGTH_16 => match bytes {
@@ -157,14 +163,14 @@ fn length(short: u8, bytes: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
     }
 }
 
-/// Masks or unmasks in place: both are XOR with the key over and over. The key is taken for `bytes` to
-/// begin with its first byte; for the rest of a payload it has to be
-/// rotated.
+/// Masks or unmasks `bytes` in place. Both are the same operation: XOR with the repeated key. The
+/// first of `bytes` is combined with the first byte of the key, so the caller must rotate the key
+/// before a later part of a payload.
 pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
     let wide = u64::from_ne_bytes([
         key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3],
     ]);
-    // A plain loop over words: the compiler makes vector instructions of it.
+    // The compiler turns this plain loop over words into vector instructions.
     let (words, rest) = bytes.as_chunks_mut::<8>();
     for word in words {
         *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
@@ -174,13 +180,13 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The key for what follows after `n` bytes.
+/// Returns the key for the part of a payload that follows after `n` bytes.
 pub(super) fn rotated(mut key: [u8; 4], n: usize) -> [u8; 4] {
     key.rotate_left(n % 4);
     key
 }
 
-/// Appends the header of an unmasked frame, as a server sends them.
+/// Appends the header of an unmasked frame, because a server must not mask (§5.1).
 pub fn write_header(
     out: &mut Vec<u8>,
     opcode: Opcode,
@@ -211,7 +217,7 @@ pub fn header_bytes(payload_bytes: usize) -> usize {
     }
 }
 
-/// Appends a whole frame. `rsv1` says that `payload` is compressed.
+/// Appends a complete, unmasked frame. `rsv1` means that `payload` is compressed.
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, rsv1: bool, payload: &[u8]) {
     write_header(out, opcode, true, rsv1, payload.len());
     out.extend_from_slice(payload);
@@ -225,7 +231,7 @@ mod tests {
         FrameHeader::parse(bytes, |_, _, _| Ok(()))
     }
 
-    /// The outcome, and that it comes with exactly the last byte.
+    /// Checks the outcome, and that exactly the last byte brings the outcome.
     fn check(bytes: &[u8], expected: Result<u64, Violation>) {
         for n in 0..bytes.len() {
             assert_eq!(parse(&bytes[..n]), Ok(None), "{n} of {bytes:x?}");

@@ -1,5 +1,7 @@
-//! Floor 1, websocket: the opening handshake, the server's side (RFC 6455 §4.2). What is HTTP about it,
-//! the method and the version, `Host`, `Upgrade` and `Connection`, was looked at before.
+//! Floor 1, websocket: the opening handshake on the side of the server (RFC 6455 §4.2).
+//!
+//! The parts of the handshake that belong to HTTP (method and version, `Host`, `Upgrade` and
+//! `Connection`) must be checked before this code is called.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +15,7 @@ use sha1::{Digest, Sha1};
 use super::deflate::Deflate;
 use super::extensions::{is_token_byte, negotiate};
 
-/// The field values of an opening handshake: each field with those of all its lines.
+/// The field values of an opening handshake. Each list has the values of all lines of one field.
 #[derive(Clone, Default, Debug)]
 pub struct Opening<'a> {
     /// Sec-WebSocket-Key
@@ -26,21 +28,21 @@ pub struct Opening<'a> {
     pub extensions: Vec<&'a [u8]>,
 }
 
-/// What is wrong with an opening handshake.
+/// An error in an opening handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpeningError {
-    /// Another version than 13, or none: 426 with the one there is (§4.4).
+    /// The version is missing or is not 13. The response is 426 with the supported version (§4.4).
     Version,
-    /// Not exactly one key, or not one of 16 bytes in base64.
+    /// The number of keys is not exactly one, or the key is not 16 bytes in base64.
     Key,
-    /// A subprotocol that is no token.
+    /// The name of a subprotocol is not a token.
     Protocols,
-    /// Extensions that do not follow their grammar (§9.1).
+    /// The extensions do not follow the grammar (§9.1).
     Extensions,
 }
 
 impl OpeningError {
-    /// A sentence for the author of the request.
+    /// Returns an explanation for the author of the request.
     pub fn sentence(self) -> &'static str {
         match self {
             OpeningError::Version => "the version of WebSocket spoken here is 13",
@@ -61,19 +63,22 @@ impl fmt::Display for OpeningError {
 
 impl Error for OpeningError {}
 
-/// Which subprotocols an endpoint speaks (§1.9).
+/// The subprotocols of an endpoint (§1.9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Protocols {
-    /// None: offers are passed over.
+    /// No subprotocol: offers are ignored.
     None,
-    /// Whatever is offered first: messages are passed on and not looked at.
+    /// The first subprotocol of the offer, because the endpoint passes messages on without reading
+    /// them.
     Any,
-    /// These.
+    /// Only the subprotocols in this list.
     Of(&'static [&'static str]),
 }
 
-/// The proof that an opening handshake is valid, and what it came to. Nothing but
-/// [`Opening::accept`] makes one, and only one makes a WebSocket connection.
+/// The proof that an opening handshake is valid, with the results of the negotiation.
+///
+/// Architecture invariant: only [`Opening::accept`] creates this value, and a WebSocket connection
+/// cannot be created without such a value. The compiler enforces both rules.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Accept {
     key: String,
@@ -82,7 +87,8 @@ pub struct Accept {
 }
 
 impl Opening<'_> {
-    /// Holds the handshake against the rules of §4.2.1.
+    /// Checks the handshake against the rules of §4.2.1, and negotiates the subprotocol and the
+    /// extensions.
     ///
     /// ```
     /// use oneloop::websocket::{Opening, Protocols};
@@ -98,7 +104,7 @@ impl Opening<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`OpeningError`].
+    /// The first [`OpeningError`]; the version is checked first.
     pub fn accept(&self, spoken: Protocols) -> Result<Accept, OpeningError> {
         if self.versions != [b"13"] {
             return Err(OpeningError::Version);
@@ -119,7 +125,8 @@ impl Opening<'_> {
         })
     }
 
-    /// The first of the client's subprotocols, which come in the order of its preference, that is spoken.
+    /// Chooses the first subprotocol of the client that is in `spoken`. The client lists its
+    /// subprotocols in the order of preference.
     fn choose(&self, spoken: Protocols) -> Result<Option<String>, OpeningError> {
         let mut chosen = None;
         for member in self.protocols.iter().flat_map(|l| l.split(|b| *b == b',')) {
@@ -141,18 +148,19 @@ impl Opening<'_> {
     }
 }
 
-/// Behind the key, what the accept value is the hash of (§1.3).
+/// The fixed text appended to the key; the accept value is the hash of both (§1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The last character of a key stands for two bits and four that should be zero. Clients that draw
-/// 22 characters instead of 16 bytes are let in.
+/// The decoder for keys. The last character of a key stands for two bits of the key and four bits
+/// that should be zero. The decoder ignores the four bits, because some clients choose 22 random
+/// characters instead of 16 random bytes.
 const KEY: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
 impl Accept {
-    /// The fields of the 101 that depend on the request.
+    /// Returns the fields of the 101 response that depend on the request.
     pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
         let protocol = self.protocol.clone();
         let extensions = self.deflate.map(|deflate| deflate.to_string());
@@ -165,12 +173,12 @@ impl Accept {
         .filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// The subprotocol that was chosen.
+    /// Returns the chosen subprotocol, if any.
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_deref()
     }
 
-    /// What was agreed on about compression.
+    /// Returns the negotiated parameters of compression; `None` for no compression.
     pub fn deflate(&self) -> Option<Deflate> {
         self.deflate
     }

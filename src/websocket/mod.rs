@@ -1,11 +1,15 @@
-//! Floor 1, websocket: RFC 6455 and RFC 7692 as codecs, and nothing else. Bytes in, values out: no
-//! clock, no socket, no HTTP, and no allocation that a peer could make grow: whoever gathers a message
-//! brings the storage.
+//! Floor 1, websocket: RFC 6455 and RFC 7692 as codecs, and nothing else.
 //!
-//! A connection goes through three things here: [`Opening::accept`] holds its opening handshake against
-//! the rules and gives the proof of it, an [`Accept`]; then a [`Reader`] takes its frames apart, in
-//! place, and fails at the first byte that cannot be right; and in the end there is a [`Close`].
-//! [`deflate`] has what permessage-deflate needs.
+//! Architecture invariant: nothing here knows HTTP or a socket. This module names neither `http` or
+//! `transport`, nor any module of a higher floor.
+//!
+//! The codecs are pure: bytes in, values out. They read no clock, and a peer cannot make their
+//! allocations grow, because a caller that gathers a message provides the storage.
+//!
+//! A connection passes through three stages. First [`Opening::accept`] checks the opening handshake
+//! and returns an [`Accept`] as the proof. Then a [`Reader`] parses the frames in place, and fails
+//! at the first byte that must be wrong. At the end a [`Close`] is exchanged. Compression
+//! (permessage-deflate) is in [`deflate`].
 
 mod close;
 pub mod deflate;
@@ -24,17 +28,17 @@ pub use utf8::Utf8;
 use std::error::Error;
 use std::fmt;
 
-/// What a message is made of (RFC 6455 §5.6).
+/// The kind of a message (RFC 6455 §5.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageKind {
-    /// UTF-8.
+    /// Text in UTF-8.
     Text,
     /// Any bytes.
     Binary,
 }
 
 impl MessageKind {
-    /// The opcode of a message's first frame.
+    /// Returns the opcode of the first frame of such a message.
     pub fn opcode(self) -> Opcode {
         match self {
             MessageKind::Text => Opcode::Text,
@@ -43,35 +47,36 @@ impl MessageKind {
     }
 }
 
-/// What a peer did wrong. It ends the connection, with [`close_code`](Violation::close_code).
+/// A violation of the protocol by the peer. Each violation ends the connection with the code that
+/// [`close_code`](Violation::close_code) returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// A reserved bit that no extension gives a meaning (§5.2).
+    /// A reserved bit is set, and no negotiated extension defines a meaning (§5.2).
     ReservedBit,
-    /// An opcode that is reserved (§5.2).
+    /// A reserved opcode (§5.2).
     ReservedOpcode,
-    /// A control frame that is fragmented or longer than 125 bytes (§5.5).
+    /// A control frame is fragmented or longer than 125 bytes (§5.5).
     ControlFrame,
-    /// A frame that is not masked (§5.1).
+    /// A frame is not masked (§5.1).
     Unmasked,
-    /// A length that is not in its shortest form, or has its top bit set (§5.2).
+    /// A payload length is not in the shortest form, or the top bit is set (§5.2).
     Length,
-    /// A continuation of nothing (§5.4).
+    /// A continuation frame without a message to continue (§5.4).
     Continuation,
-    /// A new message within another (§5.4).
+    /// A new message begins before the previous message has ended (§5.4).
     Interleaved,
-    /// A close frame of one byte, or with a code that must not be sent (§7.4).
+    /// A close frame has a payload of one byte, or a code that must not be sent (§7.4).
     Close,
-    /// Text that is not UTF-8 (§8.1), be it a message or the reason of a close.
+    /// A text is not UTF-8 (§8.1), either a message or the reason in a close frame.
     Utf8,
-    /// A compressed message that cannot be inflated (RFC 7692 §7.2.2).
+    /// A compressed message cannot be inflated (RFC 7692 §7.2.2).
     Deflate,
-    /// A message over the bound.
+    /// A message is larger than the limit.
     TooLarge,
 }
 
 impl Violation {
-    /// The code that tells the peer (§7.4.1).
+    /// Returns the code for the close frame that reports this violation (§7.4.1).
     pub fn close_code(self) -> CloseCode {
         use Violation as V;
         match self {
@@ -88,7 +93,8 @@ impl Violation {
         }
     }
 
-    /// A few words for whoever sent it: the reason of the close.
+    /// Returns a few words that explain the violation to the peer, as the reason in the close
+    /// frame.
     pub fn reason(self) -> &'static str {
         match self {
             Violation::ReservedBit => "a reserved bit is set",

@@ -1,68 +1,71 @@
-//! Floor 1, websocket: frames as a sequence (RFC 6455 §5.4 to §5.6), taken apart where they lie.
+//! Floor 1, websocket: the sequence of frames (RFC 6455 §5.4 to §5.6), parsed in place.
 //!
-//! A [`Reader`] is shown what has come and says, one [`FramePart`] at a time, what it is: a stretch of a
-//! message, already unmasked, or a control frame. It keeps no bytes: a message that comes in pieces is
-//! gathered by the caller, who has the storage, and one that came whole need not be gathered at all. What
-//! pieces there are depends on how the bytes were cut; the messages they make up do not, and neither does
-//! the violation they end with.
+//! A [`Reader`] looks at the received bytes and describes one [`FramePart`] at a time: either a
+//! part of a message, already unmasked, or a control frame. The reader stores no bytes. The caller
+//! has the storage and gathers a message that arrives in parts; a message that arrives complete
+//! need not be gathered.
+//!
+//! The parts depend on how the bytes were cut. The messages do not depend on the cuts, and neither
+//! does the violation with which the bytes may end.
 
 use super::frame::rotated;
 use super::{Close, FrameHeader, MessageKind, Opcode, Utf8, Violation, mask};
 
-/// What was agreed on, and the bound.
+/// The negotiated extension, and the limit for messages.
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderConfig {
-    /// Bytes of a message, all its frames together. One that is compressed may be a little larger as it
-    /// is sent, since what cannot be compressed grows.
+    /// The largest size of a message in bytes, all frames together. The compressed form of a
+    /// message may be slightly larger, because data that cannot be compressed grows.
     pub message_bytes_max: u64,
-    /// permessage-deflate is on: RSV1 on the first frame of a message says that it is compressed.
+    /// Whether permessage-deflate was negotiated. Then RSV1 in the first frame of a message means
+    /// that the message is compressed.
     pub deflate: bool,
 }
 
-/// What the front of the bytes is.
+/// A description of the front of the received bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FramePart {
-    /// Where the content begins.
+    /// The offset at which the content begins.
     pub at: usize,
-    /// Where it ends, and what follows begins.
+    /// The offset after the content, at which the next part begins.
     pub end: usize,
-    /// What the content is.
+    /// The meaning of the content.
     pub what: FrameEvent,
 }
 
-/// What the content of a [`FramePart`] is.
+/// The meaning of the content of a [`FramePart`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameEvent {
-    /// Nothing yet: more bytes are needed.
+    /// No part is available yet: more bytes are needed.
     Partial,
-    /// A stretch of a message, maybe an empty one.
+    /// A part of a message. The part may be empty.
     Data {
-        /// Of the message.
+        /// The kind of the message.
         kind: MessageKind,
-        /// The message is compressed.
+        /// Whether the message is compressed.
         compressed: bool,
-        /// The message begins with it.
+        /// Whether the message begins with this part.
         first: bool,
-        /// The message ends with it.
+        /// Whether the message ends with this part.
         last: bool,
     },
-    /// To be answered with a pong of the same content.
+    /// A ping, which must be answered with a pong of the same content.
     Ping,
-    /// The answer to a ping, or an unasked one.
+    /// The answer to a ping, or an unsolicited pong.
     Pong,
-    /// For [`Close::parse`], which it has passed.
+    /// A close frame. Its content has passed [`Close::parse`] already, so a second call succeeds.
     Close,
 }
 
-/// Where in the sequence of frames the peer is.
+/// The position of the peer in the sequence of frames.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
-    /// Bytes of payload that the data frame still has.
+    /// The number of bytes of payload missing from the current data frame.
     left: u64,
-    /// Its masking key, for the next of them.
+    /// The masking key of the current data frame, rotated for the next missing byte.
     key: [u8; 4],
     fin: bool,
-    /// The message that has begun.
+    /// The message that has begun and not ended.
     message: Option<Message>,
     utf8: Utf8,
 }
@@ -71,7 +74,7 @@ pub struct Reader {
 struct Message {
     kind: MessageKind,
     compressed: bool,
-    /// Bytes of payload that its frames have announced.
+    /// The bytes of payload announced by the frames of the message, as a sum.
     announced: u64,
 }
 
@@ -88,8 +91,10 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Says what the front of `bytes` is, and unmasks it there. The caller has done with a piece when it
-    /// calls again with what was behind it; after [`FrameEvent::Partial`], with more.
+    /// Describes the part at the front of `bytes`, and unmasks its content in place.
+    ///
+    /// For the next call, drop the bytes before [`end`](FramePart::end), because a part must not be
+    /// passed twice. After [`FrameEvent::Partial`] call again with the same bytes and more.
     ///
     /// ```
     /// use oneloop::websocket::{MessageKind, FramePart, Reader, ReaderConfig, FrameEvent};
@@ -104,7 +109,8 @@ impl Reader {
     /// ```
     ///
     /// # Errors
-    /// The first violation, with the byte that decides it. Nothing behind it means anything.
+    /// The first violation, at the byte that proves the violation. The bytes after this point have
+    /// no meaning.
     pub fn read(&mut self, bytes: &mut [u8], rules: &ReaderConfig) -> Result<FramePart, Violation> {
         if self.left > 0 {
             return self.data(bytes, 0, false);
@@ -132,7 +138,7 @@ impl Reader {
         self.data(bytes, header.header_bytes, first)
     }
 
-    /// Whether a frame may come here.
+    /// Checks whether such a frame may come at this position.
     fn judge(
         &self,
         opcode: Opcode,
@@ -155,7 +161,8 @@ impl Reader {
             None => (0, rsv1),
         };
         let max = match compressed {
-            // DEFLATE adds five bytes to 16 KiB of noise, or to less if it is in a hurry.
+            // DEFLATE adds five bytes to each block that cannot be compressed. A block has 16 KiB,
+            // or less if a fast encoder ends blocks early.
             true => rules.message_bytes_max + rules.message_bytes_max / 256 + 64,
             false => rules.message_bytes_max,
         };
@@ -166,7 +173,8 @@ impl Reader {
         }
     }
 
-    /// As much of the data frame's payload as there is at `at`.
+    /// Unmasks and describes the available payload of the current data frame, which begins at
+    /// `at`.
     fn data(&mut self, bytes: &mut [u8], at: usize, first: bool) -> Result<FramePart, Violation> {
         let here = self.left.min((bytes.len() - at) as u64) as usize;
         if here == 0 && at == 0 {
@@ -194,7 +202,8 @@ impl Reader {
         Ok(FramePart { at, end, what })
     }
 
-    /// Checks the next piece of a text. What was compressed is for the caller to hand over, inflated.
+    /// Checks the next part of a text message, which is the last part if `last` is true. For a
+    /// compressed message the caller must call this method with the inflated bytes.
     ///
     /// # Errors
     /// [`Violation::Utf8`].
@@ -213,12 +222,12 @@ const PARTIAL: FramePart = FramePart {
     what: FrameEvent::Partial,
 };
 
-/// A control frame, which is taken whole.
+/// Describes a control frame, after all of the frame has arrived.
 fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<FramePart, Violation> {
     let (at, length) = (header.header_bytes, header.payload_bytes as usize);
     let end = at + length;
     let Some(payload) = bytes.get_mut(at..end) else {
-        // It stays masked where it is, until it is whole; but it may be wrong already.
+        // An incomplete frame stays masked in place, but the first bytes may be wrong already.
         if header.opcode == Opcode::Close {
             let mut begun = [0; 125];
             let here = &bytes[at..];
@@ -249,7 +258,7 @@ mod tests {
         deflate: false,
     };
 
-    /// A masked frame, with a key that depends on what is in it.
+    /// Builds a masked frame whose key depends on the content.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let key = [first, 0x5a, payload.len() as u8, 0xff];
         let mut bytes = vec![first];
@@ -278,8 +287,8 @@ mod tests {
         Control(FrameEvent, Vec<u8>),
     }
 
-    /// Reads bytes that come in pieces which end at `cuts`: what they are, the violation they end with,
-    /// and how many were there when it was seen.
+    /// Reads `bytes` in pieces that end at `cuts`. Returns the messages and control frames, the
+    /// violation at the end, and the number of bytes available when the violation was found.
     fn read_cut(
         bytes: &[u8],
         cuts: impl IntoIterator<Item = usize>,
@@ -315,8 +324,8 @@ mod tests {
         (got, None)
     }
 
-    /// However the bytes are cut, they mean the same; and byte by byte, the violation is seen with the
-    /// last of them.
+    /// Checks that the bytes have the same meaning for every cut, and that reading byte by byte
+    /// finds the violation at the last byte.
     fn check(bytes: &[u8], rules: &ReaderConfig, expected: &[Got], violation: Option<Violation>) {
         let (got, end) = read_cut(bytes, [], rules);
         assert_eq!(got, expected, "{bytes:x?}");
@@ -429,7 +438,7 @@ mod tests {
             deflate: true,
             ..RULES
         };
-        // 300 bytes of noise, deflated in several blocks.
+        // The size of 300 bytes of noise after compression into several blocks.
         assert!(
             Reader::default()
                 .read(&mut frame(0xc2, &[1; 365]), &rules)
@@ -442,7 +451,7 @@ mod tests {
 
     #[test]
     fn text_fails_with_the_byte_that_spoils_it() {
-        // A key of zeros, so that the last byte is what it looks like.
+        // With a key of zeros, the masked bytes are the same as the plain bytes.
         let bytes = b"\x81\x85\0\0\0\0ab\xff";
         check(bytes, &RULES, &[], Some(Violation::Utf8));
         let bytes = b"\x01\x83\0\0\0\0ab\xe3\x00\x82\0\0\0\0\x81a";

@@ -1,20 +1,21 @@
-//! Floor 1, websocket: UTF-8 as it arrives (RFC 6455 §8.1), in pieces that are cut anywhere.
+//! Floor 1, websocket: a check of UTF-8 (RFC 6455 §8.1) in pieces that may be cut anywhere.
 
 use super::Violation;
 
-/// Checks text piece by piece, and fails with the first byte after which no text could follow.
+/// Checks text piece by piece, and fails at the first byte after which the text can no longer
+/// become valid.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Utf8 {
-    /// The beginning of a character that has not come whole.
+    /// The first bytes of a character that has not arrived completely.
     begun: [u8; 4],
     length: u8,
 }
 
 impl Utf8 {
-    /// Goes on with the next piece.
+    /// Checks the next piece of the text.
     ///
     /// # Errors
-    /// [`Violation::Utf8`].
+    /// [`Violation::Utf8`] if no valid text has this beginning.
     pub fn check(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         while self.length > 0 {
             let Some((first, rest)) = bytes.split_first() else {
@@ -25,7 +26,8 @@ impl Utf8 {
             bytes = rest;
             match str::from_utf8(&self.begun[..usize::from(self.length)]) {
                 Ok(_) => self.length = 0,
-                // It may still become one. That takes four bytes at most, so there is room.
+                // The character may still become valid. `begun` has enough space, because no
+                // character has more than four bytes.
                 Err(e) if e.error_len().is_none() => {}
                 Err(_) => return Err(Violation::Utf8),
             }
@@ -42,10 +44,10 @@ impl Utf8 {
         Ok(())
     }
 
-    /// The text ends here.
+    /// Ends the text.
     ///
     /// # Errors
-    /// [`Violation::Utf8`] if that is within a character.
+    /// [`Violation::Utf8`] if the text ends within a character.
     pub fn finish(self) -> Result<(), Violation> {
         match self.length {
             0 => Ok(()),
@@ -58,7 +60,8 @@ impl Utf8 {
 mod tests {
     use super::*;
 
-    /// How many bytes are taken before it fails, however they are cut; `Ok` with whether it is whole.
+    /// Checks the outcome for every cut: `Err` has the number of bytes up to the failure, and `Ok`
+    /// tells whether the text ends with a complete character.
     fn check(bytes: &[u8], expected: Result<bool, usize>) {
         let mut bytewise = Utf8::default();
         let failed = bytes.iter().position(|b| bytewise.check(&[*b]).is_err());
@@ -84,7 +87,7 @@ mod tests {
         check(b"\xc0\x80", Err(1));
         check(b"\xed\xa0\x80", Err(2)); // a surrogate
         check(b"\xf4\x90\x80\x80", Err(2)); // beyond U+10FFFF
-        check(b"\xe0\x80\x80", Err(2)); // longer than it need be
+        check(b"\xe0\x80\x80", Err(2)); // not the shortest form
         check(b"\xe3\x81a", Err(3));
         check(b"\xf5", Err(1));
         check(b"\x80", Err(1));
