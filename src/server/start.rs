@@ -1,4 +1,4 @@
-//! Floor 5, server: from a [`Config`] to a server that is_websocket. What goes wrong here is said in one
+//! Floor 5, server: from a [`Config`] to a server that listens. What goes wrong here is said in one
 //! line with a next step.
 
 use std::ffi::OsStr;
@@ -20,11 +20,11 @@ pub(super) const BACKLOG: i32 = 4096;
 /// How often port 0 is drawn again when the port is taken on the second address.
 const DRAWS: u32 = 16;
 
-/// A server that is_websocket.
+/// A server that listens.
 pub struct BoundServer {
     /// To be [run](Server::run).
     pub server: Server<MioDriver, Disk>,
-    /// Where it is_websocket, all on one port.
+    /// Where it listens, all on one port.
     pub addresses: Vec<SocketAddr>,
     /// What is served, absolute: a directory, or one file.
     pub root: PathBuf,

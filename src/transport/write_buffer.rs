@@ -17,7 +17,7 @@
 //! `write_buffer_max`.
 //!
 //! A file segment holds an open file and no memory: its bytes count as queued, but the
-//! [`Account`](super::Account) is not charged.
+//! [`Account`](super::pool::Account) is not charged.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
