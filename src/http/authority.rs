@@ -1,5 +1,5 @@
-//! Floor 1, http: whom a request is for, as `Host` and the request target say it (RFC 9110 §7.2,
-//! RFC 3986 §3.2).
+//! Floor 1, http: the host and port that a request is for, as written in `Host` or in the request
+//! target (RFC 9110 §7.2, RFC 3986 §3.2).
 //!
 //! ```text
 //! authority = uri-host [ ":" port ]
@@ -7,25 +7,32 @@
 //! port      = *DIGIT
 //! ```
 //!
-//! Stricter than RFC 3986: no userinfo, which http URIs must not have (RFC 9110 §4.2.4), no empty
-//! host (§4.2.1), no IPvFuture, which has no future, and no comma in a name: what comes with one is a
-//! list of hosts. A port fits in 16 bits.
+//! This grammar is stricter than RFC 3986 in five points:
+//!
+//! - No userinfo: a sender must not put userinfo in an http URI (RFC 9110 §4.2.4).
+//! - No empty host (RFC 9110 §4.2.1).
+//! - No IPvFuture: no such address was ever defined.
+//! - No comma in a name: a value with a comma is a list of hosts.
+//! - A port fits in 16 bits and has at most five digits.
 
 use std::net::Ipv6Addr;
 
 use super::classes::{NAME, all, is};
 
-/// A host and perhaps a port.
+/// A host with an optional port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Authority<'a> {
-    /// A name, an IPv4 address, or an IPv6 address in its brackets, as it was written.
+    /// A name, an IPv4 address, or an IPv6 address in brackets, exactly as the client wrote the
+    /// host.
     pub host: &'a [u8],
-    /// `None` is the default one of the scheme: there is no colon, or nothing behind it.
+    /// The port. `None` means the default port of the scheme: the value has no colon, or no digits
+    /// after the colon.
     pub port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
-    /// Takes a value apart, if it is one host and perhaps a port.
+    /// Splits a value into host and port. Returns `None` if the value breaks the grammar at the
+    /// head of this file.
     ///
     /// ```
     /// use oneloop::http::Authority;
@@ -45,7 +52,8 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The host and the digits behind the last colon, if that is not part of an IPv6 address.
+/// Returns the host, and the bytes after the last colon. A colon before a `]` belongs to an IPv6
+/// address and does not count. The second part is empty if no colon counts.
 fn split(value: &[u8]) -> (&[u8], &[u8]) {
     match value.iter().rposition(|b| matches!(b, b':' | b']')) {
         Some(colon) if value[colon] == b':' => (&value[..colon], &value[colon + 1..]),
@@ -53,6 +61,7 @@ fn split(value: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// Reads a port of at most five digits; `None` if the digits are not a number below 65,536.
 fn port(digits: &[u8]) -> Option<u16> {
     if digits.len() > 5 {
         return None;
@@ -63,7 +72,7 @@ fn port(digits: &[u8]) -> Option<u16> {
     })
 }
 
-/// `"[" IPv6address "]"`.
+/// Whether the host is `"[" IPv6address "]"`.
 fn is_ip_literal(host: &[u8]) -> bool {
     let inner = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]"));
     inner
@@ -71,12 +80,14 @@ fn is_ip_literal(host: &[u8]) -> bool {
         .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
-/// `*( unreserved / pct-encoded / sub-delims )`, which holds IPv4 addresses too, without the comma.
+/// Whether the host is `*( unreserved / pct-encoded / sub-delims )` without the comma. This grammar
+/// includes IPv4 addresses.
 fn is_reg_name(host: &[u8]) -> bool {
-    // Nearly all have nothing encoded in them.
+    // Percent-encoding is rare in a host, so the fast check comes first.
     all(NAME, host) || is_encoded_name(host)
 }
 
+/// Like [`is_reg_name`], for a host with percent-encoded bytes.
 fn is_encoded_name(host: &[u8]) -> bool {
     let mut rest = host.iter();
     while let Some(byte) = rest.next() {

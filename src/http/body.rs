@@ -1,4 +1,4 @@
-//! Floor 1, http: where a request body ends (RFC 9112 §6 and §7).
+//! Floor 1, http: the content and the end of a request body (RFC 9112 §6 and §7).
 //!
 //! ```text
 //! chunked-body    = *chunk last-chunk trailer-section CRLF
@@ -9,65 +9,71 @@
 //! trailer-section = *( field-line CRLF )
 //! ```
 //!
-//! Chunk extensions and trailers mean nothing here. They are skipped, but they must be well formed
-//! as lines, and together they are bounded: a body could otherwise be all framing and no content.
-//! Since no trailer is ever merged into the head, none can smuggle a field into it (§7.1.2). A bare
-//! LF, a bare CR, white space around a size and a size of more than 16 digits are errors.
+//! Chunk extensions and trailers have no meaning here. The decoder skips both, but each must be a
+//! well-formed line, and their total length is bounded: otherwise a body could consist of framing
+//! without content. No trailer is ever merged into the head, so a trailer cannot smuggle a field
+//! into the head (§7.1.2).
+//!
+//! These are errors: a bare LF, a bare CR, white space before a chunk size, white space after a
+//! chunk size without an extension, and a chunk size of more than 16 digits.
 
 use super::Framing;
 use super::classes::{TOKEN, VALUE, is};
 
-/// What is wrong with a body.
+/// The error in a request body; [`sentence`](BodyError::sentence) explains each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyError {
-    /// A chunk size that is no hexadecimal number, or too large a one.
+    /// A chunk size that is not a hexadecimal number or has more than 16 digits, or a line with a
+    /// chunk size that does not end in CRLF.
     ChunkSize,
-    /// A chunk extension that is no such thing.
+    /// A chunk extension with a control byte.
     ChunkExtension,
-    /// A chunk that does not end with CRLF after its data.
+    /// A chunk without CRLF after the data.
     ChunkEnd,
-    /// A trailer that is no field line.
+    /// A trailer that is not a field line, or a last line of the body that is not CRLF.
     Trailer,
-    /// Too many bytes of extensions and trailers.
+    /// Too many bytes of chunk extensions and trailers.
     TooMuchFraming,
 }
 
-/// What one call of [`BodyDecoder::decode`] found at the front of the bytes it was given: framing
-/// that can be dropped, then content.
+/// The result of one call of [`BodyDecoder::decode`]: at the front of the given bytes are first
+/// framing, which the caller can drop, and then content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BodyPart {
-    /// Bytes of framing.
+    /// The number of bytes of framing.
     pub framing: usize,
-    /// Bytes of content behind them.
+    /// The number of bytes of content after the framing.
     pub content: usize,
-    /// The body ends here. What follows is the next request.
+    /// Whether the body ends after this part. The bytes after the body belong to the next request.
     pub last: bool,
 }
 
-/// Finds the content of a body in bytes that come in pieces.
+/// Finds the content of a body whose bytes arrive in parts of any size.
 #[derive(Clone, Debug)]
 pub struct BodyDecoder {
     state: State,
-    /// Bytes of content until the body or the chunk ends.
+    /// The number of bytes of content until the end of the body or of the chunk. Within a chunk
+    /// size, the value of the digits so far.
     left: u64,
-    /// Bytes of extensions and trailers so far.
+    /// The number of bytes of extensions and trailers so far.
     skipped: u16,
 }
 
+/// The element of the grammar to which the next byte belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Content of a body whose length was given.
+    /// The content of a body with a Content-Length.
     Content,
-    /// A chunk size, after this many of its digits.
+    /// A chunk size, after the given number of digits.
     Size(u8),
-    /// White space behind a size: a semicolon must follow.
+    /// White space after a chunk size: a semicolon must follow.
     SizeSpace,
     Extension,
     SizeLf,
     ChunkContent,
     ChunkCr,
     ChunkLf,
-    /// The beginning of a trailer, or of the CRLF that ends the body.
+    /// The first byte of a trailer, or of the CRLF at the end of the body.
     Trailer,
     TrailerName,
     TrailerValue,
@@ -77,11 +83,11 @@ enum State {
 }
 
 impl BodyDecoder {
-    /// Bytes of chunk extensions and trailers in one body, at most: as much as a whole head may
-    /// have by default.
+    /// The largest number of bytes of chunk extensions and trailers in one body, CRLF not counted:
+    /// 16 KiB, the same as the default bound of a whole head.
     const SKIPPED_MAX: u16 = 16 << 10;
 
-    /// A decoder for a body framed like this; `None` if there is none.
+    /// Returns a decoder for a body with this framing, or `None` if the request has no body.
     pub fn new(framing: Framing) -> Option<BodyDecoder> {
         let (state, left) = match framing {
             Framing::None => return None,
@@ -95,9 +101,9 @@ impl BodyDecoder {
         })
     }
 
-    /// Looks at what comes next, as far as the end of one run of content. Call it again with what
-    /// is behind [`BodyPart::framing`] and [`BodyPart::content`], until nothing is left or the piece is
-    /// the last.
+    /// Decodes the front of `bytes`, at most up to the end of one run of content. Drop
+    /// [`BodyPart::framing`] bytes, take [`BodyPart::content`] bytes, and call again with the rest,
+    /// until no bytes are left or the part is the last.
     ///
     /// ```
     /// use oneloop::http::{BodyDecoder, Framing};
@@ -112,7 +118,9 @@ impl BodyDecoder {
     /// ```
     ///
     /// # Errors
-    /// [`BodyError`]. Nobody knows then where the next request begins.
+    /// [`BodyError`] for the first byte that breaks the grammar or exceeds the bound. The
+    /// connection cannot carry another request then, because the beginning of the next request is
+    /// unknown.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<BodyPart, BodyError> {
         let mut framing = 0;
         while !matches!(self.state, State::Content | State::ChunkContent) {
@@ -142,7 +150,7 @@ impl BodyDecoder {
         })
     }
 
-    /// One byte of framing.
+    /// Takes one byte of framing and returns the next state.
     fn frame(&mut self, byte: u8) -> Result<State, BodyError> {
         let expect = |wanted: u8, next: State, error: BodyError| match byte == wanted {
             true => Ok(next),
@@ -201,7 +209,10 @@ impl BodyDecoder {
         }
     }
 
-    /// Counts a byte that means nothing.
+    /// Counts a byte of an extension or a trailer.
+    ///
+    /// # Errors
+    /// [`BodyError::TooMuchFraming`] if the byte is over the bound.
     fn skip(&mut self, next: State) -> Result<State, BodyError> {
         self.skipped += 1;
         match self.skipped > Self::SKIPPED_MAX {
@@ -215,7 +226,8 @@ impl BodyDecoder {
 mod tests {
     use super::*;
 
-    /// Decodes `bytes` in pieces that end at `cuts`: the content and what is behind the body.
+    /// Decodes `bytes` in pieces that end at `cuts`. Returns the content and, if the body has
+    /// ended, the offset after the body.
     fn outcome(
         framing: Framing,
         bytes: &[u8],
@@ -237,6 +249,7 @@ mod tests {
         Ok((content, None))
     }
 
+    /// Decodes `bytes` whole, then cut at every byte, then byte by byte: the outcome is the same.
     fn decode(framing: Framing, bytes: &[u8]) -> Result<(Vec<u8>, Option<usize>), BodyError> {
         let whole = outcome(framing, bytes, &[bytes.len()]);
         for cut in 0..bytes.len() {

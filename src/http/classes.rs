@@ -1,17 +1,20 @@
-//! Floor 1, http: what a byte may be part of.
+//! Floor 1, http: classes of bytes. A class is the set of bytes that may stand in one element of
+//! the grammar; each class is one bit.
 
-/// A token (RFC 9110 §5.6.2).
+/// The bytes of a token (RFC 9110 §5.6.2).
 pub const TOKEN: u8 = 1;
-/// A request target: visible ASCII without `#`, since a fragment is never sent (RFC 3986 §3.5).
+/// The bytes of a request target: visible ASCII without `#`, because a client never sends a
+/// fragment (RFC 3986 §3.5).
 pub const TARGET: u8 = 2;
-/// A field value (RFC 9110 §5.5).
+/// The bytes of a field value (RFC 9110 §5.5).
 pub const VALUE: u8 = 4;
-/// A name of a host: what RFC 3986 §3.2.2 has in a reg-name, but for `%` and the comma.
+/// The bytes of a host name: the reg-name of RFC 3986 §3.2.2 without `%` and without the comma.
 pub const NAME: u8 = 8;
-/// A path that is the same decoded: anything but `%`, and what no file of a site has in its name.
+/// The bytes that stand for themselves in a path: every byte except `%`, backslash and NUL. `%`
+/// begins an encoded byte, and no file of a site has a backslash or a NUL in its name.
 pub const PLAIN: u8 = 16;
 
-/// One look-up answers for all classes.
+/// The classes of each byte as a set of bits: a single table look-up tests any class.
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;
@@ -46,13 +49,13 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-/// Whether a byte may be part of what the class is named after.
+/// Whether a byte belongs to a class.
 pub fn is(class: u8, byte: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// Whether all bytes are of a class. A fold over the table without an early end, which the
-/// compiler can unroll.
+/// Whether every byte belongs to a class; an empty slice passes. The function folds over the table
+/// without an early exit, because the compiler can unroll such a loop.
 pub fn all(class: u8, bytes: &[u8]) -> bool {
     bytes
         .iter()

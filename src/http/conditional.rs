@@ -8,22 +8,25 @@
 //! If-Range      = entity-tag / HTTP-date
 //! ```
 //!
-//! A list with anything in it that is no entity tag keeps the tags before it: a precondition is
-//! never made to hold by garbage, and If-None-Match with garbage at worst sends what could have been
-//! spared.
+//! If a list contains anything other than entity tags, only the tags before that point count.
+//! Garbage therefore never makes If-Match hold. In a GET or HEAD request, garbage in If-None-Match
+//! at worst makes the server send a representation that the client already has.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Field, Method, RequestHead};
 
-/// An entity tag as it is sent, with its quotes and, if it is weak, with `W/` before them.
+/// An entity tag as sent, with the quotes and, for a weak tag, with `W/` before the quotes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EntityTag {
     text: Box<str>,
 }
 
 impl EntityTag {
-    /// A tag of `opaque`, which must consist of characters that may stand in one.
+    /// Makes a tag with `opaque` between the quotes.
+    ///
+    /// # Panics
+    /// In a debug build, if `opaque` contains anything but visible ASCII without the double quote.
     pub fn new(opaque: &str, weak: bool) -> EntityTag {
         debug_assert!(opaque.bytes().all(|b| b.is_ascii_graphic() && b != b'"'));
         let prefix = if weak { "W/" } else { "" };
@@ -32,22 +35,23 @@ impl EntityTag {
         }
     }
 
-    /// As it is sent.
+    /// The tag as sent.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it may change without being changed: no base for ranges or for If-Match.
+    /// Whether the tag is weak (§8.8.1): the content may change while the tag stays the same. A
+    /// weak tag is therefore no basis for ranges or for If-Match.
     pub fn is_weak(&self) -> bool {
         self.text.starts_with("W/")
     }
 
-    /// Strong comparison (§8.8.3.2): equal, and neither is weak.
+    /// Strong comparison (§8.8.3.2): the tags are equal, and neither is weak.
     fn is_strongly(&self, other: &[u8]) -> bool {
         !self.is_weak() && self.text.as_bytes() == other
     }
 
-    /// Weak comparison: equal but for the weakness of either.
+    /// Weak comparison (§8.8.3.2): the tags are equal when a `W/` before either is ignored.
     fn is_weakly(&self, other: &[u8]) -> bool {
         fn opaque(tag: &[u8]) -> &[u8] {
             tag.strip_prefix(b"W/").unwrap_or(tag)
@@ -56,31 +60,34 @@ impl EntityTag {
     }
 }
 
-/// What a representation can be recognised by.
+/// The validators of a representation (§8.8): a client recognises the representation by these
+/// values.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Validators {
-    /// Its entity tag.
+    /// The entity tag.
     pub tag: EntityTag,
-    /// Its `Last-Modified`, in whole seconds, as it is sent.
+    /// The time in `Last-Modified`. The field carries whole seconds, so the time must be in whole
+    /// seconds too: see [`whole_seconds`].
     pub modified: SystemTime,
 }
 
-/// What the preconditions of a request come to.
+/// The result of the preconditions of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Precondition {
-    /// Answer as if there were none. `ranges` says whether a Range field counts.
+    /// The server answers as if the request had no preconditions. `ranges` says whether a Range
+    /// field counts.
     Holds {
-        /// If-Range is absent or holds.
+        /// Whether If-Range is absent or holds.
         ranges: bool,
     },
-    /// 304: the client has this representation.
+    /// The response is 304, because the client has this representation.
     NotModified,
-    /// 412.
+    /// The response is 412.
     Failed,
 }
 
-/// Evaluates the preconditions of a request in the order of §13.2.2, for a representation that
-/// exists. Times have a resolution of one second.
+/// Evaluates the preconditions of a request in the order of §13.2.2. The representation must exist.
+/// Times have a resolution of one second.
 pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Precondition {
     const CONDITIONS: [Field; 5] = [
         Field::IfMatch,
@@ -125,16 +132,17 @@ pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Preco
     }
 }
 
-/// Whether the Range field counts (§13.1.5): with a tag only if that is strong and the same, with a
-/// date only if it is exactly ours.
+/// Whether the Range field counts (§13.1.5). A tag in If-Range must be strong and equal to the tag
+/// of the representation; a date must be exactly the date of the representation.
 fn if_range(request: &RequestHead<'_>, validators: &Validators) -> bool {
     let mut values = request.values(Field::IfRange);
     match (values.next(), values.next()) {
         (None, _) => true,
         (Some(value), None) if value.contains(&b'"') => validators.tag.is_strongly(value),
-        // A date is a strong validator only if the file did not change twice in that second
-        // (§8.8.2.2). Where that could be happening now, the tag is weak; of a second long past
-        // nobody knows. Clients that keep the tag they are sent never rely on it.
+        // A date is a strong validator only if the file did not change twice within the second
+        // (§8.8.2.2). While a second change is still possible, the tag is weak, and the date does
+        // not count. Whether a file changed twice in a second long past is unknown. A client that
+        // sends the tag from an earlier response never relies on the date.
         (Some(value), None) => {
             !validators.tag.is_weak() && parse_date(value) == Some(validators.modified)
         }
@@ -142,7 +150,7 @@ fn if_range(request: &RequestHead<'_>, validators: &Validators) -> bool {
     }
 }
 
-/// Whether the field is `*` or has a tag for which `matches` holds.
+/// Whether a line of the field is `*` or has a tag for which `matches` holds.
 fn any_tag(request: &RequestHead<'_>, field: Field, matches: impl Fn(&[u8]) -> bool) -> bool {
     request.values(field).any(|value| {
         let mut rest = value;
@@ -150,8 +158,8 @@ fn any_tag(request: &RequestHead<'_>, field: Field, matches: impl Fn(&[u8]) -> b
     })
 }
 
-/// Takes the next entity tag off the front of a list. Commas may stand in a tag, so the list cannot
-/// be split at them.
+/// Takes the next entity tag from the front of a list; `None` at the end of the list or at anything
+/// other than a tag. A tag may contain commas, so splitting the list at commas would be wrong.
 fn next_tag<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let start = rest
         .iter()
@@ -169,7 +177,8 @@ fn next_tag<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     ends.then_some(&list[..=close])
 }
 
-/// A field that is one date. Anything else counts as no field (§13.1.3, §13.1.4).
+/// Returns the date in a field. A field that is not exactly one date counts as absent (§13.1.3,
+/// §13.1.4).
 fn date(request: &RequestHead<'_>, field: Field) -> Option<SystemTime> {
     let mut values = request.values(field);
     match (values.next(), values.next()) {
@@ -178,12 +187,13 @@ fn date(request: &RequestHead<'_>, field: Field) -> Option<SystemTime> {
     }
 }
 
-/// An HTTP-date in any of its three forms (§5.6.7).
+/// Reads an HTTP-date in any of the three forms (§5.6.7).
 fn parse_date(value: &[u8]) -> Option<SystemTime> {
     httpdate::parse_http_date(str::from_utf8(value).ok()?).ok()
 }
 
-/// `time` without its fraction of a second, as dates are sent; the epoch for one before it.
+/// Returns `time` without the fraction of a second, because dates are sent in whole seconds. A time
+/// before 1970 becomes the beginning of 1970.
 pub fn whole_seconds(time: SystemTime) -> SystemTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
@@ -194,7 +204,7 @@ mod tests {
     use super::super::parsed;
     use super::*;
 
-    /// 784111777 is `Sun, 06 Nov 1994 08:49:37 GMT`, the RFC's own example.
+    /// The time 784111777 is `Sun, 06 Nov 1994 08:49:37 GMT`, the example of the RFC.
     fn validators(weak: bool) -> Validators {
         Validators {
             tag: EntityTag::new("a,b", weak),

@@ -1,5 +1,5 @@
-//! Floor 1, http: the status and the sentence for each error of the codecs. The codecs find an error,
-//! this file explains the error, and a floor above answers the request.
+//! Floor 1, http: the status and the sentence for each error of the codecs. The codecs find an
+//! error, this file explains the error, and a floor above answers the request.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use super::{BodyError, HeadError, PathError, Status};
 
 impl HeadError {
-    /// The status of the answer.
+    /// The status of the response to a request with this error.
     pub fn status(self) -> Status {
         use HeadError as E;
         match self {
@@ -60,7 +60,7 @@ impl HeadError {
 }
 
 impl BodyError {
-    /// The status of the answer.
+    /// The status of the response to a request with this error: 400 for every error of a body.
     pub fn status(self) -> Status {
         Status::BadRequest
     }

@@ -1,5 +1,11 @@
-//! Floor 1, http: HTTP/1.1 as RFC 9110 and RFC 9112 describe it, and nothing else. Bytes in,
-//! values out: no clock, no socket, no disk, and no allocation that a peer could make grow.
+//! Floor 1, http: HTTP/1.1 as RFC 9110 and RFC 9112 describe it, and nothing else.
+//!
+//! The codecs here are pure functions and small state machines: bytes go in, values come out. They
+//! use no clock, no socket and no disk. A peer cannot make an allocation grow: each allocation is
+//! bounded by the limits of a head or by a constant.
+//!
+//! Architecture invariant: nothing here names `transport`, `websocket`, `site`, `connection` or
+//! `server`, and nothing here names `mio` or `rustix`.
 
 mod authority;
 mod body;

@@ -1,4 +1,5 @@
-//! Floor 1, http: content codings and which of them a client takes (RFC 9110 §8.4.1, §12.5.3).
+//! Floor 1, http: content codings, and the codings that a client accepts (RFC 9110 §8.4.1,
+//! §12.5.3).
 //!
 //! ```text
 //! Accept-Encoding = #( codings [ weight ] )
@@ -7,11 +8,13 @@
 //! qvalue          = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )
 //! ```
 //!
-//! Weights are integer thousandths, as the grammar has them. A member that breaks it is passed over.
+//! A weight has at most three decimals in the grammar, so the code counts in integer thousandths. A
+//! list member that breaks the grammar is skipped.
 
 use super::{Field, RequestHead};
 
-/// How content is coded, in our order of preference, the smallest result first.
+/// A content coding. The order is the order of preference of the server: the coding with the
+/// smallest result comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Coding {
     /// Brotli (RFC 7932)
@@ -20,15 +23,16 @@ pub enum Coding {
     Zstd,
     /// gzip (RFC 1952)
     Gzip,
-    /// As it is.
+    /// No coding: the content is sent unchanged.
     Identity,
 }
 
 impl Coding {
-    /// All of them, in our order of preference.
+    /// Every coding, in the order of preference of the server.
     pub const ALL: [Coding; 4] = [Coding::Brotli, Coding::Zstd, Coding::Gzip, Coding::Identity];
 
-    /// The value of `Content-Encoding`; `None` for identity, which is never sent (§8.4.1).
+    /// The value of `Content-Encoding`. `None` for identity, because `identity` is never sent in
+    /// this field (§8.4.1).
     pub fn token(self) -> Option<&'static str> {
         match self {
             Coding::Brotli => Some("br"),
@@ -38,6 +42,8 @@ impl Coding {
         }
     }
 
+    /// The coding with this name; letter case does not matter, and `x-gzip` is another name of
+    /// gzip.
     fn from_token(token: &[u8]) -> Option<Coding> {
         let is = |known: &str| token.eq_ignore_ascii_case(known.as_bytes());
         match token {
@@ -50,15 +56,17 @@ impl Coding {
     }
 }
 
-/// What a client takes: a weight for each coding, in thousandths. 0 is not acceptable.
+/// The codings that a client accepts: a weight for each coding, in thousandths. The weight 0 means
+/// "not acceptable".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Acceptable {
     weights: [u16; Coding::ALL.len()],
 }
 
 impl Acceptable {
-    /// Reads the Accept-Encoding of a request. Without one everything would be acceptable (§12.5.3),
-    /// but who does not ask for a coding is not sent one: plain clients often cannot undo any.
+    /// Reads the Accept-Encoding of a request. Without the field every coding would be acceptable
+    /// (§12.5.3), but a client that does not ask for a coding gets identity only, because simple
+    /// clients often cannot decode any coding.
     pub fn from_request(request: &RequestHead<'_>) -> Acceptable {
         let mut named = [None; Coding::ALL.len()];
         let mut star = None;
@@ -75,8 +83,9 @@ impl Acceptable {
             }
         }
         let mut weights = named.map(|weight| weight.or(star).unwrap_or(0));
-        // Identity is acceptable unless it is excluded, by name or by "*;q=0" (§12.5.3); when only
-        // allowed that way, anything that was named goes before it.
+        // Identity is acceptable unless excluded by name or by "*;q=0" (§12.5.3). If the client
+        // does not name identity, the weight is the smallest possible, so that every other
+        // acceptable coding comes first.
         let identity = &mut weights[Coding::Identity as usize];
         *identity = match (named[Coding::Identity as usize], star) {
             (Some(weight), _) => weight,
@@ -86,19 +95,19 @@ impl Acceptable {
         Acceptable { weights }
     }
 
-    /// Whether a coding other than identity may be sent.
+    /// Whether the client accepts a coding other than identity.
     pub fn wants_coding(&self) -> bool {
         self.weights[..Coding::Identity as usize]
             .iter()
             .any(|w| *w > 0)
     }
 
-    /// Whether the content may be sent like this.
+    /// Whether the client accepts the coding.
     pub fn takes(&self, coding: Coding) -> bool {
         self.weights[coding as usize] > 0
     }
 
-    /// The acceptable codings, best first: by weight, then by our own preference.
+    /// The acceptable codings, best first: by weight, then by the preference of the server.
     pub fn in_order(&self) -> impl Iterator<Item = Coding> + use<> {
         let mut order = Coding::ALL;
         let weights = self.weights;
@@ -109,7 +118,8 @@ impl Acceptable {
     }
 }
 
-/// `OWS "q=" qvalue`, in thousandths.
+/// Reads `OWS "q=" qvalue` and returns the weight in thousandths; `None` if the parameter breaks
+/// the grammar.
 fn weight(parameter: &[u8]) -> Option<u16> {
     let value = match parameter.trim_ascii() {
         [b'q' | b'Q', b'=', value @ ..] => value,

@@ -1,4 +1,5 @@
-//! Floor 1, http: the request line and the field lines (RFC 9112 §2 to §6), parsed in place.
+//! Floor 1, http: the parser of the request line and the field lines (RFC 9112 §2 to §6). The bytes
+//! are parsed in place.
 //!
 //! ```text
 //! head         = [ CRLF ] request-line CRLF *( field-line CRLF ) CRLF
@@ -8,15 +9,21 @@
 //! field-value  = *( HTAB / SP / VCHAR / obs-text )
 //! ```
 //!
-//! Stricter than RFC 9112 allows a recipient to be, where leniency is what request smuggling
-//! lives on: a line ends in CRLF and never in a bare LF (§2.2 permits it), exactly one space
-//! separates the parts of the request line (§3 permits more), obs-fold is an error (§5.2), a
-//! `Content-Length` is one number without leading zeros, never a list (§6.3 permits equal ones).
-//! Laxer: one empty line before the request line is skipped (§2.2 asks for it).
+//! RFC 9112 allows a recipient to be lenient, and request smuggling depends on lenient recipients.
+//! The parser is therefore stricter in four points:
 //!
-//! The parser goes line by line and *resumes*: [`HeadParser`] remembers how far it has searched
-//! and what the finished lines said, so a head that trickles in byte by byte costs no more than
-//! one that comes whole, and the outcome does not depend on how it was cut.
+//! - A line ends in CRLF and never in a bare LF (§2.2 permits a bare LF).
+//! - Exactly one space separates the parts of the request line (§3 permits more white space).
+//! - obs-fold is an error (§5.2 also permits replacing each fold with spaces).
+//! - `Content-Length` is a single number without leading zeros (the grammar permits leading zeros)
+//!   and never a list (§6.3 permits a list of equal numbers).
+//!
+//! The parser is laxer than the grammar of the RFC in one point: an empty line before the request
+//! line is skipped (§2.2 asks for this).
+//!
+//! The parser works line by line and *resumes*: [`HeadParser`] remembers the offset of its search
+//! and the results of the finished lines. A head that arrives byte by byte therefore costs no more
+//! than a head that arrives whole, and the outcome does not depend on where the head was cut.
 
 use memchr::memchr;
 
@@ -24,77 +31,83 @@ use super::classes::{TARGET, TOKEN, VALUE, all, is};
 use super::request::Span;
 use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
 
-/// The error in a request head; [`status`](HeadError::status) and [`sentence`](HeadError::sentence) give
-/// the answer to each.
+/// The error in a request head. [`status`](HeadError::status) and [`sentence`](HeadError::sentence)
+/// give the response to each error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeadError {
-    /// Not `method SP request-target SP HTTP-version`.
+    /// A first line that is not `method SP request-target SP HTTP-version`.
     RequestLine,
     /// A byte in the request target that must be percent-encoded.
     TargetByte,
-    /// The request target does not fit its method, or has none of the four forms of §3.2.
+    /// A request target with none of the four forms of §3.2, or with a form that the method does
+    /// not allow.
     TargetForm,
-    /// The request target is over its bound.
+    /// A request target longer than [`HeadLimits::target_bytes_max`].
     TargetTooLong,
-    /// HTTP of another major version.
+    /// A major version of HTTP other than 1.
     Version,
     /// A line that ends in LF without CR.
     BareLineFeed,
-    /// A field line without a colon, or with something before it that is no token.
+    /// A field line that does not begin with a token and a colon.
     FieldName,
     /// A control byte in a field value.
     FieldValue,
-    /// A field line that begins with white space: obs-fold, or an attempt at it.
+    /// A field line that begins with white space: obs-fold, or white space before the first field
+    /// line.
     Fold,
-    /// The head is over its bound.
+    /// A head longer than [`HeadLimits::head_bytes_max`].
     HeadTooLarge,
-    /// Too many field lines.
+    /// More field lines than [`HeadLimits::fields_max`].
     TooManyFields,
-    /// HTTP/1.1 without Host, with two, or with something in it that is no host and port.
+    /// A missing Host field in HTTP/1.1, two Host fields, or a Host field that is neither empty nor
+    /// a host with an optional port.
     Host,
-    /// A Content-Length that is not one plain number.
+    /// A Content-Length that is not a single decimal number without leading zeros, or a second
+    /// Content-Length.
     ContentLength,
-    /// Content-Length beside Transfer-Encoding, or Transfer-Encoding in HTTP/1.0.
+    /// Content-Length together with Transfer-Encoding, or Transfer-Encoding in HTTP/1.0.
     ConflictingFraming,
-    /// A Transfer-Encoding whose last coding is not chunked, or that has it twice.
+    /// A Transfer-Encoding whose last coding is not chunked, or with chunked more than once.
     TransferEncoding,
-    /// A transfer coding that is not known here.
+    /// A transfer coding that the server does not know.
     UnknownTransferCoding,
-    /// The peer ended its bytes within the head.
+    /// The peer closed its sending direction before the end of the head.
     Incomplete,
 }
 
 /// The bounds of a head; see [`Limits`](crate::config::Limits).
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Bytes, to the empty line and with it; at most 65,535.
+    /// The largest number of bytes in a head, the final empty line included. A larger value than
+    /// 65,535 counts as 65,535, because offsets into a head have 16 bits.
     pub head_bytes_max: usize,
-    /// Bytes of the request target.
+    /// The largest number of bytes in the request target.
     pub target_bytes_max: usize,
-    /// Field lines.
+    /// The largest number of field lines.
     pub fields_max: usize,
 }
 
-/// What [`HeadParser::parse`] came to.
+/// The result of [`HeadParser::parse`].
 #[derive(Debug)]
 pub enum Parsed {
-    /// A whole head; the bytes behind it belong to what follows.
+    /// The head is complete. The bytes after [`Head::end`] belong to the body or to the next
+    /// request.
     Complete(Head),
-    /// More bytes are needed.
+    /// The head is not complete yet; the parser needs more bytes.
     Partial,
 }
 
-/// A head in the making.
+/// A parser for one request head; it keeps the state of an unfinished head between calls.
 #[derive(Clone, Debug)]
 pub struct HeadParser {
     head: Head,
-    /// Where the unfinished line begins.
+    /// The offset of the first byte of the unfinished line.
     line: usize,
-    /// No line feed is before this.
+    /// The end of the search so far: the unfinished line has no line feed before this offset.
     searched: usize,
-    /// Field lines so far.
+    /// The number of field lines so far.
     fields: usize,
-    /// What comes next is the request line.
+    /// Whether the next line is the request line.
     at_request_line: bool,
 }
 
@@ -111,8 +124,8 @@ impl Default for HeadParser {
 }
 
 impl HeadParser {
-    /// Goes on with `bytes`: all that have come since the head began, the ones of earlier calls
-    /// included.
+    /// Continues the parse with `bytes`, which must hold every byte since the beginning of the
+    /// head, including the bytes of earlier calls.
     ///
     /// ```
     /// use oneloop::http::{Field, HeadLimits, HeadParser, Method, Parsed, RequestHead};
@@ -130,8 +143,9 @@ impl HeadParser {
     /// ```
     ///
     /// # Errors
-    /// The first offence, by the order of the bytes. The connection cannot go on behind it,
-    /// since nobody knows where the next request would begin.
+    /// [`HeadError`] for the first error. The lines are checked in order, and the rules that need
+    /// the whole head are checked last. After an error the connection cannot carry another request,
+    /// because the beginning of the next request is unknown.
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed, HeadError> {
         let max = limits.head_bytes_max.min(usize::from(u16::MAX));
         loop {
@@ -169,12 +183,13 @@ impl HeadParser {
         }
     }
 
-    /// Whether anything but an empty line has come: from here on a request is being received.
+    /// Whether a request has begun: whether `bytes` contain more than the empty line that is
+    /// skipped before a request line.
     pub fn has_begun(bytes: &[u8]) -> bool {
         !matches!(bytes, b"" | b"\r" | b"\r\n")
     }
 
-    /// There is no further line feed.
+    /// Decides about bytes without a further line feed: an error, or the need for more bytes.
     fn unfinished(
         &self,
         bytes: &[u8],
@@ -184,8 +199,8 @@ impl HeadParser {
         if bytes.len() >= max {
             return Err(self.too_large(&bytes[..max], limits));
         }
-        // The one thing that is judged before its line is whole: whoever speaks TLS or another
-        // protocol to this port would otherwise wait for the deadline.
+        // Only the first byte of the request line is checked before the line is complete: a client
+        // that speaks TLS or another protocol to this port would otherwise wait for the deadline.
         match bytes.get(self.line) {
             Some(b'\r') => Ok(Parsed::Partial),
             Some(&first) if self.at_request_line && !is(TOKEN, first) => {
@@ -195,13 +210,15 @@ impl HeadParser {
         }
     }
 
-    /// Which bound a head is over, judged by the bytes within the bound alone.
+    /// Returns the bound that the head exceeds. Only the bytes within the bound are examined, so
+    /// the result does not depend on where the head was cut.
     fn too_large(&self, within: &[u8], limits: &HeadLimits) -> HeadError {
         if !self.at_request_line {
             return HeadError::HeadTooLarge;
         }
         let line = &within[self.line.min(within.len())..];
-        // In smaller pieces, this would have been refused with its first byte.
+        // If the bytes had arrived in smaller pieces, `unfinished` would have refused the first
+        // byte.
         if line.first().is_some_and(|b| *b != b'\r' && !is(TOKEN, *b)) {
             return HeadError::RequestLine;
         }
@@ -211,7 +228,9 @@ impl HeadParser {
         }
     }
 
-    /// A line without CR. If it is the request line and no such thing, that is the better word.
+    /// Returns the error for a line that ends in LF without CR. If the line stands in the place of
+    /// the request line and does not begin with a token, [`HeadError::RequestLine`] describes the
+    /// error better, and `unfinished` returns the same error if the line arrives in pieces.
     fn bare_line_feed(&self, line: &[u8]) -> HeadError {
         match self.at_request_line && line.first().is_some_and(|b| !is(TOKEN, *b)) {
             true => HeadError::RequestLine,
@@ -219,6 +238,7 @@ impl HeadParser {
         }
     }
 
+    /// Parses the request line, without its CRLF. `offset` is the offset of the line in the head.
     fn request_line(
         &mut self,
         line: &[u8],
@@ -262,6 +282,8 @@ impl HeadParser {
         Ok(())
     }
 
+    /// Parses a field line, without its CRLF. `offset` is the offset of the line in the head. The
+    /// line must not be empty.
     fn field_line(&mut self, line: &[u8], offset: usize) -> Result<(), HeadError> {
         if matches!(line[0], b' ' | b'\t') {
             return Err(HeadError::Fold);
@@ -289,14 +311,14 @@ impl HeadParser {
         Ok(())
     }
 
-    /// The rules that need the whole head: Host (RFC 9112 §3.2), the forms of the request target
-    /// and the framing of the body (§6).
+    /// Checks the rules that need the whole head: Host (RFC 9112 §3.2), the form of the request
+    /// target, and the framing of the body (§6).
     fn check(&mut self, bytes: &[u8]) -> Result<(), HeadError> {
         let request = RequestHead::new(&self.head, bytes);
         let host = self.host(&request)?;
         let path = match Target::parse(request.method(), request.target())? {
             Target::Path { path, query, .. } => {
-                // The query is what the target ends in, and the path is before it.
+                // The query is at the end of the target, and the path is before the query.
                 let behind = query.map_or(0, |query| 1 + query.len());
                 let end = usize::from(self.head.target.end) - behind;
                 Span::new(end - path.len(), end)
@@ -311,10 +333,12 @@ impl HeadParser {
         Ok(())
     }
 
+    /// Checks Host. `None` means that the request names no host: Host is empty, or absent in
+    /// HTTP/1.0.
     fn host<'a>(&self, request: &RequestHead<'a>) -> Result<Option<Authority<'a>>, HeadError> {
         match request.value(Field::Host) {
             Some(_) if self.is_repeated(Field::Host) => Err(HeadError::Host),
-            // Sent where a URI has no authority (RFC 9112 §3.2).
+            // A client sends an empty Host if the URI has no authority (RFC 9112 §3.2).
             Some(b"") => Ok(None),
             Some(host) => Authority::parse(host).map(Some).ok_or(HeadError::Host),
             None if self.head.version == Version::Http11 => Err(HeadError::Host),
@@ -322,6 +346,8 @@ impl HeadParser {
         }
     }
 
+    /// Determines the framing of the body. A request without Content-Length and Transfer-Encoding
+    /// has no body (RFC 9112 §6.3).
     fn framing(&self, request: &RequestHead<'_>) -> Result<Framing, HeadError> {
         let length = request.value(Field::ContentLength);
         if request.value(Field::TransferEncoding).is_some() {
@@ -340,12 +366,13 @@ impl HeadParser {
         }
     }
 
+    /// Whether the field came on more than one line.
     fn is_repeated(&self, field: Field) -> bool {
         self.head.repeated & (1 << field as u32) != 0
     }
 }
 
-/// `Content-Length = 1*DIGIT` that fits, without leading zeros.
+/// Reads `Content-Length = 1*DIGIT`. `None` for a leading zero and for a number above `u64::MAX`.
 fn content_length(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || (digits.len() > 1 && digits[0] == b'0') {
         return None;
@@ -356,7 +383,8 @@ fn content_length(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// `chunked`, once and last (RFC 9112 §6.1 and §7). No other coding is decoded here.
+/// Checks that the transfer codings are `chunked` alone. `chunked` must come once and last (RFC
+/// 9112 §6.1 and §7), and the server decodes no other coding.
 fn transfer_codings(request: &RequestHead<'_>) -> Result<Framing, HeadError> {
     let (mut chunked, mut last, mut other) = (0, false, false);
     for coding in request.members(Field::TransferEncoding) {
@@ -375,7 +403,7 @@ fn transfer_codings(request: &RequestHead<'_>) -> Result<Framing, HeadError> {
     }
 }
 
-/// The head of a request that must be whole and valid, for the tests of what reads heads.
+/// Parses a request head, which must be complete and valid, for tests of code that reads heads.
 #[cfg(test)]
 pub(crate) fn parsed(text: &str) -> Head {
     let limits = HeadLimits {
@@ -617,7 +645,7 @@ mod tests {
         );
     }
 
-    /// A head that comes byte by byte is searched once, not once for each byte.
+    /// A head that arrives byte by byte is searched once, not once for each byte.
     #[test]
     fn a_trickling_head_is_not_searched_again() {
         let bytes = [b'a'; 100];

@@ -4,40 +4,42 @@
 //! ranges-specifier = "bytes" "=" #( first-pos "-" [ last-pos ] / "-" suffix-length )
 //! ```
 //!
-//! A Range field that breaks this grammar, or has another unit, is ignored (§14.2), and so is one
-//! that asks for more than a server must put up with: more than [`Ranges::SPECIFIERS_MAX`] ranges,
-//! or ranges that together are longer than the whole. What overlaps or touches is coalesced.
+//! A server may ignore a Range field (§14.2). This module ignores a field that breaks the grammar
+//! or has another unit, and a field that asks for more than a server must accept: more than
+//! [`Ranges::SPECIFIERS_MAX`] ranges. Ranges that overlap or touch are coalesced, so several ranges
+//! together are always shorter than the representation.
 
-/// What a Range field comes to for a representation of known length.
+/// The result of a Range field for a representation of known length.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ranges {
-    /// Send all of it: the field is invalid, or not worth it.
+    /// The response is the whole representation, because the field is invalid or asks for too much.
     Ignored,
-    /// 416: the representation has none of these bytes.
+    /// The response is 416, because the representation has no byte of any range.
     Unsatisfiable,
-    /// 206: these, at least one, none empty, none overlapping, in the order they were asked for.
+    /// The response is 206 with these ranges. The list has at least one range; no range is empty,
+    /// no two ranges overlap or touch, and the order is the order in the field.
     Satisfiable(Vec<ByteRange>),
 }
 
-/// Bytes from `start` to before `end`.
+/// The bytes from `start` up to, but not including, `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ByteRange {
-    /// Offset of the first byte.
+    /// The offset of the first byte.
     pub start: u64,
-    /// Offset behind the last one, greater than `start`.
+    /// The offset after the last byte, greater than `start`.
     pub end: u64,
 }
 
 impl ByteRange {
-    /// Number of bytes.
+    /// The number of bytes in the range, at least 1.
     pub fn bytes(&self) -> u64 {
         self.end - self.start
     }
 }
 
 impl Ranges {
-    /// More ranges than this are not answered one by one. Players and readers of archives ask for
-    /// a handful.
+    /// The largest number of ranges in a field, empty list members not counted. A field with more
+    /// ranges is ignored. Media players and readers of archives ask for only a few.
     pub const SPECIFIERS_MAX: usize = 64;
 
     /// Reads the value of a Range field for a representation of `length` bytes.
@@ -75,6 +77,8 @@ impl Ranges {
             return Ranges::Unsatisfiable;
         }
         let spans = coalesced(spans);
+        // A second check of the same rule: coalesced ranges have gaps between them, so the sum of
+        // several ranges is below `length` already.
         match spans.len() > 1 && spans.iter().map(ByteRange::bytes).sum::<u64>() >= length {
             true => Ranges::Ignored,
             false => Ranges::Satisfiable(spans),
@@ -82,13 +86,15 @@ impl Ranges {
     }
 }
 
-/// What is behind `bytes=`. Units are case-insensitive (§14.1).
+/// Returns the set of ranges after `bytes=`, or `None` for another unit. The name of a unit is
+/// case-insensitive (§14.1).
 fn set_of_bytes(value: &[u8]) -> Option<&[u8]> {
     let (unit, set) = value.split_at_checked(6)?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(set)
 }
 
-/// One range: `None` if it breaks the grammar, `Some(None)` if the representation has nothing of it.
+/// Reads one range. `None` means that the range breaks the grammar, and `Some(None)` that the
+/// representation has no byte of the range.
 fn specifier(member: &[u8], length: u64) -> Option<Option<ByteRange>> {
     let dash = member.iter().position(|b| *b == b'-')?;
     let (first, last) = (&member[..dash], &member[dash + 1..]);
@@ -115,7 +121,8 @@ fn specifier(member: &[u8], length: u64) -> Option<Option<ByteRange>> {
     Some((span.start < span.end).then_some(span))
 }
 
-/// `1*DIGIT`. A number too large for us is larger than any file.
+/// Reads `1*DIGIT`. A number above `u64::MAX` becomes `u64::MAX`, because such a number is larger
+/// than any file.
 fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -124,12 +131,12 @@ fn number(digits: &[u8]) -> Option<u64> {
     Some(digits.iter().fold(0, digit))
 }
 
-/// Joins ranges that overlap or touch, each into the earliest that it belongs to; the others stay in
-/// the order in which they were asked for (§15.3.7.2).
+/// Joins ranges that overlap or touch. A joined range takes the place of the earliest of its parts,
+/// and the result keeps the order of the field (§15.3.7.2).
 fn coalesced(spans: Vec<ByteRange>) -> Vec<ByteRange> {
     let mut joined: Vec<ByteRange> = Vec::with_capacity(spans.len());
     for mut span in spans {
-        // At most SPECIFIERS_MAX of them: the square is small.
+        // There are at most SPECIFIERS_MAX ranges, so quadratic time is acceptable.
         let mut place = joined.len();
         let mut at = 0;
         while at < joined.len() {
@@ -139,7 +146,7 @@ fn coalesced(spans: Vec<ByteRange>) -> Vec<ByteRange> {
                 span.end = span.end.max(other.end);
                 joined.remove(at);
                 place = place.min(at);
-                // It is wider now, and may touch what it did not touch before.
+                // The range is wider now and may touch a range that was passed before.
                 at = 0;
             } else {
                 at += 1;
@@ -215,7 +222,7 @@ mod tests {
             "bytes=0-4,6-9,5-5",
         ] {
             let expected = match value {
-                // All of it after all, in one piece.
+                // Too many bytes as a sum, but the ranges join into one range with every byte.
                 "bytes=0-4,6-9,5-5" => Ranges::Satisfiable(vec![ByteRange { start: 0, end: 10 }]),
                 _ => Ranges::Ignored,
             };

@@ -1,5 +1,6 @@
-//! Floor 1, http: a request head that was parsed (RFC 9110 §9, RFC 9112 §3): what it says, as offsets
-//! into its bytes, which stay where they came to be. [`HeadParser`](super::HeadParser) makes it.
+//! Floor 1, http: a parsed request head (RFC 9110 §9, RFC 9112 §3). A [`Head`] holds offsets into
+//! the bytes of the head. The bytes are not copied; they stay in the buffer of the caller.
+//! [`HeadParser`](super::HeadParser) makes the `Head`.
 
 use memchr::memchr;
 
@@ -26,11 +27,12 @@ pub enum Method {
     Trace,
     /// PATCH (RFC 5789)
     Patch,
-    /// A token that names none of the above.
+    /// A token that is the name of no method above.
     Unknown,
 }
 
 impl Method {
+    /// The method with this name. Letter case matters (RFC 9110 §9.1).
     pub(super) fn from_token(token: &[u8]) -> Method {
         match token {
             b"GET" => Method::Get,
@@ -47,7 +49,7 @@ impl Method {
     }
 }
 
-/// The versions of HTTP/1. A minor version above 1 counts as 1.1 (RFC 9110 §2.5).
+/// A version of HTTP/1. A minor version above 1 counts as 1.1 (RFC 9110 §2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
     /// HTTP/1.0
@@ -56,7 +58,8 @@ pub enum Version {
     Http11,
 }
 
-/// The field names that mean something here; other fields are checked and passed over.
+/// A field name with a meaning for the server. The parser checks the lines of other fields and then
+/// skips them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
     /// Host (RFC 9110 §7.2)
@@ -102,10 +105,12 @@ pub enum Field {
 }
 
 impl Field {
+    /// The number of known fields.
     const COUNT: usize = Field::UserAgent as usize + 1;
 
+    /// The known field with this name. Letter case does not matter (RFC 9110 §5.1).
     pub(super) fn from_name(name: &[u8]) -> Option<Field> {
-        // The length and the first letter leave one name to compare with.
+        // The length and at most two letters leave a single name for the comparison.
         let (field, known): (Field, &[u8]) = match (name.len(), name.first()? | 0x20) {
             (4, _) => (Field::Host, b"host"),
             (5, _) => (Field::Range, b"range"),
@@ -135,18 +140,18 @@ impl Field {
     }
 }
 
-/// How the end of a request body is found (RFC 9112 §6.3).
+/// The way to find the end of a request body (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Framing {
-    /// There is no body.
+    /// The request has no body.
     None,
-    /// This many bytes, at least one.
+    /// The body has the given number of bytes, at least one.
     Length(u64),
-    /// The chunked coding.
+    /// The body has the chunked transfer coding.
     Chunked,
 }
 
-/// A stretch of the head.
+/// The start and end offset of a part of a head.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Span {
     pub start: u16,
@@ -162,46 +167,50 @@ impl Span {
         }
     }
 
-    /// Whether it is one: 0..0 stands for what is not there, since nothing that is can end there.
+    /// Whether the part of the head is present. 0..0 means "absent": no present part can end at
+    /// offset 0, because the first part of a head, the method, has at least one byte.
     pub fn is_some(self) -> bool {
         self.end != 0
     }
 
+    /// The bytes of the part, within the bytes of the whole head.
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[usize::from(self.start)..usize::from(self.end)]
     }
 }
 
-/// What a client expects before it sends the body (RFC 9110 §10.1.1).
+/// The expectation that a client has before sending the body (RFC 9110 §10.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expectation {
-    /// Nothing.
+    /// The request has no expectation.
     None,
-    /// `100-continue`: an interim answer, or the final one if the body is not wanted.
+    /// `100-continue`: the client expects an interim response, or the final response if the server
+    /// does not want the body.
     Continue,
-    /// Something else, which nobody has ever defined.
+    /// An expectation other than `100-continue`. No standard defines such an expectation.
     Unknown,
 }
 
-/// What a finished head says: offsets into its bytes, which stay where they are.
+/// The result of parsing a head: offsets into the bytes of the head, which are not copied.
 #[derive(Clone, Debug)]
 pub struct Head {
+    /// The offset after the empty line.
     pub(super) end: u16,
-    /// Where the field lines begin.
+    /// The offset of the first field line.
     pub(super) lines: u16,
     pub(super) method: Method,
     pub(super) version: Version,
     pub(super) method_token: Span,
     pub(super) target: Span,
-    /// The path in the target, without its query.
+    /// The path in the target, without the query. Absent for `*` and for CONNECT.
     pub(super) path: Span,
     /// The value of the first line of each known field.
     pub(super) first: [Span; Field::COUNT],
-    /// The known fields that came on more than one line, one bit each.
+    /// A set of bits, one for each known field: the fields that came on more than one line.
     pub(super) repeated: u32,
-    /// Bytes of Host's value before its port.
+    /// The number of bytes of the host in the value of Host, without the port.
     pub(super) host_bytes: u16,
-    /// The port in Host.
+    /// The port in Host; `None` if Host has no port.
     pub(super) port: Option<u16>,
     pub(super) framing: Framing,
 }
@@ -226,13 +235,13 @@ impl Default for Head {
 }
 
 impl Head {
-    /// Where the head ends, and what follows it begins: behind the empty line.
+    /// The offset after the empty line of the head. The body or the next request begins here.
     pub fn end(&self) -> usize {
         usize::from(self.end)
     }
 }
 
-/// A finished head together with its bytes.
+/// A parsed head together with the bytes of the head.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     head: &'a Head,
@@ -240,7 +249,10 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Joins a head with the bytes it was parsed from.
+    /// Joins a head with the bytes from which the head was parsed. More bytes may follow.
+    ///
+    /// # Panics
+    /// If `bytes` are shorter than the head.
     pub fn new(head: &'a Head, bytes: &'a [u8]) -> RequestHead<'a> {
         RequestHead {
             head,
@@ -253,28 +265,29 @@ impl<'a> RequestHead<'a> {
         self.bytes
     }
 
-    /// The method.
+    /// The request method.
     pub fn method(&self) -> Method {
         self.head.method
     }
 
-    /// The method as it was written.
+    /// The name of the method, exactly as the client wrote the name.
     pub fn method_token(&self) -> &'a [u8] {
         self.head.method_token.of(self.bytes)
     }
 
-    /// The version.
+    /// The version of HTTP.
     pub fn version(&self) -> Version {
         self.head.version
     }
 
-    /// The request target as it was written.
+    /// The request target, exactly as the client wrote the target.
     pub fn target(&self) -> &'a [u8] {
         self.head.target.of(self.bytes)
     }
 
-    /// The path in the target, as it was written: it begins with a slash. `None` if the target has none,
-    /// as that of CONNECT, and `*`.
+    /// The path in the target, exactly as the client wrote the path. The path begins with a slash;
+    /// an empty path after an authority is returned as `/`. `None` if the target has no path: `*`,
+    /// and the target of CONNECT.
     pub fn path(&self) -> Option<&'a [u8]> {
         let path = self.head.path;
         path.is_some().then(|| match path.of(self.bytes) {
@@ -283,7 +296,7 @@ impl<'a> RequestHead<'a> {
         })
     }
 
-    /// What is behind the question mark in the target, if there is one.
+    /// The query after the question mark in the target; `None` without a question mark.
     pub fn query(&self) -> Option<&'a [u8]> {
         let (path, target) = (self.head.path, self.head.target);
         let has_query = path.is_some() && path.end < target.end;
@@ -291,13 +304,14 @@ impl<'a> RequestHead<'a> {
             .then(|| Span::new(usize::from(path.end) + 1, usize::from(target.end)).of(self.bytes))
     }
 
-    /// Whom the request is for (RFC 9112 §3.3): the authority of a target in absolute-form, which
-    /// overrides Host (§3.2.2), or else Host's. `None` if nobody is named: Host is empty, or absent,
-    /// as HTTP/1.0 allows.
+    /// The host and port that the request is for (RFC 9112 §3.3). The authority of a target in
+    /// absolute-form overrides Host (§3.2.2); for other targets the authority is the value of Host.
+    /// `None` if the request names no host: Host is empty, or absent, as HTTP/1.0 allows.
     ///
-    /// CONNECT names whom it wants to be led to, and that is somebody else.
+    /// The target of CONNECT is not used: CONNECT names the server at the other end of a tunnel,
+    /// not the server that receives the request.
     pub fn authority(&self) -> Option<Authority<'a>> {
-        // Nearly all have this form.
+        // Nearly every target is in origin-form and needs no parsing.
         let is_path = self.target().first() == Some(&b'/');
         if !is_path
             && let Ok(Target::Path { authority, .. }) = Target::parse(self.method(), self.target())
@@ -310,9 +324,10 @@ impl<'a> RequestHead<'a> {
         (!host.is_empty()).then_some(Authority { host, port })
     }
 
-    /// Whether this is to be the opening handshake of a WebSocket connection (RFC 6455 §4.2.1): a GET
-    /// whose Upgrade names that protocol, perhaps beside others. It may be no valid one. In HTTP/1.0,
-    /// Upgrade means nothing (RFC 9110 §7.8).
+    /// Whether the client asks for the opening handshake of a WebSocket connection (RFC 6455
+    /// §4.2.1): a GET whose Upgrade field names `websocket`, alone or together with other
+    /// protocols. The handshake may still be invalid. In HTTP/1.0, Upgrade has no meaning (RFC 9110
+    /// §7.8).
     pub fn wants_websocket(&self) -> bool {
         self.method() == Method::Get
             && self.version() == Version::Http11
@@ -321,19 +336,20 @@ impl<'a> RequestHead<'a> {
                 .any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
     }
 
-    /// How the body that follows is framed.
+    /// The framing of the body after the head.
     pub fn framing(&self) -> Framing {
         self.head.framing
     }
 
-    /// The value of the field's first line, without white space around it.
+    /// The value of the first line of the field, without white space around the value. `None` if
+    /// the field is absent.
     pub fn value(&self, field: Field) -> Option<&'a [u8]> {
         let span = self.head.first[field as usize];
         span.is_some().then(|| span.of(self.bytes))
     }
 
-    /// The values of all lines of a field, in order. Only a field that came more than once is
-    /// searched for again.
+    /// The values of a field, one for each line, in the order of the lines. The head is searched
+    /// again only for a field with several lines.
     pub fn values(&self, field: Field) -> Values<'a> {
         match self.head.repeated & (1 << field as u32) {
             0 => Values {
@@ -349,8 +365,8 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The members of a field whose value is a comma-separated list (RFC 9110 §5.6.1), over all
-    /// its lines; empty members are passed over.
+    /// The members of a field whose value is a comma-separated list (RFC 9110 §5.6.1). The members
+    /// on every line of the field are returned; empty members are skipped.
     pub fn members(&self, field: Field) -> Members<'a> {
         Members {
             values: self.values(field),
@@ -358,14 +374,14 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// Whether any of these fields came.
+    /// Whether the head has any of the given fields.
     pub fn has_any(&self, fields: &[Field]) -> bool {
         fields
             .iter()
             .any(|field| self.head.first[*field as usize].is_some())
     }
 
-    /// Whether the client wants the connection to go on after the answer (RFC 9112 §9.3).
+    /// Whether the client wants to keep the connection open after the response (RFC 9112 §9.3).
     pub fn wants_persistence(&self) -> bool {
         let mut keep_alive = false;
         for option in self.members(Field::Connection) {
@@ -377,13 +393,14 @@ impl<'a> RequestHead<'a> {
         keep_alive || self.version() == Version::Http11
     }
 
-    /// Whether `Connection` has this option.
+    /// Whether the Connection field has the given option. Letter case does not matter.
     pub fn has_connection_option(&self, option: &str) -> bool {
         self.members(Field::Connection)
             .any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
     }
 
-    /// What the client expects. HTTP/1.0 knows no expectations: there they are ignored.
+    /// The expectation of the client. HTTP/1.0 has no expectations, so the server ignores an Expect
+    /// field in an HTTP/1.0 request.
     pub fn expectation(&self) -> Expectation {
         if self.version() == Version::Http10 {
             return Expectation::None;
@@ -399,14 +416,15 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// The values of a field, line by line. Most fields that are asked for are absent, which costs next to
-/// nothing.
+/// An iterator over the values of a field, line by line. Most look-ups are for absent fields and
+/// cost almost nothing.
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
-    /// That of a field with one line.
+    /// The value of a field with a single line, until the iterator has returned the value.
     only: Option<&'a [u8]>,
     field: Field,
-    /// Those of a field with several are in here, among others.
+    /// The field lines that are still to be searched for a field with several lines. Empty for a
+    /// field with a single line and for an absent field.
     lines: &'a [u8],
 }
 
@@ -423,6 +441,7 @@ impl<'a> Iterator for Values<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// Searches the remaining field lines for the next line of the field.
     fn search(&mut self) -> Option<&'a [u8]> {
         while let Some(end) = memchr(b'\n', self.lines) {
             let line = &self.lines[..end];
@@ -437,11 +456,12 @@ impl<'a> Values<'a> {
     }
 }
 
-/// The members of a list, line by line.
+/// An iterator over the members of a list, line by line.
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     values: Values<'a>,
-    /// What is left of a line.
+    /// The rest of the current line, after the last comma that was reached. `None` if the line is
+    /// used up.
     rest: Option<&'a [u8]>,
 }
 

@@ -1,16 +1,16 @@
-//! Floor 1, http: the heads of responses (RFC 9112 §4, RFC 9110 §15), and the words for what a
-//! request did wrong.
+//! Floor 1, http: the heads of responses (RFC 9112 §4, RFC 9110 §15).
 //!
-//! A response head is made in two parts. [`ResponseHead`] makes what depends on the
-//! representation, once, to be kept with it; [`finish_head`] adds what depends on the moment and
-//! the connection: `Date`, `Connection` and the empty line.
+//! The server writes a response head in two parts. [`ResponseHead`] holds the lines that depend on
+//! the representation; they are made once and kept with the representation. [`finish_head`] adds
+//! the lines that depend on the time and on the connection: `Date`, `Connection` and the empty
+//! line.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Version;
 
-/// The status codes that are sent (RFC 9110 §15).
+/// The status codes of the responses that the server sends (RFC 9110 §15).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "they are named after their reason phrases")]
 #[repr(u16)]
@@ -41,7 +41,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The number.
+    /// The status code as a number.
     pub fn code(self) -> u16 {
         self as u16
     }
@@ -76,15 +76,15 @@ impl Status {
     }
 }
 
-/// The part of a response head that depends on the representation alone: the status line and
-/// its fields, each line with its CRLF.
+/// The part of a response head that depends on the representation alone: the status line and the
+/// field lines, each with CRLF at the end.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
     text: String,
 }
 
 impl ResponseHead {
-    /// Begins with the status line.
+    /// Starts a head with the status line.
     pub fn new(status: Status) -> ResponseHead {
         let mut text = String::with_capacity(256);
         let (code, reason) = (status.code(), status.reason());
@@ -92,7 +92,12 @@ impl ResponseHead {
         ResponseHead { text }
     }
 
-    /// Adds a field. `value` comes from us, never from a peer: nothing in it is escaped.
+    /// Adds a field line. The server itself must have made `value`, never a peer, because nothing
+    /// is escaped.
+    ///
+    /// # Panics
+    /// In a debug build, if the name or the value contains a control byte: a CR LF would begin
+    /// another line.
     pub fn field(mut self, name: &str, value: impl std::fmt::Display) -> ResponseHead {
         let from = self.text.len();
         write!(self.text, "{name}: {value}\r\n").expect("a String takes all");
@@ -107,23 +112,26 @@ impl ResponseHead {
         self
     }
 
-    /// The finished text.
+    /// Returns the status line and the field lines, without the empty line after a head.
     pub fn into_bytes(self) -> Vec<u8> {
         self.text.into_bytes()
     }
 }
 
-/// Whether the connection outlives an answer (RFC 9112 §9.3).
+/// Whether the connection stays open after a response (RFC 9112 §9.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Persistence {
-    /// The next request may follow.
+    /// The connection stays open for the next request.
     KeepAlive,
-    /// Nothing comes after this answer.
+    /// The server closes the connection after the response.
     Close,
 }
 
-/// Ends a response head: `Date`, what must be said about the connection, and the empty line. A
-/// client of HTTP/1.0 is told when it may go on, one of HTTP/1.1 when it may not.
+/// Ends a response head with `Date`, with `Connection` where needed, and with the empty line.
+///
+/// An HTTP/1.1 client assumes that the connection stays open, and an HTTP/1.0 client assumes the
+/// opposite (RFC 9112 §9.3). `Connection: keep-alive` is therefore sent to HTTP/1.0 clients only;
+/// `Connection: close` is sent to both.
 pub fn finish_head(out: &mut Vec<u8>, date: &HttpDate, version: Version, persistence: Persistence) {
     let end: &[u8] = match (persistence, version) {
         (Persistence::KeepAlive, Version::Http11) => b"\r\n\r\n",
@@ -135,19 +143,21 @@ pub fn finish_head(out: &mut Vec<u8>, date: &HttpDate, version: Version, persist
     out.extend_from_slice(end);
 }
 
-/// A time as IMF-fixdate (RFC 9110 §5.6.7), 29 bytes.
+/// A time in the format IMF-fixdate (RFC 9110 §5.6.7), which has 29 bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpDate {
-    /// Seconds since 1970, the ones that the text says.
+    /// The time that the text shows, in seconds since the beginning of 1970.
     seconds: u64,
     text: [u8; 29],
 }
 
 impl HttpDate {
-    /// The last second of the year 9999, beyond which the format has no digits.
+    /// The last second of the year 9999. A later year would need a fifth digit, and the format has
+    /// only four.
     const LAST: u64 = 253_402_300_799;
 
-    /// Formats `time`. A time that the format cannot say becomes the nearest that it can.
+    /// Formats `time`. A time before 1970 is shown as the first second of 1970, and a time after
+    /// the year 9999 as the last second of 9999.
     pub fn new(time: SystemTime) -> HttpDate {
         let seconds = HttpDate::seconds(time);
         let shown = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
@@ -156,18 +166,19 @@ impl HttpDate {
         HttpDate { seconds, text }
     }
 
-    /// Formats anew only if the second has changed.
+    /// Sets the date to `time`, and formats the text again only if the second has changed.
     pub fn update(&mut self, time: SystemTime) {
         if HttpDate::seconds(time) != self.seconds {
             *self = HttpDate::new(time);
         }
     }
 
-    /// The text.
+    /// The text as sent, without a line end.
     pub fn as_bytes(&self) -> &[u8; 29] {
         &self.text
     }
 
+    /// Whole seconds since the beginning of 1970, at least 0 and at most [`HttpDate::LAST`].
     fn seconds(time: SystemTime) -> u64 {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         since.as_secs().min(HttpDate::LAST)

@@ -1,9 +1,11 @@
-//! Floor 1, http: the request target (RFC 9112 §3.2) and the path in it (RFC 3986 §3.3).
+//! Floor 1, http: the request target (RFC 9112 §3.2) and the path of a target (RFC 3986 §3.3).
 //!
 //! ```text
 //! request-target = origin-form / absolute-form / authority-form / asterisk-form
 //! origin-form    = absolute-path [ "?" query ]
 //! absolute-form  = ( "http" / "https" ) "://" authority path-abempty [ "?" query ]
+//! authority-form = uri-host ":" port
+//! asterisk-form  = "*"
 //! ```
 
 use std::borrow::Cow;
@@ -13,35 +15,35 @@ use memchr::memchr;
 use super::classes::{PLAIN, all};
 use super::{Authority, HeadError, Method};
 
-/// A request target by its form.
+/// A request target in one of the four forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target<'a> {
-    /// A path and perhaps a query, both as they were written, from origin-form or absolute-form.
-    /// The authority of absolute-form overrides the Host field (§3.2.2).
+    /// A path with an optional query, from origin-form or absolute-form. Both are exactly as the
+    /// client wrote them. The authority of absolute-form overrides the Host field (§3.2.2).
     Path {
-        /// From absolute-form.
+        /// The authority of absolute-form; `None` in origin-form.
         authority: Option<Authority<'a>>,
-        /// Begins with a slash, or is empty behind an authority, where that means the same as `/`
-        /// (RFC 9110 §4.2.3).
+        /// The path, which begins with a slash. After an authority the path may also be empty, with
+        /// the same meaning as `/` (RFC 9110 §4.2.3).
         path: &'a [u8],
-        /// Behind the question mark.
+        /// The query after the question mark; `None` without a question mark.
         query: Option<&'a [u8]>,
     },
-    /// `*`: the server as a whole (OPTIONS alone).
+    /// `*`, which means the server as a whole (only for OPTIONS).
     Asterisk,
-    /// `host:port` (CONNECT alone).
+    /// `host:port` (only for CONNECT).
     Authority(&'a [u8]),
 }
 
 impl<'a> Target<'a> {
-    /// Takes a target apart.
+    /// Splits a target into its parts.
     ///
     /// # Errors
-    /// [`HeadError::TargetForm`] if it has none of the four forms or not the one its method
-    /// wants.
+    /// [`HeadError::TargetForm`] if the target has none of the four forms, or has a form that the
+    /// method does not allow.
     pub fn parse(method: Method, target: &'a [u8]) -> Result<Target<'a>, HeadError> {
         if method == Method::Connect {
-            // authority-form needs its port (RFC 9110 §9.3.6).
+            // In authority-form the port is required (RFC 9110 §9.3.6).
             return match Authority::parse(target) {
                 Some(Authority { port: Some(_), .. }) => Ok(Target::Authority(target)),
                 _ => Err(HeadError::TargetForm),
@@ -71,6 +73,7 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Splits `rest`, a path with an optional query, at the first question mark.
     fn with_path(authority: Option<Authority<'a>>, rest: &'a [u8]) -> Target<'a> {
         let (path, query) = match memchr(b'?', rest) {
             Some(at) => (&rest[..at], Some(&rest[at + 1..])),
@@ -84,28 +87,31 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Why a path names nothing.
+/// The reason why a path cannot name a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PathError {
-    /// A `%` without two hexadecimal digits behind it.
+    /// A `%` that is not followed by two hexadecimal digits.
     Encoding,
     /// A well-formed path that no file of a site can have.
     Absent,
 }
 
-/// A decoded path without its first slash: safe to be looked up beneath a root.
+/// A decoded path without the first slash, safe to look up beneath a root directory.
 ///
-/// It has no `.` or `..` segment and no hidden one (`.git`; `.well-known` at the top is let
-/// through, RFC 8615), no empty segment, no NUL and no backslash. A slash that came as `%2F`
-/// would be a separator that the client did not mean, and is refused.
+/// The path has no `.` or `..` segment and no hidden segment such as `.git`, with one exception:
+/// `.well-known` is allowed at the top (RFC 8615). The path has no empty segment (a slash may end
+/// the path), no NUL and no backslash. A slash encoded as `%2F` is refused, because after decoding
+/// the slash would separate segments, which the client did not mean.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SitePath<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> SitePath<'a> {
-    /// Decodes the path of a target, which begins with a slash, once. Repeated slashes count as
-    /// one. A path as links have it is borrowed, not copied.
+    /// Decodes `path`, the path of a target, which must begin with a slash. The path is decoded
+    /// only once: `%252e` becomes `%2e`, not a dot. Repeated slashes count as a single slash. A
+    /// path as links usually have it, without `%`, backslash, NUL, `//` and `/.`, is borrowed and
+    /// not copied.
     ///
     /// ```
     /// use oneloop::http::{PathError, SitePath};
@@ -115,7 +121,8 @@ impl<'a> SitePath<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`PathError`].
+    /// [`PathError::Encoding`] if a `%` is not followed by two hexadecimal digits, and
+    /// [`PathError::Absent`] if no file of a site can have the path.
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
         let mut pairs = path.windows(2);
@@ -134,17 +141,17 @@ impl<'a> SitePath<'a> {
         Ok(SitePath { bytes })
     }
 
-    /// The path, relative.
+    /// The decoded path, relative to the root.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether it names a directory: it is empty or ends in a slash.
+    /// Whether the path names a directory: the path is empty or ends in a slash.
     pub fn is_directory(&self) -> bool {
         matches!(*self.bytes, [] | [.., b'/'])
     }
 
-    /// The path of `name` in this directory.
+    /// The path of `name` in this directory. The path must name a directory.
     pub fn join(&self, name: &[u8]) -> SitePath<'static> {
         debug_assert!(self.is_directory());
         SitePath {
@@ -153,7 +160,7 @@ impl<'a> SitePath<'a> {
     }
 }
 
-/// Undoes percent-encoding and drops repeated slashes, the first one too.
+/// Decodes percent-encoding and drops repeated slashes. The first slash is dropped too.
 fn unescape(path: &[u8]) -> Result<Vec<u8>, PathError> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path.iter();
