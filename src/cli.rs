@@ -1,4 +1,6 @@
-//! The command line, as flags of `clap` and as a [`Config`].
+//! The command line: the flags, as `clap` reads them, and their translation to a [`Config`].
+//!
+//! Architecture invariant: of the crate's modules, this module names only `config`.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -7,26 +9,28 @@ use clap::{Parser, ValueEnum};
 
 use crate::config::{Bind, Config, Limits, LogFormat, Port, SlowMember};
 
-/// A web server in one thread: one poll loop, a slab of connection state machines.
+/// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
 #[derive(Parser, Debug)]
 #[command(name = "oneloop", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to serve: a directory, or one file [default: ./www if there is one, else .]
+    /// The directory or the file to serve [default: ./www if it exists, else .]
     pub root: Option<PathBuf>,
 
-    /// Port to listen on; 0 takes any [default: 8080, or the next that is free]
+    /// Port to listen on; 0 chooses any free port [default: 8080, or the next free port]
     #[arg(short, long, value_name = "N", env = "PORT", hide_env_values = true)]
     pub port: Option<u16>,
 
-    /// Address to listen on, may be given several times [default: 127.0.0.1 and ::1]
-    #[arg(short, long, value_name = "ADDR", alias = "host", value_parser = address)]
+    /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; repeatable [default:
+    /// localhost]
+    #[arg(short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
     pub bind: Vec<Address>,
 
-    /// One line for each request [default: pretty on a terminal, else combined]
+    /// Format of the access log, one line per request [default: pretty on a terminal, else
+    /// combined]
     #[arg(short, long, value_name = "FORMAT")]
     pub log: Option<Format>,
 
-    /// What becomes of a member of a room who does not read what is said there [default: drop]
+    /// Treatment of a room member that does not read its messages fast enough [default: drop]
     #[arg(
         long,
         value_name = "HOW",
@@ -35,7 +39,8 @@ pub struct Cli {
     )]
     pub slow_members: Slow,
 
-    /// Connections open at once, at most [default: 10000, or what the descriptors allow]
+    /// Largest number of open connections [default: 10000, or three quarters of the file
+    /// descriptors if that is less]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
 
@@ -43,63 +48,66 @@ pub struct Cli {
     #[arg(long)]
     pub follow_symlinks: bool,
 
-    /// Host name to be served under, may be given several times; .example.org is all names in it
-    /// too, * is any [default: localhost and IP addresses alone]
+    /// Another host name that requests may use for this server; repeatable. .example.org also
+    /// allows all names below example.org, * allows any name [default: only localhost, the names
+    /// below localhost, and IP addresses]
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub allow_host: Vec<String>,
 
-    /// Serve POST /_oneloop/echo, which answers with the body it got
+    /// Serve POST /_oneloop/echo, which answers with the request body
     #[arg(long)]
     pub test_endpoints: bool,
 
-    /// Print nothing but errors
+    /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// The access log's formats, as they are written on the command line.
+/// The formats of the access log, as named on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum Format {
-    /// For people
+    /// Short lines for people
     Pretty,
-    /// As Apache httpd and nginx write it
+    /// The "combined" format of Apache httpd and nginx
     Combined,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// None
+    /// No access log
     Off,
 }
 
-/// What becomes of slow members of rooms, as it is written on the command line.
+/// The treatment of slow members of rooms, as named on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum Slow {
-    /// They miss messages, which are counted
+    /// The member misses messages; the server counts the missed messages
     Drop,
-    /// They are closed with the code 1013
+    /// The member's connection is closed with the close code 1013
     Close,
 }
 
 /// An address to listen on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Address {
-    /// `localhost`: both loopback addresses.
+    /// The word `localhost`, which stands for both loopback addresses.
     Localhost,
-    /// One address.
+    /// A single IP address.
     Ip(IpAddr),
 }
 
+/// Parses a value of `--bind`: `localhost` or an IP address. An IPv6 address may be in brackets.
 fn address(text: &str) -> Result<Address, String> {
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Address::Localhost);
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    bare.unwrap_or(text)
-        .parse()
-        .map(Address::Ip)
-        .map_err(|_| "not an IP address; 0.0.0.0 is every IPv4 address, :: every IPv6 one".into())
+    bare.unwrap_or(text).parse().map(Address::Ip).map_err(|_| {
+        "not an IP address or localhost; use 0.0.0.0 for all of IPv4, :: for IPv6".into()
+    })
 }
 
-/// A name as [`Config::allow_hosts`] has it. What can never match is a mistake, and said to be one.
+/// Checks a value of `--allow-host`, which becomes an entry of [`Config::allow_hosts`]. A value
+/// that could never match a request must be a mistake of the user, so the value is refused with a
+/// reason.
 fn host_name(text: &str) -> Result<String, String> {
     const NAME_BYTES_MAX: usize = 253;
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
@@ -114,15 +122,15 @@ fn host_name(text: &str) -> Result<String, String> {
         !label.is_empty() && label.bytes().all(plain)
     };
     let error = if text.contains('/') {
-        "a name alone is wanted, without scheme and path"
+        "give only the host name, without scheme and path"
     } else if text.contains(':') {
-        "a name alone is wanted, without a port: it counts for all of them"
+        "give only the host name, without a port: the name is allowed with every port"
     } else if text.starts_with("*.") {
-        "a dot in front stands for all names below: .example.org"
+        "use a dot in front to allow all names below a name: .example.org"
     } else if !text.is_ascii() {
-        "a name is wanted as browsers send it, in ASCII: xn--..."
+        "give the name in ASCII, as browsers send it: xn--..."
     } else if name.parse::<IpAddr>().is_ok() {
-        "an address has no names below it, and needs no dot"
+        "an IP address has no names below it and needs no dot"
     } else if name.len() > NAME_BYTES_MAX || !name.split('.').all(is_label) {
         "not a host name"
     } else {
@@ -132,8 +140,9 @@ fn host_name(text: &str) -> Result<String, String> {
 }
 
 impl Cli {
-    /// What was asked for. `terminal` says whether standard output is one, `descriptors` how many
-    /// the process may have.
+    /// Returns the configuration that the flags ask for. `terminal` says whether standard output is
+    /// a terminal. `descriptors` is the number of descriptors that the process may open; `None`
+    /// means unlimited or unknown.
     pub fn config(&self, terminal: bool, descriptors: Option<u64>) -> Config {
         let root = self.root.clone().unwrap_or_else(|| {
             let www = Path::new("www");
@@ -161,7 +170,7 @@ impl Cli {
         let mut limits = Limits::default();
         limits.connections_max = match (self.max_connections, descriptors) {
             (Some(n), _) => n as usize,
-            // The rest is for the files that are being sent, and for the server itself.
+            // The other quarter is for the files that are being sent and for the server itself.
             (None, Some(n)) => (n as usize / 4 * 3).clamp(1, limits.connections_max),
             (None, None) => limits.connections_max,
         };

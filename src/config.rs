@@ -1,38 +1,45 @@
-//! Floor 0: what the server is told before it starts. Every bound of the crate is in [`Limits`],
-//! with its unit, its default and the reason for it.
+//! Floor 0, config: the configuration of a server, which does not change after the start. Each
+//! bound on time, memory and work per turn is a field of [`Limits`], with its unit, its default and
+//! the reason for the default.
+//!
+//! Architecture invariant: this module names no other module of the crate.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What to serve, where, and how much of everything to allow.
+/// The configuration of a server: the files to serve, the addresses to listen on, and the bounds.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A directory, or one file.
+    /// The path to serve: a directory or a single file.
     pub root: PathBuf,
-    /// Addresses to listen on, all with the same port.
+    /// The addresses to listen on, all with the same port.
     pub bind: Bind,
-    /// The port.
+    /// The port to listen on.
     pub port: Port,
-    /// How each request is logged.
+    /// The format of the access log, which has one line for each request.
     pub log: LogFormat,
-    /// Follow symbolic links out of the root; within it they always work.
+    /// Whether symbolic links that lead out of the root are followed. Links that stay within the
+    /// root are always followed.
     pub follow_symlinks: bool,
-    /// Host names to be served under, beside `localhost`, the names below it and all IP addresses; and
-    /// origins whose pages may send unsafe requests and open WebSocket connections. A dot in front, as
-    /// in `.example.org`, stands for that name and all below it; `*` is every name. They are compared
-    /// without regard to case, ports do not count, and what is no name matches nothing.
+    /// Host names that a request may name in `Host`, in addition to `localhost`, the names below
+    /// `localhost`, and IP addresses. A page from such a host may also send unsafe requests and
+    /// open WebSocket connections: the names are checked against `Origin` too.
+    ///
+    /// A dot in front, as in `.example.org`, stands for the name and all names below the name; `*`
+    /// stands for every name. Letter case and ports do not matter. An entry that is not a host name
+    /// matches nothing.
     pub allow_hosts: Vec<String>,
-    /// Serve the endpoints that exist to test clients and the server: `POST /_oneloop/echo`
-    /// answers with the body it got.
+    /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
+    /// answers with the request body.
     pub test_endpoints: bool,
-    /// The bounds.
+    /// The bounds on time, memory and work.
     pub limits: Limits,
 }
 
 impl Config {
-    /// The configuration of `oneloop ROOT`: port 8080 (or the next that is free) on loopback, no
-    /// log.
+    /// Returns the configuration of `oneloop ROOT`, but without a log: port 8080, or the next free
+    /// port, on the loopback addresses.
     pub fn new(root: impl Into<PathBuf>) -> Config {
         Config {
             root: root.into(),
@@ -47,18 +54,20 @@ impl Config {
     }
 }
 
-/// Where to listen.
+/// The addresses to listen on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Bind {
-    /// 127.0.0.1, and ::1 where there is IPv6: the default, since a development server should
-    /// not be open to the network by accident.
+    /// 127.0.0.1, and ::1 if the machine has IPv6. This is the default, because a development
+    /// server should not be open to the network by accident.
     Loopback,
-    /// Just these; each must succeed.
+    /// Exactly the listed addresses. If one of the addresses cannot be bound, the server does not
+    /// start.
     Addresses(Vec<IpAddr>),
 }
 
 impl Bind {
-    /// The addresses that must be bound, and the ones that the server may start without.
+    /// Returns two lists: the addresses that must be bound, and the addresses without which the
+    /// server may start too.
     pub fn addresses(&self) -> (Vec<IpAddr>, Vec<IpAddr>) {
         match self {
             Bind::Loopback => (
@@ -70,142 +79,335 @@ impl Bind {
     }
 }
 
-/// Which port to listen on.
+/// The port to listen on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Port {
-    /// This one, or, when it is taken, one of the next [`Port::HOPS`].
+    /// The given port or, if the port is in use, one of the next [`Port::HOPS`] ports.
     Preferred(u16),
-    /// This one or none. 0 lets the kernel choose.
+    /// Only the given port. With port 0, the kernel chooses a free port.
     Exactly(u16),
 }
 
 impl Port {
-    /// How many ports after the preferred one are tried.
+    /// The number of ports that are tried after the preferred port.
     pub const HOPS: u16 = 20;
 }
 
-/// The form of the access log.
+/// The format of the access log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`, for people.
+    /// Lines for people: `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`.
     Pretty,
-    /// The "combined" format of Apache httpd and nginx, for tools.
+    /// Lines for tools: the "combined" format of Apache httpd and nginx.
     Combined,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// No log.
     Off,
 }
 
-/// What becomes of a member of a room that does not take what is said there.
+/// How a room treats a member that does not read the messages of the room fast enough.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SlowMember {
-    /// It misses messages, which are counted.
+    /// The member misses messages. The server counts the missed messages.
     Drop,
-    /// It is closed with the code 1013.
+    /// The member's connection is closed with the code 1013.
     Close,
 }
 
-/// Every bound. The simulation draws them tiny, so that each one is met.
+/// The bounds of the server. The comment on each field says: the bounded quantity and its unit; the
+/// default; the consequence over the bound; and the reason for the default.
+///
+/// The simulation draws very small values for the bounds, so that a run reaches each of them.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of a request head, from the request line to the empty line, 16 KiB; over it 431.
-    /// Browsers send a few hundred; cookies are what grows. At most 65,535: offsets into a head
-    /// are 16 bits wide.
+    /// Bytes of a request head, from the request line to the empty line. Default: 16 KiB.
+    ///
+    /// Over the bound, the answer is 431, or 414 if the request target alone is over its own bound.
+    ///
+    /// Why 16 KiB: browsers send a few hundred bytes, and cookies are the part of a head that
+    /// grows. A value above 65,535 has the effect of 65,535, because offsets into a head are 16
+    /// bits wide.
     pub head_bytes_max: usize,
-    /// Bytes of a request target, 8,000; over it 414. RFC 9112 §3 asks for at least 8,000.
+    /// Bytes of a request target. Default: 8,000.
+    ///
+    /// Over the bound, the answer is 414.
+    ///
+    /// Why 8,000: RFC 9110 §4.1 recommends support for URIs of 8,000 bytes or more, and RFC 9112 §3
+    /// recommends the same length for a request line.
     pub target_bytes_max: usize,
-    /// Field lines in a head, 100; over it 431. As many as nginx and httpd allow or more.
+    /// Field lines in a request head. Default: 100.
+    ///
+    /// Over the bound, the answer is 431.
+    ///
+    /// Why 100: Apache httpd has the same default (`LimitRequestFields`), so a client that works
+    /// with httpd stays within the bound.
     pub fields_max: usize,
-    /// Bytes of content in a request body, 1 MiB; over it 413. Bodies within the bound are read on
-    /// any request, so that the connection can go on.
+    /// Bytes of content in a request body. Default: 1 MiB.
+    ///
+    /// Over the bound, the answer is 413, and the connection ends. A body within the bound is read
+    /// on any request, even if no endpoint wants the body: the next request begins after the body,
+    /// so the connection can go on. (Exceptions: the body of a denied request or of a refused
+    /// handshake, and an unwanted body for which the client first waits for a 100.)
+    ///
+    /// Why 1 MiB: a body for an endpoint is kept in memory until the last byte has come. nginx has
+    /// the same default (`client_max_body_size`).
     pub body_bytes_max: usize,
-    /// Bytes that are read from a connection at a time, 64 KiB, and at least `head_bytes_max`. A buffer
-    /// of this size is lent while there is something in it.
+    /// Bytes of a read buffer: as many bytes of a connection are read, and not yet consumed, at a
+    /// time. Default: 64 KiB. A value below `head_bytes_max` has the effect of `head_bytes_max`,
+    /// because a whole head must fit.
+    ///
+    /// With a full buffer, the server reads no more from the connection, and TCP holds the peer
+    /// back.
+    ///
+    /// Why 64 KiB: a WebSocket message of 16 KiB comes with one read. The size costs idle
+    /// connections nothing: a connection holds a buffer only while the buffer has bytes in it.
     pub read_buffer_bytes: usize,
-    /// Bytes of a WebSocket message, 16 MiB, as it is sent and inflated; over it the close code 1009.
+    /// Bytes of a WebSocket message from a peer, counted on the wire and again after inflating.
+    /// Default: 16 MiB.
+    ///
+    /// Over the bound, the connection is closed with the code 1009.
+    ///
+    /// Why 16 MiB: the largest message of the Autobahn conformance suite (case 9.1.6) has this
+    /// size.
     pub message_bytes_max: usize,
-    /// Bytes of a message that is compressed before it is sent, 256 KiB, which takes a millisecond or so
-    /// of a turn. Larger ones are sent as they are, and so are those below `deflated_bytes_min`.
+    /// Bytes of a WebSocket message that the server compresses before sending. Default: 256 KiB.
+    ///
+    /// A larger message is sent uncompressed, and so is a message below `deflated_bytes_min`.
+    ///
+    /// Why 256 KiB: a message is compressed in one go, and compressing this many bytes takes a
+    /// millisecond or so of a turn.
     pub deflated_bytes_max: usize,
-    /// The same from below, 64: there is nothing to be gained.
+    /// Bytes of the smallest WebSocket message that the server compresses. Default: 64.
+    ///
+    /// A smaller message is sent uncompressed.
+    ///
+    /// Why 64: compressing a smaller message gains nothing.
     pub deflated_bytes_min: usize,
-    /// Connections open at once, 10,000. Over it those idle longest are closed, and when none is
-    /// idle, new ones are told 503. The program lowers it to what the descriptors allow.
+    /// Connections that are open at once. Default: 10,000.
+    ///
+    /// Over the bound, the server closes the connection that has been idle longest. If no
+    /// connection is idle, the new connection gets a 503; up to 64 connections beyond the bound may
+    /// wait for their 503, and any further connection is closed without an answer.
+    ///
+    /// Why 10,000: the round number of the "C10K problem"; an idle connection costs less than 300
+    /// bytes. Descriptors are scarcer than memory, so the program lowers the bound to three
+    /// quarters of the descriptors that it may open.
     pub connections_max: usize,
-    /// Bytes of all read buffers, bodies and write buffers together, 256 MiB. Over it those with much queued
-    /// get no more room, and bodies and large heads are refused with 503.
+    /// Bytes that all connections hold together in read buffers, request bodies, messages and write
+    /// buffers, with the histories of the rooms. Default: 256 MiB.
+    ///
+    /// Over the bound, the connections that hold much are held back: a write buffer has room for an
+    /// eighth of `write_buffer_high` only (for messages of rooms too), a body above 16 KiB for an
+    /// endpoint and a request head above 1 KiB that is not yet whole get a 503, a WebSocket
+    /// connection in the middle of a large or compressed message is closed with the code 1013, and
+    /// a room drops its history with the next message. Everything else goes on.
+    ///
+    /// Why 256 MiB: about 26 KiB for each of 10,000 connections, and affordable on a developer's
+    /// machine.
     pub memory_bytes_max: usize,
-    /// Bytes waiting in a write buffer above which nothing more is answered or read, 64 KiB: enough
-    /// to keep a fast reader busy for a turn.
+    /// Bytes in the write buffer of a connection. Default: 64 KiB.
+    ///
+    /// At or above the bound, the connection answers no further request or message, and reads no
+    /// further input except the body of a request. Below the bound, the next answer or the next
+    /// slice of a body (of at most `turn_bytes`) is queued whole, so the buffer may then hold about
+    /// the sum of the two bounds.
+    ///
+    /// Why 64 KiB: enough to keep a fast reader busy for a turn.
     pub write_buffer_high: u64,
-    /// Bytes in the write buffer of a WebSocket connection above which nobody else may add to them, 1 MiB: what
-    /// a room says is dropped for this member, or costs it its place. One message is always taken.
+    /// Bytes in the write buffer of a WebSocket connection up to which other connections and
+    /// endpoints may add messages. Default: 1 MiB.
+    ///
+    /// Over the bound, a message of a room is not queued for this member (`slow_member` names the
+    /// consequence), and an endpoint that sends a message gets the error `Full`. An empty write
+    /// buffer takes one message of any size.
+    ///
+    /// Why 1 MiB: equal to `effects_bytes_max`, so a member with an empty write buffer can take all
+    /// waiting messages.
     pub write_buffer_max: u64,
-    /// What becomes of a member whose write buffer is full.
+    /// The treatment of a room member whose write buffer is over `write_buffer_max`. Default:
+    /// [`SlowMember::Drop`].
+    ///
+    /// Why: a member on a slow network stays in the room, and hears the room again as soon as there
+    /// is space. The summary of the server says how many messages were missed.
     pub slow_member: SlowMember,
-    /// Messages that a room remembers for those who come later, 64.
+    /// Messages in the history of a room, which new members can ask for. Default: 64.
+    ///
+    /// Over the bound, the room drops its oldest message.
+    ///
+    /// Why 64: enough for a new member of a chat to see the context.
     pub room_messages_max: usize,
-    /// Their bytes, 64 KiB.
+    /// Bytes of the messages in the history of a room. Default: 64 KiB.
+    ///
+    /// Over the bound, the room drops its oldest messages.
+    ///
+    /// Why 64 KiB: a new member gets the history at once, and this is far below `write_buffer_max`.
+    /// For `room_messages_max` messages, the bound is 1 KiB each.
     pub room_bytes_max: usize,
-    /// Rooms without anybody in them that are kept for what they remember, 256.
+    /// Empty rooms that are kept for their history. Default: 256.
+    ///
+    /// Over the bound, the room that has been empty longest is forgotten.
+    ///
+    /// Why 256: with histories of `room_bytes_max` bytes, the empty rooms then hold at most 16 MiB.
     pub empty_rooms_max: usize,
-    /// Pieces of mail that wait to be delivered, 128; over it nobody who would leave more is heard until
-    /// it is less, and then one after the other. In a room of a thousand, 128 messages take a dozen turns.
+    /// Effects that wait for delivery. Default: 128.
+    ///
+    /// At the bound, WebSocket connections whose messages would queue more effects are paused, and
+    /// go on one after the other when the queue has room again.
+    ///
+    /// Why 128: in a room of a thousand members, the delivery of 128 messages takes a dozen turns.
     pub effects_max: usize,
-    /// Bytes of mail that wait to be delivered, 1 MiB, likewise.
+    /// Bytes of the messages in the effects that wait for delivery. Default: 1 MiB.
+    ///
+    /// At the bound, connections are paused as for `effects_max`.
+    ///
+    /// Why 1 MiB: `effects_max` messages of 8 KiB each. A single larger message is always taken.
     pub effects_bytes_max: usize,
-    /// Deliveries of mail in one turn, 10,000: a message for a thousand members is a thousand.
+    /// Deliveries in one turn, where an effect counts once and a message counts once more for each
+    /// recipient. Default: 10,000.
+    ///
+    /// Over the bound, the rest of the effects waits for the next turn. An effect is not split, so
+    /// the last effect of a turn may exceed the bound.
+    ///
+    /// Why 10,000: a message for a thousand members is a thousand deliveries, so a turn delivers
+    /// about ten such messages.
     pub turn_deliveries: usize,
-    /// Bytes one connection may move in one turn, 256 KiB: about the time of a hundred small
-    /// requests, the most that one peer can make the others wait.
+    /// Bytes that one connection may read and write in one turn. Default: 256 KiB. The last write
+    /// of the turn may exceed the bound. A slice of a large body has at most this size too.
+    ///
+    /// Over the bound, the connection goes on in the next turn.
+    ///
+    /// Why 256 KiB: moving this many bytes takes about the time of a hundred small requests. A
+    /// single peer cannot make other peers wait longer.
     pub turn_bytes: usize,
-    /// Rounds of the pump for one connection in one turn, 8.
+    /// Rounds of the pump for one connection in one turn; a round is one trip through step, write
+    /// and read. Default: 8.
+    ///
+    /// Over the bound, the connection goes on in the next turn.
+    ///
+    /// Why 8: a round makes at most one read and one write of the socket. Bytes alone would let a
+    /// peer that sends a few bytes at a time cause any number of system calls in one turn.
     pub turn_rounds: u32,
-    /// Steps of one connection in one turn, 64. Bytes and rounds alone let a few peers that
-    /// pipeline tiny requests hold everybody up (measured: 57 ms against 1.5 ms).
+    /// Steps of one connection in one turn. Default: 64.
+    ///
+    /// Over the bound, the connection goes on in the next turn.
+    ///
+    /// Why a bound of steps: with bounds of bytes and rounds alone, a few peers that pipeline tiny
+    /// requests make every other peer wait (measured: 57 ms against 1.5 ms).
     pub turn_steps: u32,
-    /// Connections accepted from one listener in one turn, 64, so that a storm of them does not
-    /// starve those that are open.
+    /// Connections that are accepted from one listener in one turn. Default: 64.
+    ///
+    /// Over the bound, the remaining connections wait in the backlog for the next turn.
+    ///
+    /// Why 64: a flood of new connections must not starve the open connections. The `run` phase of
+    /// a turn works through connections in chunks of the same size.
     pub accepts_per_turn: u32,
-    /// How long accepting rests when there are no descriptors, 100 ms, unless a connection
-    /// closes first.
+    /// The time for which the server stops accepting after a failure of accept(2), such as having
+    /// no descriptor left. Default: 100 ms. The pause ends earlier if a connection closes.
+    ///
+    /// Why 100 ms: ten failing system calls a second cost nothing, and a client hardly notices the
+    /// delay.
     pub accept_pause: Duration,
-    /// From the first byte of a request to the end of its head, 10 s; over it 408. Trickling
-    /// does not renew it.
+    /// The time from the first byte of a request to the end of its head. Default: 10 s.
+    ///
+    /// Over the bound, the answer is 408, and the connection ends. Sending a byte now and then does
+    /// not extend the time.
+    ///
+    /// Why 10 s: a head is one packet or a few, and 10 s leave time for three retransmissions of
+    /// TCP (1 + 2 + 4 s, RFC 6298).
     pub head_time: Duration,
-    /// With no request begun, on a fresh or a kept connection, 30 s; over it closed silently.
+    /// The time that a connection may be open without a request, when new or after an answer.
+    /// Default: 30 s.
+    ///
+    /// Over the bound, the connection is closed without an answer.
+    ///
+    /// Why 30 s: between the defaults of Apache httpd (5 s) and nginx (75 s). Idle connections cost
+    /// little, and a browser saves a handshake by keeping one.
     pub idle_time: Duration,
-    /// While output waits: for each 16 KiB drained, 30 s; over it closed. For each 16 KiB of a
-    /// request body the same; over it 408. A transfer as a whole has no limit.
+    /// The time for each 16 KiB that a peer takes while output is waiting, and for each 16 KiB of a
+    /// request body. Default: 30 s.
+    ///
+    /// Over the bound, a connection with waiting output is closed, and a late body gets a 408. A
+    /// transfer as a whole has no limit of time.
+    ///
+    /// Why 30 s: the slowest peer that is served moves about 550 bytes a second. Counting in
+    /// portions means that a peer cannot hold a connection open by moving single bytes.
     pub stall_time: Duration,
-    /// A WebSocket peer that has said nothing for so long is sent a ping, 20 s.
+    /// The time after which a WebSocket peer that has sent nothing gets a ping. Default: 20 s.
+    ///
+    /// Why 20 s: proxies close a silent connection after a time, which is 60 s by default in nginx
+    /// (`proxy_read_timeout`). The answer to the ping keeps the connection open.
     pub ping_time: Duration,
-    /// For anything to come after that, 20 s; over it closed. While we do not read, because the peer does
-    /// not, it does not pass.
+    /// The time after a ping for any bytes to come from the WebSocket peer. Default: 20 s. The time
+    /// does not run while the server reads nothing from the peer because the peer reads nothing.
+    ///
+    /// Over the bound, the connection is closed with the code 1011.
+    ///
+    /// Why 20 s: a peer that has vanished is found out 40 s after its last byte, and a peer on a
+    /// bad network has time to answer.
     pub pong_time: Duration,
-    /// For a peer that we are done with to close its side: 2 s since it last sent something.
+    /// In `Lingering`, the time since the peer last sent a byte, and since our FIN. Default: 2 s.
+    ///
+    /// Over the bound, the connection is closed although the peer has not closed its side. At a
+    /// stop, the same time decides whether a connection between two requests lingers: a peer that
+    /// got an answer within this time may be sending its next request.
+    ///
+    /// Why 2 s: the value of Apache httpd (`SECONDS_TO_LINGER`).
     pub linger_idle_time: Duration,
-    /// The same, in all: 30 s.
+    /// In `Lingering`, the time since our FIN, even if the peer goes on sending. Default: 30 s.
+    ///
+    /// Over the bound, the connection is closed.
+    ///
+    /// Why 30 s: the value of Apache httpd (`MAX_SECS_TO_LINGER`) and of nginx (`lingering_time`).
     pub linger_time: Duration,
-    /// Bytes of such a peer that are read and thrown away, 64 MiB; over it the connection is
-    /// closed with a reset.
+    /// In `Lingering`, the bytes of one peer that are read and thrown away. Default: 64 MiB.
+    ///
+    /// Over the bound, the connection is closed with a reset.
+    ///
+    /// Why 64 MiB: many clients send a whole upload before they read the answer. A client whose
+    /// upload was refused can send up to this many bytes and still gets the refusal.
     pub linger_bytes_max: usize,
-    /// After the first SIGINT or SIGTERM, for requests in flight to finish, 10 s.
+    /// The time that requests in flight have to finish after the first SIGINT or SIGTERM. Default:
+    /// 10 s.
+    ///
+    /// Over the bound, the server ends, and the remaining connections with it.
+    ///
+    /// Why 10 s: as long as `head_time`, so a request head on its way can still come whole.
     pub stop_time: Duration,
-    /// Size of a file that is answered from memory, 64 KiB; larger ones go by sendfile(2), which
-    /// is cheaper from about there on.
+    /// Bytes of a file that is kept in memory and answered from there. Default: 64 KiB.
+    ///
+    /// A larger file is kept open and sent by sendfile(2).
+    ///
+    /// Why 64 KiB: from about this size on, sendfile(2) is cheaper.
     pub cached_file_bytes_max: usize,
-    /// Bytes of all answers kept in memory, 16 MiB; a file that is kept open counts as 256 KiB.
+    /// Bytes of the answers in the cache. Default: 16 MiB. A file that is kept open counts as 256
+    /// KiB.
+    ///
+    /// Over the bound, the cache evicts answers that were not used lately (the clock algorithm).
+    ///
+    /// Why 16 MiB: the cache then keeps at most 64 files open, which spares descriptors for
+    /// connections.
     pub cache_bytes_max: usize,
-    /// Encoders at work at once, 4: each may take a millisecond or so of a turn. While none is to
-    /// be had, the file is sent as it is.
+    /// Encoders of content codings at work at once. Default: 4.
+    ///
+    /// At the bound, a file is sent without a content coding, or the answer is 503 if the client
+    /// does not accept that.
+    ///
+    /// Why 4: each encoder may take a millisecond or so of a turn.
     pub encoders_max: usize,
-    /// Size of a file up to which it is compressed on the fly, 8 MiB. Results up to a quarter of
-    /// that are kept.
+    /// Bytes of a file that is compressed on the fly. Default: 8 MiB.
+    ///
+    /// A larger file is sent without a content coding. The encoded result is kept in the cache if
+    /// the result is at most a quarter of the bound (2 MiB).
+    ///
+    /// Why 8 MiB: an encoder compresses 16 KiB a turn, so a file of this size occupies one of the
+    /// few encoders for 512 turns.
     pub encoded_file_bytes_max: u64,
-    /// Bytes of the access log that wait for a slow terminal, 64 KiB; over it lines are dropped
-    /// and counted.
+    /// Bytes of the access log that wait for a slow reader of standard output. Default: 64 KiB.
+    ///
+    /// Over the bound, lines are dropped, and a later line says how many.
+    ///
+    /// Why 64 KiB: as much again as a pipe holds on Linux by default.
     pub log_bytes_max: usize,
 }
 

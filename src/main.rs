@@ -1,7 +1,11 @@
-//! The program: flags to a [`Config`], a server, an exit code. Nothing is decided here.
+//! The program `oneloop`: translates the flags to a [`Config`], runs a server and returns an exit
+//! code. The decisions are made in the modules that this file calls.
 //!
-//! Exit codes: 0 after a clean stop, 1 when the server could not start or go on, 2 for flags that
-//! make no sense (clap's).
+//! Architecture invariant: of the crate's modules, this file names only `cli`, `config`, `server`
+//! and `sys`.
+//!
+//! Exit codes: 0 after a clean stop; 1 if the server could not start or could not go on; 2 for
+//! wrong flags (`clap` returns this code).
 
 #![forbid(unsafe_code)]
 
@@ -37,28 +41,30 @@ fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let bound = Server::bind(config)?;
     for (ip, error) in &bound.missing {
-        // Not eprintln, which panics when nobody hears it.
+        // eprintln would panic if standard error is closed.
         let _ = writeln!(
             io::stderr(),
             "warning: not listening on {ip} ({error}); going on without it"
         );
     }
     if !quiet {
-        // A closed pipe is no reason not to serve.
+        // The server goes on if standard output is a closed pipe.
         let _ = banner(&bound, terminal, began);
     }
     let log = Log::new(config.log, config.limits.log_bytes_max);
     let mut server = bound.server.with_log(log);
     server.run()?;
     if !quiet {
-        // As the log writes: whoever has stopped reading must not hold up the end.
+        // The summary is written like the log: a reader that has stopped reading must not delay the
+        // end of the program.
         let summary = format!("stopped: {}\n", server.counters());
         let _ = Output::stdout().write(summary.as_bytes());
     }
     Ok(())
 }
 
-/// Says where the server is and what it shows: plain lines, or a little more on a terminal.
+/// Prints the addresses of the server and the path that is served. On a terminal, the lines are
+/// indented, with an empty line before and after, and in colour unless `NO_COLOR` forbids colour.
 fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> io::Result<()> {
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let (bold, cyan, off) = match colour {
@@ -84,11 +90,11 @@ fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> io::Result<()>
     match local {
         true => writeln!(
             out,
-            "{indent}reachable from this machine alone; Ctrl-C stops it"
+            "{indent}reachable from this machine only; Ctrl-C stops it"
         )?,
         false => writeln!(
             out,
-            "{indent}everything there is readable by whoever reaches these addresses; Ctrl-C stops it"
+            "{indent}anyone who can reach these addresses can read the files; Ctrl-C stops it"
         )?,
     }
     if terminal {

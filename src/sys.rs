@@ -1,9 +1,15 @@
-//! Floor 0: the system calls that `std` and `mio` do not offer, by way of `rustix`, which makes
-//! them safe. Nothing else in the crate names `rustix`, and nothing here knows what it is for.
+//! Floor 0, sys: the system calls that `std` and `mio` do not offer. The calls go through `rustix`,
+//! whose functions are safe Rust.
 //!
-//! One thing is *absent* on purpose: nothing here or anywhere ignores `SIGPIPE`, because Rust's
-//! runtime does so before `main`. `writev` and `sendfile` have no `MSG_NOSIGNAL`; without that
-//! disposition a peer's reset would end the process.
+//! Architecture invariant: only this file names `rustix`.
+//!
+//! Architecture invariant: this module names no other module of the crate. The purpose of a call
+//! must not be known here.
+//!
+//! No code of this crate ignores `SIGPIPE`, and the omission is deliberate: Rust's runtime ignores
+//! the signal before `main` begins. The server depends on that, because `writev` and `sendfile`
+//! have no flag like `MSG_NOSIGNAL`: with the default disposition of `SIGPIPE`, a reset by a peer
+//! would end the process.
 
 use std::fs::File;
 use std::io;
@@ -20,12 +26,14 @@ use rustix::process::Resource;
 
 // ── Sockets ────────────────────────────────────────────────────────────────────────────────────
 
-/// A non-blocking listener. `TCP_NODELAY` is set on it because accepted sockets inherit it on
-/// Linux: one system call less for each connection. An IPv6 listener takes IPv6 alone, so that
-/// the same port can be bound for IPv4 beside it.
+/// Opens a non-blocking listener at `address`, with a queue of at most `backlog` connections.
+///
+/// `TCP_NODELAY` is set on the listener because accepted sockets inherit the option on Linux,
+/// which saves one system call for each connection. An IPv6 listener accepts only IPv6
+/// (`IPV6_V6ONLY`), so that a second listener can bind the same port for IPv4.
 ///
 /// # Errors
-/// Whatever socket(2), bind(2) or listen(2) say.
+/// The errors of socket(2), setsockopt(2), bind(2) and listen(2).
 pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -43,7 +51,8 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// sendfile(2) from the offset `at`; the file's own offset is neither used nor changed.
+/// Sends up to `count` bytes of `file`, from the offset `at`, by sendfile(2). Returns the number of
+/// bytes that were sent. The offset of the file itself is neither used nor changed.
 pub(crate) fn send_file(
     socket: &impl AsFd,
     file: &File,
@@ -54,8 +63,9 @@ pub(crate) fn send_file(
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), count)?)
 }
 
-/// Whether a call failed for want of a descriptor or of memory: it will fail again until something
-/// is closed. (After accept(2) the connection stays in the backlog.)
+/// Whether a call failed because the process or the system has no descriptor or no memory left. The
+/// same call will fail again until a descriptor is closed or memory is freed. (If accept(2) failed,
+/// the connection stays in the backlog.)
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -63,8 +73,9 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
     )
 }
 
-/// Raises the soft limit of open descriptors to the hard one, and says what it is then. Shells
-/// start programs with 1,024 by default, which is one small load test.
+/// Raises the soft limit of open descriptors to the hard limit. Returns the soft limit that is in
+/// force afterwards; `None` means unlimited. The reason: shells start programs with a soft limit of
+/// 1,024 by default, which a small load test already uses up.
 pub fn raise_descriptor_limit() -> Option<u64> {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     let soft = limit.current;
@@ -77,31 +88,32 @@ pub fn raise_descriptor_limit() -> Option<u64> {
 
 // ── Files ──────────────────────────────────────────────────────────────────────────────────────
 
-/// What tells one state of a file from another, from stat(2).
+/// The fields of stat(2) by which two states of a file can be told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stat {
-    /// What it is.
+    /// The kind of the file, from `st_mode`.
     pub kind: FileKind,
-    /// `st_dev`.
+    /// The device of the file: `st_dev`.
     pub device: u64,
-    /// `st_ino`.
+    /// The inode number: `st_ino`.
     pub inode: u64,
-    /// `st_size`, in bytes.
+    /// The size in bytes: `st_size`. A negative size counts as 0.
     pub size: u64,
-    /// `st_mtim`.
+    /// The time of the last change of the content: `st_mtim`.
     pub modified: SystemTime,
-    /// `st_ctim`: changes with every change of content, name or mode, and cannot be set back.
+    /// The time of the last change of content, name or mode: `st_ctim`. No program can set this
+    /// time back.
     pub changed: SystemTime,
 }
 
-/// The kinds of file that make a difference here.
+/// The kinds of file that the crate treats differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
     /// A regular file.
     File,
     /// A directory.
     Directory,
-    /// A FIFO, a device, a socket.
+    /// A FIFO, a device or a socket.
     Other,
 }
 
@@ -122,7 +134,8 @@ impl From<rustix::fs::Stat> for Stat {
     }
 }
 
-/// A time of a file. One that the clock cannot hold counts as the epoch.
+/// Converts a file time to a `SystemTime`. A time outside the range of `SystemTime` becomes the
+/// epoch.
 fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let base = match seconds >= 0 {
@@ -133,35 +146,37 @@ fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
         .unwrap_or(UNIX_EPOCH)
 }
 
-/// stat(2) of a path.
+/// Returns the state of the file at `path`, by stat(2). Symbolic links are followed.
 pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
     Ok(rustix::fs::statat(CWD, path, AtFlags::empty())?.into())
 }
 
-/// fstat(2).
+/// Returns the state of an open file, by fstat(2).
 pub(crate) fn fstat(file: &impl AsFd) -> io::Result<Stat> {
     Ok(rustix::fs::fstat(file)?.into())
 }
 
-/// Opens a directory to resolve paths beneath. It is not opened for reading: that permission is
-/// not needed.
+/// Opens a directory as the starting point for [`open_beneath`]. The flag is `O_PATH`, which needs
+/// no permission to read the directory.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Opens `path`, which must be relative, for reading. The kernel refuses (`EXDEV`) whatever
-/// leads out of `root`, by `..` or by a symbolic link, however the tree is changed meanwhile.
-/// Nothing that is not a file can block the caller (`O_NONBLOCK`: a FIFO without a writer).
+/// Opens the relative path `path` for reading, beneath the directory `root`, by openat2(2).
+///
+/// The kernel refuses (`EXDEV`) a path that leads out of `root`, by `..` or by a symbolic link,
+/// even if another program changes the tree at the same time. The flag `O_NONBLOCK` is set, so the
+/// call does not block on a FIFO without a writer or on another file that is not a regular file.
 pub(crate) fn open_beneath(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    // EAGAIN here means that a rename raced with the resolution of a `..`: try again. The bound
-    // is for a tree that never stops changing.
+    // EAGAIN from openat2 means that a rename raced with the resolution of a `..`, so the call is
+    // tried again. The bound of 16 is for a tree that never stops changing.
     for _ in 0..16 {
         match rustix::fs::openat2(root, path, READ, Mode::empty(), beneath) {
             Ok(file) => return Ok(File::from(file)),
             Err(Errno::INTR | Errno::AGAIN) => {}
-            // Linux before 5.6, or a sandbox that knows no openat2.
+            // Linux before 5.6 has no openat2, and some sandboxes forbid the call.
             Err(Errno::NOSYS | Errno::PERM) => return open_by_walking(root, path),
             Err(e) => return Err(e.into()),
         }
@@ -169,7 +184,7 @@ pub(crate) fn open_beneath(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
     Err(Errno::BUSY.into())
 }
 
-/// Opens a path for reading, wherever it leads.
+/// Opens `path` for reading. Symbolic links are followed, also out of the root.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(File::from(rustix::fs::open(path, READ, Mode::empty())?))
 }
@@ -179,7 +194,8 @@ const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
 
-/// The same without openat2: one component after the other, following no symbolic link at all.
+/// Opens a path beneath `root` like [`open_beneath`], but without openat2: one component after the
+/// other. No symbolic link is followed, not even a link that stays within the root.
 fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
     let mut components = path.split(|b| *b == b'/').filter(|c| !c.is_empty());
     let mut name = components.next().unwrap_or(b".");
@@ -201,16 +217,17 @@ fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Whether [`open_beneath`] was refused by the kernel because the path leads out of the root, or
-/// may: an absolute link counts, wherever it points. So does any link for the walk.
+/// Whether [`open_beneath`] failed because the path leads, or may lead, out of the root. An
+/// absolute symbolic link counts as leading out even if the target is beneath the root. When
+/// openat2 is missing, every symbolic link counts as leading out, because the walk follows none.
 pub(crate) fn leads_out(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::XDEV | Errno::LOOP))
 }
 
-/// Whether a failed open or stat means that there is no such file beneath the root: none of that
-/// name, one that only a way out of the root leads to, or one that cannot be opened for reading
-/// by its kind (a socket).
+/// Whether a failed open or stat means that no such file exists beneath the root. Three cases
+/// count: the name does not exist, the path leads out of the root, or a file of this kind cannot be
+/// opened for reading (a socket).
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -228,8 +245,8 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 
 // ── Standard output ────────────────────────────────────────────────────────────────────────────
 
-/// A way to write to standard output that never waits for whoever reads it: a terminal stopped
-/// with Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
+/// Writes to standard output without waiting for the reader. A terminal that was stopped with
+/// Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
 #[derive(Debug)]
 pub struct Output {
     kind: OutputKind,
@@ -237,19 +254,21 @@ pub struct Output {
 
 #[derive(Debug)]
 enum OutputKind {
-    /// A regular file: never blocks for long.
+    /// A regular file. Writing to a regular file never blocks for long.
     File,
-    /// A pipe or a terminal, opened a second time. `O_NONBLOCK` belongs to the open file
-    /// description, which our parent shares: setting it on the one we got would change theirs.
+    /// A pipe or a terminal, opened a second time. The flag `O_NONBLOCK` belongs to the open file
+    /// description, and the parent process shares the description that we inherited. Setting the
+    /// flag there would change the parent's standard output too.
     Reopened(File),
-    /// A socket: `MSG_DONTWAIT` does it call by call.
+    /// A socket. The flag `MSG_DONTWAIT` makes each single call non-blocking.
     Socket,
-    /// What could not be opened again: asked before each write, and given little at a time.
+    /// An output that could not be opened again. Each write is preceded by poll(2) and is limited
+    /// to `PIPE_BUF` bytes.
     Polled,
 }
 
 impl Output {
-    /// Finds out what standard output is.
+    /// Returns an `Output` that suits the kind of file that standard output is.
     pub fn stdout() -> Output {
         let kind = match rustix::fs::fstat(stdout()).map(|s| FileType::from_raw_mode(s.st_mode)) {
             Ok(FileType::RegularFile) => OutputKind::File,
@@ -265,12 +284,14 @@ impl Output {
         Output { kind }
     }
 
-    /// Writes what fits now. `WouldBlock` when nothing does.
+    /// Writes as many of `bytes` as standard output takes now, and returns their number.
     ///
     /// # Errors
-    /// Those of write(2), `EAGAIN` among them.
+    /// `WouldBlock` if standard output takes no byte now, and the other errors of write(2), send(2)
+    /// and poll(2).
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        /// POSIX's least `PIPE_BUF` on Linux: a pipe that polls writable takes this much.
+        /// The value of POSIX's `PIPE_BUF` on Linux, in bytes. A pipe that poll(2) reports as
+        /// writable takes at least this many bytes without blocking.
         const PIPE_BUF: usize = 4096;
         match &self.kind {
             OutputKind::File => Ok(rustix::io::write(stdout(), bytes)?),
@@ -300,7 +321,7 @@ fn stdout() -> BorrowedFd<'static> {
 mod tests {
     use super::*;
 
-    /// The walk stands in for openat2 where that is missing, so it is tried here by name.
+    /// The walk is used only where openat2 is missing, so this test calls the walk directly.
     #[test]
     fn the_walk_opens_what_is_beneath_and_nothing_else() {
         let root = open_directory(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("our own folder");

@@ -108,12 +108,12 @@ fn the_banner_says_where_and_what() {
         (
             root.clone(),
             "127.0.0.1",
-            "reachable from this machine alone; Ctrl-C stops it",
+            "reachable from this machine only; Ctrl-C stops it",
         ),
         (
             root.join("page.html"),
             "0.0.0.0",
-            "everything there is readable by whoever reaches these addresses; Ctrl-C stops it",
+            "anyone who can reach these addresses can read the files; Ctrl-C stops it",
         ),
     ] {
         let server = Server::with(&root, &["--bind", bind]);
