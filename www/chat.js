@@ -1,5 +1,6 @@
-// The chat: a room is a WebSocket in which what one says all hear. Whatever is a message of this
-// page's, and what came from elsewhere, the room does not know; it is told apart here.
+// The chat. A room is a WebSocket endpoint that sends every message to all members of the room. The
+// server does not know which messages come from this page and which come from elsewhere (such as
+// from curl); this module tells them apart.
 
 import { $, bytes, clock, count, kept, make, ms, unique } from "./dom.js";
 import { Link, afterLoad, inWords, show } from "./link.js";
@@ -7,7 +8,7 @@ import { Link, afterLoad, inWords, show } from "./link.js";
 const SHOWN = 200; // messages kept in the list
 const NAME_MAX = 24;
 const TEXT_MAX = 2_000;
-const CONFIRM = 5_000; // for a message of our own to come back
+const CONFIRM = 5_000; // ms for a message of our own to come back
 const BIRDS = ["Avocet", "Bunting", "Crane", "Dunlin", "Eider", "Finch", "Godwit", "Heron", "Ibis", "Jackdaw",
   "Kestrel", "Lark", "Merlin", "Nuthatch", "Oriole", "Plover", "Quail", "Robin", "Siskin", "Teal", "Wren"];
 
@@ -16,7 +17,7 @@ const presence = new Link();
 const log = $("log");
 const lines = $("lines");
 
-// ---- the room, from the address
+// ---- the room, named in the address
 
 const legal = (name) => /^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/.test(name);
 const roomInAddress = () => {
@@ -48,7 +49,7 @@ $("enter").onsubmit = (e) => {
   const name = $("room").value.trim();
   if (legal(name)) location.hash = `room=${name}`;
   else {
-    $("chat-said").textContent = "A room’s name is made of letters, digits, - and _, at most 40 of them.";
+    $("chat-said").textContent = "The name of a room consists of at most 40 letters, digits, - and _, and begins with a letter or a digit.";
     $("room").value = room;
   }
 };
@@ -60,11 +61,11 @@ if (navigator.clipboard) {
   $("copy-link").hidden = false;
   $("copy-link").onclick = async () => {
     await navigator.clipboard.writeText(new URL(`#room=${room}`, location.href).href);
-    $("chat-said").textContent = "The link to this room is copied.";
+    $("chat-said").textContent = "The link to this room is in the clipboard.";
   };
 }
 
-// ---- who is there
+// ---- the number of members
 
 let members = null;
 function tellMembers() {
@@ -78,7 +79,7 @@ presence.onmessage = (data) => {
   tellMembers();
 };
 presence.addEventListener("state", () => {
-  members = null; // until it is told anew
+  members = null; // until the server sends the number again
   tellMembers();
 });
 
@@ -87,32 +88,33 @@ nameBox.value = kept.get("sessionStorage", "name")
   ?? `${BIRDS[Math.floor(Math.random() * BIRDS.length)]} ${10 + Math.floor(Math.random() * 90)}`;
 kept.set("sessionStorage", "name", nameBox.value);
 nameBox.onchange = () => {
-  nameBox.value = nameBox.value.trim().slice(0, NAME_MAX) || "nobody";
+  nameBox.value = nameBox.value.trim().slice(0, NAME_MAX) || "nameless";
   kept.set("sessionStorage", "name", nameBox.value);
 };
 
-/** The same name has the same colour in everybody's browser. */
+/** Returns a hue in degrees. A name has the same colour in every browser. */
 function hue(name) {
   let h = 0;
   for (const c of name) h = (h * 31 + c.codePointAt(0)) >>> 0;
   return (h % 12) * 30;
 }
 
-// ---- what was said
+// ---- the messages
 
-const mine = new Set(JSON.parse(kept.get("sessionStorage", "mine") ?? "[]")); // identifiers
-const shown = new Set(); // of those
-const pending = new Map(); // identifier -> when it was sent
-let entries = []; // what the list shows, as it came
-let replay = []; // of those, what a new connection may tell again
-let queue = []; // to be shown with the next frame
+const mine = new Set(JSON.parse(kept.get("sessionStorage", "mine") ?? "[]")); // identifiers of our own messages
+const shown = new Set(); // the identifiers in `mine` that the list already shows
+const pending = new Map(); // identifier -> the time of sending
+let entries = []; // the messages in the list, as received
+let replay = []; // the messages that a new connection may send a second time
+let queue = []; // messages to show with the next animation frame
 let unread = 0;
 let last = null;
 
 link.onmessage = (data) => {
   const at = performance.now();
   const raw = typeof data === "string" ? data : `(a binary message of ${count(data.byteLength, "byte")})`;
-  // After a reconnection the room begins with what we may have heard: a run of what the list ends with.
+  // After a reconnection, the room first sends its history. The history begins with messages that the end of
+  // the list may show already, in the same order; these are skipped.
   const known = replay.indexOf(raw);
   replay = replay.slice(known + 1);
   if (known >= 0) return;
@@ -123,7 +125,7 @@ link.onmessage = (data) => {
     pending.delete(message.id);
   }
   queue.push({ raw, message });
-  if (queue.length > SHOWN) queue.shift(); // a page in the background draws no frames
+  if (queue.length > SHOWN) queue.shift(); // a page in the background gets no animation frames
   if (queue.length === 1) requestAnimationFrame(flush);
 };
 
@@ -134,17 +136,17 @@ link.addEventListener("state", () => {
   if (open) {
     $("chat-words").textContent = inWords(link.extensions, wanted);
     replay = [...entries, ...queue].map((e) => e.raw);
-    log.setAttribute("aria-live", "off"); // nobody wants the past read aloud
+    log.setAttribute("aria-live", "off"); // a screen reader should not read the history aloud
     setTimeout(() => {
       replay = [];
       log.setAttribute("aria-live", "polite");
     }, 1_500);
     if (link.downFor && entries.length) {
-      append(make("li", { className: "rule", textContent: `connected again at ${clock(Date.now())}` }));
+      append(make("li", { className: "rule", textContent: `reconnected at ${clock(Date.now())}` }));
       last = null;
     }
   } else if (pending.size) {
-    $("chat-said").textContent = `Not known to have arrived: ${count(pending.size, "message")}.`;
+    $("chat-said").textContent = `${count(pending.size, "message")} may not have arrived.`;
     pending.clear();
   }
 });
@@ -182,7 +184,7 @@ function append(li, entry) {
 }
 
 function ours({ id, name, text, at, took }) {
-  const own = mine.has(id) && !shown.has(id); // who copies an identifier is somebody else
+  const own = mine.has(id) && !shown.has(id); // a second message with this identifier is a copy
   if (own) shown.add(id);
   const who = `${own}${name}`;
   const li = make("li", { className: own ? "own" : "" });
@@ -225,7 +227,7 @@ function toEnd() {
 $("newer").onclick = toEnd;
 log.onscroll = () => { if (log.scrollHeight - log.scrollTop - log.clientHeight < 40) toEnd(); };
 
-// ---- saying something
+// ---- sending a message
 
 $("compose").onsubmit = (e) => {
   e.preventDefault();
@@ -235,19 +237,19 @@ $("compose").onsubmit = (e) => {
   mine.add(id);
   if (!link.send(JSON.stringify({ id, name: nameBox.value, text, at: Date.now() }))) {
     mine.delete(id);
-    $("chat-said").textContent = "Not connected: the message stays here until you send it again.";
+    $("chat-said").textContent = "Not connected. The message stays in the box; send it again later.";
     return;
   }
   remember();
   pending.set(id, performance.now());
   setTimeout(() => {
-    if (pending.delete(id)) $("chat-said").textContent = "A message has not come back yet.";
+    if (pending.delete(id)) $("chat-said").textContent = "The server has not sent one of your messages back yet.";
   }, CONFIRM);
   $("chat-said").textContent = "";
   $("text").value = "";
 };
 
-// ---- begin
+// ---- start
 
 show(link, $("chat-state"), () => "Connected.");
 afterLoad(() => {

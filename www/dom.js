@@ -1,8 +1,8 @@
-// What the other modules share: making elements, and writing numbers.
+// Functions that the other modules share: they make elements, format numbers and store values.
 
 export const $ = (id) => document.getElementById(id);
 
-/** Text is only ever set as text: what others have sent must never become markup. */
+/** Makes an element. Text is always set as text: a message from another user must never become markup. */
 export function make(tag, props = {}, ...children) {
   const el = Object.assign(document.createElement(tag), props);
   el.append(...children);
@@ -20,11 +20,11 @@ export const bytes = (n) => n.toLocaleString("en");
 export const count = (n, what) => `${bytes(n)} ${what}${n === 1 ? "" : "s"}`;
 export const clock = (t) => new Date(t).toLocaleTimeString("en-GB");
 
-/** Letters for an identifier that nobody else will choose. (`randomUUID` is for secure contexts only.) */
+/** Returns a random identifier, practically unique. (`randomUUID` exists in secure contexts only.) */
 export const unique = () => crypto.getRandomValues(new Uint32Array(3)).join("-");
 
-/** Storage that a browser may refuse. */
+/** Reads and writes storage. A browser may refuse access: then `get` returns null. */
 export const kept = {
   get(store, key) { try { return globalThis[store].getItem(key); } catch { return null; } },
-  set(store, key, value) { try { globalThis[store].setItem(key, value); } catch { /* then it is forgotten */ } },
+  set(store, key, value) { try { globalThis[store].setItem(key, value); } catch { /* the value is not kept */ } },
 };

@@ -1,17 +1,17 @@
-// The echo: how long a message takes to come back, and whether it comes back unchanged.
+// The echo: measures how long a message takes to come back, and checks that the message is unchanged.
 
 import { $, bytes, clock, count, make, ms, svg } from "./dom.js";
 import { Link, afterLoad, inWords, show } from "./link.js";
 
 const ROUNDS = 100;
 const WARM_UP = 5;
-const RUNS = 6; // kept in the table
-const SAID = 8; // kept in the list
-const HEARTBEAT = 5_000;
-const SILENCE = 10_000; // after which a connection is given up
+const RUNS = 6; // measurements kept in the table
+const SAID = 8; // messages kept in the list
+const HEARTBEAT = 5_000; // ms
+const SILENCE = 10_000; // ms without an answer after which a connection counts as dead
 
 const link = new Link();
-const awaited = []; // what was sent, in order: it comes back in that order
+const awaited = []; // messages on their way, in the order of sending and of coming back
 let measuring = false;
 
 link.onmessage = (data) => {
@@ -34,7 +34,7 @@ function ping(data) {
   return new Promise((done, failed) => {
     const one = { data, done, failed, sent: performance.now() };
     if (!link.send(data)) return failed(new Error("not connected"));
-    one.timer = setTimeout(() => link.drop("The echo fell silent."), SILENCE);
+    one.timer = setTimeout(() => link.drop("The echo does not answer."), SILENCE);
     awaited.push(one);
   });
 }
@@ -46,7 +46,7 @@ function same(a, b) {
   return a.every((byte, i) => byte === other[i]);
 }
 
-// ---- the connection, and the notice when there is none
+// ---- the connection, and the notice that the connection is lost
 
 let wanted = true;
 const connect = () => link.open(wanted ? "/echo" : "/echo?deflate=off");
@@ -61,7 +61,7 @@ link.addEventListener("state", () => {
   $("say-it").disabled = !open;
   if (!open) return;
   $("echo-words").textContent = inWords(link.extensions, wanted);
-  setTimeout(beat, 1_000); // the page is busy with itself until then
+  setTimeout(beat, 1_000); // until then the page is still loading
 });
 
 const notice = $("notice");
@@ -72,19 +72,19 @@ let fade = 0;
 link.addEventListener("state", () => {
   clearTimeout(fade);
   const down = link.lostAt > 0;
-  if (down) notice.hidden = link.absent; // then it is enough to say it in its place
+  if (down) notice.hidden = link.absent; // without the endpoint, the message beside the echo is enough
   else if (link.state === "open") fade = setTimeout(() => { notice.hidden = true; }, link.downFor ? 4_000 : 0);
   $("now-try").hidden = !down;
   speak();
 });
 afterLoad(connect);
 
-// ---- the heartbeat, which also finds out that a connection is dead
+// ---- the heartbeat, which also detects a dead connection
 
 async function beat() {
   if (document.hidden || measuring || awaited.length) return;
   try {
-    await ping("still there?"); // wakes everybody up, which takes the longest
+    await ping("still there?"); // not measured: wakes sleeping processes, which takes longest
     const { time } = await ping("still there?");
     $("now-trip").textContent = ms(time);
   } catch {
@@ -118,12 +118,12 @@ $("measure").onsubmit = async (e) => {
     draw(times, result);
     const step = tick();
     $("caption").textContent = `${name}, compression ${compressed ? "on" : "off"}: ${count(ROUNDS, "round trip")}, one after the other. `
-      + (sound ? "All came back unchanged. " : "Not all came back unchanged! ")
+      + (sound ? "All came back unchanged. " : "Some came back changed! ")
       + `Mean ${ms(result.mean, 2)}; this browser’s clock moves in steps of ${step >= 1 ? ms(step, 0) : ms(step, step < 0.05 ? 3 : 1)}.`
       + (compressed ? await onTheWire(size, random) : "");
     enter(name, compressed, result);
   } catch {
-    $("caption").textContent = "The connection was lost, and the measurement with it.";
+    $("caption").textContent = "The connection was lost during the measurement.";
   }
   measuring = false;
   $("run").textContent = "Measure";
@@ -132,7 +132,7 @@ $("measure").onsubmit = async (e) => {
 
 const noise = (size) => crypto.getRandomValues(new Uint8Array(size));
 
-/** Text as programs send it: records that resemble each other. */
+/** Returns text like the messages of many programs: records that resemble each other. */
 function prose(size, turn) {
   let text = "";
   for (let n = turn * 7; text.length < size; n++) {
@@ -146,7 +146,7 @@ async function onTheWire(size, random) {
   try {
     const packed = new Blob([random ? noise(size) : prose(size, 0)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
     const { byteLength } = await new Response(packed).arrayBuffer();
-    return ` Deflate makes ${bytes(byteLength)} bytes of ${bytes(size)} such bytes (worked out here: pages are not told).`;
+    return ` Deflate compresses ${bytes(size)} such bytes to ${bytes(byteLength)} (calculated in this page: browsers do not tell pages the size on the wire).`;
   } catch {
     return "";
   }
@@ -161,7 +161,7 @@ function summarise(times) {
   };
 }
 
-/** The smallest step of the clock, which browsers make coarse on purpose. */
+/** Returns the smallest step of the clock in ms. Browsers make the clock coarse on purpose. */
 function tick() {
   let least = Infinity;
   for (let i = 0; i < 5; i++) {
@@ -181,7 +181,7 @@ function draw(times, { min, median, p95, max }) {
     ...times.map((t, i) => svg("rect", { class: t > p95 ? "slow" : "", x: i * 6 + 1, width: 4, y: y(t), height: 120 - y(t) })),
     svg("path", { d: `M0 ${y(median)}H600M0 ${y(p95)}H600` }));
   $("chart").setAttribute("aria-label", `The time of each round trip, in order: ${ms(min)} to ${ms(max)}.`);
-  $("scale").textContent = `A bar for each, 0 to ${ms(top)}${max > top ? ` (the slowest took ${ms(max)})` : ""}. Lines: median, p95.`;
+  $("scale").textContent = `One bar per round trip, scale 0 to ${ms(top)}${max > top ? ` (the slowest took ${ms(max)})` : ""}. Lines: median and p95.`;
 }
 
 function enter(name, compressed, { min, median, p95 }) {
@@ -192,7 +192,7 @@ function enter(name, compressed, { min, median, p95 }) {
   $("runs").hidden = false;
 }
 
-// ---- one message, by hand
+// ---- one message typed by the user
 
 $("say").onsubmit = async (e) => {
   e.preventDefault();
@@ -206,7 +206,7 @@ $("say").onsubmit = async (e) => {
       make("small", { textContent: `${told}, ${clock(Date.now())}` }));
     $("say-text").value = "";
   } catch {
-    line = make("li", {}, make("small", { textContent: "It did not come back: the connection was lost." }));
+    line = make("li", {}, make("small", { textContent: "The message did not come back: the connection was lost." }));
   }
   $("said").prepend(line);
   while ($("said").children.length > SAID) $("said").lastChild.remove();

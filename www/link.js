@@ -1,21 +1,22 @@
-// A WebSocket that comes back: when it is lost it tries again, ever more rarely, and says when.
+// A WebSocket that reconnects. After a loss, the link tries again with growing pauses, and the page shows the
+// time of the next try.
 
 import { clock, make } from "./dom.js";
 
-const FIRST_WAIT = 500;
-const LONGEST_WAIT = 30_000;
-const STEADY = 5_000; // open for that long, the waits begin anew
-const PATIENCE = 10_000; // for the handshake
+const FIRST_WAIT = 500; // ms
+const LONGEST_WAIT = 30_000; // ms
+const STEADY = 5_000; // ms: after a connection that was open longer, the pauses start again at FIRST_WAIT
+const PATIENCE = 10_000; // ms for the handshake
 
 const links = new Set();
 
 export class Link extends EventTarget {
-  state = "idle"; // then trying, open, waiting
-  why = ""; // it is not open
-  absent = false; // the server is there, but not what was asked for
-  lostAt = 0;
+  state = "idle"; // later "trying", "open" or "waiting"
+  why = ""; // the reason why the link is not open
+  absent = false; // the server answers HTTP, but not with a WebSocket at this path
+  lostAt = 0; // the time of the loss, 0 while open
   retryAt = 0;
-  downFor = 0; // before it was opened
+  downFor = 0; // ms without a connection before the last opening
   onmessage = () => {};
   #path = "";
   #socket = null;
@@ -27,11 +28,11 @@ export class Link extends EventTarget {
     links.add(this);
     addEventListener("online", () => this.hurry());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.hurry(); });
-    addEventListener("pagehide", () => this.#leave()); // so that Back can bring the page back as it was
+    addEventListener("pagehide", () => this.#leave()); // an open socket keeps the page out of the back/forward cache
     addEventListener("pageshow", (e) => { if (e.persisted && this.#path) this.#try(); });
   }
 
-  /** Opens it, or leaves for another path. */
+  /** Opens the link at `path`, and closes the connection to any other path. */
   open(path) {
     this.#path = path;
     this.#failures = 0;
@@ -39,26 +40,26 @@ export class Link extends EventTarget {
     this.#try();
   }
 
-  /** Whether it was sent: there is no queue for what could not be. */
+  /** Sends `data`. Returns false if the link is not open; nothing is queued for later. */
   send(data) {
     if (this.state !== "open" || this.#socket.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(data);
     return true;
   }
 
-  /** Tries now what it would have tried later. */
+  /** Makes the next try now instead of later. */
   hurry() { if (this.state === "waiting") this.#try(); }
 
-  /** Gives up a connection that shows no life. */
+  /** Gives up a connection that does not answer. */
   drop(why) { this.#lost(true, why); }
 
-  /** What was agreed on for the connection. */
+  /** The extensions that browser and server agreed on. */
   get extensions() { return this.#socket?.extensions ?? ""; }
 
   #leave() {
     clearTimeout(this.#timer);
     const socket = this.#socket;
-    this.#socket = null; // whose events count no more
+    this.#socket = null; // later events of this socket are ignored
     socket?.close();
   }
 
@@ -92,7 +93,7 @@ export class Link extends EventTarget {
 
   async #lost(known, why) {
     this.#leave();
-    // The half that is random keeps a thousand pages from coming back in the same moment.
+    // Half of the pause is random, so that a thousand pages do not reconnect at the same moment.
     const wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#failures++) * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.#try(), wait);
     this.retryAt = Date.now() + wait;
@@ -100,7 +101,7 @@ export class Link extends EventTarget {
     if (known || !this.why) this.why = why;
     this.#become("waiting");
     if (known) return;
-    // A page is not told why a handshake failed, but it can ask for a file.
+    // Browsers do not tell a page why a handshake failed, so the page requests a file to find out.
     this.absent = await answers();
     this.why = this.absent ? `The server answers, but not with a WebSocket at ${this.#path.split("?")[0]}.` : why;
     if (this.state === "waiting") this.#become("waiting");
@@ -126,10 +127,10 @@ function answers() {
   return probe;
 }
 
-/** Says in `el` how `link` does; `words` is for when all is well. */
+/** Shows the state of `link` in `el`. `words` returns the text for an open link. */
 export function show(link, el, words) {
   const said = make("span");
-  const when = make("span", { className: "when", ariaHidden: "true" }); // a countdown read aloud is a nuisance
+  const when = make("span", { className: "when", ariaHidden: "true" }); // screen readers skip the countdown
   el.append(make("i", { className: "dot" }), said, " ", when);
   const draw = () => {
     el.dataset.state = link.state;
@@ -147,21 +148,21 @@ export function show(link, el, words) {
   return draw;
 }
 
-/** What the extensions of an open connection mean. `wanted`: compression was not declined by the page. */
+/** Describes the extensions of an open connection. `wanted`: the page did not decline compression. */
 export function inWords(extensions, wanted) {
   const [name, ...given] = extensions.split(";").map((s) => s.trim());
   if (name !== "permessage-deflate") {
-    return wanted ? "Browser and server did not agree on compression. Messages travel as they are."
-      : "The server was asked to decline compression. Messages travel as they are.";
+    return wanted ? "Browser and server did not agree on compression. Messages are sent uncompressed."
+      : "The page asked the server to decline compression. Messages are sent uncompressed.";
   }
   const alone = (side) => given.includes(`${side}_no_context_takeover`);
-  const how = alone("server") && alone("client") ? "each message by itself"
-    : alone("server") ? "by the server each message by itself"
-    : alone("client") ? "by the browser each message by itself" : "with the messages before in mind";
+  const how = alone("server") && alone("client") ? "each message separately"
+    : alone("server") ? "the server compresses each message separately"
+    : alone("client") ? "the browser compresses each message separately" : "with reference to earlier messages";
   return `Compressed with permessage-deflate, ${how}.`;
 }
 
-/** Opens sockets once the page is there, so as not to be in the way of its loading. */
+/** Runs `act` when the page has loaded, so that opening sockets does not delay the loading. */
 export function afterLoad(act) {
   if (document.readyState === "complete") act();
   else addEventListener("load", act, { once: true });

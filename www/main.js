@@ -1,11 +1,12 @@
-// The page itself: its colours, the commands with this server's address in them, and the browser's own
-// record of this page load.
+// The page itself: the colours, the address of this server in the commands, and the browser's own record of
+// the page load.
 
 import { $, bytes, count, kept, make, ms } from "./dom.js";
 
 const BURST = 12;
 
-// ---- colours: the system's, or what was chosen; a line in the page's head applies it before the first paint
+// ---- colours: those of the system, or the user's choice; a script in the head of the page applies the choice
+// before the first paint
 
 const chosen = kept.get("localStorage", "theme") ?? "auto";
 for (const radio of document.querySelectorAll("[name=theme]")) {
@@ -22,13 +23,13 @@ if (location.host) {
   const at = {
     origin: location.origin,
     host: location.host,
-    hostname: location.hostname.replace(/^\[|\]$/g, ""), // nc wants ::1, not [::1]
+    hostname: location.hostname.replace(/^\[|\]$/g, ""), // nc expects ::1, not [::1]
     port: location.port || (location.protocol === "https:" ? "443" : "80"),
   };
   for (const el of document.querySelectorAll("[data-at]")) el.textContent = at[el.dataset.at];
 }
 
-if (navigator.clipboard) { // absent outside secure contexts
+if (navigator.clipboard) { // exists in secure contexts only
   for (const cmd of document.querySelectorAll(".cmd")) {
     const button = make("button", { type: "button", textContent: "Copy" });
     button.onclick = async () => {
@@ -40,7 +41,7 @@ if (navigator.clipboard) { // absent outside secure contexts
   }
 }
 
-// ---- what was fetched
+// ---- the fetches
 
 const page = performance.getEntriesByType("navigation");
 let burst = [];
@@ -50,7 +51,7 @@ new PerformanceObserver((list) => {
   for (const e of list.getEntries()) {
     if (new URL(e.name).origin !== location.origin) continue;
     if (e.initiatorType !== "fetch") page.push(e);
-    else if (e.name.endsWith("/favicon.svg")) burst.push(e); // not what a lost socket asks for
+    else if (e.name.endsWith("/favicon.svg")) burst.push(e); // a lost link fetches link.js
   }
   draw();
 }).observe({ type: "resource", buffered: true });
@@ -63,14 +64,14 @@ function draw() {
   const load = page.filter((e) => !isLate(e));
   const asked = load.filter((e) => source(e) !== "cached");
   const kept = load.length - asked.length;
-  const connects = asked.filter((e) => e.connectEnd > e.fetchStart).length; // equal when the connection was open
+  const connects = asked.filter((e) => e.connectEnd > e.fetchStart).length; // equal if the connection was open already
   const { from, span } = extent(load);
   const words = [];
   if (asked.length) {
     const same = asked.filter((e) => source(e) === "304").length;
     words.push(`${count(asked.length, "response")} from ${location.host}${same ? ` (not modified: ${same})` : ""}: `
                + `${bytes(total(asked))} bytes of body in ${ms(span)}.`);
-    // Only what delayed a fetch is known: a connection opened ahead of need looks like one kept alive.
+    // Only connections that delayed a fetch are visible: a connection opened in advance looks like a kept one.
     words.push(connects ? `${connects} of them had to wait for a new connection.` : "None had to wait for a new connection.");
   }
   if (kept) words.push(`${count(kept, "resource")} came from the browser’s cache.`);
@@ -87,7 +88,8 @@ function draw() {
   $("measured").hidden = false;
 }
 
-// The tab's icon is fetched long after the rest, and would squeeze its timeline into a corner.
+// The browser fetches the icon of the tab long after the rest. On a scale that includes the icon, the rest
+// would be a few pixels wide.
 function isLate(e) { return page[0].loadEventEnd > 0 && e.fetchStart > page[0].loadEventEnd; }
 
 function extent(entries) {
@@ -98,12 +100,12 @@ function extent(entries) {
 $("burst").onclick = async () => {
   burst = [];
   burstDone = false;
-  performance.clearResourceTimings(); // its buffer is finite
+  performance.clearResourceTimings(); // the buffer of entries is finite
   $("burst").disabled = true;
   try {
     await Promise.all(Array.from({ length: BURST }, async () =>
       (await fetch("favicon.svg", { cache: "no-store" })).arrayBuffer()));
-    burstDone = true; // what the observer has not told yet, it will
+    burstDone = true; // the observer draws again for entries that arrive later
     draw();
   } catch {
     $("again").hidden = true;
@@ -137,7 +139,7 @@ function lane(e, from, span) {
   if (e.fetchStart >= from + span) return make("small", { textContent: `later, at ${ms(e.fetchStart - from)}` });
   const label = `from ${ms(e.fetchStart - from)} to ${ms(e.responseEnd - from)}`;
   const bar = make("span", { className: "bar", role: "img", ariaLabel: label });
-  const request = e.requestStart || e.fetchStart; // some browsers leave these at 0 for what was cached
+  const request = e.requestStart || e.fetchStart; // some browsers report 0 for cached resources
   const first = e.responseStart || e.responseEnd;
   for (const [kind, a, b] of [["before", e.fetchStart, request], ["first", request, first], ["rest", first, e.responseEnd]]) {
     if (b <= a) continue;
@@ -167,8 +169,8 @@ function group(tag, rows) {
   return g;
 }
 
-// transferSize is the body plus a fixed 300 that stands for the headers; 300 alone when the server said
-// "not modified" (an empty body looks the same; this page has none); 0 when the browser did not ask.
+// transferSize is the size of the body plus a fixed 300 for the header. 300 alone means "304 Not Modified"
+// (an empty body would look the same, but this page has none). 0 means that the browser did not ask the server.
 function source(e) {
   if (e.transferSize === 0) return "cached";
   if (e.responseStatus === 304 || e.transferSize === 300 || e.transferSize < e.encodedBodySize) return "304";
@@ -177,7 +179,7 @@ function source(e) {
 function body(e) { return source(e) === "wire" ? e.encodedBodySize : 0; }
 function total(entries) { return entries.reduce((n, e) => n + body(e), 0); }
 
-// ---- the hand of the diagram goes round twice, once it is in view
+// ---- the hand of the diagram goes round twice when the diagram comes into view
 
 const turn = document.querySelector(".turn");
 const watch = new IntersectionObserver(([seen]) => {
