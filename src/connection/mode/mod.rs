@@ -1,38 +1,59 @@
-//! Floor 4, connection: what a connection is doing, and every way from one such mode to another.
+//! Floor 4, connection: the modes of a connection (its states), and every way from one to another.
+//!
+//! The usual ways, from left to right and back:
 //!
 //! ```text
-//!              small answer                  next piece of the body
-//!               ┌──────┐                        ┌──────┐
-//!               ▼      │   head with a body     ▼      │
-//!   accepted ─▶ Reading ────────────────────▶ Receiving
-//!               │ ▲ ▲ ▲ └─────────────────┐     │ │ │
-//!               │ │ │ └──── answered ─────┼─────┘ │ │ body for an endpoint
-//!               │ │ │        large answer │       │ └──────────────────────▶ AwaitingEndpoint
-//!               │ │ │                     ▼       │ large answer               │
-//!               │ │ └── all was sent ── Streaming ◀                            │
-//!               │ │                     │    ▲ │                               │
-//!               │ │                     │    └─┘ next piece                    │
-//!               │ └─────────────────────┼───── the endpoint answered ──────────┤
-//!               │   opening handshake   │          frames                      │
-//!               ├───────────────────────┼──▶ WebSocket ◀─┐                     │
-//!               │                       │     │ └────────┘                     │
-//!               ▼                       ▼     ▼                                ▼
-//!             Lingering ◀── from each of the five: the last answer was queued, or a refusal;
-//!               │           from ReadingHead also: the end of file, a deadline, a stop;
-//!               │           from WebSocket: a close frame came or was queued, the end of file
-//!               ▼
-//!             Closed ◀── the peer closed, nothing can be lost, patience ended;
-//!                        from every mode: the transport failed, the peer stalled
+//!                     answered, or all sent
+//!             ┌──────────────┬──────────────────┬───────────────┐
+//!             ▼              │                  │               │
+//! accepted ─▶ ReadingHead ─▶ ReadingBody ─▶ AwaitingEndpoint    │
+//!             │    │         │  body is whole                   │
+//!             │    │         ▼                                  │
+//!             │    └───────▶ Streaming ─────────────────────────┘
+//!             │     large answer
+//!             └─▶ WebSocket         every mode ─▶ Lingering ─▶ Closed
+//!    opening handshake
 //! ```
 //!
-//! Each mode has a file and is a struct with private fields. It can only be made by the
-//! constructors there, its *ways in*, and each of those takes the mode before it by value: a
-//! transition that is not written down cannot happen. [`TRANSITIONS`] says the same as a table, and
-//! the simulation holds the code against it. A request that has been read is a value too,
-//! `PendingResponse`, which its answer consumes: nothing is answered twice, or after a close.
+//! Every way, with its reason; a test compares this list with [`TRANSITIONS`]:
 //!
-//! A mode has no socket in reach. It is told what there is ([`Input`]), and what it wants to say it
-//! appends to the write buffer. An end of file, a deadline and a stop request are inputs like bytes.
+//! ```text
+//! ReadingHead      ─┬─▶ ReadingHead      a small answer was queued whole
+//!                   ├─▶ ReadingBody      a head came whole whose body follows
+//!                   ├─▶ Streaming        an answer with a large body was begun
+//!                   ├─▶ WebSocket        an opening handshake was accepted
+//!                   ├─▶ Lingering        the last answer, a refusal, the end of file, a deadline or a stop
+//!                   └─▶ Closed           the transport failed, or the peer stalled
+//! ReadingBody      ─┬─▶ ReadingBody      a piece of the body was taken
+//!                   ├─▶ ReadingHead      the body came whole and a small answer was queued
+//!                   ├─▶ Streaming        the body came whole and a large answer was begun
+//!                   ├─▶ AwaitingEndpoint the body came whole and went to an endpoint
+//!                   ├─▶ Lingering        the last answer, or the body was refused
+//!                   └─▶ Closed           the transport failed, or the peer stalled
+//! AwaitingEndpoint ─┬─▶ ReadingHead      the endpoint answered
+//!                   ├─▶ Lingering        the endpoint answered, and it was the last answer
+//!                   └─▶ Closed           the transport failed
+//! Streaming        ─┬─▶ Streaming        another piece was queued
+//!                   ├─▶ ReadingHead      all was sent
+//!                   ├─▶ Lingering        all was sent, and it was the last answer, or the file is not what it was
+//!                   └─▶ Closed           the transport failed, or the peer stalled
+//! WebSocket        ─┬─▶ WebSocket        frames were dealt with, or a ping was sent
+//!                   ├─▶ Lingering        a close frame came or was queued, or the end of file
+//!                   └─▶ Closed           the transport failed, or the peer stalled
+//! Lingering        ───▶ Closed           the peer closed, nothing could be lost, or patience ended
+//! ```
+//!
+//! Each mode has a file, and is a struct with private fields. A mode can only be made by the
+//! constructors in its file, its *ways in*, which are named `after`.
+//!
+//! Architecture invariant: no transition happens that [`TRANSITIONS`] does not list. The simulation
+//! notes each transition and compares.
+//!
+//! Architecture invariant: a request is answered at most once, and never after a close. A request that
+//! was read is a value, `PendingResponse`, which its answer consumes; the compiler sees to it.
+//!
+//! Architecture invariant: a mode has no socket. A mode is told the facts in [`Input`], and appends
+//! output to the write buffer. An end of file, a deadline and a stop are inputs like bytes.
 
 mod awaiting_endpoint;
 mod lingering;
@@ -393,5 +414,46 @@ impl<S: Files> Mode<S> {
             Mode::ReadingHead(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
         }
         Mode::Closed(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All transitions as a drawing: for each mode, the modes that may follow.
+    fn tree() -> String {
+        let mut lines = Vec::new();
+        let mut left = TRANSITIONS;
+        while let [(from, ..), ..] = left {
+            let count = left.iter().take_while(|row| row.0 == *from).count();
+            let (rows, rest) = left.split_at(count);
+            left = rest;
+            for (n, (_, to, reason)) in rows.iter().enumerate() {
+                let name = if n == 0 {
+                    format!("{from:?}")
+                } else {
+                    String::new()
+                };
+                let branch = match (n, rows.len() - 1) {
+                    (0, 0) => "───▶",
+                    (0, _) => "─┬─▶",
+                    (n, last) if n == last => " └─▶",
+                    _ => " ├─▶",
+                };
+                let to = format!("{to:?}");
+                lines.push(format!("//! {name:<16} {branch} {to:<16} {reason}"));
+            }
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_drawing_of_the_modes_shows_every_transition() {
+        let tree = tree();
+        assert!(
+            include_str!("mod.rs").contains(&format!("//! ```text\n{tree}\n//! ```\n")),
+            "the module docs need this drawing:\n{tree}"
+        );
     }
 }
