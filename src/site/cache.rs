@@ -1,5 +1,6 @@
-//! Floor 3, site: what is known of paths, bounded in all. It must not know the disk: whether an entry
-//! still holds is asked by [`Site`](super::Site).
+//! Floor 3, site: the cache of representations and of absent files, with a bound on its total
+//! weight. The cache must not know the disk: [`Site`](super::Site) checks whether an entry still
+//! holds.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,36 +11,36 @@ use super::representation::{Content, Representation};
 use crate::http::Coding;
 use crate::sys::Stat;
 
-/// What is known of a path in a coding.
+/// The cached outcome for one path in one coding.
 #[derive(Debug)]
 pub(super) struct Entry<F> {
-    /// The path that was asked for.
+    /// The path of the original file, also if the entry is for a sibling.
     path: Box<[u8]>,
     coding: Coding,
     pub lookup: Lookup<F>,
-    /// The last round of looking that found it unchanged; see [`Site`](super::Site).
+    /// The last epoch that found the file unchanged; see the docs of [`site`](super).
     pub checked: u64,
-    /// Which siblings the path has, and what their directory was like when that was found out.
+    /// The siblings of the path, as last found in its directory; in entries for identity alone.
     pub siblings: Option<Siblings>,
-    /// Used since the hand last came by.
+    /// Whether the entry was used since the hand last passed.
     used: bool,
 }
 
-/// What there is at a path.
+/// The outcome of looking for the file at a path.
 #[derive(Debug)]
 pub(super) enum Lookup<F> {
-    /// This.
+    /// The file is present, in this representation.
     Present(Rc<Representation<F>>),
-    /// Nothing.
+    /// No file is at the path.
     Absent,
 }
 
-/// The codings in which a file lies beside the original, and their sizes at the time.
+/// The codings in which a file lies beside the original (`app.js.br` beside `app.js`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Siblings {
-    /// Any name that comes or goes changes its directory.
+    /// The stat of the directory at the time. Each name that is added or removed changes the stat.
     pub directory: Stat,
-    /// The last round of looking that found that unchanged.
+    /// The last epoch that found the directory unchanged.
     pub checked: u64,
     /// Indexed by coding.
     pub present: [bool; Coding::ALL.len()],
@@ -57,7 +58,7 @@ impl<F> Entry<F> {
         }
     }
 
-    /// Whether it holds a file open.
+    /// Whether the entry holds a file open.
     fn is_open_file(&self) -> bool {
         match &self.lookup {
             Lookup::Present(representation) => {
@@ -67,8 +68,9 @@ impl<F> Entry<F> {
         }
     }
 
-    /// What it weighs, with an allowance for the tables. An open file weighs as much as keeps the
-    /// number of descriptors held here small: at most 64 with the default bound.
+    /// The weight of the entry in bytes, with an allowance for the tables of the cache. An open
+    /// file weighs 256 KiB, which keeps the number of descriptors held by the cache small: at most
+    /// 64 with the default bound.
     fn bytes(&self) -> usize {
         const TABLES: usize = 300;
         const OPEN_FILE: usize = 256 << 10;
@@ -86,16 +88,16 @@ impl<F> Entry<F> {
     }
 }
 
-/// Entries by path and coding, with the clock algorithm for what has to go: an entry that was used
-/// since the hand last passed is passed over once more.
+/// Entries by path and coding, evicted by the clock algorithm: the hand passes from entry to entry,
+/// spares each entry that was used since the hand last passed, and evicts the first unused entry.
 #[derive(Debug)]
 pub(super) struct Cache<F> {
-    // By path first, so that a path can be looked up without being copied.
+    // By path first: with the pair of path and coding as the key, each lookup would copy the path.
     paths: BTreeMap<Box<[u8]>, [Option<usize>; Coding::ALL.len()]>,
     entries: Slab<Entry<F>>,
     bytes: usize,
     bytes_max: usize,
-    /// How many entries hold a file open.
+    /// The number of entries that hold a file open.
     open_files: usize,
     hand: usize,
 }
@@ -133,7 +135,8 @@ impl<F> Cache<F> {
         }
     }
 
-    /// Keeps an entry, in place of what was there, if it fits at all.
+    /// Inserts an entry, in place of an earlier entry for the same path and coding. An entry that
+    /// is heavier than the bound of the whole cache is dropped.
     pub fn insert(&mut self, entry: Entry<F>) {
         self.remove(&entry.path, entry.coding);
         if entry.bytes() > self.bytes_max {
@@ -149,13 +152,13 @@ impl<F> Cache<F> {
         self.paths.entry(path).or_default()[coding as usize] = Some(at);
     }
 
-    /// Whether there are any to be closed. (That is known without looking for them: a server out of
-    /// descriptors asks for each file that it cannot open.)
+    /// Whether any entry holds a file open. A counter gives the answer without a search, because a
+    /// server that is out of descriptors asks for each file that it cannot open.
     pub fn has_open_files(&self) -> bool {
         self.open_files > 0
     }
 
-    /// Closes all files that are held open here: descriptors are needed elsewhere.
+    /// Removes all entries that hold a file open, because descriptors are needed elsewhere.
     pub fn close_files(&mut self) {
         let files = self.entries.iter().filter(|(_, e)| e.is_open_file());
         let files: Vec<_> = files.map(|(_, e)| (e.path.clone(), e.coding)).collect();
@@ -164,7 +167,8 @@ impl<F> Cache<F> {
         }
     }
 
-    /// Moves the hand on to the first entry that was not used, two rounds at most.
+    /// Moves the hand to the first unused entry and removes this entry. The first round marks every
+    /// entry as unused, so two rounds are the most.
     fn evict(&mut self) {
         for _ in 0..=2 * self.entries.capacity() {
             self.hand = (self.hand + 1) % self.entries.capacity();

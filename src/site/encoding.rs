@@ -1,11 +1,12 @@
-//! Floor 3, site: content codings made on the fly, a slice at a time.
+//! Floor 3, site: content codings (RFC 9110 §8.4.1) made on the fly, a slice at a time.
 //!
-//! Compressing is the one thing here that computes for long, and the loop has nobody else to do its
-//! work meanwhile. So a file goes through its encoder in slices of [`SLICE_BYTES`], each of which uses
-//! up its connection's steps for the turn. Measured on program text: a slice of gzip at level 6 takes
-//! 0.35 ms at worst, one of brotli at quality 4 with a window of 64 KiB 1.4 ms, and both results are
-//! about as small as each other's. (Brotli at quality 5 with the same window: 16 ms; with a larger one
-//! 3 to 7 ms.)
+//! Compressing is the only long computation of the site, and while it runs, the single thread moves
+//! no other connection. A file therefore goes through its encoder in slices of [`SLICE_BYTES`], and
+//! each slice uses up the steps that its connection has for the turn.
+//!
+//! Measured on program text: a slice takes at most 0.35 ms with gzip at level 6, and 1.4 ms with
+//! brotli at quality 4 and a window of 64 KiB. Both results have about the same size. (Brotli at
+//! quality 5 takes 16 ms with the same window, and 3 to 7 ms with a larger window.)
 
 use std::io::{self, Write};
 
@@ -15,15 +16,15 @@ use flate2::write::GzEncoder;
 
 use crate::http::Coding;
 
-/// Bytes of a file that are encoded at a time.
+/// The number of bytes of a file that are encoded at a time.
 pub(super) const SLICE_BYTES: usize = 16 << 10;
 
 const GZIP_LEVEL: u32 = 6;
 const BROTLI_QUALITY: u32 = 4;
-/// The logarithm of the window in bytes.
+/// The base-2 logarithm of the window size in bytes.
 const BROTLI_WINDOW: u32 = 16;
 
-/// Whether a coding can be made here. Zstandard can only be had ready-made, as a sibling.
+/// Whether this module can make a coding. Zstandard is served only from a sibling file.
 pub(super) fn is_made_here(coding: Coding) -> bool {
     match coding {
         Coding::Brotli | Coding::Gzip => true,
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// An encoder for a coding that [is made here](is_made_here).
+    /// Creates an encoder for a coding that [is made here](is_made_here).
     pub fn new(coding: Coding) -> Encoder {
         let out = Vec::new();
         match coding {
@@ -64,10 +65,10 @@ impl Encoder {
         }
     }
 
-    /// Encodes `bytes` and returns what has come out, which may be nothing yet.
+    /// Encodes `bytes` and returns the output so far, which may be empty.
     ///
     /// # Errors
-    /// None in practice: the writer behind it is a vector.
+    /// None in practice, because the encoder writes to a vector.
     pub fn encode(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Encoder::Gzip(encoder) => {
@@ -81,7 +82,7 @@ impl Encoder {
         }
     }
 
-    /// Ends the stream and returns the rest of it.
+    /// Ends the stream and returns the rest of the output.
     ///
     /// # Errors
     /// As for [`encode`](Encoder::encode).

@@ -1,5 +1,7 @@
-//! Floor 3, site: the third seam, [`Files`], and the disk behind it. It must not know of requests
-//! or sockets: paths in, open files and what stat(2) says of them out.
+//! Floor 3, site: the third seam, [`Files`], and its implementation for the disk. This file must
+//! not know requests or sockets: it takes paths, and returns open files and their stats.
+//!
+//! Architecture invariant: nothing here names `rustix`; system calls that `std` lacks are in `sys`.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -14,55 +16,86 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::sys::{self, FileKind, Stat};
 
-/// Where the files of a site come from: the disk, or the simulator's stand-in. Paths are relative
-/// to the root, without a slash in front.
+/// The files of a site: a tree on the disk, or the simulator's stand-in.
+///
+/// A path is relative to the root, without a slash in front. The empty path is the root.
+///
+/// An implementation must guarantee:
+///
+/// - **Beneath the root.** [`open`](Files::open) opens regular files only, and no file outside of
+///   the root. (A [`Disk`] can be told to follow symbolic links out of the root.)
+/// - **One file for each open file.** An open file stays the file that was opened, even if the file
+///   is deleted or another file is renamed over it. [`fstat`](Files::fstat) and
+///   [`read_at`](Files::read_at) concern this file, whatever is at the path by now.
+/// - **Equal stats for an unchanged file.** As long as a file is unchanged, `open`,
+///   [`stat`](Files::stat) and `fstat` return equal values in every field of [`Stat`]. The site
+///   compares whole values.
+/// - **Another stat after a change.** A change of the content, the size or the name of a file moves
+///   the change time, and a change of the content also moves the modification time. A change may
+///   keep a timestamp only within one tick of the clock: 20 ms, or 2 s if the change time has no
+///   fraction of a second.
+/// - **Directories have stats too.** The stat of a directory changes, within the same limits, with
+///   each name that is added or removed.
+/// - **Absence is an answer.** `stat` returns [`FileError::Absent`], and no other error, for a path
+///   where nothing is.
+/// - **No waiting.** Each call may take the time of a disk access, but must not wait for anything
+///   else, such as the writer of a FIFO, a device or a lock. The whole server waits with the
+///   caller.
+/// - **Descriptors come back.** Dropping a file closes it. A lack of descriptors is reported as
+///   [`FileError::Exhausted`]; the site then closes the files in its cache and tries once more.
+///
+/// The type of an open file must also be the type that
+/// [`Transport::send_file`](crate::transport::Transport::send_file) takes.
 pub trait Files {
     /// An open file.
     type File;
 
-    /// Opens a regular file beneath the root for reading. Never waits for a FIFO or a device.
+    /// Opens a regular file beneath the root for reading, and returns the file with its stat. Never
+    /// waits for a FIFO or a device.
     ///
     /// # Errors
-    /// [`FileError`], `Directory` among them.
+    /// [`FileError`]: `Directory` for a directory, and `Absent` for any other file that is not
+    /// regular.
     fn open(&self, path: &[u8]) -> Result<(Self::File, Stat), FileError>;
 
-    /// What is at `path` now. Follows symbolic links wherever they lead: the answer is only ever
-    /// compared with that of [`open`](Files::open), which does not.
+    /// The stat of the file or directory at `path` now. May follow symbolic links out of the root:
+    /// the site compares the result with stats of files that were opened, and never sends it.
     ///
     /// # Errors
     /// [`FileError`].
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError>;
 
-    /// What an open file is like now.
+    /// The stat of an open file now.
     ///
     /// # Errors
     /// [`FileError`].
     fn fstat(&self, file: &Self::File) -> Result<Stat, FileError>;
 
-    /// Reads from the offset `at`; fewer bytes than asked for only at the end of the file.
+    /// Reads from the offset `at` until `into` is full, and returns the number of bytes read. The
+    /// number is smaller than the length of `into` only if the file ends there.
     ///
     /// # Errors
     /// [`FileError`].
     fn read_at(&self, file: &Self::File, into: &mut [u8], at: u64) -> Result<usize, FileError>;
 }
 
-/// Why there is no file to answer with.
+/// The reason why no file can answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileError {
-    /// Nothing of that name beneath the root, or nothing that is a file.
+    /// No file beneath the root has this name, or the file is neither regular nor a directory.
     Absent,
-    /// A directory.
+    /// The path leads to a directory.
     Directory,
-    /// Not ours to read.
+    /// The server has no permission to read the file.
     Denied,
-    /// No descriptor or memory is left for it now.
+    /// No descriptor or memory is left to open the file now.
     Exhausted,
     /// The disk failed.
     Failed,
 }
 
 impl FileError {
-    /// A sentence for the author of the request.
+    /// A sentence for the person who sent the request.
     pub fn sentence(self) -> &'static str {
         match self {
             FileError::Absent | FileError::Directory => "there is no such file here",
@@ -97,13 +130,14 @@ impl From<io::Error> for FileError {
 /// A directory of the disk, or a single file in one.
 #[derive(Debug)]
 pub struct Disk {
-    /// Absolute. Links in it are not resolved for good: they may lead elsewhere tomorrow.
+    /// An absolute path. Symbolic links in the path stay unresolved, because a link may lead to
+    /// another directory later.
     path: PathBuf,
-    /// The directory that `path` led to when it was last opened, and what it was.
+    /// The directory at `path` when the root was last opened, and the stat of the directory.
     root: RefCell<(OwnedFd, Stat)>,
-    /// If set, no other file is served.
+    /// The name of the only file to be served; `None` to serve the whole directory.
     only: Option<Vec<u8>>,
-    /// Symbolic links may lead out of the root.
+    /// Whether symbolic links may lead out of the root.
     follow_symlinks: bool,
 }
 
@@ -111,7 +145,7 @@ impl Disk {
     /// Serves `path`: everything beneath a directory, or one file.
     ///
     /// # Errors
-    /// If it is neither, or cannot be opened.
+    /// If `path` is neither a directory nor a regular file, or cannot be opened.
     pub fn new(path: &Path) -> io::Result<Disk> {
         let (path, only) = match sys::stat(path)?.kind {
             FileKind::Directory => (absolute(path)?, None),
@@ -132,26 +166,26 @@ impl Disk {
         })
     }
 
-    /// Follows symbolic links wherever they lead, not only within the root.
+    /// Also follows symbolic links that lead out of the root.
     #[must_use]
     pub fn following_symlinks(mut self) -> Disk {
         self.follow_symlinks = true;
         self
     }
 
-    /// The directory that is served, or the one the single file is in.
+    /// The directory that is served, or the directory of the single file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The single file's name, if that is all there is.
+    /// The name of the single file; `None` if a directory is served.
     pub fn only(&self) -> Option<&[u8]> {
         self.only.as_deref()
     }
 
-    /// Opens the root again if another directory is at its path now: build tools delete their
-    /// output directory and make a new one, and the old one would stay empty for ever. Releases are
-    /// made by turning a link.
+    /// Opens the root again if another directory is at its path now. Build tools delete their
+    /// output directory and create a new one: the old directory would stay empty for ever. Releases
+    /// are published by pointing a symbolic link to another directory.
     fn follow_root(&self) -> io::Result<()> {
         let now = sys::stat(&self.path)?;
         let then = self.root.borrow().1;
@@ -161,10 +195,11 @@ impl Disk {
         Ok(())
     }
 
-    /// Opens a path that the kernel does not resolve beneath the root: through an absolute link,
-    /// which may well point inside. So it is resolved here, the result is held against the root,
-    /// and the rest of it, which has no links any more, is opened beneath. Should it get one in that
-    /// very moment, it is refused after all.
+    /// Opens a path that the kernel refuses to resolve beneath the root because of a symbolic link,
+    /// usually an absolute one. The link may still point into the root. The path is therefore
+    /// resolved here and checked against the root, and the rest of the resolved path, free of
+    /// links, is opened beneath the root. If such a link appears there in the meantime, the kernel
+    /// refuses the path again, and the refusal is final.
     fn open_resolved(&self, path: &[u8]) -> io::Result<File> {
         let resolved = self.path.join(OsStr::from_bytes(path)).canonicalize()?;
         if self.follow_symlinks {
@@ -188,8 +223,9 @@ impl Disk {
     }
 }
 
-/// `path` from the root of the file system, with its links. `..` behind a link is resolved: to
-/// read, the path would be a riddle.
+/// Makes `path` absolute and leaves its symbolic links unresolved. A path with `..` is resolved
+/// completely: `..` after a link means the parent of the link's target, and the path as written
+/// would mislead a reader.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
     match path.components().any(|c| c == Component::ParentDir) {
         true => path.canonicalize(),
@@ -223,8 +259,8 @@ impl Files for Disk {
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
-        // By the absolute path, not beneath the open root: one call notices both another file
-        // and another root.
+        // By the absolute path, not beneath the open root: one call notices another file at the
+        // path as well as another root.
         Ok(sys::stat(&self.path.join(OsStr::from_bytes(path)))?)
     }
 

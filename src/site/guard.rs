@@ -1,33 +1,42 @@
-//! Floor 3, site: the guard, which lets requests in by whom they are for and by which page makes them.
-//! It must not know what they ask for.
+//! Floor 3, site: the guard, which decides whether a request is let in. The decision depends on the
+//! host that the request is for and on the web page that sends the request. The guard must not know
+//! the files or the endpoints.
 //!
-//! A browser lets the pages of strangers send requests to any server, also to one that listens on
-//! loopback and takes itself to be alone with its user. Two things it tells, and no page can forge.
+//! A browser allows any web page to send requests to any server. The server may listen on loopback
+//! and expect no client but its own user: pages of strangers can still reach it. In its requests,
+//! the browser states two facts that no page can forge.
 //!
-//! **Host** says by which name the server was reached. It closes the door to *DNS rebinding*: a stranger
-//! has a name of his own resolve to 127.0.0.1 once his page is loaded; to the browser we are then the
-//! server that the page came from, and all we answer is the page's to read. But the name is still his.
-//! `localhost` and the names below it are nobody's (RFC 6761 §6.3) and IP addresses are never resolved;
-//! whatever else we are called, we must have been told.
+//! **Host** is the name under which the browser reached the server. A check of Host stops *DNS
+//! rebinding*. In this attack, the attacker's own host name resolves to 127.0.0.1 as soon as the
+//! attacker's page is loaded. The browser then takes this server for the origin of the page, and
+//! the page may read every answer. But `Host` still carries the attacker's name. `localhost` and
+//! the names below it cannot be rebound, because no attacker can own such a name (RFC 6761 §6.3).
+//! IP addresses cannot be rebound, because no DNS lookup takes place. Any other name must be
+//! allowed by flag (`--allow-host`).
 //!
-//! **Origin** says which page asks (RFC 6454 §7). What is answered to a page of a stranger, the
-//! browser does not show to it; but by then an unsafe request has had its effect, and a WebSocket
-//! connection is held back by nothing at all (as CVE-2025-24010 showed for a well-known development
-//! server). So such requests come from our own pages, from pages on `localhost`, whose ports are all
-//! the developer's, from those we were told of, or from no page, as those of curl do.
+//! **Origin** is the origin of the page that sends the request (RFC 6454 §7). The browser does not
+//! show the answer to a page of another origin. But an unsafe request has had its effect by then,
+//! and WebSocket connections are not restricted by the browser at all. (CVE-2025-24010 showed this
+//! for a well-known development server.) The guard therefore lets in unsafe requests and WebSocket
+//! handshakes only from
+//!
+//! - pages of this server,
+//! - pages on `localhost`, with any port, because each port there belongs to the developer,
+//! - pages of allowed hosts, and
+//! - clients without a page, such as curl, which send no Origin.
 //!
 //! | | Host | Origin, of an unsafe method or a WebSocket handshake |
 //! |---|---|---|
-//! | absent | let in: HTTP/1.0, no browser | let in: no page |
-//! | the request's authority | | let in, the scheme's port filled in |
-//! | `localhost`, `*.localhost` | let in | let in, whatever its port |
-//! | a name or an address that was allowed | let in | let in, whatever its port |
+//! | absent | let in: HTTP/1.0, not a browser | let in: no page |
+//! | the request's authority | | let in; a missing port is the default port of the scheme |
+//! | `localhost`, `*.localhost` | let in | let in, with any port |
+//! | an allowed name or address | let in | let in, with any port |
 //! | another IP address | let in | refused |
 //! | another name | refused | refused |
-//! | `null`, two lines, no origin of http or https | | refused, also where any name is allowed |
+//! | `null`, two lines, not an origin of http or https | | refused, even if any name is allowed |
 //!
-//! What it does not keep from strangers is what the web lets them have of everybody: to show our images
-//! and to run our scripts in their pages.
+//! The guard does not stop uses that the web allows to every page: a stranger's page may still show
+//! images of this server and run scripts of this server.
 
 use std::error::Error;
 use std::fmt;
@@ -35,14 +44,16 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::http::{Authority, Field, Method, RequestHead};
 
-/// Who may ask; see the module's docs. The default one lets in what needs no permission.
+/// The rules that decide which requests are let in; see the module's docs. The default guard has no
+/// allowed names, and lets in only requests that need no permission.
 ///
 /// ```
 /// use oneloop::site::Guard;
 /// # use oneloop::http::{HeadLimits, HeadParser, Parsed, RequestHead};
 /// # let limits = HeadLimits { head_bytes_max: 1024, target_bytes_max: 256, fields_max: 10 };
 /// # let bytes = b"GET / HTTP/1.1\r\nHost: app.example.org:8080\r\n\r\n";
-/// # let Ok(Parsed::Complete(head)) = HeadParser::default().parse(bytes, &limits) else { panic!() };
+/// # let parsed = HeadParser::default().parse(bytes, &limits);
+/// # let Ok(Parsed::Complete(head)) = parsed else { panic!() };
 ///
 /// let request = RequestHead::new(&head, bytes); // Host: app.example.org:8080
 /// assert!(Guard::default().check(&request).is_err());
@@ -50,29 +61,31 @@ use crate::http::{Authority, Field, Method, RequestHead};
 /// ```
 #[derive(Clone, Default, Debug)]
 pub struct Guard {
-    /// Each without a dot at its end; one with a dot in front stands for the names below it too.
+    /// The allowed names and addresses, without a dot at the end. A name with a dot in front also
+    /// allows every name below.
     names: Vec<Box<[u8]>>,
+    /// Whether every name is allowed.
     any: bool,
-    /// The host that was let in last, as it was written. Nearly every request is for the same one, and to
-    /// see that costs a tenth of looking at it.
+    /// The host that was let in last, as written in the request. Nearly every request is for the
+    /// same host, and the comparison with `last` costs a tenth of the full check.
     last: Vec<u8>,
 }
 
-/// Why a request is not let in.
+/// The reason why a request is not let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denial<'a> {
-    /// It is for this host, which is none of ours.
+    /// The request is for this host, which is not allowed.
     Host(&'a [u8]),
-    /// It is made by a page of this host, which is a stranger's.
+    /// The request is sent by a page of this host, which is not allowed.
     Origin(&'a [u8]),
-    /// It is made by a page that has no origin (a sandboxed frame, a file).
+    /// The request is sent by a page without an origin (a sandboxed frame, a local file).
     OriginNull,
-    /// It is made by something else than one page of http or https.
+    /// The value of Origin is not a single origin of http or https.
     OriginUnknown,
 }
 
 impl Guard {
-    /// A guard that also lets in `names`, which are as in
+    /// Creates a guard that also lets in `names`, in the syntax of
     /// [`Config::allow_hosts`](crate::config::Config::allow_hosts).
     pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Guard {
         let mut guard = Guard::default();
@@ -85,10 +98,11 @@ impl Guard {
         guard
     }
 
-    /// Holds a request against the table above. For nearly all requests it is one look at Host.
+    /// Checks a request against the table in the module's docs. Nearly every request needs a single
+    /// comparison of its host.
     ///
     /// # Errors
-    /// [`Denial`].
+    /// [`Denial`], if the request is not let in.
     pub fn check<'a>(&mut self, request: &RequestHead<'a>) -> Result<(), Denial<'a>> {
         let authority = request.authority();
         if let Some(Authority { host, .. }) = authority
@@ -139,18 +153,19 @@ impl Guard {
         }
     }
 
-    /// Whether we were told of this host.
+    /// Whether this host was allowed by name.
     fn allows(&self, host: &[u8]) -> bool {
         self.any
             || self.names.iter().any(|name| match name.strip_prefix(b".") {
-                // What an address ends in says nothing about whose it is.
+                // Addresses with the same ending may belong to different owners.
                 Some(domain) => is_at_or_below(domain, host) && !is_ip(host),
                 None => is_same(name, host),
             })
     }
 }
 
-/// A name as hosts are written: an IPv6 address in its brackets.
+/// A name or address as a Host field has it, without a dot at the end: an IPv6 address is in
+/// brackets.
 fn normal(name: &str) -> String {
     match name.parse::<Ipv6Addr>() {
         Ok(ip) => format!("[{ip}]"),
@@ -158,13 +173,15 @@ fn normal(name: &str) -> String {
     }
 }
 
-/// A dot at the end of a name says that it is whole, which all names here are.
+/// A host without a dot at the end. The dot marks a name as fully qualified, and to the guard every
+/// name is.
 fn without_dot(host: &[u8]) -> &[u8] {
     host.strip_suffix(b".").unwrap_or(host)
 }
 
-/// Whether a host is an address. An [`Authority`] has nothing in brackets but those of IPv6. Of IPv4
-/// there is one form: browsers make it of others (`0x7f.1`), and to the rest these are names.
+/// Whether a host is an IP address. In an [`Authority`], brackets hold IPv6 addresses and nothing
+/// else. For IPv4, only four decimal numbers count as an address. Browsers convert other forms
+/// (`0x7f.1`) to four decimal numbers; from other clients, such a form is a name.
 fn is_ip(host: &[u8]) -> bool {
     match host.first() {
         Some(b'[') => true,
@@ -180,7 +197,7 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.eq_ignore_ascii_case(b) || ipv6(a).is_some_and(|ip| ipv6(b) == Some(ip))
 }
 
-/// The address in brackets.
+/// The IPv6 address in brackets; `None` for any other host.
 fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
     let ip = host.strip_prefix(b"[")?.strip_suffix(b"]")?;
     str::from_utf8(ip).ok()?.parse().ok()
@@ -200,7 +217,7 @@ fn is_at_or_below(domain: &[u8], host: &[u8]) -> bool {
     end.eq_ignore_ascii_case(domain) && (below.is_empty() || is_label(below))
 }
 
-/// The origin of a page that came by HTTP.
+/// The origin of a page that was loaded by http or https.
 ///
 /// ```text
 /// serialized-origin = scheme "://" host [ ":" port ]
@@ -211,7 +228,8 @@ struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// `None` for whatever else there may be, a list of origins among it (RFC 6454 §7.1).
+    /// Parses the value of an Origin field. `None` for any value but a single origin of http or
+    /// https: the grammar of RFC 6454 §7.1 also allows a list of origins.
     fn parse(value: &'a [u8]) -> Option<Origin<'a>> {
         let schemes = [(&b"http://"[..], 80), (b"https://", 443)];
         schemes.into_iter().find_map(|(scheme, default_port)| {
@@ -229,7 +247,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A sentence for the author of the request, with the flag that would let the request in.
+/// A sentence for the person who sent the request, with the flag that would let the request in.
 impl fmt::Display for Denial<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -259,9 +277,9 @@ impl fmt::Display for Denial<'_> {
 
 impl Error for Denial<'_> {}
 
-/// A host as it is written on the command line. `None` if it is none that can be meant: too long for a
-/// name (RFC 1035 §2.3.4), or with something in it that names do not have. People paste what they are
-/// told into a shell, and `$(reboot)` is a host by its grammar.
+/// A host as written on the command line after `--allow-host`. `None` if no user can mean this
+/// host: if it is too long for a name (RFC 1035 §2.3.4), or has characters that names do not have.
+/// Users paste advice into a shell, and `$(reboot)` is a valid host by the grammar.
 fn shown(host: &[u8]) -> Option<&str> {
     const NAME_BYTES_MAX: usize = 253;
     let text = str::from_utf8(host).ok()?;
@@ -281,7 +299,7 @@ mod tests {
     use super::*;
     use crate::http::parsed;
 
-    /// What a guard that allows `names`, with commas between them, says to a request.
+    /// Checks a request with a guard that allows `names`, which are separated by commas.
     fn check(names: &str, request: &str) -> Result<(), String> {
         let mut guard = Guard::new(names.split(',').filter(|name| !name.is_empty()));
         let text = format!("{request}\r\n\r\n");
@@ -290,7 +308,7 @@ mod tests {
         outcome.map_err(|refusal| format!("{refusal:?}"))
     }
 
-    /// Asks for `host` where `names` are allowed.
+    /// Whether a request for `host` is let in when `names` are allowed.
     fn host(names: &str, host: &str) -> bool {
         let refused = |host: &str| Err(format!("{:?}", Denial::Host(host.as_bytes())));
         let got = check(names, &format!("GET / HTTP/1.1\r\nHost: {host}"));
@@ -298,7 +316,8 @@ mod tests {
         let name = authority.map_or("", |a| str::from_utf8(a.host).expect("ASCII"));
         let expected = refused(name.strip_suffix('.').unwrap_or(name));
         assert!(got.is_ok() || got == expected, "{host}: {got:?}");
-        // It is no different as the authority of the target, and then Host does not count.
+        // As the authority of an absolute target, `host` gives the same result, and the Host field
+        // does not count.
         if !host.is_empty() {
             for other in ["localhost", "evil.example"] {
                 let absolute = format!("GET http://{host}/ HTTP/1.1\r\nHost: {other}");
@@ -443,7 +462,7 @@ mod tests {
         const UNKNOWN: Result<(), Denial<'_>> = Err(Denial::OriginUnknown);
         let of = |host: &'static str| Err(Denial::Origin(host.as_bytes()));
         for (host, origin, names, expected) in [
-            // The page's own server.
+            // The page comes from this server.
             ("127.0.0.1:8080", "http://127.0.0.1:8080", "", OK),
             ("[::1]:8080", "http://[::1]:8080", "", OK),
             ("[0:0::A]", "http://[::a]", "", OK),
@@ -459,7 +478,7 @@ mod tests {
             ("10.0.0.1:81", "http://10.0.0.1", "", of("10.0.0.1")),
             ("10.0.0.1", "http://10.0.0.1:81", "", of("10.0.0.1")),
             ("", "http://10.0.0.1", "", of("10.0.0.1")),
-            // Addresses of others.
+            // The page comes from another address.
             ("127.0.0.1:80", "http://127.0.0.1:81", "", of("127.0.0.1")),
             ("localhost:80", "http://127.0.0.1", "", of("127.0.0.1")),
             ("localhost:80", "http://[::1]", "", of("[::1]")),
@@ -472,12 +491,12 @@ mod tests {
             ),
             ("localhost", "http://[::1]:81", "::1", OK),
             ("localhost", "http://[2001:db8::1]", "[2001:DB8:0::1]", OK),
-            // localhost, on all its ports.
+            // The page comes from localhost, with any port.
             ("127.0.0.1:8080", "http://localhost:5173", "", OK),
             ("127.0.0.1:8080", "https://App.LocalHost", "", OK),
             ("", "http://localhost", "", OK),
             ("localhost", "http://evillocalhost", "", of("evillocalhost")),
-            // Names that were allowed, and others.
+            // The page comes from a name, allowed or not.
             ("localhost", "http://evil.example", "", of("evil.example")),
             ("localhost", "http://app.test.:81", "app.test", OK),
             ("localhost", "https://a.b.test", ".b.test", OK),
@@ -486,7 +505,7 @@ mod tests {
             ("app.test", "http://app.test:81", "*", OK),
             ("localhost", "http://evil.example", "*", OK),
             ("localhost", "http://127.0.0.1:81", "*", OK),
-            // What is no origin.
+            // The value is not an origin of http or https.
             ("localhost", "null", "", NULL),
             ("localhost", "null", "*", NULL),
             ("localhost", "NULL", "*", UNKNOWN),

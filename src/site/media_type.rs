@@ -1,12 +1,14 @@
-//! Floor 3, site: the media type of a file, by the ending of its name (RFC 9110 §8.3).
+//! Floor 3, site: the media type of a file, from the ending of its name (RFC 9110 §8.3).
 //!
-//! The `mime_guess` crate knows the registry. A short table goes before it where browsers need
-//! something else, and text gets its charset: without one, browsers guess, and guess wrongly.
+//! The `mime_guess` crate knows the registry of media types. A short table takes precedence where
+//! browsers need another type. Text gets a charset, because without a charset browsers guess, and
+//! often guess wrongly.
 
 use std::borrow::Cow;
 
-/// The value of `Content-Type` for a path; plain bytes for a name without a known ending.
-/// `beginning` reads the first bytes of the file, for the one ending that means two things.
+/// Returns the value of `Content-Type` for a path: `application/octet-stream` for a name without a
+/// known ending. `beginning` reads the first bytes of the file into its argument, and returns their
+/// number; it is called for `.ts` alone, which has two meanings.
 pub(super) fn of(path: &[u8], beginning: impl FnOnce(&mut [u8]) -> usize) -> Cow<'static, str> {
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
     let ending = name
@@ -26,7 +28,8 @@ pub(super) fn of(path: &[u8], beginning: impl FnOnce(&mut [u8]) -> usize) -> Cow
     }
 }
 
-/// Whether it is worth compressing: text in some form, and not compressed by itself.
+/// Whether content of this type is worth compressing: text in some form, or another format without
+/// compression of its own.
 pub(super) fn is_compressible(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or(media_type);
     let structured = |suffix: &str| essence.ends_with(suffix);
@@ -49,7 +52,8 @@ pub(super) fn is_compressible(media_type: &str) -> bool {
         )
 }
 
-/// Packets of 188 bytes, each beginning with 0x47 (ISO/IEC 13818-1, 2.4.3.2).
+/// Whether a file is an MPEG transport stream: packets of 188 bytes, each beginning with 0x47
+/// (ISO/IEC 13818-1, 2.4.3.2). Two packets are examined.
 fn is_transport_stream(beginning: impl FnOnce(&mut [u8]) -> usize) -> bool {
     let mut bytes = [0; 189];
     beginning(&mut bytes) == bytes.len() && bytes[0] == 0x47 && bytes[188] == 0x47
@@ -61,7 +65,7 @@ fn overridden(ending: &str) -> Option<&'static str> {
         ("js", "text/javascript"),
         ("mjs", "text/javascript"),
         ("cjs", "text/javascript"),
-        // The registered types of fonts (RFC 8081); the library has older names.
+        // The registered types of fonts (RFC 8081); `mime_guess` has older names.
         ("woff", "font/woff"),
         ("otf", "font/otf"),
         ("ttf", "font/ttf"),
@@ -71,7 +75,7 @@ fn overridden(ending: &str) -> Option<&'static str> {
         // Source maps are JSON; the registry has no type for them.
         ("map", "application/json"),
         ("webmanifest", "application/manifest+json"),
-        // TypeScript, unless it is an MPEG transport stream. Browsers run neither.
+        // TypeScript, unless the file is an MPEG transport stream. Browsers run no TypeScript.
         ("ts", "text/plain"),
         ("tsx", "text/plain"),
         ("jsx", "text/plain"),

@@ -1,19 +1,64 @@
-//! Floor 3, site: what answers a request. It knows HTTP's codec and the files behind the seam
-//! [`Files`]; it must not know sockets, connections or time that passes.
+//! Floor 3, site: the answers to requests, made from files. The site knows the codec of HTTP and
+//! reaches the files through the seam [`Files`]. The site must not read a clock: each method that
+//! needs the current time takes it as a parameter.
 //!
-//! An answer is found in four steps: the *path* is decoded; a *representation* is selected for it,
-//! the file itself or a coding of it (RFC 9110 §12); the *preconditions* of the request are held
-//! against its validators (§13); and if there is a *range*, that is cut out (§14).
+//! Architecture invariant: nothing here names `transport`, `websocket`, `connection` or `server`,
+//! so the site knows neither sockets nor connections.
 //!
-//! **Fresh for every request, and nearly free.** What is known of a path is kept, a small file with its
-//! bytes and a large one open; but it is only used if the file was looked at (one stat(2)) *after the
-//! bytes of the request had been read*. So the server reads for a whole chunk of connections first and
-//! then lets them answer: one look at a file then vouches for all requests for it in the chunk. (A look
-//! that also vouched for requests read later was measured to give 194 stale answers of 2,489.) The
-//! rounds of looking are numbered; [`Site::begin_epoch`] begins a new one.
+//! # How an answer is found
 //!
-//! What was decided because something was *not* there (no `.br` beside the file, no file at all) is
-//! looked at again likewise: by the directory's own stat, or by finding nothing again.
+//! 1. The *path* of the request is decoded.
+//! 2. A *representation* is selected: the file itself, or a content coding of the file (RFC 9110
+//!    §12).
+//! 3. The *preconditions* of the request are checked against the validators of the representation
+//!    (§13).
+//! 4. If the request has a *Range* field, the ranges are cut out of the content (§14).
+//!
+//! # Fresh for every request, and nearly free
+//!
+//! A cache remembers the outcome of earlier requests for each path: a small file with its bytes, a
+//! large file as an open descriptor. An entry of the cache answers a request only if the file was
+//! checked with one stat(2) *after the bytes of the request had been read*. An earlier check proves
+//! nothing, because the file may have changed between the check and the request. (Measured: when a
+//! check also counted for requests that were read later, 194 answers of 2,489 were stale.)
+//!
+//! One stat(2) for each request would be expensive. The server therefore reads for a whole chunk of
+//! connections first, and answers afterwards. One check of a file is then later than every request
+//! in the chunk, and serves all requests for the file.
+//!
+//! An *epoch* is a stretch of time in which the server answers and does not read: each check in an
+//! epoch is later than every request that the epoch answers. Epochs are numbered, and each entry
+//! holds the number of the epoch in which it was last checked. [`Site::begin_epoch`] begins a new
+//! epoch after a read, and each entry is then checked again before its next use.
+//!
+//! Absence is checked in the same way. "No file at this path" holds as long as stat(2) finds
+//! nothing there. "No `.br` beside this file" holds as long as the stat of the directory is the
+//! same.
+//!
+//! A check compares timestamps, and timestamps come from a clock with ticks. A file that changed
+//! within the last tick can change again and keep its stat. The site sends such a file, but does
+//! not cache it: see `is_settled` in `representation.rs`.
+//!
+//! # Files that change while they are sent
+//!
+//! The response for a large file holds the file open from beginning to end. If the file is deleted,
+//! or another file is renamed over it, the response still sends the old file to its end.
+//!
+//! A file that is truncated or overwritten in place is different: the rest of the body would not
+//! match the beginning. Therefore fstat(2) precedes each slice of at most 256 KiB
+//! ([`Limits::turn_bytes`]). If the size or the modification time has changed, the connection ends,
+//! and the client sees from the framing (RFC 9112 §8) that the body is incomplete.
+//!
+//! This check does not notice every change. sendfile(2) does not copy the file: the pages of the
+//! page cache go into the socket's buffer, and bytes that wait there still change with the file.
+//! After the last slice, no check follows. An in-place overwrite of a small file, whose body is a
+//! single slice, is therefore not always noticed.
+//!
+//! A file of at most 64 KiB ([`Limits::cached_file_bytes_max`]) is read into memory before the
+//! response begins. If the file is overwritten during this read, the bytes are sent as they were
+//! read, perhaps half of each version, but not cached.
+//!
+//! The safe way to replace a file is therefore rename(2).
 
 mod cache;
 mod encoding;
@@ -52,51 +97,53 @@ use representation::{Content, Representation, Source, described, is_settled, val
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile};
 
-/// A tree of files as a web site.
+/// A web site: a tree of files, the paths of the endpoints, and the guard before both.
 #[derive(Debug)]
 pub struct Site<F: Files> {
     guard: Guard,
     files: F,
-    /// The file that stands for its directory.
+    /// The name of the file that answers for its directory.
     index: Box<[u8]>,
     cache: Cache<F::File>,
     cached_file_bytes_max: u64,
     encoders_max: usize,
     encoded_file_bytes_max: u64,
     mounts: Mounts,
-    /// The number of the round of looking; see the module's docs.
+    /// The number of the current epoch; see the module's docs.
     epoch: u64,
-    /// The representations that are being encoded; each encoder holds its permit.
+    /// The encoders at work.
     encoding: Vec<RunningEncoder>,
-    /// What the answer that is being made has cost beyond the usual, in steps of the budget.
+    /// The cost of the current answer beyond the usual one step, in steps of the budget.
     cost: u32,
-    /// Separates the parts of multipart bodies; a number that is never used twice.
+    /// The number in the last boundary between parts of a multipart body. No number is used twice.
     boundary: u64,
 }
 
-/// What answers a request.
+/// The part of the server that answers a request.
 #[derive(Debug)]
 pub(crate) enum Route<F> {
-    /// The guard does not let the request in: this is the answer.
+    /// The guard denies the request, with this answer.
     Denied(Reply<F>),
-    /// An endpoint is mounted at the path. It takes WebSocket connections, and POST if the mount says so;
-    /// any other request is for the files.
+    /// An endpoint is mounted at the path. The endpoint takes WebSocket connections, and POST if
+    /// the mount says so; any other request is for the files.
     Endpoint(Mount),
-    /// The files: see [`Site::answer`].
+    /// The files answer: see [`Site::answer`].
     Files,
 }
 
-/// A representation that is being encoded.
+/// The path and the coding of an encoder at work.
 #[derive(Debug)]
 struct RunningEncoder {
     path: Box<[u8]>,
     coding: Coding,
-    /// The encoder holds the other end.
+    /// The [`Encoding`] holds the strong reference: when it is dropped, the encoder no longer
+    /// counts.
     permit: Weak<()>,
 }
 
 impl<F: Files> Site<F> {
-    /// A site of `files` in which `index` (usually `index.html`) stands for its directory.
+    /// Creates a site of `files`. A file with the name `index` (usually `index.html`) answers for
+    /// its directory.
     pub fn new(files: F, index: &[u8], limits: &Limits) -> Site<F> {
         Site {
             guard: Guard::default(),
@@ -114,35 +161,37 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Lets in whom this guard does, instead of the default one.
+    /// Replaces the default guard by `guard`.
     #[must_use]
     pub fn with_guard(mut self, guard: Guard) -> Site<F> {
         self.guard = guard;
         self
     }
 
-    /// Lets a path lead to an endpoint, the next in the server's table; `/rooms/*` lets all `/rooms/NAME`
-    /// lead there. Says its number. A file of the same path is still there for whoever just asks for it.
+    /// Mounts the next endpoint of the server's table at `path`, and returns the number of the
+    /// endpoint. The path `/rooms/*` leads every `/rooms/NAME` to the endpoint. A file with the
+    /// same path still answers each request that the endpoint does not take.
     ///
     /// # Panics
-    /// If the path does not begin with a slash.
+    /// If `path` does not begin with a slash, or if there are 65,536 endpoints already.
     pub(crate) fn mount(&mut self, path: &str, takes_posts: bool) -> u16 {
         self.mounts.add(path, takes_posts)
     }
 
-    /// Requests may have been read since a file was last looked at: what was found then does not
-    /// vouch for them.
+    /// Begins a new epoch. Call this after a read: the bytes may hold requests that are later than
+    /// every check of a file so far, so each file must be checked again.
     pub(crate) fn begin_epoch(&mut self) {
         self.epoch += 1;
     }
 
-    /// Closes the files that are only held open to be at hand: descriptors have run out.
+    /// Closes the files that the cache holds open, because descriptors have run out. A response
+    /// keeps its own file open.
     pub(crate) fn close_files(&mut self) {
         self.cache.close_files();
     }
 
-    /// Decides what answers a request. The [`Guard`] comes first: this is the one place that asks it, and
-    /// every request comes through here once, when its head is whole.
+    /// Decides which part of the server answers a request. The [`Guard`] comes first. No other
+    /// place asks the guard, and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
         if let Err(denial) = self.guard.check(request) {
             return Route::Denied(Reply::plain(Status::Forbidden, &denial.to_string()));
@@ -153,7 +202,7 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Answers a request from the files, whatever its body.
+    /// Answers a request from the files. A body of the request makes no difference to the answer.
     pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
         let mut reply = self.answer_method(request, now);
@@ -183,7 +232,7 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Whether there is an endpoint at the path of this request that takes what is posted.
+    /// Whether the path of this request leads to an endpoint that takes POST.
     fn takes_posts(&self, request: &RequestHead<'_>) -> bool {
         self.mounts.of(request).is_some_and(|m| m.takes_posts)
     }
@@ -226,8 +275,8 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Answers from a representation that is there: all of it, part of it, or that it has not
-    /// changed.
+    /// Answers from an available representation: with the whole content, with a part of the
+    /// content, with 304 if the client has the same content already, or with 412 or 416.
     fn respond(
         &mut self,
         representation: &Representation<F::File>,
@@ -248,7 +297,7 @@ impl<F: Files> Site<F> {
                 return precondition_failed(&representation.validators, varies);
             }
         };
-        // Range is defined for GET alone (§14.2), and only once.
+        // Range is defined for GET alone (§14.2), and as a single field: two fields are ignored.
         let mut values = request.values(Field::Range);
         let range = match (request.method(), values.next(), values.next()) {
             (Method::Get, Some(value), None) if ranges => {
@@ -324,8 +373,8 @@ impl<F: Files> Site<F> {
         Reply::new(Status::PartialContent, head, body)
     }
 
-    /// Answers with what an encoder makes of the original, in chunks, since nobody knows how long
-    /// that will be.
+    /// Answers with the original in a coding, encoded while the response is sent. The body is
+    /// chunked, because the length of the encoded content is not known in advance.
     fn respond_encoding(
         &mut self,
         original: &Representation<F::File>,
@@ -346,7 +395,7 @@ impl<F: Files> Site<F> {
         let head = described(Status::Ok, media_type, coding, &validators, true)
             .field("Transfer-Encoding", "chunked");
         if request.method() == Method::Head {
-            // Nothing is encoded to be thrown away.
+            // The encoded content would be discarded, so nothing is encoded.
             return Reply::new(Status::Ok, head, Body::empty());
         }
         let permit = Rc::new(());
@@ -363,7 +412,8 @@ impl<F: Files> Site<F> {
             stat: original.source.stat,
             at: 0,
             encoder: Some(Encoder::new(coding)),
-            // What may have changed since without showing it is not kept, however long it takes.
+            // An unsettled file may have changed already and kept its stat. The result is then not
+            // kept, even if the stat looks settled by the time the encoder is done.
             kept: is_settled(&original.source.stat, now).then(Vec::new),
             permit,
         };
@@ -371,7 +421,8 @@ impl<F: Files> Site<F> {
         Reply::new(Status::Ok, head, body)
     }
 
-    /// Whether an encoder may be started: there is room for one more, and none is at work on the same.
+    /// Whether another encoder may be started: fewer than `encoders_max` are at work, and none of
+    /// them on the same path and coding.
     fn may_encode(&mut self, path: &[u8], coding: Coding) -> bool {
         self.encoding
             .retain(|other| other.permit.strong_count() > 0);
@@ -380,14 +431,19 @@ impl<F: Files> Site<F> {
     }
 }
 
-/// The bodies that are sent piece by piece.
+/// Bodies that are sent slice by slice.
 impl<F: Files> Site<F> {
-    /// What making a slice of an encoding costs in steps: all that one turn has, so that a
-    /// connection encodes one slice a turn, however little it takes.
+    /// The cost of encoding one slice, in steps: all steps of a turn by default
+    /// ([`Limits::turn_steps`]). A connection then encodes one slice a turn, even if a slice takes
+    /// little time.
     const SLICE: u32 = 64;
 
-    /// The next piece of a body that is not [at its end](Stream::is_at_end), at most about `max` bytes,
-    /// and what it cost in steps. What is in memory is appended to `out`.
+    /// Returns the next slice of a body that is not [at its end](Stream::is_at_end), and the cost
+    /// of the slice in steps.
+    ///
+    /// A slice of a file has at most `max` bytes, and the caller sends it. The head of a part and
+    /// the output of an encoder are appended to `out` instead. `max` does not apply to them, but
+    /// heads are short, and an encoder takes at most 16 KiB of a file at a time.
     pub(crate) fn next_slice(
         &mut self,
         stream: &mut Stream<F::File>,
@@ -423,7 +479,7 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// A piece of a file, if it is still what it was.
+    /// Returns the next slice of a file, or [`BodySlice::Broken`] if the file has changed.
     fn slice_of(
         &self,
         open: &OpenFile<F::File>,
@@ -439,15 +495,20 @@ impl<F: Files> Site<F> {
         BodySlice::File { file, at, len }
     }
 
-    /// Whether an open file is what it was: not shorter, not overwritten in place. Its change time
-    /// does not count, since that moves when the name is taken away or given to another file, and
-    /// then the old one is sent to its end.
+    /// Whether an open file still has the size and the modification time in `then`, so that no
+    /// truncation and no overwrite in place has been noticed. (The module's docs say which changes
+    /// go unnoticed.) The change time does not count: it also moves when the file is deleted or
+    /// another file is renamed over it, and the old file is then sent to its end.
     fn is_intact(&self, file: &F::File, then: &Stat) -> bool {
         let same = |now: Stat| (now.size, now.modified) == (then.size, then.modified);
         self.files.fstat(file).is_ok_and(same)
     }
 
-    /// Encodes a slice and appends what comes out as a chunk, or an error if the file is not what it was.
+    /// Encodes the next slice of a file, and appends the output to `out` as a chunk (RFC 9112
+    /// §7.1). The encoder may buffer the whole slice, and then no chunk is appended.
+    ///
+    /// # Errors
+    /// If the file has changed or cannot be read.
     fn encode(
         &mut self,
         encoding: &mut Encoding<F::File>,
@@ -497,7 +558,8 @@ impl<F: Files> Site<F> {
         Ok(())
     }
 
-    /// Keeps what an encoder has made, to be sent with its length from now on.
+    /// Puts the complete output of an encoder into the cache, unless the file has changed or is not
+    /// settled. Later answers are sent from the cache, with a Content-Length.
     fn keep(&mut self, encoding: &mut Encoding<F::File>, now: SystemTime) {
         let Some(kept) = encoding.kept.take() else {
             return;
@@ -516,13 +578,13 @@ impl<F: Files> Site<F> {
             content: Content::Memory(kept.into()),
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));
-        // Not checked in any round: the next request looks for itself.
+        // Epoch 0 is over when the first request arrives: the next request checks the file again.
         self.cache
             .insert(Entry::new(path, encoding.coding, made, 0));
     }
 }
 
-/// One range, or all of it.
+/// The body with one range of the content, or with all of the content if `range` is `None`.
 fn part_of<F>(representation: &Representation<F>, range: Option<ByteRange>) -> Body<F> {
     let whole = ByteRange {
         start: 0,
@@ -560,7 +622,7 @@ fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
     Reply::plain_with(head, status, "the file is not the one that was meant")
 }
 
-/// There is no file to answer with.
+/// The reply when no file can answer.
 fn without_file<F>(error: FileError) -> Reply<F> {
     let status = match error {
         FileError::Absent | FileError::Directory => Status::NotFound,

@@ -1,18 +1,19 @@
-//! Floor 3, site: paths at which something other than a file answers. What does is not known here: the
-//! server has a table of them, and a mount is a row's number.
+//! Floor 3, site: the paths at which an endpoint answers instead of a file. The endpoints
+//! themselves are not known here: the server has a table of endpoints, and a mount holds the number
+//! of a row.
 
 use crate::http::{RequestHead, SitePath};
 
-/// A request's way to an endpoint.
+/// The endpoint that a request leads to, with the parts of the target that the endpoint is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Mount {
-    /// Which endpoint.
+    /// The number of the endpoint in the server's table.
     pub number: u16,
-    /// Bodies may be posted to it.
+    /// Whether the endpoint takes POST.
     pub takes_posts: bool,
-    /// What stands for the `*` in its path, decoded; empty where there is none.
+    /// The segment of the path in place of the `*`, decoded; empty if the mount has no `*`.
     pub name: Box<str>,
-    /// What is behind the question mark, as it was written.
+    /// The query (after the question mark) as written; empty if the target has none.
     pub query: Box<str>,
 }
 
@@ -24,15 +25,16 @@ pub(super) struct Mounts {
 
 #[derive(Debug)]
 struct Point {
-    /// Without its first slash, and without the `*`.
+    /// The path without its first slash and without the `*`.
     path: Box<str>,
-    /// It ended in `/*`: any one segment may follow.
+    /// Whether the path ended in `/*`, so that any single segment may follow.
     is_open: bool,
     takes_posts: bool,
 }
 
 impl Point {
-    /// What stands for the `*`, if the decoded `path` leads here.
+    /// The segment in place of the `*`, or an empty name if the point has no `*`. `None` if the
+    /// decoded `path` does not lead here.
     fn name<'a>(&self, path: &'a [u8]) -> Option<&'a str> {
         let rest = path.strip_prefix(self.path.as_bytes())?;
         let name = str::from_utf8(rest).ok()?;
@@ -43,7 +45,8 @@ impl Point {
         fits.then_some(name)
     }
 
-    /// Whether a path that goes on like this behind its first slash may lead here, by its first byte.
+    /// Whether a path with `rest` after its first slash may lead here. Only the first byte is
+    /// compared.
     fn may_begin(&self, rest: &[u8]) -> bool {
         let first = self.path.as_bytes().first();
         first.is_none() || first == rest.first()
@@ -51,10 +54,10 @@ impl Point {
 }
 
 impl Mounts {
-    /// The longest name.
+    /// The maximum length of a name in bytes.
     const NAME_BYTES_MAX: usize = 128;
 
-    /// Adds a path such as `/echo` or `/rooms/*`, and gives its number: how many there were before.
+    /// Adds a path such as `/echo` or `/rooms/*`, and returns its number, counted from zero.
     pub fn add(&mut self, path: &str, takes_posts: bool) -> u16 {
         let number = u16::try_from(self.points.len()).expect("there are not so many endpoints");
         let path = path.strip_prefix('/').expect("a path begins with a slash");
@@ -69,20 +72,20 @@ impl Mounts {
         number
     }
 
-    /// Where a decoded path leads. Of two that fit, the one that was added last.
+    /// The point that a decoded path leads to. If several fit, the point added last.
     fn find<'a>(&self, path: &'a [u8]) -> Option<(u16, &Point, &'a str)> {
         let points = self.points.iter().enumerate().rev();
         let mut found = points.filter_map(|(number, p)| Some((number as u16, p, p.name(path)?)));
         found.next()
     }
 
-    /// Whether a decoded path leads to an endpoint, and if so, whether bodies may be posted there.
+    /// Whether the endpoint at a decoded path takes POST. `None` if no endpoint is mounted there.
     pub fn takes_posts(&self, path: &[u8]) -> Option<bool> {
         self.find(path).map(|(_, point, _)| point.takes_posts)
     }
 
-    /// Where a request leads. Nearly none leads anywhere, so it is looked at only as far as it takes to
-    /// know that.
+    /// The mount that a request leads to. Most requests lead to none, and for most of these the
+    /// first byte of the path shows that already: only other paths are decoded.
     pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
         let path = request.path()?;
         let rest = &path[1..];

@@ -1,4 +1,4 @@
-//! Floor 3, site: what a request is answered with.
+//! Floor 3, site: replies, the answers to requests: a status, a response head and a body.
 
 use std::rc::Rc;
 
@@ -7,41 +7,41 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use super::Stream;
 use crate::http::{ResponseHead, SitePath, Status};
 
-/// What answers a request: a head without its end (see
-/// [`finish_head`](crate::http::finish_head)) and where the body comes from. The head's framing is
-/// that of the body, also when the body will not be sent (HEAD).
+/// The answer to a request: a head without its end (see
+/// [`finish_head`](crate::http::finish_head)), and the source of the body. The framing in the head
+/// describes the body, also if the body will not be sent (HEAD).
 #[derive(Debug)]
 pub(crate) struct Reply<F> {
     /// The status, for the log.
     pub status: Status,
-    /// The status line and the fields of the representation.
+    /// The status line and the fields, without the end of the head.
     pub head: Rc<[u8]>,
     /// The content.
     pub body: Body<F>,
-    /// What making it cost, in steps of a connection's budget, at least one.
+    /// The cost of making the reply, in steps of a connection's budget; at least one.
     pub cost: u32,
 }
 
 /// The content of a reply.
 #[derive(Debug)]
 pub(crate) enum Body<F> {
-    /// In memory, shared with others, perhaps empty.
+    /// Bytes in memory, shared with the cache or other replies; may be empty.
     Bytes(Rc<[u8]>),
-    /// In storage of the transport's pool.
+    /// Bytes in a buffer that belongs to the transport's pool; may be empty.
     Owned(Vec<u8>),
-    /// Piece by piece.
+    /// A body that is sent slice by slice.
     Stream(Stream<F>),
 }
 
 impl<F> Body<F> {
-    /// No content, which needs no allocation either.
+    /// An empty body, made without an allocation.
     pub fn empty() -> Body<F> {
         Body::Owned(Vec::new())
     }
 }
 
 impl<F> Reply<F> {
-    /// A reply of the ordinary effort.
+    /// A reply with the ordinary cost of one step.
     pub(super) fn new(status: Status, head: ResponseHead, body: Body<F>) -> Reply<F> {
         Reply {
             status,
@@ -51,12 +51,12 @@ impl<F> Reply<F> {
         }
     }
 
-    /// A status with a sentence for people.
+    /// A reply with a plain text: the status and a sentence for people.
     pub fn plain(status: Status, sentence: &str) -> Reply<F> {
         Reply::plain_with(ResponseHead::new(status), status, sentence)
     }
 
-    /// The same with fields of its own.
+    /// The same text after a head with additional fields.
     pub(super) fn plain_with(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
         let body = format!("{} {}: {sentence}\n", status.code(), status.reason());
         let head = head
@@ -66,7 +66,7 @@ impl<F> Reply<F> {
         Reply::new(status, head, Body::Bytes(body.into_bytes().into()))
     }
 
-    /// What an endpoint says, in storage of the pool's.
+    /// The answer of an endpoint. The bytes of `body` are in a buffer of the pool.
     pub fn made(status: Status, media_type: &str, body: Vec<u8>) -> Reply<F> {
         let head = ResponseHead::new(status)
             .field("Content-Type", media_type)
@@ -88,7 +88,8 @@ impl<F> Reply<F> {
         Reply::plain_with(head, status, "files can be read with GET and HEAD")
     }
 
-    /// There is an endpoint here and no file of that name (RFC 9110 §15.5.22).
+    /// The reply if an endpoint is mounted at the path, and no file exists there (RFC 9110
+    /// §15.5.22).
     pub(super) fn upgrade_required(takes_posts: bool) -> Reply<F> {
         let head = ResponseHead::new(Status::UpgradeRequired);
         Reply::not_upgraded(
@@ -101,7 +102,7 @@ impl<F> Reply<F> {
         )
     }
 
-    /// An opening handshake of another version (RFC 6455 §4.4).
+    /// The reply to an opening handshake with an unknown version (RFC 6455 §4.4).
     pub fn version_required(sentence: &str) -> Reply<F> {
         let status = Status::UpgradeRequired;
         let head = ResponseHead::new(status).field("Sec-WebSocket-Version", "13");
@@ -115,11 +116,11 @@ impl<F> Reply<F> {
         Reply::plain_with(head, status, sentence)
     }
 
-    /// To the same path with a slash, so that relative links in the index lead where they should.
-    /// The decoded path has neither a second slash in front nor a backslash: this cannot lead to
-    /// another host.
+    /// A redirect to the same path with a slash at the end, which makes relative links in the index
+    /// file work. The decoded path has neither a second slash in front nor a backslash, so the
+    /// redirect cannot lead to another host.
     pub(super) fn to_directory(path: &SitePath<'_>, query: Option<&[u8]>) -> Reply<F> {
-        /// All that RFC 3986 does not allow in a path.
+        /// The bytes that RFC 3986 does not allow in a path.
         const ESCAPED: &AsciiSet = &CONTROLS
             .add(b' ')
             .add(b'"')
@@ -153,7 +154,7 @@ impl<F> Reply<F> {
     }
 }
 
-/// What can be asked of a path.
+/// The methods that a path allows, for the `Allow` field.
 fn allowed(takes_posts: bool) -> &'static str {
     match takes_posts {
         true => "GET, HEAD, POST, OPTIONS",

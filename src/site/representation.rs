@@ -1,5 +1,6 @@
-//! Floor 3, site: one form in which a file can be sent, with everything about it that does not depend
-//! on the request: its media type, its coding, its validators (RFC 9110 §8), its ready-made heads.
+//! Floor 3, site: representations. A representation is one form in which a file can be sent, with
+//! everything that does not depend on the request: the media type, the content coding, the
+//! validators (RFC 9110 §8) and ready-made response heads.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -8,22 +9,23 @@ use std::time::{Duration, SystemTime};
 use crate::http::{Coding, EntityTag, HttpDate, ResponseHead, Status, Validators, whole_seconds};
 use crate::sys::Stat;
 
-/// A file in a coding, with everything that its answers need and that no request changes.
+/// A file in a content coding, with the parts of an answer that are the same for every request.
 #[derive(Debug)]
 pub(super) struct Representation<F> {
     pub source: Source<F>,
     pub validators: Validators,
-    /// The heads of 200 and 304, without their ends.
+    /// The head of a 200 response, without its end.
     pub ok: Rc<[u8]>,
+    /// The head of a 304 response, without its end.
     pub not_modified: Rc<[u8]>,
 }
 
-/// Where the bytes are.
+/// The place of the content.
 #[derive(Debug)]
 pub(super) enum Content<F> {
-    /// In memory, all of them.
+    /// The whole content is in memory.
     Memory(Rc<[u8]>),
-    /// In an open file, from its beginning: as many bytes as its size was.
+    /// The content is in an open file: the first `stat.size` bytes of the [`Source`].
     File(Rc<F>),
 }
 
@@ -41,14 +43,14 @@ impl<F> Content<F> {
 pub(super) struct Source<F> {
     /// The path of the file that was read or encoded: for a sibling, the path of the sibling.
     pub path: Box<[u8]>,
-    /// What stat(2) said of this file.
+    /// The stat of this file when it was opened.
     pub stat: Stat,
     /// The media type of the content, without its coding.
     pub media_type: Cow<'static, str>,
     pub coding: Coding,
-    /// The bytes are a file of their own, and not the result of encoding one.
+    /// Whether the content is a whole file on the disk. If not, it is the output of an encoder.
     pub own_file: bool,
-    /// Another coding might be chosen for another request: `Vary` is sent.
+    /// Whether another request might be answered in another coding, so that `Vary` must be sent.
     pub varies: bool,
     pub content: Content<F>,
 }
@@ -83,7 +85,7 @@ impl<F> Representation<F> {
         }
     }
 
-    /// The beginning of a head for part of the content, or for all of it in parts.
+    /// The beginning of a head for a response with one range of the content or with several.
     pub fn described(&self, status: Status, media_type: &str) -> ResponseHead {
         let Source { coding, varies, .. } = self.source;
         described(status, media_type, coding, &self.validators, varies)
@@ -95,8 +97,8 @@ impl<F> Representation<F> {
     }
 }
 
-/// A head with what every answer about a representation carries (§15.4.5): validators, and what
-/// caches need.
+/// A head with the fields that every answer about a representation carries, including 304
+/// (§15.4.5): the validators, and the fields for caches.
 pub(super) fn validated(status: Status, validators: &Validators, varies: bool) -> ResponseHead {
     let mut head = ResponseHead::new(status)
         .field("Last-Modified", HttpDate::new(validators.modified))
@@ -108,7 +110,7 @@ pub(super) fn validated(status: Status, validators: &Validators, varies: bool) -
     head
 }
 
-/// The same with what says how to read the content.
+/// The head that [`validated`] returns, with the fields that say how to read the content.
 pub(super) fn described(
     status: Status,
     media_type: &str,
@@ -125,12 +127,17 @@ pub(super) fn described(
     head
 }
 
-/// The validators of a file, or of what encoding it gives.
+/// The validators of a file, or of the output when the file is encoded in `coding`.
 ///
-/// The tag is made of what stat(2) says and changes whenever that does. It is strong, unless the file
-/// was changed so lately that it could change again without that showing (§8.8.1). Then the moment is
-/// part of it too, so that it is nobody else's: after such a change, it would have been taken for the
-/// tag of the new content. A coding has a tag of its own: its bytes are others (§8.8.3.3).
+/// The entity tag is made from the inode number, the size and both timestamps of the file, and
+/// changes with each of them. The tag is strong if the file [is settled](is_settled), and weak if
+/// not (§8.8.1).
+///
+/// If the last change of the file is too recent, the current time is added to the tag, because a
+/// second change within the clock's tick would keep the same stat, and the new content would get
+/// the old tag.
+///
+/// Each coding has its own tag, because its bytes differ (§8.8.3.3).
 pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Validators {
     let nanoseconds = |time: SystemTime| {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -153,15 +160,22 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
     }
 }
 
-/// Whether a file may be known by its stat: another change must show, and its time of modification
-/// is not one to come.
+/// Whether the stat of a file identifies the content: any later change of the file must show in the
+/// stat, and the modification time is not in the future. Directories are judged in the same way.
+///
+/// In the words of git, a settled file is a file that is not *racily clean*. Git compares files
+/// with the stats in its index, and calls a file racily clean if the stat is the same but too
+/// recent: the file may have changed once more within the same tick of the clock (see `racy-git` in
+/// git's technical documentation). Only a settled file is cached, and only a settled file gets a
+/// strong entity tag.
 pub(super) fn is_settled(stat: &Stat, now: SystemTime) -> bool {
     shows_changes(stat, now) && stat.modified < now
 }
 
-/// Whether a file was last changed so long ago that another change must show in its timestamps.
-/// They come from a clock that ticks every 1 to 10 ms, or, on some file systems, every one or two
-/// seconds, which shows in times without a fraction.
+/// Whether the last change of a file is so long ago that another change must show in the
+/// timestamps. Timestamps come from a clock that ticks every 1 to 10 ms, so 20 ms are enough. On
+/// some file systems the clock ticks every one or two seconds. Their timestamps have no fraction
+/// of a second, and for such timestamps 2 s must have passed.
 fn shows_changes(stat: &Stat, now: SystemTime) -> bool {
     let whole = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH)

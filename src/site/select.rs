@@ -1,5 +1,6 @@
-//! Floor 3, site: which representation answers a request (RFC 9110 §12.1): the file as it is, a coding
-//! of it that lies beside it (`app.js.br` beside `app.js`), one that was made before, or one to be made.
+//! Floor 3, site: the selection of a representation for a request (RFC 9110 §12.1). The candidates
+//! are the original file, a *sibling* (a coding that lies beside the original, such as `app.js.br`
+//! beside `app.js`), and the output of an encoder, made for an earlier request or for this request.
 
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -11,16 +12,16 @@ use super::{FileError, Files, Site, media_type};
 use crate::http::{Acceptable, Coding, Field, RequestHead, Version};
 use crate::sys::{FileKind, Stat};
 
-/// What was selected.
+/// The outcome of a selection.
 #[derive(Debug)]
 pub(super) enum Selected<F> {
-    /// This.
+    /// This representation is selected, and available.
     Available(Rc<Representation<F>>),
-    /// The original in a coding that has to be made.
+    /// The original must be encoded in this coding first.
     NeedsEncoding(Rc<Representation<F>>, Coding),
-    /// Nothing that the client takes.
+    /// The client accepts no available coding (406).
     NotAcceptable,
-    /// What the client takes could be made, but not now.
+    /// The client accepts a coding that could be made, but no encoder may be started now (503).
     Busy,
 }
 
@@ -55,7 +56,8 @@ impl<F: Files> Site<F> {
                 return Ok(Selected::Available(sibling));
             }
             if self.is_worth_encoding(&original, coding, &acceptable, request) {
-                // What is kept of a sibling that no longer counts is under the same key.
+                // The output of an earlier encoder may be cached. The same key may also hold a
+                // sibling that is too old to count, so the path must match.
                 if let Some(Lookup::Present(made)) = self.lookup(path, coding)
                     && *made.source.path == *path
                 {
@@ -73,9 +75,10 @@ impl<F: Files> Site<F> {
         })
     }
 
-    /// Whether a coding of the original could be made, and would serve. For a range it would not: the
-    /// parts of an encoding that is not there yet have no places. But a range may be ignored (§14.2),
-    /// and is for who takes nothing else. HTTP/1.0 has no chunks to send it in.
+    /// Whether an encoder could make a coding of the original, and the coding would serve this
+    /// request. For a range request it would not: before a coding is complete, the place of a range
+    /// in it is unknown. But Range is optional (§14.2): the field is ignored for a client that
+    /// refuses identity. HTTP/1.0 has no chunks to send the coding in.
     fn is_worth_encoding(
         &self,
         original: &Representation<F::File>,
@@ -90,7 +93,8 @@ impl<F: Files> Site<F> {
             && (request.value(Field::Range).is_none() || !acceptable.takes(Coding::Identity))
     }
 
-    /// What is known of a path, if it was looked at in this round or is found unchanged now.
+    /// The cached outcome for a path, if the entry was checked in this epoch or is checked now with
+    /// success. An entry that no longer holds is removed.
     fn lookup(&mut self, path: &[u8], coding: Coding) -> Option<Lookup<F::File>> {
         let entry = self.cache.get(path, coding)?;
         if entry.checked != self.epoch {
@@ -110,7 +114,7 @@ impl<F: Files> Site<F> {
         })
     }
 
-    /// The file as it is.
+    /// The file itself, without a coding.
     fn original(
         &mut self,
         path: &[u8],
@@ -123,15 +127,17 @@ impl<F: Files> Site<F> {
         }
         let loaded = self.load(path, Coding::Identity, None, now);
         if loaded.as_ref().err() == Some(&FileError::Absent) {
-            // Looked at again in each round like everything, so nothing has to settle first. What
-            // is absent to us, but not to stat(2), is looked for anew each time.
+            // The absence is checked in each epoch like every entry, so nothing has to be settled
+            // first. If `open` reports a file as absent and stat(2) finds one (a link that leads
+            // out of the root, a device), the check fails, and the file is opened anew.
             let entry = Entry::new(path, Coding::Identity, Lookup::Absent, self.epoch);
             self.cache.insert(entry);
         }
         loaded
     }
 
-    /// The coding of `path` that lies beside it.
+    /// The sibling of `path` in this coding. A sibling counts only if it is a regular file and not
+    /// older than the original.
     fn sibling(
         &mut self,
         path: &[u8],
@@ -142,15 +148,15 @@ impl<F: Files> Site<F> {
         let counts = |stat: &Stat| {
             stat.kind == FileKind::File && stat.modified >= original.source.stat.modified
         };
-        // What was made by encoding is under the same key.
+        // The same key may hold the output of an encoder, so the path must differ.
         if let Some(Lookup::Present(made)) = self.lookup(path, coding)
             && *made.source.path != *path
             && counts(&made.source.stat)
         {
             return Ok(made);
         }
-        // PendingResponse before it is opened: one that is too old stays where it is, and what was made in its
-        // place stays known.
+        // The stat is taken before the sibling is opened. Loading a sibling that is too old would
+        // replace the output of an encoder that is cached in its place.
         if !counts(&self.files.stat(&sibling_of(path, coding))?) {
             return Err(FileError::Absent);
         }
@@ -161,9 +167,10 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// In which codings of `path` something lies beside it. That is decided once for each state of
-    /// their directory, which changes with every name in it. Whether it counts is not decided here:
-    /// it may be edited in place, and so may the original, and only their own stats tell.
+    /// The codings in which a sibling of `path` exists. The directory is searched once for each of
+    /// its states: its stat changes with each name that is added or removed. Whether a sibling
+    /// counts is not decided here: an edit in place, of the sibling or of the original, shows only
+    /// in the stat of the edited file.
     fn siblings(&mut self, path: &[u8], now: SystemTime) -> [bool; Coding::ALL.len()] {
         let entry = self.cache.get(path, Coding::Identity);
         let lookup = entry.and_then(|entry| entry.siblings);
@@ -200,8 +207,9 @@ impl<F: Files> Site<F> {
         })
     }
 
-    /// Reads a file or opens it, as `path` itself or as the coding of `original` that lies beside it,
-    /// and keeps what came of it.
+    /// Opens the file at `path`, or its sibling in `coding` if an `original` is given. A small file
+    /// is read into memory. The representation is cached, unless the file changed while it was read
+    /// or is not settled.
     fn load(
         &mut self,
         path: &[u8],
@@ -209,12 +217,13 @@ impl<F: Files> Site<F> {
         original: Option<&Representation<F::File>>,
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
-        /// In steps of the budget: this makes half a dozen system calls, a step of its own none.
+        /// In steps of the budget. Loading a file makes half a dozen system calls; an ordinary step
+        /// makes none.
         const COST: u32 = 8;
         self.cost += COST;
         let file = sibling_of(path, coding);
         let (open, stat) = match self.files.open(&file) {
-            // Those that are only held open to be at hand make room for one that is needed.
+            // The files held open by the cache make room for the file that is needed now.
             Err(FileError::Exhausted) if self.cache.has_open_files() => {
                 self.cache.close_files();
                 self.files.open(&file)?
@@ -233,7 +242,7 @@ impl<F: Files> Site<F> {
                 let mut bytes = vec![0; stat.size as usize];
                 let read = self.files.read_at(&open, &mut bytes, 0)?;
                 bytes.truncate(read);
-                // One and the same file all the while?
+                // Was the file the same from beginning to end?
                 intact = self.files.fstat(&open) == Ok(stat);
                 Content::Memory(bytes.into())
             }
@@ -253,14 +262,14 @@ impl<F: Files> Site<F> {
             self.cache
                 .insert(Entry::new(path, coding, lookup, self.epoch));
         } else {
-            // What was there is older than what we have just seen.
+            // The file just read is newer than the cached entry, if any.
             self.cache.remove(path, coding);
         }
         Ok(made)
     }
 }
 
-/// The path of the file in which a coding lies beside `path`; `path` itself for identity.
+/// The path of the sibling of `path` in this coding; for identity, `path` itself.
 fn sibling_of(path: &[u8], coding: Coding) -> Box<[u8]> {
     let ending: &[u8] = match coding {
         Coding::Brotli => b".br",

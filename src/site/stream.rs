@@ -1,6 +1,6 @@
-//! Floor 3, site: bodies that are sent piece by piece: files, several ranges of a file, and what an
-//! encoder makes of one. The connection asks for the next piece whenever there is room for it, with
-//! [`Site::next_slice`](super::Site::next_slice).
+//! Floor 3, site: bodies that are sent slice by slice: files, several ranges of a file, and the
+//! output of an encoder. Whenever the write buffer has room, the connection asks for the next slice
+//! with [`Site::next_slice`](super::Site::next_slice).
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,16 +14,16 @@ use crate::sys::Stat;
 /// A body in the middle of being sent.
 #[derive(Debug)]
 pub(crate) enum Stream<F> {
-    /// A stretch of a file.
+    /// A file, or one range of a file.
     File(Box<FileStream<F>>),
-    /// Several of them.
+    /// Several ranges of a file.
     Multipart(Box<Multipart<F>>),
-    /// What an encoder makes of a file.
+    /// The output of an encoder for a file.
     Encoding(Box<Encoding<F>>),
 }
 
 impl<F> Stream<F> {
-    /// Whether all pieces have been asked for.
+    /// Whether the last slice has been returned.
     pub fn is_at_end(&self) -> bool {
         match self {
             Stream::File(stream) => stream.left.bytes() == 0,
@@ -33,7 +33,8 @@ impl<F> Stream<F> {
     }
 }
 
-/// A file, and what it was like when its answer was begun: that is asked again with each piece.
+/// An open file, with the stat that the response was begun with. Before each slice, the file is
+/// compared with this stat.
 #[derive(Debug)]
 pub(super) struct OpenFile<F> {
     pub file: Rc<F>,
@@ -47,7 +48,7 @@ impl<F> OpenFile<F> {
     }
 }
 
-/// A stretch of a file.
+/// A file, or one range of a file. `left` is the part still to be sent.
 #[derive(Debug)]
 pub(crate) struct FileStream<F> {
     pub(super) open: OpenFile<F>,
@@ -58,37 +59,37 @@ pub(crate) struct FileStream<F> {
 #[derive(Debug)]
 pub(crate) struct Multipart<F> {
     pub(super) open: OpenFile<F>,
-    /// Each with what goes before it.
+    /// Each range still to be sent, after the boundary and the head of its part.
     pub(super) parts: VecDeque<(Box<[u8]>, ByteRange)>,
-    /// What goes behind the last.
+    /// The boundary after the last part; `None` once sent.
     pub(super) end: Option<Box<[u8]>>,
 }
 
-/// A file on its way through an encoder, sent in chunks (RFC 9112 §7.1).
+/// A file that is encoded while the response is sent, in chunks (RFC 9112 §7.1).
 #[derive(Debug)]
 pub(crate) struct Encoding<F> {
-    /// The file that is encoded.
+    /// The path of the file.
     pub(super) path: Box<[u8]>,
     pub(super) media_type: Cow<'static, str>,
     pub(super) coding: Coding,
     pub(super) content: Content<F>,
     pub(super) stat: Stat,
     pub(super) at: u64,
-    /// `None` when the last chunk has been made.
+    /// `None` after the last chunk.
     pub(super) encoder: Option<Encoder>,
-    /// All that has come out, if it may be worth keeping.
+    /// The whole output so far, as long as it may be put into the cache at the end.
     pub(super) kept: Option<Vec<u8>>,
-    /// The site counts these as long as they live.
+    /// The site counts the encoders at work by their permits.
     #[expect(dead_code, reason = "it only has to be held")]
     pub(super) permit: Rc<()>,
 }
 
-/// What comes next of a body.
+/// The next slice of a body.
 #[derive(Debug)]
 pub(crate) enum BodySlice<F> {
-    /// It was appended to the output.
+    /// The slice was appended to the output. An encoder may have appended nothing yet.
     Written,
-    /// A stretch of a file.
+    /// The slice is a part of a file.
     File {
         /// The open file.
         file: Rc<F>,
@@ -97,7 +98,7 @@ pub(crate) enum BodySlice<F> {
         /// Number of bytes, at least one.
         len: u64,
     },
-    /// The file is not what it was when its answer was begun, or cannot be read: what was promised
-    /// cannot be kept.
+    /// The file has changed since the response was begun, or cannot be read. The announced body
+    /// cannot be completed.
     Broken,
 }

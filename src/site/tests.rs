@@ -1,5 +1,5 @@
-//! Floor 3, site: its answers about files whose timestamps are coarser than those of the disks that
-//! tests run on.
+//! Floor 3, site: tests of answers about files with coarse timestamps, coarser than on the disks
+//! where the tests run.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -10,7 +10,7 @@ use super::*;
 use crate::http::parsed;
 use crate::sys::FileKind;
 
-/// A disk with one file in it, `a.txt`.
+/// A disk with a single file, `a.txt`.
 #[derive(Clone)]
 struct OneFile {
     file: Rc<RefCell<(Vec<u8>, Stat)>>,
@@ -65,7 +65,7 @@ impl Files for OneFile {
     }
 }
 
-/// Asks for `a.txt`: the head of the answer, and its body as it is framed.
+/// Requests `a.txt`, and returns the head of the answer and the body with its framing.
 fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<u8>) {
     site.begin_epoch();
     let text = format!("GET /a.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
@@ -75,7 +75,7 @@ fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<
     match reply.body {
         Body::Bytes(bytes) => body.extend_from_slice(&bytes),
         Body::Owned(bytes) => body = bytes,
-        // The client is slow: the rest goes out when the file has long been at rest.
+        // The client is slow: the body is sent 10 s later, when the file is settled.
         Body::Stream(mut stream) => {
             let later = now + Duration::from_secs(10);
             while !stream.is_at_end() {
@@ -93,7 +93,8 @@ fn tag(head: &str) -> &str {
     line.expect("it has one")
 }
 
-/// The first edition is asked for, and then overwritten, all in one tick of the clock.
+/// Requests the first edition and then overwrites it, both within one tick of the clock. Returns
+/// the site, the entity tag of the answer, and the time of the change.
 fn first_then_second(accepted: &str) -> (Site<OneFile>, String, SystemTime) {
     let changed = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
     let disk = OneFile::new(&b"first edition. ".repeat(200), changed);
