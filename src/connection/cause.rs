@@ -1,46 +1,47 @@
-//! Floor 4, connection: why connections end, counted.
+//! Floor 4, connection: the causes for which connections end, and how often each occurred.
 
 use std::fmt;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// The peer closed it between two requests.
+    /// The peer closed the connection between two requests, or ended a WebSocket connection.
     PeerClosed,
-    /// The last answer was given: one side did not want another.
+    /// The last answer was given: the peer or the server did not want another request.
     LastAnswer,
-    /// What came was no request, or its body was not wanted.
+    /// The peer broke the protocol, exceeded a limit, or sent a body that the server does not read.
     Refused,
-    /// No request came.
+    /// No request came in time.
     Idle,
     /// A request did not come whole in time.
     Late,
-    /// Output was not taken in time.
+    /// The peer did not take output in time, or did not take a broadcast (with
+    /// [`SlowMember::Close`](crate::config::SlowMember::Close)).
     Stalled,
-    /// Others needed the room.
+    /// Memory or connections were short.
     Overloaded,
-    /// An endpoint has closed it.
+    /// An endpoint closed the connection.
     Finished,
     /// A WebSocket peer gave no sign of life.
     Unresponsive,
     /// The server stopped.
     Stopped,
-    /// It was reset, or the file that was being sent ended too early.
+    /// The connection was reset, or a file changed or ended too early while its body was sent.
     Failed,
 }
 
 impl Cause {
     const COUNT: usize = Cause::Failed as usize + 1;
 
-    /// All of them, in order, with the words for a summary.
+    /// Every cause, in order, with its words in the summary.
     const WORDS: [(Cause, &str); Cause::COUNT] = [
         (Cause::PeerClosed, "closed by the peer"),
         (Cause::LastAnswer, "after the last answer"),
         (Cause::Refused, "refused"),
         (Cause::Idle, "idle"),
-        (Cause::Late, "late"),
+        (Cause::Late, "timed out"),
         (Cause::Stalled, "stalled"),
-        (Cause::Overloaded, "overloaded"),
+        (Cause::Overloaded, "closed under overload"),
         (Cause::Finished, "closed by an endpoint"),
         (Cause::Unresponsive, "unresponsive"),
         (Cause::Stopped, "stopped"),
@@ -48,22 +49,23 @@ impl Cause {
     ];
 }
 
-/// What has happened since the start.
+/// The counts of events since the start.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
-    /// Connections accepted.
+    /// Accepted connections.
     pub connections: u64,
     /// Request heads received whole.
     pub requests: u64,
-    /// Connections turned away at once: not even a refusal could be afforded.
+    /// Connections closed at once without an answer, because too many connections were waiting for
+    /// their 503 already.
     pub shed: u64,
-    /// Messages that members of rooms have missed, since they did not take those before.
+    /// Messages that members of rooms have missed because their write buffers were full.
     pub missed: u64,
     closed: [u64; Cause::COUNT],
 }
 
 impl Counters {
-    /// How many connections have ended because of `cause`.
+    /// Returns how many connections have ended with `cause`.
     pub fn closed(&self, cause: Cause) -> u64 {
         self.closed[cause as usize]
     }
@@ -87,7 +89,7 @@ impl fmt::Display for Counters {
             }
         }
         if self.shed > 0 {
-            write!(f, "{separator}{} shed", self.shed)?;
+            write!(f, "{separator}{} dropped without an answer", self.shed)?;
         }
         if self.missed > 0 {
             let missed = self.missed;

@@ -1,9 +1,12 @@
-//! Floor 4, connection: the context of one pump. The server owns the parts and lends all of them to one
-//! connection at a time; a connection keeps none of them.
+//! Floor 4, connection: the context of one pump. The server owns the parts of the context, and one
+//! connection after another borrows them.
 //!
-//! The parts are three, by how long they hold: [`Turn`] is fixed for a whole turn, [`Shared`] is used by
-//! each connection after the other, and [`Tally`] only grows. Beside them each connection has a [`Budget`]
-//! of its own.
+//! The context has three parts. [`Turn`] is fixed for a whole turn, [`Shared`] is used by one
+//! connection after another, and [`Tally`] only grows. In addition, each connection gets a new
+//! [`Budget`] in each turn.
+//!
+//! Architecture invariant: a connection keeps no part of the context. The context is borrowed, and
+//! the borrow ends with the call.
 
 use std::time::{Instant, SystemTime};
 
@@ -14,30 +17,31 @@ use crate::site::{Files, Site};
 use crate::transport::Pool;
 use crate::websocket::deflate::{Deflater, Inflater};
 
-/// One reading of the clocks. A whole turn uses the same reading.
+/// One reading of both clocks. A whole turn uses the same reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// The monotonic clock, for deadlines.
     pub instant: Instant,
-    /// The clock on the wall, for `Date`, and to compare with the times of files.
+    /// The wall clock, for the field `Date` and for comparison with the times of files.
     pub wall: SystemTime,
 }
 
-/// The facts that hold for a whole turn.
+/// The facts of one turn.
 #[derive(Debug)]
 pub(crate) struct Turn {
     pub(crate) now: Now,
     /// `now` as an HTTP-date.
     pub(crate) date: HttpDate,
-    /// The server is stopping: it takes no further request.
+    /// The server is stopping, and takes no further request.
     pub(crate) stopping: bool,
     pub(crate) limits: Limits,
-    /// The part of `limits` that the parser of request heads takes.
+    /// The part of `limits` for the parser of request heads.
     pub(crate) head_limits: HeadLimits,
 }
 
 impl Turn {
-    /// Begins with the reading `now` and the bounds of the server.
+    /// Creates the facts of the first turn from a reading of the clocks and the limits of the
+    /// server.
     pub(crate) fn new(now: Now, limits: Limits) -> Turn {
         Turn {
             now,
@@ -59,24 +63,24 @@ impl Turn {
     }
 }
 
-/// The things that all connections use, one connection at a time.
+/// The objects shared by all connections.
 pub(crate) struct Shared<S: Files> {
     pub(crate) site: Site<S>,
     pub(crate) pool: Pool,
     pub(crate) endpoints: Endpoints,
-    /// Left by connections and endpoints for the server to carry out.
+    /// The effects queued by connections and endpoints, for the server to carry out.
     pub(crate) effects: Effects,
     pub(crate) deflater: Deflater,
-    /// Inflaters that no message uses now.
+    /// Unused inflaters.
     inflaters: Vec<Inflater>,
 }
 
 impl<S: Files> Shared<S> {
-    /// Unused inflaters that are kept. Small messages need one at a time, because each is inflated within
-    /// one step; the rest are for messages that take several turns.
+    /// The number of unused inflaters to keep. Small messages need only one inflater, because each
+    /// small message is inflated within one step. The rest is for messages that take several turns.
     const INFLATERS_KEPT: usize = 4;
 
-    /// Nothing is in use yet.
+    /// Creates the shared objects; no inflater exists yet.
     pub(crate) fn new(site: Site<S>, pool: Pool) -> Shared<S> {
         Shared {
             site,
@@ -88,8 +92,8 @@ impl<S: Files> Shared<S> {
         }
     }
 
-    /// Returns an inflater that is ready for a message. The account is charged for the inflater until
-    /// [`release_inflater`](Shared::release_inflater).
+    /// Returns an inflater, ready for a new message. The account of memory is charged for the
+    /// inflater until [`release_inflater`](Shared::release_inflater) is called.
     pub(super) fn acquire_inflater(&mut self) -> Inflater {
         let mut inflater = self.inflaters.pop().unwrap_or_default();
         inflater.begin();
@@ -97,7 +101,7 @@ impl<S: Files> Shared<S> {
         inflater
     }
 
-    /// Takes an inflater back.
+    /// Takes an inflater back, and releases its charge.
     pub(super) fn release_inflater(&mut self, inflater: Inflater) {
         self.pool.account_mut().release(Inflater::CHARGED_BYTES);
         if self.inflaters.len() < Self::INFLATERS_KEPT {
@@ -106,19 +110,20 @@ impl<S: Files> Shared<S> {
     }
 }
 
-/// The record of what happened, for the log, the summary and the tests. Nothing is decided by it.
+/// The record of past events, for the log, the summary and the tests. No decision depends on this
+/// record.
 #[derive(Default, Debug)]
 pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) transitions: Transitions,
-    /// The exchanges that were finished in this turn.
+    /// The exchanges finished in this turn.
     pub(crate) exchanges: Vec<Exchange>,
-    /// Exchanges are collected, because a log wants them.
+    /// Whether exchanges are collected, because a log wants them.
     pub(crate) is_logging: bool,
 }
 
 impl Tally {
-    /// Adds a finished exchange.
+    /// Adds a finished exchange, if a log wants exchanges.
     pub(super) fn log_exchange(&mut self, exchange: Exchange) {
         if self.is_logging {
             self.exchanges.push(exchange);
@@ -126,17 +131,21 @@ impl Tally {
     }
 }
 
-/// How much of a turn one connection may use. When any part is spent, the connection stays queued and
-/// goes on in the next turn: no readiness is lost, and no other connection starves.
+/// The share of a turn that a connection may use. When any part is spent, the connection stays
+/// queued and goes on in the next turn: no readiness is lost, and the other connections do not
+/// starve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
+    /// Bytes left to read and write.
     pub(super) bytes: usize,
+    /// Rounds of the pump left.
     pub(super) rounds: u32,
+    /// Steps left.
     pub(super) steps: u32,
 }
 
 impl Budget {
-    /// A full budget.
+    /// Creates a full budget.
     pub fn new(limits: &Limits) -> Budget {
         Budget {
             bytes: limits.turn_bytes,
@@ -150,23 +159,23 @@ impl Budget {
         self.steps > 0
     }
 
-    /// Whether any part is used up.
+    /// Whether any part of the budget is used up.
     pub(super) fn is_spent(&self) -> bool {
         self.bytes == 0 || self.rounds == 0 || self.steps == 0
     }
 
-    /// Charges steps: one for a step, more for work that costs more.
+    /// Charges steps: a single step, or more for expensive work.
     pub(super) fn spend_steps(&mut self, steps: u32) {
         self.steps = self.steps.saturating_sub(steps);
     }
 
-    /// Charges bytes that were read or written.
+    /// Charges bytes read or written.
     pub(super) fn spend_bytes(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
-/// Everything that a connection may use while it is pumped, besides its own socket and buffers.
+/// Everything a connection may use during a pump, besides its own socket and buffers.
 pub(crate) struct Context<'a, S: Files> {
     pub(super) turn: &'a Turn,
     pub(super) shared: &'a mut Shared<S>,
@@ -175,7 +184,7 @@ pub(crate) struct Context<'a, S: Files> {
 }
 
 impl<'a, S: Files> Context<'a, S> {
-    /// Lends the parts to one connection, with a full budget.
+    /// Creates the context of one connection, with a full budget.
     pub(crate) fn new(turn: &'a Turn, shared: &'a mut Shared<S>, tally: &'a mut Tally) -> Self {
         Context {
             budget: Budget::new(&turn.limits),
@@ -190,8 +199,8 @@ impl<'a, S: Files> Context<'a, S> {
         self.budget = Budget::new(&self.turn.limits);
     }
 
-    /// Begins the log entry of a request, if a log wants it; the answer adds the rest. `request` is `None`
-    /// for bytes that are no request.
+    /// Begins the log entry of a request, if a log wants exchanges; the answer adds the rest.
+    /// `request` is `None` for bytes that are not a request.
     pub(super) fn exchange(
         &self,
         input: &Input<'_, S>,
@@ -203,8 +212,9 @@ impl<'a, S: Files> Context<'a, S> {
             .then(|| Exchange::begun(input.key, input.peer, request, now))
     }
 
-    /// Bytes in a write buffer above which its connection must wait. When memory is short, connections
-    /// with much output, whose peers do not read what they asked for, wait sooner.
+    /// Returns the number of bytes in a write buffer above which its connection must wait. When
+    /// memory is short, the bound is lower: a connection with much output, whose peer does not
+    /// read, then waits sooner.
     pub(super) fn write_buffer_high(&self) -> u64 {
         let high = self.turn.limits.write_buffer_high;
         match self.shared.pool.account().is_over() {
@@ -213,7 +223,8 @@ impl<'a, S: Files> Context<'a, S> {
         }
     }
 
-    /// Bytes in a write buffer up to which other connections may add broadcasts; less when memory is short.
+    /// Returns the number of bytes in a write buffer up to which other connections may add
+    /// broadcasts; fewer when memory is short.
     pub(super) fn write_buffer_max(&self) -> u64 {
         match self.shared.pool.account().is_over() {
             true => self.write_buffer_high(),

@@ -1,5 +1,8 @@
-//! Floor 4, connection: what a connection leaves for the server to deliver. Connections never touch
-//! each other, nor anything that all of them share.
+//! Floor 4, connection: the effects, which connections and endpoints queue for the server to carry
+//! out.
+//!
+//! Architecture invariant: a connection has no access to other connections or to rooms. To reach
+//! these, a connection queues an [`Effect`].
 
 use std::collections::VecDeque;
 
@@ -8,67 +11,69 @@ use super::message::PlainFrame;
 use crate::config::Limits;
 use crate::site::Mount;
 
-/// A message from a connection, or from an endpoint.
+/// An action for the server to carry out, requested by a connection or an endpoint.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// A request with a body for an endpoint. The sender waits for the answer.
+    /// Hand a request with a body to an endpoint. The connection waits for the answer.
     Post {
-        /// Who asks.
+        /// The waiting connection.
         from: Key,
-        /// What is asked.
+        /// The endpoint, with the name and the query from the request-target.
         to: Mount,
-        /// The whole body, in storage of the pool's.
+        /// The whole body, in storage of the pool.
         body: Vec<u8>,
     },
-    /// From now on, `who` hears what is said in `room`, after the last so many messages.
+    /// Make a connection a member of `room`. From now on the peer receives each message to the
+    /// room; at most `last` messages of the history come first.
     Join {
-        /// A WebSocket connection.
+        /// The WebSocket connection.
         key: Key,
-        /// The room's name.
+        /// The name of the room.
         room: Box<str>,
-        /// How many of the messages that the room remembers are to be heard first.
+        /// How many messages of the history the peer receives first, at most.
         last: usize,
     },
-    /// From now on, `who` hears how many are in `room`.
+    /// Let a connection watch `room`. From now on the peer receives the number of members, and
+    /// again after each change.
     WatchPresence {
-        /// A WebSocket connection.
+        /// The WebSocket connection.
         key: Key,
-        /// The room's name.
+        /// The name of the room.
         room: Box<str>,
     },
-    /// `who` is in `room` no longer.
+    /// Take a connection out of `room`, as a member and as a watcher.
     Leave {
-        /// A WebSocket connection.
+        /// The WebSocket connection.
         key: Key,
-        /// The room's name.
+        /// The name of the room.
         room: Box<str>,
     },
-    /// This connection is in no room any more, since it is no WebSocket connection any more. Nothing comes
-    /// from it behind this, and nothing but this takes it out of all its rooms.
+    /// Take a connection out of every room, because the WebSocket connection has ended. This effect
+    /// is the last of a connection, and the only effect to take the connection out of every room.
     Disconnected(Key),
-    /// Something is said.
+    /// Send a message to an audience.
     Publish {
-        /// Where.
+        /// The recipients.
         to: Audience,
-        /// What.
+        /// The message.
         frame: PlainFrame,
     },
 }
 
-/// Who hears what is said.
+/// The recipients of a message.
 #[derive(Debug)]
 pub(crate) enum Audience {
-    /// Everybody in the room of this name.
+    /// Every member of the room of this name.
     Room(Box<str>),
-    /// Everybody in the rooms that this connection is in, the connection too.
+    /// Every member of each room that this connection has joined, including the connection itself.
     RoomsOf(Key),
 }
 
-/// Effects in the order in which connections left them.
+/// The queue of effects, oldest first.
 #[derive(Default, Debug)]
 pub(crate) struct Effects {
     queue: VecDeque<Effect>,
-    /// Bytes of the frames in it.
+    /// The total number of bytes of the frames in the queue.
     bytes: usize,
 }
 
@@ -79,24 +84,25 @@ impl Effects {
         self.queue.push_back(effect);
     }
 
-    /// Takes the oldest.
+    /// Takes the oldest effect.
     pub fn pop(&mut self) -> Option<Effect> {
         let effect = self.queue.pop_front()?;
         self.bytes -= frame_bytes(&effect);
         Some(effect)
     }
 
-    /// How many there are.
+    /// Returns the number of effects in the queue.
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether there is none.
+    /// Whether the queue holds no effect.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Whether those who would leave more have to wait.
+    /// Whether the queue has reached a limit. A connection whose endpoint may add effects must then
+    /// wait.
     pub fn is_full(&self, limits: &Limits) -> bool {
         self.queue.len() >= limits.effects_max || self.bytes >= limits.effects_bytes_max
     }

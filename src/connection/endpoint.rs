@@ -1,10 +1,13 @@
-//! Floor 4, connection: the third kind of answer beside files and refusals, an [`Endpoint`]. This is the
-//! crate's interface for programs of one's own.
+//! Floor 4, connection: the [`Endpoint`], the third kind of answer beside files and refusals. The
+//! trait is the interface between the crate and your own program.
 //!
-//! An endpoint is one value for all the connections that are open to it; it is called from the loop, one
-//! call for each message, and must not block: everybody waits for it. It is handed a [`Session`] with
-//! which it answers the peer at once, or a [`Hub`] where there is no peer; what it says to others goes by
-//! mail and is delivered in the same turn.
+//! A single endpoint serves every connection to its path. The server calls the endpoint from the
+//! loop, once for each event, such as a message. A method must not block, because every other
+//! connection waits until the method returns.
+//!
+//! A method gets a [`Session`] to answer the peer at once, or a [`Hub`] where no peer is present. A
+//! message to a room is queued, and delivered after the connections of this turn were pumped:
+//! usually still in the same turn.
 
 use std::error::Error;
 use std::fmt;
@@ -18,17 +21,19 @@ use crate::http::Status;
 use crate::websocket::deflate::{Deflate, Deflater};
 use crate::websocket::{Close, CloseCode, Protocols, write_frame};
 
-/// Where under an endpoint's path a request went.
+/// The variable parts of a request-target to an endpoint: a name and a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RouteMatch<'a> {
-    /// What stood for the `*` in the path, decoded; empty where there is none.
+    /// The segment in place of the `*` in the path of the endpoint, decoded; empty if the path has
+    /// no `*`.
     pub name: &'a str,
-    /// What was behind the question mark, as it was written.
+    /// The query: the part after the question mark, not decoded.
     pub query: &'a str,
 }
 
 impl<'a> RouteMatch<'a> {
-    /// The value of a parameter in the query, as it was written; empty for one without a value.
+    /// Returns the value of the first parameter with this name in the query, not decoded; empty for
+    /// a parameter without a value. `None`: the query does not have the parameter.
     ///
     /// ```
     /// let route = oneloop::connection::RouteMatch { name: "", query: "last=5&presence" };
@@ -43,7 +48,20 @@ impl<'a> RouteMatch<'a> {
     }
 }
 
-/// What a server does for those who connect to a path by WebSocket, and with what is posted to it.
+/// The behaviour of a path: how your program serves WebSocket connections to the path, and bodies
+/// posted to the path.
+///
+/// Of the nine methods only [`on_message`](Endpoint::on_message) is required:
+///
+/// - `on_open`, `on_message`, `on_room` and `on_close` follow the life of a WebSocket connection;
+/// - `takes_posts` and `on_post` serve POST requests;
+/// - `interval` and `on_tick` are a timer;
+/// - `protocols` names the subprotocols.
+///
+/// All methods run on the loop and must return soon: no other connection moves meanwhile. Do slow
+/// work in a thread of your own program, and fetch the result in `on_tick`.
+///
+/// This endpoint answers each text in capitals:
 ///
 /// ```
 /// use oneloop::connection::{Endpoint, Message, Session};
@@ -59,58 +77,67 @@ impl<'a> RouteMatch<'a> {
 /// }
 /// ```
 pub trait Endpoint {
-    /// The subprotocols it speaks (RFC 6455 §1.9): none, unless it says otherwise.
+    /// Returns the subprotocols of the endpoint (RFC 6455 §1.9). The default is none.
     fn protocols(&self) -> Protocols {
         Protocols::None
     }
 
-    /// A connection is open. What is sent here comes right behind the handshake's answer.
+    /// A connection is open. A message sent in this method follows directly after the answer to the
+    /// opening handshake.
     fn on_open(&mut self, session: &mut Session<'_>, route: RouteMatch<'_>) {
         let _ = (session, route);
     }
 
-    /// A message has come whole.
+    /// A whole message has come.
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>);
 
-    /// What was queued for this peer has become little again, after it was
-    /// [much](Session::has_room).
+    /// The write buffer of this peer has room again. The server calls this method after
+    /// [`has_room`](Session::has_room) was `false`, or after broadcasts had filled the write
+    /// buffer. An endpoint with much to send stops at `false` and goes on here.
     fn on_room(&mut self, session: &mut Session<'_>) {
         let _ = session;
     }
 
-    /// A connection that was opened is over, however that came: called once for each. The code is the
-    /// one of the close frame that came or was sent first, if there was one with a code.
+    /// An opened connection has ended, for any cause. The server calls this method once for each
+    /// opened connection, unless the program ends first. `code` is the code of the first close
+    /// frame, received or sent. `None`: the connection ended without a close frame, or the close
+    /// frame had no code.
     fn on_close(&mut self, hub: &mut Hub<'_>, key: Key, code: Option<CloseCode>) {
         let _ = (hub, key, code);
     }
 
-    /// Whether bodies may be posted to it.
+    /// Whether clients may post bodies to the endpoint. The server asks once, when the endpoint is
+    /// added.
     fn takes_posts(&self) -> bool {
         false
     }
 
-    /// A body was posted, if the endpoint [takes posts](Endpoint::takes_posts).
+    /// A whole body was posted. The server calls this method only if the endpoint [takes
+    /// posts](Endpoint::takes_posts). The default answers 404.
     fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
         let _ = (hub, post);
         Answer::text(Status::NotFound, "nothing can be posted here\n".into())
     }
 
-    /// How often it wants to be called although nothing happens; in steps of 100 ms.
+    /// Returns the interval of [`on_tick`](Endpoint::on_tick); `None`: never called. The server
+    /// asks once, when the endpoint is added. A tick may be late, but never early; a zero interval
+    /// would keep the loop busy.
     fn interval(&self) -> Option<Duration> {
         None
     }
 
-    /// The [interval](Endpoint::interval) has passed.
+    /// The [interval](Endpoint::interval) has passed. A missed tick is not made up for. A server
+    /// that is stopping does not call this method.
     fn on_tick(&mut self, hub: &mut Hub<'_>) {
         let _ = hub;
     }
 }
 
-/// A POST request, with its whole body.
+/// A POST request, with the whole body.
 pub struct Post<'a> {
-    /// Where under the endpoint's path the request went.
+    /// The variable parts of the request-target.
     pub route: RouteMatch<'a>,
-    /// The body, of at most [`Limits::body_bytes_max`] bytes.
+    /// The body, of at most [`Limits::body_bytes_max`] bytes; empty for a request without a body.
     pub body: Vec<u8>,
     pub(crate) members: &'a dyn Fn(&str) -> usize,
 }
@@ -131,7 +158,7 @@ impl fmt::Debug for Post<'_> {
     }
 }
 
-/// The answer to a post.
+/// The answer to a POST request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     /// The status.
@@ -143,7 +170,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer for people.
+    /// Creates an answer with a plain text, in UTF-8.
     pub fn text(status: Status, text: String) -> Answer {
         Answer {
             status,
@@ -153,7 +180,11 @@ impl Answer {
     }
 }
 
-/// The write buffer of the peer is full; the message was not sent.
+/// The message was not sent: the write buffer of the peer is full, or the session is closed.
+///
+/// The server keeps no copy of the message. To send the message later, your endpoint must keep it,
+/// and try again in [`on_room`](Endpoint::on_room). After [`Session::close`] no message can be sent
+/// any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
@@ -165,19 +196,28 @@ impl fmt::Display for Full {
 
 impl Error for Full {}
 
-/// Speaks to rooms. Whoever has joined a room hears what is said there from then on.
+/// Publishes messages to rooms.
+///
+/// A room is a named group of WebSocket connections. A room needs no creation: the first message or
+/// member creates the room. From the moment of [joining](Session::join), a member receives every
+/// message to the room. If the write buffer of a member is full, [`Limits::slow_member`] decides.
+///
+/// Each room keeps a history: its last messages, up to [`Limits::room_messages_max`] and
+/// [`Limits::room_bytes_max`]. A new member may ask for a part of the history. While memory is
+/// short, no history is kept. At most [`Limits::empty_rooms_max`] rooms without members are kept,
+/// for their history.
 #[derive(Debug)]
 pub struct Hub<'a> {
     effects: &'a mut Effects,
 }
 
 impl<'a> Hub<'a> {
-    /// A hub over the server's mail.
+    /// Creates a hub on the queue of effects.
     pub(crate) fn new(effects: &'a mut Effects) -> Hub<'a> {
         Hub { effects }
     }
 
-    /// Says something to everybody in `room`.
+    /// Sends a message to every member of `room`.
     pub fn publish(&mut self, room: &str, message: Message<'_>) {
         publish(self.effects, Audience::Room(room.into()), message);
     }
@@ -188,34 +228,37 @@ fn publish(effects: &mut Effects, to: Audience, message: Message<'_>) {
     effects.push(Effect::Publish { to, frame });
 }
 
-/// A WebSocket connection, as its endpoint sees it.
+/// A WebSocket connection as the endpoint sees it, valid during a single call.
 #[derive(Debug)]
 pub struct Session<'a> {
     pub(super) key: Key,
-    /// What is to be sent, to be appended to.
+    /// The tail of the write buffer, to which frames are appended.
     pub(super) out: &'a mut Vec<u8>,
-    /// Bytes in `out` when this began, and bytes that waited in all.
+    /// Bytes in `out` when the session began.
     pub(super) begin: usize,
+    /// Bytes in the whole write buffer when the session began.
     pub(super) waiting: u64,
     pub(super) deflate: Option<Deflate>,
     pub(super) deflater: &'a mut Deflater,
     pub(super) effects: &'a mut Effects,
     pub(super) limits: &'a Limits,
-    /// It was closed here.
+    /// The close code, if the endpoint has closed the session.
     pub(super) closed: Option<CloseCode>,
 }
 
 impl Session<'_> {
-    /// Names the connection, and never another one.
+    /// Returns the key, which names this connection and never another one.
     pub fn key(&self) -> Key {
         self.key
     }
 
-    /// Sends a message to the peer.
+    /// Sends a message to the peer. The frame is appended to the write buffer, and sent together
+    /// with the rest of the output of the turn.
     ///
     /// # Errors
-    /// [`Full`] if [`Limits::write_buffer_max`] bytes are waiting for the peer already, or the session was
-    /// [closed](Session::close).
+    /// [`Full`] if [`Limits::write_buffer_max`] bytes or more are waiting for the peer already, or
+    /// if the session was [closed](Session::close). The message is then not sent. Below the limit,
+    /// a message of any size is taken.
     pub fn send(&mut self, message: Message<'_>) -> Result<(), Full> {
         if self.queued() >= self.limits.write_buffer_max || self.closed.is_some() {
             return Err(Full);
@@ -229,50 +272,58 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Bytes that wait for the peer.
+    /// Returns the number of bytes waiting in the write buffer.
     pub fn queued(&self) -> u64 {
         self.waiting + (self.out.len() - self.begin) as u64
     }
 
-    /// Whether little is waiting for the peer. While it is much, nothing is read from this peer, so
-    /// that whoever only answers never meets [`Full`]; others stop here, until
-    /// [`on_room`](Endpoint::on_room).
+    /// Whether the write buffer has room: fewer than [`Limits::write_buffer_high`] bytes wait for
+    /// the peer.
+    ///
+    /// While the write buffer has no room, no message is read from the peer. Therefore an endpoint
+    /// that only answers, once for each message, never meets [`Full`]. An endpoint that sends more
+    /// must stop at `false`, and go on in [`on_room`](Endpoint::on_room).
     pub fn has_room(&self) -> bool {
         self.queued() < self.limits.write_buffer_high
     }
 
-    /// Joins a room: from now on the peer hears what is said there, after the last so many messages that
-    /// the room remembers.
+    /// Makes the connection a member of a room, which begins to exist if necessary. The peer
+    /// receives at most `last` messages of the history of the room, and then each message to the
+    /// room. A second call for the same room changes nothing. [`Hub`] describes rooms and their
+    /// history.
     pub fn join(&mut self, room: &str, last: usize) {
         let (key, room) = (self.key, room.into());
         self.effects.push(Effect::Join { key, room, last });
     }
 
-    /// Watches a room: from now on the peer hears how many are in it, as a number in a text message, now
-    /// and whenever that has changed. It does not count itself.
+    /// Watches a room. The peer receives the number of members, as a decimal number in a text
+    /// message: now, and again after each turn in which the number has changed. A watcher is not a
+    /// member, and is not counted.
     pub fn watch(&mut self, room: &str) {
         let (key, room) = (self.key, room.into());
         self.effects.push(Effect::WatchPresence { key, room });
     }
 
-    /// Leaves a room.
+    /// Leaves a room, as a member and as a watcher.
     pub fn leave(&mut self, room: &str) {
         let (key, room) = (self.key, room.into());
         self.effects.push(Effect::Leave { key, room });
     }
 
-    /// Says something to everybody in the rooms that the peer is in, the peer too.
+    /// Sends a message to every member of each room that this connection has joined, including this
+    /// connection itself. A member of two such rooms receives two copies.
     pub fn broadcast(&mut self, message: Message<'_>) {
         publish(self.effects, Audience::RoomsOf(self.key), message);
     }
 
-    /// Says something to everybody in `room`, be the peer in it or not.
+    /// Sends a message to every member of `room`. This connection need not be a member.
     pub fn publish(&mut self, room: &str, message: Message<'_>) {
         publish(self.effects, Audience::Room(room.into()), message);
     }
 
-    /// Closes the connection, once what was sent before has left. A code that must not be sent becomes
-    /// 1000; a reason is cut after 123 bytes.
+    /// Closes the connection after the messages sent before. A code not allowed in a frame becomes
+    /// 1000; a reason is cut after 123 bytes (RFC 6455 §5.5 and §7.4). A second call changes
+    /// nothing.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         if self.closed.is_none() {
             let code = match code.may_be_sent() {
@@ -286,7 +337,7 @@ impl Session<'_> {
     }
 }
 
-/// The endpoints of a server, by the number of their [mount](crate::site::Mount).
+/// The endpoints of a server. The number of an endpoint is in its [mount](crate::site::Mount).
 #[derive(Default)]
 pub(crate) struct Endpoints {
     rows: Vec<Row>,
@@ -294,7 +345,8 @@ pub(crate) struct Endpoints {
 
 struct Row {
     endpoint: Box<dyn Endpoint>,
-    /// It has left mail for a message. One that never does has no part in there being too much.
+    /// Whether a message to this endpoint has ever led to an effect. An endpoint without effects
+    /// cannot fill the queue of effects, and need not wait while the queue is full.
     publishes: bool,
 }
 
@@ -305,7 +357,7 @@ impl fmt::Debug for Endpoints {
 }
 
 impl Endpoints {
-    /// Adds one; its number is how many there were before.
+    /// Adds an endpoint. The first endpoint has the number 0, the next 1, and so on.
     pub fn add(&mut self, endpoint: Box<dyn Endpoint>) {
         let publishes = false;
         self.rows.push(Row {
@@ -314,20 +366,21 @@ impl Endpoints {
         });
     }
 
-    /// The one of this number.
+    /// Returns the endpoint with this number.
     ///
     /// # Panics
-    /// If there is none: numbers come from the site, where endpoints are mounted when they are added.
+    /// If no endpoint has this number. Numbers come from the site, which mounts each endpoint when
+    /// it is added.
     pub fn get(&mut self, number: u16) -> &mut dyn Endpoint {
         &mut *self.rows[usize::from(number)].endpoint
     }
 
-    /// Whether it speaks to others than the peer whose message it is given.
+    /// Whether messages to the endpoint have led to effects.
     pub(super) fn publishes(&self, number: u16) -> bool {
         self.rows[usize::from(number)].publishes
     }
 
-    /// Notes that it does.
+    /// Records that a message to the endpoint has led to an effect.
     pub(super) fn mark_as_publisher(&mut self, number: u16) {
         self.rows[usize::from(number)].publishes = true;
     }

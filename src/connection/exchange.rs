@@ -1,4 +1,4 @@
-//! Floor 4, connection: a request and its answer as the log shows them.
+//! Floor 4, connection: a request and its answer, as shown in the log.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -6,35 +6,37 @@ use std::time::Instant;
 use super::Key;
 use crate::http::{Field, RequestHead};
 
-/// A request and what came of it, for the log.
+/// A request and its answer, for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Exchange {
-    /// The connection.
+    /// The key of the connection.
     pub key: Key,
-    /// Its peer.
+    /// The address of the peer.
     pub peer: SocketAddr,
-    /// As it was written; empty for bytes that are no request.
+    /// The method as written; empty for bytes that are not a request.
     pub method: Box<[u8]>,
-    /// The request target as it was written.
+    /// The request-target as written.
     pub target: Box<[u8]>,
-    /// 0 or 1.
+    /// The minor version of HTTP/1: 0 or 1.
     pub minor_version: u8,
-    /// The field's value, or nothing.
+    /// The value of the field `Referer`; empty if the field is absent.
     pub referer: Box<[u8]>,
-    /// The field's value, or nothing.
+    /// The value of the field `User-Agent`; empty if the field is absent.
     pub user_agent: Box<[u8]>,
-    /// The status code; 0 if there was no answer.
+    /// The status code; 0 if no answer was made.
     pub status: u16,
     /// Bytes of content, without the head.
     pub body_bytes: u64,
     /// When the head was complete, by the clock of its turn.
     pub began: Instant,
-    /// Whether all of it was handed to the kernel.
+    /// Whether the answer is complete: queued as a whole or, for a large body, handed to the kernel
+    /// as a whole.
     pub complete: bool,
 }
 
 impl Exchange {
-    /// The part that is known when the head is complete; the answer adds the rest.
+    /// Creates the entry with the part that is known when the head is complete; the answer adds the
+    /// rest. `request` is `None` for bytes that are not a request.
     pub(super) fn begun(
         key: Key,
         peer: SocketAddr,

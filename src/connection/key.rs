@@ -1,7 +1,8 @@
-//! Floor 4, connection: names that are never used twice.
+//! Floor 4, connection: keys, which name connections and are never used twice.
 
-/// Names one connection for its whole life, and never the next tenant of its slab slot. Events,
-/// timers and queues hold keys, so that whatever comes late finds nobody instead of a stranger.
+/// Names a connection for the whole life of the connection. A later connection in the same slot of
+/// the slab gets another key. Events, timers and queues hold keys. A late event then finds no
+/// connection instead of a wrong connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     index: u32,
@@ -9,12 +10,16 @@ pub struct Key {
 }
 
 impl Key {
-    /// The largest generation: the top bit of a key's number is never set, which leaves numbers
-    /// for sources that are no connections.
+    /// The largest generation. The top bit of a key's number is never set, which leaves numbers for
+    /// sources other than connections.
     const GENERATION_MAX: u32 = u32::MAX >> 1;
 
-    /// The key of a slot's tenant. Generations count accepted connections and begin again after
-    /// two thousand million: by then a stale event is long gone.
+    /// Creates the key of the connection in the slot `index`. Generations count accepted
+    /// connections and begin again after two thousand million (2³¹); no stale event lives that
+    /// long.
+    ///
+    /// # Panics
+    /// If `index` does not fit into 32 bits.
     pub fn new(index: usize, generation: u32) -> Key {
         Key {
             index: u32::try_from(index).expect("there are not that many descriptors"),
@@ -22,7 +27,7 @@ impl Key {
         }
     }
 
-    /// The slab slot.
+    /// Returns the index of the slot in the slab.
     pub fn index(self) -> usize {
         self.index as usize
     }

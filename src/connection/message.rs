@@ -1,5 +1,12 @@
-//! Floor 4, connection: a message of WebSocket on its way out: as the endpoint writes it, framed, compressed
-//! where that pays, and encoded once for many.
+//! Floor 4, connection: WebSocket messages on their way to the peers: the text or bytes from an
+//! endpoint, the frame, the compressed frame (if compression saves bytes), and the broadcast, which
+//! is encoded once for many recipients.
+//!
+//! The payload of a message is copied into a frame: for [`Session::send`](super::Session::send)
+//! directly in the write buffer, and for a broadcast in memory shared by the recipients. A shared
+//! frame of up to 4 KiB is then copied into the tail of the write buffer of each recipient, because
+//! a small copy costs less than a segment. A larger frame is shared: each write buffer holds a
+//! reference to the same bytes.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -9,17 +16,17 @@ use crate::transport::{ChargedBytes, Pool};
 use crate::websocket::deflate::{Deflate, Deflater};
 use crate::websocket::{MessageKind, header_bytes, write_frame};
 
-/// A message of WebSocket, whole, received or to be sent.
+/// A whole WebSocket message, received or to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Message<'a> {
-    /// UTF-8.
+    /// A text message, in UTF-8.
     Text(&'a str),
-    /// Any bytes.
+    /// A binary message: any bytes.
     Binary(&'a [u8]),
 }
 
 impl<'a> Message<'a> {
-    /// Which of the two.
+    /// Returns the kind of the message: text or binary.
     pub fn kind(&self) -> MessageKind {
         match self {
             Message::Text(_) => MessageKind::Text,
@@ -27,7 +34,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The content.
+    /// Returns the content.
     pub fn bytes(&self) -> &'a [u8] {
         match *self {
             Message::Text(text) => text.as_bytes(),
@@ -39,16 +46,16 @@ impl<'a> Message<'a> {
 /// A message as one frame, not compressed.
 #[derive(Debug)]
 pub(crate) struct PlainFrame {
-    /// What it is made of.
+    /// The kind of the message.
     pub kind: MessageKind,
-    /// The whole frame.
+    /// The whole frame: the header, then the payload.
     pub bytes: Vec<u8>,
-    /// Bytes of it that are header.
+    /// The number of bytes in the header.
     pub header_bytes: usize,
 }
 
 impl PlainFrame {
-    /// Frames a message.
+    /// Encodes a message as a frame. The payload is copied.
     pub fn new(message: Message<'_>) -> PlainFrame {
         let (kind, payload) = (message.kind(), message.bytes());
         PlainFrame {
@@ -59,18 +66,20 @@ impl PlainFrame {
     }
 }
 
-/// A message for many.
+/// One message for many connections, encoded once.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
     kind: MessageKind,
     plain: Rc<ChargedBytes>,
     header_bytes: usize,
-    /// Compressed, by the size of the window; the plain frame where that is not worth it.
+    /// The compressed frames by the size of the window (2⁹ to 2¹⁵ bytes). The first recipient with
+    /// a window makes the entry. Where compressing does not pay, the entry is the plain frame.
     deflated: [OnceCell<Rc<ChargedBytes>>; 7],
 }
 
 impl Broadcast {
-    /// Takes a frame.
+    /// Creates a broadcast from a frame. The account of memory is charged for the bytes until the
+    /// last reference is dropped.
     pub fn new(frame: PlainFrame, pool: &mut Pool) -> Broadcast {
         Broadcast {
             kind: frame.kind,
@@ -80,19 +89,21 @@ impl Broadcast {
         }
     }
 
-    /// Bytes of the plain frame.
+    /// Returns the number of bytes of the plain frame.
     pub fn frame_bytes(&self) -> usize {
         self.plain.bytes().len()
     }
 
-    /// Bytes that it holds, in all codings.
+    /// Returns the total size in bytes of the frames, plain and compressed.
     pub fn charged_bytes(&self) -> usize {
         let deflated = self.deflated.iter().filter_map(OnceCell::get);
         let others = deflated.filter(|frame| !Rc::ptr_eq(frame, &self.plain));
         self.frame_bytes() + others.map(|frame| frame.bytes().len()).sum::<usize>()
     }
 
-    /// The frame for a member with whom this was agreed on.
+    /// Returns the frame for a recipient, compressed with the `agreed` parameters of
+    /// permessage-deflate (RFC 7692). `None`: compression was not agreed on, and the frame is
+    /// plain.
     pub(super) fn frame(
         &self,
         agreed: Option<Deflate>,
@@ -113,15 +124,16 @@ impl Broadcast {
     }
 }
 
-/// A frame in storage of exactly its size: a boxed slice is made from it, which copies whatever is larger.
+/// Writes a frame into a vector with exactly the needed capacity. The frame later becomes a boxed
+/// slice, which would copy the bytes again if the capacity were larger.
 fn framed(kind: MessageKind, compressed: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(header_bytes(payload.len()) + payload.len());
     write_frame(&mut bytes, kind.opcode(), compressed, payload);
     bytes
 }
 
-/// A message compressed, unless it is too small to gain by it, so large that all would wait for it, or
-/// not the smaller for it.
+/// Compresses a payload. Returns `None` if the payload is too small to gain by compression, too
+/// large (every connection would wait for the work), or not smaller after compression.
 pub(super) fn deflate_if_worth_it<'a>(
     agreed: Deflate,
     payload: &[u8],

@@ -1,14 +1,16 @@
-//! Floor 4, connection: one connection, the pump that moves it, and the modes that decide.
+//! Floor 4, connection: one connection, the pump that moves its bytes, and the modes that decide.
 //!
-//! [`Connection::pump`] is the heart of the server, and knows no protocol. The pump steps the mode, which
-//! turns input into output; it writes, it reads, and it goes round until no byte moves or the [`Budget`](context::Budget)
-//! is spent. Everything about HTTP and WebSocket is in the modes.
+//! [`Connection::pump`] is the heart of the server and knows no protocol. The pump steps the mode,
+//! which turns input into output; then the pump writes and reads. These rounds go on until no byte
+//! moves or the [`Budget`](context::Budget) is spent. Everything about HTTP and WebSocket is in the
+//! modes.
 //!
-//! Architecture invariant: a connection does not know other connections, the poll, or which files and
-//! endpoints there are. What concerns another connection is an [`Effect`], which the server carries out.
+//! Architecture invariant: a connection does not know other connections, the poll, or which files
+//! and endpoints exist. An action on another connection is queued as an [`Effect`], which the
+//! server carries out.
 //!
-//! Architecture invariant: a mode has no socket. The pump reads and writes; a mode sees a read buffer and a
-//! write buffer.
+//! Architecture invariant: a mode has no socket. The pump reads and writes; a mode sees a read
+//! buffer and a write buffer.
 
 mod cause;
 pub(crate) mod context;
@@ -46,15 +48,15 @@ use crate::transport::{Io, ReadBuffer, Ready, Transport, WriteBuffer};
 use mode::{Step, Wanted};
 use stall_clock::StallClock;
 
-/// Everything that a mode is told, and may use, in one step.
+/// The input of a step: the facts and the buffers for the mode.
 pub(crate) struct Input<'a, S: Files> {
     key: Key,
     peer: SocketAddr,
-    /// The bytes that came from the peer and were not consumed yet.
+    /// Bytes received from the peer and not consumed yet.
     read_buffer: &'a mut ReadBuffer,
-    /// The bytes that wait to be sent to the peer.
+    /// Bytes waiting to be sent to the peer.
     write_buffer: &'a mut WriteBuffer<S::File>,
-    /// The write buffer has space for another answer.
+    /// The write buffer has room for another answer.
     has_room: bool,
     /// When output last moved on, or began to wait.
     last_progress: Instant,
@@ -64,53 +66,55 @@ pub(crate) struct Input<'a, S: Files> {
     drained: bool,
     /// The mode's deadline has passed.
     expired: bool,
-    /// Another connection needs this slot: end, if no request is in flight.
+    /// Another connection needs this slot: end, unless a request is in flight.
     evict: bool,
 }
 
-/// What the server does with a connection that was pumped.
+/// The next action of the server for a connection, after a pump.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
-    /// No byte can move until an event or a deadline: wait for one.
+    /// No byte can move until an event or a deadline: wait for either.
     Wait,
-    /// The connection has used up its share of this turn: pump it again in the next.
+    /// The connection has used up its share of the turn: pump again in the next turn.
     Again,
-    /// The queue of effects is full, and the connection has added none: pump it in the next turn, before
-    /// the connections that have added effects in this one.
+    /// The queue of effects is full, and this connection has added no effect: pump in the next
+    /// turn, before the connections that have added effects.
     Throttled,
     /// The connection is closed: drop it.
     Close,
 }
 
-/// How far the steps of one round went.
+/// The result of the steps of a round.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stepped {
     /// No step did anything.
     Nothing,
     /// At least one step did something, and the mode waits for input or output.
     Something,
-    /// All input is dealt with, whatever the output does.
+    /// The input is handled, and sending output would not enable another step.
     Everything,
     /// Input is left over because the queue of effects is full.
     Throttled,
 }
 
-/// A socket, its two buffers and its mode.
+/// A connection: a socket, a read buffer, a write buffer and a mode.
 ///
 /// The methods are of three kinds:
 ///
-/// - *inputs* tell the connection of an event: [`mark`](Connection::mark), [`expire`](Connection::expire),
-///   [`evict_if_idle`](Connection::evict_if_idle), [`reject_overloaded`](Connection::reject_overloaded),
+/// - *inputs* report an event to the connection: [`mark`](Connection::mark),
+///   [`expire`](Connection::expire), [`evict_if_idle`](Connection::evict_if_idle),
+///   [`reject_overloaded`](Connection::reject_overloaded),
 ///   [`endpoint_answered`](Connection::endpoint_answered),
 ///   [`enqueue_broadcast`](Connection::enqueue_broadcast);
-/// - *drivers* move bytes: [`fill`](Connection::fill) reads once, [`pump`](Connection::pump) does
-///   everything, [`flush`](Connection::flush) only writes; [`release`](Connection::release) ends it all;
+/// - *drivers* move bytes: [`fill`](Connection::fill) reads once, [`pump`](Connection::pump) steps,
+///   writes and reads, [`flush`](Connection::flush) only writes; [`release`](Connection::release)
+///   gives the buffers back at the end;
 /// - *questions* change nothing: [`deadline`](Connection::deadline),
 ///   [`idle_since`](Connection::idle_since), [`cause`](Connection::cause) and others.
 ///
-/// The legal order of calls in one turn: inputs in any order, then `fill` at most once, then `pump`. After
-/// `enqueue_broadcast` a `flush` is enough. After a driver has returned a [`Verdict`], ask for the
-/// `deadline`. Call `release` once, before the connection is dropped.
+/// The legal order of calls in one turn: inputs in any order, then `fill` at most once, then
+/// `pump`. After `enqueue_broadcast` a `flush` is enough. After a driver has returned a
+/// [`Verdict`], ask for the `deadline`. Call `release` once, before the connection is dropped.
 pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     key: Key,
     peer: SocketAddr,
@@ -118,18 +122,18 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer<S::File>,
     mode: Mode<S>,
-    /// The peer has ended its direction, and every byte before that was read.
+    /// The peer has ended its direction, and every byte before the end was read.
     eof: bool,
-    /// A deadline has passed, and no step was told yet.
+    /// A deadline has passed, and the next step must learn of it.
     expired: bool,
-    /// Another connection needs this slot, and no step was told yet.
+    /// Another connection needs this slot, and the next step must learn of it.
     evict: bool,
     /// When output last moved on, or began to wait.
     output: StallClock,
 }
 
 impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
-    /// A connection that was just accepted.
+    /// Creates the state of a newly accepted connection.
     pub fn new(key: Key, transport: T, peer: SocketAddr, now: Instant) -> Connection<S, T> {
         Connection {
             key,
@@ -145,7 +149,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// The socket, for registration.
+    /// Returns the socket, for registration with the poll.
     pub fn transport_mut(&mut self) -> &mut T {
         &mut self.transport
     }
@@ -158,54 +162,57 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.transport.mark(ready);
     }
 
-    /// Tells the connection that its deadline has passed: the next pump acts on it.
+    /// Reports that the deadline of the connection has passed. If output has stalled, the
+    /// connection ends at once; otherwise the next pump acts on the deadline.
     pub fn expire(&mut self, cx: &mut Context<'_, S>) {
         if !self.is_stalled(cx) {
             self.expired = true;
             return;
         }
-        // The kernel reports space only when a third of its send buffer is free, which may be a megabyte,
-        // and minutes of a slow download. Only a write finds out whether the peer has taken anything.
+        // The kernel reports space only when a third of its send buffer is free. A third may be a
+        // megabyte, and take minutes of a slow download. Only a write finds out whether the peer
+        // has taken anything.
         self.transport.mark(Ready {
             writable: true,
             ..Ready::default()
         });
         while self.is_stalled(cx) && self.flush_once(cx) {}
-        // With the budget spent, the question is still open: the next turn goes on.
+        // If the budget is spent, the question is still open: the next turn goes on.
         if self.is_stalled(cx) && cx.budget.bytes > 0 {
             self.fail(Cause::Stalled, cx);
         }
     }
 
-    /// Tells the connection that another one needs its slot: the next pump ends this connection, unless a
-    /// request has come by then.
+    /// Reports that another connection needs this slot: the next pump ends this connection, unless
+    /// a request has come by then.
     pub fn evict_if_idle(&mut self) {
         self.evict = true;
     }
 
-    /// Answers 503 to a connection that was just accepted, and ends it. [Pump](Connection::pump) it
-    /// afterwards.
+    /// Answers 503 on a newly accepted connection, and ends the connection.
+    /// [Pump](Connection::pump) it afterwards.
     pub fn reject_overloaded(&mut self, cx: &mut Context<'_, S>) {
         let sentence = "there are too many connections, try again in a moment";
         let refusal = Refusal::overloaded(sentence);
         self.change_mode(cx, |mode, input, cx| mode.reject(refusal, input, cx));
     }
 
-    /// Takes the answer of an endpoint. [Pump](Connection::pump) the connection afterwards.
+    /// Queues the answer of an endpoint. [Pump](Connection::pump) the connection afterwards.
     pub fn endpoint_answered(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
         self.change_mode(cx, |mode, input, cx| {
             mode.endpoint_answered(reply, input, cx)
         });
     }
 
-    /// Queues a broadcast if this is a WebSocket connection. If its write buffer is full, the message is
-    /// dropped or the connection is closed, as [`SlowMember`] says. [Flush](Connection::flush) it
-    /// afterwards.
+    /// Queues a broadcast on a WebSocket connection. If the write buffer is full, the message is
+    /// dropped or the connection is closed, as [`SlowMember`] says. [Flush](Connection::flush) the
+    /// connection afterwards.
     pub fn enqueue_broadcast(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
         if self.try_enqueue(broadcast, cx) {
             return;
         }
-        // The broadcasts of this turn may still wait here, and no write was tried for them yet.
+        // Broadcasts of this turn may still be waiting in the write buffer, and no write was tried
+        // since.
         self.flush(cx);
         if self.try_enqueue(broadcast, cx) {
             return;
@@ -216,8 +223,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Queues a broadcast; `false` if there is no space for it. In any other mode than WebSocket the
-    /// broadcast is not for this connection any more, and needs no space.
+    /// Queues a broadcast; returns `false` if the write buffer is full. A connection no longer in
+    /// the mode `WebSocket` ignores the broadcast and returns `true`, because no space is needed.
     fn try_enqueue(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) -> bool {
         let Mode::WebSocket(mode) = &mut self.mode else {
             return true;
@@ -233,7 +240,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
 /// The drivers.
 impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
-    /// Reads once, if the mode wants input and the kernel may hold some. Returns whether anything changed.
+    /// Reads once, if the mode wants input and the kernel may hold some. Returns whether anything
+    /// changed.
     pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
         let wanted = match self.mode.wants().input {
             Wanted::Never => false,
@@ -263,7 +271,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         true
     }
 
-    /// Moves this connection as far as it goes within one turn's budget.
+    /// Moves the connection as far as possible within the budget of one turn.
     pub fn pump(&mut self, cx: &mut Context<'_, S>) -> Verdict {
         let effects = cx.shared.effects.len();
         loop {
@@ -277,11 +285,14 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 return Verdict::Again;
             }
             if self.fill(cx) {
-                // A file that was looked at earlier does not vouch for the bytes that were read just now.
+                // The peer may have sent these bytes after a change of a file. A request in these
+                // bytes therefore needs a new look at the file, even if the file was checked
+                // earlier in the turn.
                 cx.shared.site.begin_epoch();
                 progressed = true;
             } else if stepped == Stepped::Everything && self.write_buffer.is_empty() {
-                // Another round would only find this out: half the instructions of an echo, measured.
+                // Another round would move nothing. Skipping that round saves half the instructions
+                // of an echo (measured).
                 progressed = false;
             }
             if !progressed {
@@ -296,9 +307,9 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Writes the output that waits, as far as the socket and the budget go, and does nothing else.
+    /// Writes the waiting output as far as the socket and the budget allow, and does nothing else.
     pub fn flush(&mut self, cx: &mut Context<'_, S>) -> Verdict {
-        // Each round but the last spends bytes of the budget.
+        // The loop ends, because each round but the last spends bytes of the budget.
         while self.flush_once(cx) && self.cause().is_none() {}
         match self.cause() {
             Some(_) => Verdict::Close,
@@ -307,7 +318,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Gives the buffers back, before the connection is dropped.
+    /// Gives the buffers back to the pool. Must be called once, before the connection is dropped.
     pub fn release(&mut self, cx: &mut Context<'_, S>) {
         self.read_buffer.release(&mut cx.shared.pool);
         self.write_buffer.release(&mut cx.shared.pool);
@@ -316,7 +327,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Steps the mode until it waits for something, or the budget of steps is spent.
+    /// Steps the mode until the mode waits for something, or the budget of steps is spent.
     fn step_mode(&mut self, cx: &mut Context<'_, S>) -> Stepped {
         let waiting = !self.write_buffer.is_empty();
         let mut stepped = Stepped::Nothing;
@@ -352,8 +363,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         stepped
     }
 
-    /// Takes the mode out, with everything that it may use in one step. Meanwhile `Closed` stands in: a
-    /// valid state, whatever happens within the step.
+    /// Takes the mode out, with the input of a step. Meanwhile `Closed` stands in: a valid mode,
+    /// even if the step panics.
     fn take_mode(&mut self, cx: &Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
         let input = Input {
@@ -371,7 +382,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         (mode, input)
     }
 
-    /// Changes the mode from outside of the pump.
+    /// Changes the mode from outside the pump.
     fn change_mode(
         &mut self,
         cx: &mut Context<'_, S>,
@@ -385,7 +396,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.output.renew(cx.turn.now.instant);
     }
 
-    /// Writes once, or ends our direction when all output is sent and the mode wants a FIN. Returns
+    /// Writes once, or ends our direction if all output is sent and the mode wants a FIN. Returns
     /// whether anything changed.
     fn flush_once(&mut self, cx: &mut Context<'_, S>) -> bool {
         if self.write_buffer.is_empty() {
@@ -401,8 +412,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if cx.budget.bytes == 0 {
             return false;
         }
-        // The limit is not the rest of the budget: a file would then be cut a little before the end of
-        // each slice, in every turn, because of the head that went first.
+        // The limit is not the rest of the budget. Otherwise a file would be cut a little before
+        // the end of each slice, in every turn, because of the head sent first.
         let limit = cx.turn.limits.turn_bytes;
         let pool = &mut cx.shared.pool;
         match self.write_buffer.flush(&mut self.transport, limit, pool) {
@@ -423,15 +434,16 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// The last byte of output is sent. A body that ends with this byte is done now, and not in a later
-    /// step, for which the budget may have nothing left: the peer has its whole answer already.
+    /// Called when the last byte of output is sent. A body that ends with this byte is finished now
+    /// and not in a later step: the budget may allow no further step in this turn, although the
+    /// peer has the whole answer already.
     fn all_sent(&mut self, cx: &mut Context<'_, S>) {
         if self.mode.wants().end_when_sent {
             self.change_mode(cx, |mode, _, cx| mode.all_sent(cx));
         }
     }
 
-    /// Gives up at once. Output that waits is lost.
+    /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         cx.tally.transitions.note(mode.name(), ModeName::Closed);
@@ -442,18 +454,18 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
 /// The questions.
 impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
-    /// The name of this connection.
+    /// Returns the key, which names this connection.
     pub fn key(&self) -> Key {
         self.key
     }
 
-    /// Whether the connection exchanges messages, so that it takes
+    /// Whether the connection is in the mode `WebSocket` and takes
     /// [broadcasts](Connection::enqueue_broadcast).
     pub fn is_websocket(&self) -> bool {
         matches!(self.mode, Mode::WebSocket(_))
     }
 
-    /// When the server must pump this connection although no event came. `None`: never.
+    /// Returns when the server must pump this connection although no event came. `None`: never.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = !self.write_buffer.is_empty();
         let stalled = pending.then(|| self.output.last_progress() + limits.stall_time);
@@ -469,15 +481,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             && self.output.last_progress() + cx.turn.limits.stall_time <= cx.turn.now.instant
     }
 
-    /// Since when the connection has been idle: no request is in flight, no byte waits in either direction,
-    /// and no event has announced any. `None`: the connection is not idle.
+    /// Returns since when the connection has been idle: no request is in flight, no byte waits in
+    /// either direction, and no event has announced any. `None`: the connection is not idle.
     pub fn idle_since(&self) -> Option<Instant> {
         let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
         let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
         self.mode.wants().idle_since.filter(|_| still)
     }
 
-    /// Why the connection was closed. `None`: it is open.
+    /// Returns why the connection was closed. `None`: the connection is open.
     pub fn cause(&self) -> Option<Cause> {
         match self.mode {
             Mode::Closed(cause) => Some(cause),
@@ -493,7 +505,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Checks the invariants that hold between turns; the simulation does so after each turn.
     ///
     /// # Panics
-    /// If one of them does not hold.
+    /// If an invariant does not hold.
     pub fn check(&self) {
         self.write_buffer.check();
         assert!(

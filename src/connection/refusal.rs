@@ -1,5 +1,5 @@
-//! Floor 4, connection: the refusal of a request, in one value: the status, a sentence for the author of
-//! the request, and the cause for which the connection ends with the answer.
+//! Floor 4, connection: the refusal of a request as a value: the status, a sentence for the author
+//! of the request, and the cause for which the connection ends after the answer.
 
 use std::error::Error;
 use std::fmt;
@@ -7,19 +7,19 @@ use std::fmt;
 use super::Cause;
 use crate::http::{BodyError, HeadError, Status};
 
-/// A request that is refused, and with it all that the peer sends after the request.
+/// The refusal of a request. Bytes after the request are refused too, because the connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Refusal {
     /// The status of the answer.
     pub status: Status,
-    /// One sentence without a full stop: what is wrong, or missing.
+    /// One sentence without a full stop: the error, or the missing part.
     pub sentence: &'static str,
-    /// Why the connection ends.
+    /// The cause with which the connection ends.
     pub cause: Cause,
 }
 
 impl Refusal {
-    /// The peer sends a request head or body too slowly.
+    /// Refuses a peer that sends a request head or a body too slowly, with 408.
     pub(super) fn late(sentence: &'static str) -> Refusal {
         Refusal {
             status: Status::RequestTimeout,
@@ -28,7 +28,7 @@ impl Refusal {
         }
     }
 
-    /// The server lacks memory or connections for the moment.
+    /// Refuses a request because the server lacks memory or connections for the moment, with 503.
     pub(super) fn overloaded(sentence: &'static str) -> Refusal {
         Refusal {
             status: Status::ServiceUnavailable,
@@ -37,7 +37,7 @@ impl Refusal {
         }
     }
 
-    /// The request breaks a rule, or a bound.
+    /// Refuses a request that breaks a rule or exceeds a limit.
     pub(super) fn of_request(status: Status, sentence: &'static str) -> Refusal {
         Refusal {
             status,

@@ -1,21 +1,22 @@
-//! Floor 4, connection: whether bytes move on, in either direction.
+//! Floor 4, connection: the clock that shows whether bytes move on, in either direction.
 
 use std::time::Instant;
 
-/// When bytes last moved on. They count in portions, so that a peer cannot hold a connection for ever
-/// by giving or taking one byte at a time.
+/// When bytes last moved on. Bytes count in portions, because a peer that gives or takes one byte
+/// at a time must not hold a connection for ever.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StallClock {
     last_progress: Instant,
-    /// Bytes since then.
+    /// Bytes moved since `last_progress`.
     bytes: usize,
 }
 
 impl StallClock {
-    /// A portion; [`Limits::stall_time`](crate::config::Limits::stall_time) is for each.
+    /// The size of a portion; each portion may take
+    /// [`Limits::stall_time`](crate::config::Limits::stall_time).
     pub const PORTION_BYTES: usize = 16 << 10;
 
-    /// Begins now.
+    /// Starts a clock now, with no byte counted.
     pub fn new(now: Instant) -> StallClock {
         StallClock {
             last_progress: now,
@@ -23,17 +24,17 @@ impl StallClock {
         }
     }
 
-    /// When the last portion was complete, or it began.
+    /// Returns when the last portion was complete, or when the clock started.
     pub fn last_progress(&self) -> Instant {
         self.last_progress
     }
 
-    /// Begins again with what has been counted.
+    /// Restarts the time. Bytes counted before still count for the next portion.
     pub fn renew(&mut self, now: Instant) {
         self.last_progress = now;
     }
 
-    /// Counts bytes that have moved.
+    /// Counts moved bytes. A complete portion restarts the clock.
     pub fn add(&mut self, bytes: usize, now: Instant) {
         self.bytes += bytes;
         if self.bytes >= Self::PORTION_BYTES {

@@ -1,11 +1,11 @@
-//! Floor 4, connection: waiting for the answer of an endpoint to a request that was read whole.
+//! Floor 4, connection: the mode that waits for the answer of an endpoint to a whole request.
 
 use super::pending_response::PendingResponse;
 use super::{Mode, Wanted, Wants};
 use crate::connection::{Cause, Context, Input};
 use crate::site::{Files, Reply};
 
-/// A request is with an endpoint, which will answer.
+/// An endpoint has the request, and will answer.
 #[derive(Debug)]
 pub(crate) struct AwaitingEndpoint {
     pending: Box<PendingResponse>,

@@ -76,9 +76,9 @@ use super::{Cause, Context, Input, Key, Refusal};
 use crate::config::Limits;
 use crate::site::{Files, Reply};
 
-/// What a connection is doing. `S` is where files come from.
+/// The mode of a connection: the state of the state machine. `S` is the source of files.
 pub(crate) enum Mode<S: Files> {
-    /// Waiting for a request, or receiving the head of one.
+    /// Waiting for a request, or receiving the head of a request.
     ReadingHead(ReadingHead),
     /// Receiving the body of a request.
     ReadingBody(ReadingBody),
@@ -86,19 +86,19 @@ pub(crate) enum Mode<S: Files> {
     AwaitingEndpoint(AwaitingEndpoint),
     /// Sending a large body, slice by slice.
     Streaming(Streaming<S>),
-    /// Exchanging messages.
+    /// Exchanging WebSocket messages.
     WebSocket(WebSocket),
-    /// Done: sending what is left, then waiting until closing can lose nothing.
+    /// Ending: sending the rest of the output, then waiting until a close can lose nothing.
     Lingering(Lingering),
-    /// To be dropped.
+    /// Ended: the server must drop the connection.
     Closed(Cause),
 }
 
-// One mode is moved with each step; a large one would show (a 528-byte mode was measured to cost
-// 4 to 15 %). Whatever is big and rare is boxed.
+// Each step moves the mode, and a large mode costs time (measured: 4 to 15 % for 528 bytes). Large
+// and rare parts are boxed.
 const _: () = assert!(size_of::<Mode<crate::site::Disk>>() <= 64);
 
-/// The modes by name.
+/// The names of the modes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "they are the variants of Mode")]
 pub enum ModeName {
@@ -111,7 +111,7 @@ pub enum ModeName {
     Closed,
 }
 
-/// Every legal transition, and what brings it about.
+/// Every legal transition from one mode to another, and the event that causes the transition.
 pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
     use ModeName::{
         AwaitingEndpoint, Closed, Lingering, ReadingBody, ReadingHead, Streaming, WebSocket,
@@ -208,28 +208,30 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
 };
 
 impl ModeName {
-    /// How many modes there are.
+    /// The number of modes.
     const COUNT: usize = ModeName::Closed as usize + 1;
 }
 
-/// A set of observed transitions: a row for each mode, and in the row a bit for each mode that followed.
+/// A set of observed transitions: a row for each mode, and in the row a bit for each following
+/// mode.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Transitions([u16; ModeName::COUNT]);
 
-// A mode without a bit of its own would pass for another one.
+// With more modes than bits in a row, two modes would share a bit.
 const _: () = assert!(ModeName::COUNT <= u16::BITS as usize);
 
 impl Transitions {
+    /// Adds one transition.
     pub(super) fn note(&mut self, from: ModeName, to: ModeName) {
         self.0[from as usize] |= 1 << to as u16;
     }
 
-    /// Whether the pair was observed.
+    /// Whether the transition was observed.
     pub fn has(self, from: ModeName, to: ModeName) -> bool {
         self.0[from as usize] & 1 << to as u16 != 0
     }
 
-    /// Adds what another server observed.
+    /// Adds the transitions observed by another server.
     pub fn add(&mut self, other: Transitions) {
         for (row, others) in self.0.iter_mut().zip(other.0) {
             *row |= others;
@@ -237,39 +239,40 @@ impl Transitions {
     }
 }
 
-/// What a step came to.
+/// The result of a step.
 pub(super) enum Step<S: Files> {
-    /// Something was consumed, queued or decided: step again.
+    /// Input was consumed, output was queued, or a decision was made: step again.
     Progress(Mode<S>),
-    /// All that has come is dealt with: nothing can be done until more comes in, whatever goes out.
+    /// The input is handled. No further step is possible until more input comes, even if output is
+    /// sent.
     NeedInput(Mode<S>),
-    /// Nothing can be done until more comes in or goes out.
+    /// No further step is possible until input comes or output is sent.
     Blocked(Mode<S>),
-    /// Nothing can be done until the server has carried out some of the effects that wait.
+    /// No further step is possible until the server has carried out some of the queued effects.
     Throttled(Mode<S>),
 }
 
-/// What a mode wants of the pump.
+/// The demands of a mode on the pump.
 pub(super) struct Wants {
-    /// Whether bytes should be read. Not wanting them is how a peer is held back: they stay in
-    /// the kernel, and the TCP window closes.
+    /// When to read. Not reading is how the server holds a peer back: the bytes stay in the kernel,
+    /// and the TCP window closes.
     pub input: Wanted,
-    /// Our direction is to be ended, once the write buffer is empty.
+    /// Whether to end our direction (FIN) when the write buffer is empty.
     pub fin: bool,
-    /// It is over when the write buffer is empty.
+    /// Whether the mode ends when the write buffer is empty.
     pub end_when_sent: bool,
-    /// Since when nothing has been going on, if nothing is.
+    /// Since when the mode has been idle. `None`: not idle.
     pub idle_since: Option<Instant>,
 }
 
-/// When input is wanted.
+/// When a mode wants input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// Not now.
     Never,
     /// While the write buffer has room.
     WithRoom,
-    /// Whatever the write buffer holds.
+    /// Always, even if the write buffer is full.
     Always,
 }
 
@@ -283,12 +286,12 @@ impl Wants {
 }
 
 impl<S: Files> Mode<S> {
-    /// The mode of a connection that was just accepted.
+    /// Returns the mode of a newly accepted connection.
     pub fn first(now: Instant) -> Mode<S> {
         Mode::ReadingHead(ReadingHead::first(now))
     }
 
-    /// The name.
+    /// Returns the name of the mode.
     pub fn name(&self) -> ModeName {
         match self {
             Mode::ReadingHead(_) => ModeName::ReadingHead,
@@ -301,7 +304,7 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Turns input into output once.
+    /// Takes one step: turns some input into output.
     pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         match self {
             Mode::ReadingHead(mode) => mode.step(input, cx),
@@ -314,7 +317,7 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// What it wants of the pump as it stands now: every question, answered in the mode's own file.
+    /// Returns the present demands on the pump. Each mode answers in its own file.
     pub(super) fn wants(&self) -> Wants {
         match self {
             Mode::ReadingHead(mode) => mode.wants(),
@@ -327,7 +330,7 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Takes the answer of an endpoint, if one is awaited.
+    /// Takes the answer of an endpoint, if the connection awaits an answer.
     pub(super) fn endpoint_answered(
         self,
         reply: Reply<S::File>,
@@ -340,7 +343,7 @@ impl<S: Files> Mode<S> {
         mode.endpoint_answered(reply, input, cx)
     }
 
-    /// Closes a WebSocket connection that does not take what is said to it.
+    /// Closes a WebSocket connection whose peer does not read the broadcasts.
     pub(super) fn close_slow_consumer(
         self,
         input: &mut Input<'_, S>,
@@ -352,7 +355,7 @@ impl<S: Files> Mode<S> {
         mode.close_slow_consumer(input, cx)
     }
 
-    /// Refuses a connection that has just been accepted, whatever it was going to ask.
+    /// Refuses a newly accepted connection, before reading a request.
     pub(super) fn reject(
         self,
         refusal: Refusal,
@@ -365,7 +368,7 @@ impl<S: Files> Mode<S> {
         mode.refuse(refusal, input, cx)
     }
 
-    /// Notes that our direction has been ended, as it [wanted](Wants::fin).
+    /// Records that our direction has been ended, as the mode [wanted](Wants::fin).
     pub(super) fn fin_sent(&mut self, now: Instant) {
         let Mode::Lingering(mode) = self else {
             unreachable!("only Lingering wants a FIN");
@@ -373,7 +376,7 @@ impl<S: Files> Mode<S> {
         mode.fin_sent(now);
     }
 
-    /// Ends, with all output gone, as it [wanted](Wants::end_when_sent).
+    /// Ends the mode after the last byte of output, as the mode [wanted](Wants::end_when_sent).
     pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
         let Mode::Streaming(mode) = self else {
             unreachable!("only Streaming ends with its output");
@@ -381,8 +384,9 @@ impl<S: Files> Mode<S> {
         mode.all_sent(cx)
     }
 
-    /// When this mode wants to be stepped although nothing has happened. `last_progress()` is when output
-    /// last moved, `pending` whether some is waiting: a peer that is receiving is not idle.
+    /// Returns when the mode must be stepped although nothing has happened; `None`: never.
+    /// `last_progress` is when output last moved, and `pending` is whether output waits: a
+    /// receiving peer is not idle.
     pub(super) fn deadline(
         &self,
         last_progress: Instant,
@@ -398,7 +402,7 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Ends at once, whatever was going on, with `unsent` bytes still in the write buffer.
+    /// Ends the connection at once in any mode, with `unsent` bytes still in the write buffer.
     pub(super) fn fail(
         self,
         key: Key,

@@ -7,20 +7,22 @@ use crate::websocket::Accept;
 
 use super::{Lingering, Mode, ReadingHead, Streaming};
 
-/// What of a request matters to its answer. Answering consumes it.
+/// The facts about a request needed for the answer. Answering consumes the value: a request cannot
+/// be answered twice.
 #[derive(Debug)]
 pub(super) struct PendingResponse {
-    /// The answer has no body, whatever its head says (RFC 9110 §9.3.2).
+    /// The answer has no body, even if the head announces a body: the request is HEAD (RFC 9110
+    /// §9.3.2).
     head_only: bool,
     version: Version,
     persistence: Persistence,
-    /// The peer may still be sending something that nobody will read.
+    /// The peer may still be sending bytes that will not be read.
     must_linger: bool,
     exchange: Option<Box<Exchange>>,
 }
 
 impl PendingResponse {
-    /// Notes what an answer needs to know.
+    /// Records the facts needed for an answer.
     pub fn new<S: Files>(
         request: &RequestHead<'_>,
         input: &Input<'_, S>,
@@ -39,8 +41,8 @@ impl PendingResponse {
         }
     }
 
-    /// Stands for bytes that are no request, or none that came whole: they have one answer, the
-    /// connection's last.
+    /// Stands for bytes that are not a request, or for an incomplete request. The answer is the
+    /// last of the connection.
     pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &Context<'_, S>) -> PendingResponse {
         PendingResponse {
             head_only: false,
@@ -51,13 +53,13 @@ impl PendingResponse {
         }
     }
 
-    /// The body that belongs to it will not be read: this is the connection's last answer.
+    /// The body of the request will not be read, which makes the answer the last of the connection.
     pub fn without_its_body(mut self) -> PendingResponse {
         (self.persistence, self.must_linger) = (Persistence::Close, true);
         self
     }
 
-    /// Queues the answer, and says how the connection goes on.
+    /// Queues the answer, and returns the next mode.
     pub fn answer<S: Files>(
         mut self,
         reply: Reply<S::File>,
@@ -66,7 +68,8 @@ impl PendingResponse {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         if cx.turn.stopping && self.persistence == Persistence::KeepAlive {
-            // The peer cannot know, and may be sending its next request.
+            // The peer cannot know that the server is stopping, and may be sending the next
+            // request.
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
         cx.budget.spend_steps(reply.cost - 1);
@@ -109,7 +112,8 @@ impl PendingResponse {
         }
     }
 
-    /// Queues the answer to an opening handshake: the connection goes on by WebSocket (RFC 6455 §4.2.2).
+    /// Queues the answer to an opening handshake, after which the connection goes on by WebSocket
+    /// (RFC 6455 §4.2.2).
     pub fn switch<S: Files>(
         self,
         accept: &Accept,
@@ -132,7 +136,7 @@ impl PendingResponse {
         }
     }
 
-    /// The connection failed before there was an answer: nobody is told, but the log.
+    /// The connection failed before the answer. Only the log is informed.
     pub fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
         if let Some(mut exchange) = self.exchange {
             exchange.complete = false;

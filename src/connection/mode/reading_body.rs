@@ -1,8 +1,9 @@
-//! Floor 4, connection: receiving the body of a request, and waiting for the endpoint it is for.
+//! Floor 4, connection: the mode that receives the body of a request, for an endpoint or only to
+//! find the end of the body.
 //!
-//! A body that nobody wants is read all the same, within a bound, so that the connection can go on
-//! with the next request: its end is where that one begins. Only then is the request answered,
-//! since a body whose framing breaks on the way makes it a bad one.
+//! A body without an endpoint is read too, within a limit, because the next request begins where
+//! the body ends. The request is answered only after its body, because broken framing in the body
+//! would make the request a bad request.
 
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use crate::transport::ReadBuffer;
 /// Receiving the body of a request.
 #[derive(Debug)]
 pub(crate) struct ReadingBody {
-    // Boxed: one allocation for each body, and a small Mode.
+    // Boxed: one allocation for each body, and a small `Mode`.
     incoming: Box<Incoming>,
 }
 
@@ -27,23 +28,25 @@ struct Incoming {
     pending: PendingResponse,
     decoder: BodyDecoder,
     purpose: Purpose,
-    /// Bytes of content so far.
+    /// Bytes of content received up to now.
     received: usize,
     progress: StallClock,
 }
 
-/// What a body is received for.
+/// The purpose for which a body is received.
 #[derive(Debug)]
 enum Purpose {
-    /// To be handed to an endpoint.
+    /// To hand the body to an endpoint. The vector holds the received content, in storage of the
+    /// pool.
     Endpoint(Mount, Vec<u8>),
-    /// To be over. The head is kept to be answered then, in storage of the pool's.
+    /// To find the end of the body, and then to answer the request. The vector holds the bytes of
+    /// the head until then, in storage of the pool.
     End(Head, Vec<u8>),
 }
 
 /// The way in.
 impl ReadingBody {
-    /// A head has come whole, and a body follows, which may be an empty one.
+    /// A whole head has come, and the body follows. The body may be empty.
     pub(super) fn after<S: Files>(
         pending: PendingResponse,
         head: &Head,
@@ -108,7 +111,7 @@ impl ReadingBody {
         Step::Progress(pending.answer(reply, refusal.cause, input, cx))
     }
 
-    /// The body is whole.
+    /// Goes on after the whole body has come.
     fn finish<S: Files>(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let Incoming {
             pending, purpose, ..
@@ -128,7 +131,7 @@ impl ReadingBody {
         }
     }
 
-    /// Gives back what was received.
+    /// Gives the storage back to the pool, and returns the request.
     fn end<S: Files>(self, cx: &mut Context<'_, S>) -> PendingResponse {
         let Incoming {
             pending, purpose, ..
@@ -157,13 +160,13 @@ impl ReadingBody {
 }
 
 impl Incoming {
-    /// Takes from the read buffer what belongs to the body. `true` when it is whole.
+    /// Consumes the bytes of the body in the read buffer. Returns `true` at the end of the body.
     fn take<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<bool, Refusal> {
-        // Each round uses bytes of the read buffer, so they bound the rounds.
+        // The number of rounds is bounded, because each round consumes bytes of the read buffer.
         loop {
             let bytes = input.read_buffer.bytes();
             let part = self.decoder.decode(bytes)?;
@@ -189,8 +192,8 @@ impl Incoming {
         }
     }
 
-    /// Whether the head is a large one, which weighs while its body is waited for. One that the read buffer
-    /// would park is kept however short memory is.
+    /// Whether this mode keeps a large head in memory while it waits for the rest of the body. A
+    /// head that a read buffer would park is small, and is kept even when memory is short.
     fn keeps_much(&self) -> bool {
         match &self.purpose {
             Purpose::Endpoint(..) => false,
@@ -199,7 +202,7 @@ impl Incoming {
     }
 }
 
-/// The body is over its bound, by its length or by the bytes that came.
+/// The body exceeds the limit, by `Content-Length` or by the number of received bytes.
 pub(super) fn too_large() -> Refusal {
     Refusal::of_request(Status::ContentTooLarge, "the request body is too large")
 }

@@ -1,4 +1,4 @@
-//! Floor 4, connection: waiting for a request, and receiving its head.
+//! Floor 4, connection: the mode that waits for a request, and receives its head.
 
 use std::time::Instant;
 
@@ -12,19 +12,21 @@ use crate::http::{
 use crate::site::{Files, Mount, Reply, Route};
 use crate::websocket::{Accept, Opening, OpeningError};
 
-/// Waiting for a request, or receiving the head of one.
+/// Waiting for a request, or receiving the head of a request.
 #[derive(Debug)]
 pub(crate) struct ReadingHead {
-    /// Since when nothing has come, or, once a head was begun, since its first byte.
+    /// When the first byte of the head came. Before that: since when the connection has waited for
+    /// a request.
     since: Instant,
+    /// The first byte of a head has come.
     begun: bool,
-    /// What is known of a head that did not come whole.
+    /// The state of the parser, for an incomplete head. Boxed, because most heads come whole.
     parser: Option<Box<HeadParser>>,
 }
 
 /// The ways in.
 impl ReadingHead {
-    /// Just accepted.
+    /// The connection was just accepted.
     pub(super) fn first(now: Instant) -> ReadingHead {
         ReadingHead {
             since: now,
@@ -33,7 +35,7 @@ impl ReadingHead {
         }
     }
 
-    /// The request before this one has been answered.
+    /// The previous request has been answered.
     pub(super) fn next(now: Instant) -> ReadingHead {
         ReadingHead::first(now)
     }
@@ -84,7 +86,8 @@ impl ReadingHead {
         Step::Progress(self.refuse(refusal, input, cx))
     }
 
-    /// Nothing is in flight: an end here is silent.
+    /// Waits for the first byte of a request. No request is in flight: the connection may end
+    /// without an answer.
     fn wait_for_a_request<S: Files>(
         self,
         input: &mut Input<'_, S>,
@@ -102,15 +105,17 @@ impl ReadingHead {
             return Step::NeedInput(Mode::ReadingHead(self));
         };
         let now = cx.turn.now.instant;
-        // A peer that was answered a moment ago may be sending its next request, and would lose that
-        // answer to a reset. One that has been idle for a while has read it.
+        // A peer with a recent answer may be sending the next request, and a reset would destroy
+        // the answer before the peer has read it. A peer that has been idle for a while has read
+        // the answer.
         let quiet = now.saturating_duration_since(self.since.max(input.last_progress));
         let recent = !input.write_buffer.is_empty() || quiet < cx.turn.limits.linger_idle_time;
         let must_linger = cause == Cause::Stopped && recent;
         Step::Progress(Mode::Lingering(Lingering::after(cause, must_linger, now)))
     }
 
-    /// Parses on. A head that comes whole, as nearly all do, needs no allocation.
+    /// Continues to parse the head. A head that comes whole, as nearly every head does, needs no
+    /// allocation.
     fn parse<S: Files>(&mut self, bytes: &[u8], cx: &Context<'_, S>) -> Result<Parsed, HeadError> {
         if let Some(parser) = &mut self.parser {
             return parser.parse(bytes, &cx.turn.head_limits);
@@ -159,7 +164,8 @@ impl ReadingHead {
         }
     }
 
-    /// Answers bytes that are no request, or a request that is late, and ends the connection.
+    /// Queues a refusal, and ends the connection. Bytes that are not a request are refused, and so
+    /// is a request that is late, or too much for an overloaded server.
     pub(super) fn refuse<S: Files>(
         self,
         refusal: Refusal,
@@ -193,13 +199,14 @@ impl ReadingHead {
     }
 }
 
-/// The decision about a request, made from its head alone.
+/// The decision about a request, made from the head alone.
 enum Plan<S: Files> {
-    /// Answer now. If the request has a body, nobody reads the body, and this is the last answer.
+    /// Answer now. If the request has a body, the body is not read, and this answer is the last of
+    /// the connection.
     Answer(Reply<S::File>),
     /// Accept the opening handshake, and go on by WebSocket.
     Open(Accept, Mount),
-    /// Read the body first, for an endpoint or to find the next request.
+    /// Read the body first: for an endpoint, or to find the next request after the body.
     ReadBody {
         endpoint: Option<Mount>,
         /// The client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
@@ -234,8 +241,8 @@ impl<S: Files> Plan<S> {
                 let refusal = reading_body::too_large();
                 Plan::Answer(Reply::plain(refusal.status, refusal.sentence))
             }
-            // A client gets a 100 only if the body is wanted. Any other client gets its answer at once
-            // and need not send the body (RFC 9110 §10.1.1).
+            // A client gets a 100 only if the body is wanted. Otherwise the client gets the answer
+            // at once, and need not send the body (RFC 9110 §10.1.1).
             (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
                 if endpoint.is_none() =>
             {
@@ -244,7 +251,7 @@ impl<S: Files> Plan<S> {
             (Framing::None, _) if endpoint.is_none() => {
                 Plan::Answer(cx.shared.site.answer(request, cx.turn.now.wall))
             }
-            // To an endpoint, a request without a body has an empty body.
+            // For an endpoint, a request without a body has an empty body.
             (framing, expectation) => Plan::ReadBody {
                 endpoint,
                 go_ahead: framing != Framing::None && expectation == Expectation::Continue,
@@ -253,7 +260,8 @@ impl<S: Files> Plan<S> {
     }
 }
 
-/// Checks an opening handshake against the rules (RFC 6455 §4.2), those of HTTP first.
+/// Checks an opening handshake against the rules of RFC 6455 §4.2, beginning with the rules of
+/// HTTP.
 fn accept<S: Files>(
     request: &RequestHead<'_>,
     mount: &Mount,

@@ -1,25 +1,25 @@
-//! Floor 4, connection: sending a large body.
+//! Floor 4, connection: the mode that sends a large body.
 
 use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
 use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
 use crate::site::{BodySlice, Files, Stream};
 
-/// Sending a body piece by piece, each only when the write buffer has room.
+/// Sending a body slice by slice. A slice is queued only when the write buffer has room.
 pub(crate) struct Streaming<S: Files> {
     stream: Stream<S::File>,
-    /// Bytes of it that were queued.
+    /// Bytes of the body queued up to now.
     queued: u64,
     persistence: Persistence,
-    /// The peer may still be sending something that nobody will read.
+    /// The peer may still be sending bytes that will not be read.
     must_linger: bool,
-    /// To be logged at the end.
+    /// The log entry, completed at the end. `None`: no log wants the entry.
     exchange: Option<Box<Exchange>>,
 }
 
 /// The way in.
 impl<S: Files> Streaming<S> {
-    /// The head of the answer was queued; the body follows.
+    /// The head of the answer was queued, and the body follows.
     pub(super) fn after(
         stream: Stream<S::File>,
         persistence: Persistence,
@@ -53,12 +53,13 @@ impl<S: Files> Streaming<S> {
         }
     }
 
-    /// Whether nothing of it is left to be queued.
+    /// Whether the whole body has been queued.
     fn is_queued_whole(&self) -> bool {
         self.stream.is_at_end()
     }
 
-    /// It ends when the last byte has left, so that the log tells the truth about it.
+    /// Ends the answer after the last byte has left, and not earlier: the log must tell the truth
+    /// about the body.
     pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued;
@@ -73,7 +74,7 @@ impl<S: Files> Streaming<S> {
         }
     }
 
-    /// Queues the next piece.
+    /// Queues the next slice.
     fn queue(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let before = input.write_buffer.queued();
         let (site, stream, wall) = (&mut cx.shared.site, &mut self.stream, cx.turn.now.wall);
@@ -85,7 +86,8 @@ impl<S: Files> Streaming<S> {
         match piece {
             BodySlice::Written => {}
             BodySlice::File { file, at, len } => input.write_buffer.push_file(file, at, len),
-            // The rest is missing, which the peer can tell from the framing: never padding.
+            // The rest of the body is missing. The body is never padded: the peer must see from the
+            // framing that the body is incomplete.
             BodySlice::Broken => {
                 let unsent = input.write_buffer.queued();
                 self.abandon(unsent, cx);
@@ -97,7 +99,7 @@ impl<S: Files> Streaming<S> {
         Mode::Streaming(self)
     }
 
-    /// It ends before its time, with `unsent` bytes in the write buffer.
+    /// Ends the answer early, with `unsent` bytes in the write buffer.
     pub(super) fn abandon(self, unsent: u64, cx: &mut Context<'_, S>) {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued.saturating_sub(unsent);

@@ -1,12 +1,14 @@
-//! Floor 4, connection: a WebSocket connection (RFC 6455), from its opening handshake to its last frame.
+//! Floor 4, connection: the mode of a WebSocket connection (RFC 6455), from the opening handshake
+//! to the last frame.
 //!
-//! Frames are taken apart where they lie in the read buffer. A message that came whole, in one frame, goes to
-//! its endpoint from there; what comes in pieces is gathered, inflated on the way if need be. The answer
-//! is appended to the write buffer at once, so that whatever one read has brought is answered by one write.
+//! Frames are parsed in place, in the read buffer. A message in a single frame goes to the endpoint
+//! directly from the read buffer, if the whole frame has come. A message in several pieces is
+//! gathered first, and a compressed message is inflated. The answer is appended to the write buffer
+//! at once, so one write answers all messages of one read.
 //!
-//! Back-pressure is the pump's: without room in the write buffer nothing is dealt with, pings neither, so
-//! nothing is read, and the peer's window closes. Meanwhile the peer is not expected to prove that it is
-//! alive, since its pong might be among what we do not read.
+//! Back-pressure works through the pump. While the write buffer has no room, no frame is handled,
+//! pings included. Then no byte is read, and the TCP window closes. Meanwhile the peer need not
+//! prove that it is alive, because its pong may be among the unread bytes.
 
 use std::time::Instant;
 
@@ -24,59 +26,64 @@ use crate::websocket::{
     Violation, write_frame,
 };
 
-/// A WebSocket connection.
+/// Exchanging the messages of a WebSocket connection.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
-    // Boxed: one allocation for each, and a small Mode.
+    // Boxed: one allocation for each connection, and a small `Mode`.
     state: Box<State>,
 }
 
-/// What is known of the peer.
+/// The state of our side of a WebSocket connection.
 #[derive(Debug)]
 struct State {
+    /// The number of the endpoint.
     endpoint: u16,
+    /// The agreed parameters of permessage-deflate (RFC 7692). `None`: messages are not compressed.
     deflate: Option<Deflate>,
+    /// The parser of frames.
     reader: Reader,
-    /// What has come of a message that did not come whole, in storage of the pool's.
+    /// The received part of an unfinished message, already inflated, in storage of the pool.
     partial_message: Vec<u8>,
-    /// Boxed: it is rare that a message is on its way, and hundreds of bytes.
+    /// Present while a compressed message is being received. Boxed, because compressed messages are
+    /// rare, and the inflater takes hundreds of bytes.
     inflating: Option<Box<Inflating>>,
-    /// The newest ping that is not answered.
+    /// The content of the newest unanswered ping from the peer.
     ping: Option<Box<[u8]>>,
-    /// When something last came.
+    /// When the last frame, or piece of a frame, was received.
     last_received: Instant,
-    /// When it was asked whether it is still there.
+    /// When we sent a ping to learn whether the peer is still alive. The next input clears this
+    /// field.
     pinged: Option<Instant>,
-    /// Nothing is read because of back-pressure, or the endpoint says nothing because of it.
+    /// Because of back-pressure, no frame is read, or the endpoint may have stopped sending.
     paused: bool,
 }
 
-/// A compressed message on its way.
+/// A compressed message being received.
 #[derive(Debug)]
 struct Inflating {
     inflater: Inflater,
     kind: MessageKind,
-    /// Bytes at the front of the read buffer that are to be inflated.
+    /// Bytes at the front of the read buffer not inflated yet.
     compressed_len: usize,
-    /// They are the last of the message.
+    /// These bytes are the last of the message.
     last: bool,
-    /// They are not done.
+    /// Inflating these bytes is not finished: the inflater may have more output.
     unfinished: bool,
 }
 
-/// How it ends.
+/// The way in which a connection ends.
 struct ClosePlan {
     cause: Cause,
-    /// The close frame that is still to be sent.
+    /// The close frame still to be sent.
     close: Option<(Option<CloseCode>, &'static str)>,
-    /// The code by which the endpoint is told.
+    /// The close code that the endpoint is informed of, if any.
     code: Option<CloseCode>,
-    /// The peer may still be sending.
+    /// The peer may still be sending, and a plain close could reset the connection.
     must_linger: bool,
 }
 
 impl ClosePlan {
-    /// We close it.
+    /// The server closes the connection.
     fn ours(cause: Cause, code: CloseCode, reason: &'static str) -> ClosePlan {
         ClosePlan {
             cause,
@@ -95,8 +102,8 @@ impl From<Violation> for ClosePlan {
 
 /// The way in.
 impl WebSocket {
-    /// The opening handshake is answered and the endpoint told. What the endpoint sends then comes right
-    /// behind.
+    /// Answers the opening handshake and informs the endpoint. Messages sent by the endpoint in
+    /// this call follow directly after the answer.
     pub(super) fn after<S: Files>(
         pending: PendingResponse,
         accept: &Accept,
@@ -131,8 +138,9 @@ impl WebSocket {
 }
 
 impl WebSocket {
-    /// Pieces of messages that are dealt with in a step. A step has its price, which small messages would
-    /// feel; and it must end, so that all connections have their turn.
+    /// The number of pieces of messages handled in a step. With fewer pieces, the cost of a step
+    /// would slow small messages down; without a bound, the other connections would wait too long
+    /// for their turn.
     const FRAMES_PER_STEP: u32 = 16;
 
     pub(super) fn step<S: Files>(
@@ -162,7 +170,8 @@ impl WebSocket {
             if cx.shared.effects.is_full(&cx.turn.limits)
                 && cx.shared.endpoints.publishes(self.state.endpoint)
             {
-                // No event announces that the queue has space again: the pump asks for another turn.
+                // No event announces new space in the queue of effects: the pump must ask for
+                // another turn.
                 return match progressed {
                     true => Step::Progress(Mode::WebSocket(self)),
                     false => Step::Throttled(Mode::WebSocket(self)),
@@ -187,11 +196,13 @@ impl WebSocket {
         }
     }
 
-    /// All that has come is dealt with, but for the beginning of something.
+    /// Decides how to go on after the last whole piece of input. The beginning of a frame may be
+    /// left.
     fn quiet<S: Files>(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         let state = &mut *self.state;
         let plan = if input.eof {
-            // Without a close frame, which the RFC knows as 1006. It may still read what is queued.
+            // The peer has ended without a close frame, which is 1006 in the RFC. The peer may
+            // still read the queued output.
             ClosePlan {
                 cause: Cause::PeerClosed,
                 close: None,
@@ -211,7 +222,7 @@ impl WebSocket {
             }
             ClosePlan::ours(Cause::Unresponsive, UNRESPONSIVE, "no pong has come")
         } else if state.ping.is_some() || state.paused {
-            // A pong, or the endpoint, waits for other things to leave.
+            // A pong, or the endpoint, waits until output has left.
             return Step::Blocked(Mode::WebSocket(self));
         } else {
             return Step::NeedInput(Mode::WebSocket(self));
@@ -219,7 +230,8 @@ impl WebSocket {
         Step::Progress(self.end(plan, input, cx))
     }
 
-    /// Takes a message for many. `false` if there is no room for it.
+    /// Queues a broadcast. Returns `false` if the write buffer is too full. An empty write buffer
+    /// takes a broadcast of any size.
     pub(in crate::connection) fn enqueue_broadcast<F>(
         &mut self,
         broadcast: &Broadcast,
@@ -240,7 +252,7 @@ impl WebSocket {
         true
     }
 
-    /// The peer does not take what is said to it: it loses its place.
+    /// Closes the connection, because the peer does not read the broadcasts.
     pub(super) fn close_slow_consumer<S: Files>(
         self,
         input: &mut Input<'_, S>,
@@ -250,6 +262,7 @@ impl WebSocket {
         self.end(ClosePlan::ours(Cause::Stalled, code, reason), input, cx)
     }
 
+    /// Queues the close frame, unless a close frame was queued already, and goes on to linger.
     fn end<S: Files>(
         self,
         plan: ClosePlan,
@@ -267,7 +280,8 @@ impl WebSocket {
         Mode::Lingering(Lingering::after(plan.cause, plan.must_linger, now))
     }
 
-    /// It is over: what is held is given back, and whom it concerns is told.
+    /// Gives the memory back, informs the endpoint, and queues the effect that takes the connection
+    /// out of every room.
     pub(super) fn abandon<S: Files>(
         self,
         key: Key,
@@ -303,8 +317,8 @@ impl WebSocket {
     }
 }
 
-/// As the widespread servers have it: the RFC names no code for a peer that is not there any more, and
-/// it will hardly read it.
+/// The close code for a peer that gives no sign of life. The RFC names no code for the case, and
+/// widespread servers send 1011. The peer will hardly read the code.
 const UNRESPONSIVE: CloseCode = CloseCode(1011);
 
 fn no_memory() -> ClosePlan {
@@ -317,21 +331,22 @@ fn stopping() -> ClosePlan {
 }
 
 impl State {
-    /// While so many bytes wait to be sent, a ping is not answered at once, and a newer one takes its
-    /// place (RFC 6455 §5.5.3): whoever sends pings and reads nothing is owed one pong.
+    /// While this many bytes wait to be sent, a ping is not answered at once, and a newer ping
+    /// replaces an older ping (RFC 6455 §5.5.3). A peer that sends pings and reads nothing is
+    /// therefore owed only a single pong.
     const PONGS_BYTES_MAX: u64 = 4 << 10;
 
-    /// Bytes that are made in a step, at most, of a message that is inflated.
+    /// The number of bytes inflated in a step, at most.
     const INFLATED_BYTES: usize = 64 << 10;
 
-    /// Bytes that cost as much as a step when they are inflated: in a turn, a connection can have about as
-    /// many made as it may read.
+    /// The number of inflated bytes that cost one step. In one turn, a connection can thus inflate
+    /// about as many bytes as it may read.
     const INFLATED_STEP_BYTES: usize = 4 << 10;
 
-    /// What it costs in steps to say something to others.
+    /// The extra cost, in steps, of a message with effects, such as a broadcast.
     const PUBLISH_STEPS: u32 = 4;
 
-    /// Deals with the next piece. `false` if there is none.
+    /// Handles the next piece of input. Returns `false` if more bytes are needed.
     fn next_frame<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
@@ -397,7 +412,7 @@ impl State {
         Ok(true)
     }
 
-    /// A stretch of a message that is not compressed.
+    /// Handles a piece of an uncompressed message.
     fn data<S: Files>(
         &mut self,
         kind: MessageKind,
@@ -419,7 +434,7 @@ impl State {
         }
     }
 
-    /// Inflates some of what is at the front of the read buffer.
+    /// Inflates some of the bytes at the front of the read buffer.
     fn inflate<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
@@ -429,7 +444,7 @@ impl State {
         let (kind, max) = (inflating.kind, cx.turn.limits.message_bytes_max);
         let bytes = &input.read_buffer.bytes()[..inflating.compressed_len];
         let before = self.partial_message.len();
-        // One byte more than is allowed says that it is too many.
+        // A single byte over the limit shows that the message is too large.
         let room = Self::INFLATED_BYTES.min(max + 1 - before);
         let (inflater, last) = (&mut inflating.inflater, inflating.last);
         let inflate = |out: &mut Vec<u8>| inflater.inflate(bytes, last, out, room);
@@ -452,7 +467,8 @@ impl State {
             return Err(Violation::TooLarge.into());
         }
         if !whole {
-            // A few bytes in the read buffer may be megabytes here: that is not left to when they are used up.
+            // A few bytes in the read buffer may become megabytes here. Memory is therefore checked
+            // after each step, and not only when the bytes are used up.
             return match self.holds_too_much(&cx.shared.pool) {
                 true => Err(no_memory()),
                 false => Ok(()),
@@ -463,6 +479,7 @@ impl State {
         self.deliver_partial_message(kind, input, cx)
     }
 
+    /// Hands the gathered message to the endpoint, and gives the storage back.
     fn deliver_partial_message<S: Files>(
         &mut self,
         kind: MessageKind,
@@ -484,12 +501,13 @@ impl State {
         write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
-        // The answer may be as large, and wait for as long as the peer likes.
+        // The answer may be as large as the message, and wait for as long as the peer does not
+        // read.
         if message.len() > StallClock::PORTION_BYTES && cx.shared.pool.account().is_over() {
             return Err(no_memory());
         }
         let message = match kind {
-            // It was checked as it came, which the compiler cannot know.
+            // The reader has checked the text already, but the compiler cannot know.
             MessageKind::Text => {
                 Message::Text(str::from_utf8(message).map_err(|_| Violation::Utf8)?)
             }
@@ -530,8 +548,9 @@ impl State {
             call(cx.shared.endpoints.get(self.endpoint), &mut session);
             session.closed
         });
-        // The endpoint may have stopped for that, and waits to be told. Whether a step still finds it so
-        // is another matter: with the budget spent, all may be sent by then.
+        // The endpoint may have stopped sending because `has_room` was false, and expects
+        // `on_room`. Record that now: if the budget is spent, the whole output may be sent before
+        // the next step looks.
         self.paused |= write_buffer.queued() >= cx.turn.limits.write_buffer_high;
         match closed {
             None => Ok(()),
@@ -544,7 +563,8 @@ impl State {
         }
     }
 
-    /// Answers the newest ping, if there is one and little is waiting.
+    /// Answers the newest unanswered ping, if little output waits. Returns whether a pong was
+    /// queued.
     fn answer_ping<F>(&mut self, write_buffer: &mut WriteBuffer<F>, pool: &mut Pool) -> bool {
         if write_buffer.queued() >= Self::PONGS_BYTES_MAX {
             return false;
@@ -556,14 +576,15 @@ impl State {
         true
     }
 
-    /// Whether it holds more, in the middle of a message, than everybody may hold, while all hold too
-    /// much.
+    /// Whether memory is short, and this connection holds much of an unfinished message: an
+    /// inflater, or more than one portion of bytes.
     fn holds_too_much(&self, pool: &Pool) -> bool {
         let holds_much =
             self.inflating.is_some() || self.partial_message.len() > StallClock::PORTION_BYTES;
         holds_much && pool.account().is_over()
     }
 
+    /// Returns when to send a ping, or when to give up waiting for a sign of life.
     fn deadline(&self, limits: &Limits) -> Instant {
         match self.pinged {
             Some(at) => at + limits.pong_time,
