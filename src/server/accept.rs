@@ -1,5 +1,6 @@
-//! Floor 5, server: accepting connections, and the limit on their number. At the limit, a connection that
-//! is idle makes space for a new one; otherwise the new one is told 503.
+//! Floor 5, server: accepting connections, and the limit on their number. At the limit, an idle
+//! connection is evicted to make space for a new one. If no connection is idle, the new connection
+//! is answered with 503.
 
 use std::cmp::Reverse;
 use std::io;
@@ -16,11 +17,11 @@ where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// Connections beyond the limit that are kept for as long as it takes to answer 503.
+    /// How many connections beyond the limit may be open, each for as long as the 503 takes.
     const REJECTED_MAX: usize = 64;
 
-    /// Accepts a bounded number of connections from each listener that may have some, unless accepting
-    /// rests.
+    /// Accepts a bounded number of connections from each acceptable listener, unless accepting is
+    /// paused.
     pub(super) fn accept(&mut self) {
         let now = self.turn.now.instant;
         if self.accept_paused_until.is_some_and(|until| now < until) {
@@ -45,8 +46,9 @@ where
         }
     }
 
-    /// Rests after an error that the next accept(2) would meet again. The flag `acceptable` stays set,
-    /// because an edge is reported once: no event would come for the connections that wait already.
+    /// Pauses accepting after an error with which the next accept(2) would fail too. The flag
+    /// `acceptable` stays set, because an edge is reported once: no event would come for the
+    /// connections that wait already.
     fn pause_accepting(&mut self, listener: u8, error: &io::Error) {
         let now = self.turn.now.instant;
         self.accept_paused_until = Some(now + self.turn.limits.accept_pause);
@@ -59,9 +61,10 @@ where
         }
     }
 
-    /// Puts a new connection into the slab. The connection is pumped in this turn, because its request has
-    /// usually come already. At the limit, an idle connection is evicted for it, or it is rejected with
-    /// 503; with too many rejected ones open, it is dropped.
+    /// Puts a new connection into the slab. The connection is pumped in this turn, because the
+    /// request has usually come already. At the limit, an idle connection is evicted, or else the
+    /// new connection is rejected with 503. With [`REJECTED_MAX`](Self::REJECTED_MAX) rejected
+    /// connections open, the new connection is dropped.
     fn admit(&mut self, stream: D::Stream, peer: SocketAddr) {
         self.tally.counters.connections += 1;
         let open = self.connections.len();
@@ -87,9 +90,9 @@ where
         enqueue(slot, &mut self.runnable);
     }
 
-    /// Tells the connection that has been idle for the longest time to go, which it does when it is pumped
-    /// in this turn. Returns `false` if no connection is idle. The list of idle connections is made at most
-    /// once a turn, and only at the limit.
+    /// Evicts the connection with the longest idle time: the next pump, in this turn, ends the
+    /// connection unless a request has come by then. Returns `false` if no connection is idle. The
+    /// list of idle connections is made at most once a turn, and only at the limit.
     fn evict_one_idle(&mut self) -> bool {
         if self.idle.is_none() {
             let idle = |(_, slot): (usize, &Slot<F, D::Stream>)| {
@@ -110,8 +113,8 @@ where
     }
 }
 
-/// Whether an error of accept(2) concerns one connection alone, which is gone: the next accept(2) may
-/// succeed.
+/// Whether an error of accept(2) concerns a single connection, now gone. The next accept(2) may
+/// then succeed.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,5 +1,6 @@
-//! Floor 5, server: carrying out the effects that connections and endpoints have left. A message for a
-//! room is framed once, queued for each member, and sent after all effects of the turn are carried out.
+//! Floor 5, server: carrying out the effects of connections and endpoints. A message for a room is
+//! encoded once and queued for each member. The bytes are sent after the last effect of the turn
+//! has been carried out.
 
 use std::mem;
 use std::rc::Rc;
@@ -17,9 +18,9 @@ where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// Carries out as many effects as one turn may; the rest is for the next turn. Connections that have
-    /// new output are written to at the end, so that several messages leave in one write. No connection is
-    /// read from here, so the number of effects does not grow meanwhile.
+    /// Carries out as many effects as a turn may; the rest is left for the next turn. Connections
+    /// with new output are written to at the end: several messages then leave in a single write. No
+    /// connection is read from here, so the number of effects does not grow meanwhile.
     pub(super) fn deliver(&mut self) {
         self.tick();
         let mut left = self.turn.limits.turn_deliveries;
@@ -41,13 +42,13 @@ where
         self.pending_flush = pending_flush;
     }
 
-    /// Carries out one effect, and returns its cost in deliveries: one, and one for each message that was
-    /// queued for a connection.
+    /// Carries out an effect. Returns the cost in deliveries: 1, plus 1 for each message queued for
+    /// a connection.
     fn deliver_one(&mut self, effect: Effect) -> usize {
         match effect {
             Effect::Post { from, to, body } => self.post(from, &to, body),
-            // The connection may have closed since. It was still a member when it left the effects that
-            // follow; its `Disconnected` is queued after all of them.
+            // The connection may have closed since, but was a member while it queued the effects
+            // that follow. Its `Disconnected` comes after all of them.
             Effect::Join { key, room, last } => {
                 let history = self.rooms.join(key, &room, last);
                 for broadcast in &history {
@@ -63,7 +64,7 @@ where
         1
     }
 
-    /// Hands a body to its endpoint, and the answer to the connection that waits for it.
+    /// Hands a body to the endpoint, and the answer to the waiting connection.
     fn post(&mut self, from: Key, to: &Mount, body: Vec<u8>) {
         let Some(slot) = get(&mut self.connections, from) else {
             return self.shared.pool.release_vec(body);
@@ -74,7 +75,8 @@ where
             effects,
             ..
         } = &mut self.shared;
-        // From here on the endpoint owns the storage; the answer may come back in other storage.
+        // From here on the endpoint owns the storage of the body. The answer may come in different
+        // storage.
         pool.account_mut().release(body.capacity());
         let post = Post {
             route: RouteMatch {
@@ -94,7 +96,7 @@ where
         mark_pending_flush(slot, &mut self.pending_flush);
     }
 
-    /// Publishes a message to an audience, and returns its cost in deliveries.
+    /// Publishes a message to an audience. Returns the cost in deliveries.
     fn publish(&mut self, to: &Audience, frame: PlainFrame) -> usize {
         let broadcast = Rc::new(Broadcast::new(frame, &mut self.shared.pool));
         let mut recipients = mem::take(&mut self.recipients);
@@ -109,7 +111,8 @@ where
         cost
     }
 
-    /// Queues a broadcast for connections. The bytes are sent later in this turn.
+    /// Queues a broadcast for each recipient. The bytes are sent at the end of the turn's
+    /// deliveries.
     fn send_broadcast(&mut self, recipients: impl IntoIterator<Item = Key>, broadcast: &Broadcast) {
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         for key in recipients {
@@ -121,7 +124,7 @@ where
         }
     }
 
-    /// Writes the output that was queued for a connection in this turn.
+    /// Writes the output queued for a connection in this turn.
     fn flush_connection(&mut self, key: Key) {
         let Some(slot) = get(&mut self.connections, key) else {
             return;
@@ -130,10 +133,10 @@ where
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         match slot.connection.flush(cx) {
             Verdict::Again | Verdict::Throttled => enqueue(slot, &mut self.runnable),
-            // Another mode than WebSocket may have more to do, which the next turn does.
+            // Another mode than WebSocket may have more to do. The next turn does the rest.
             Verdict::Wait if !slot.connection.is_websocket() => enqueue(slot, &mut self.runnable),
             Verdict::Wait => {}
-            // The next turn pumps the connection anyway, and removes it then.
+            // The connection is queued: the next turn pumps and then removes the connection.
             Verdict::Close if slot.queued => {}
             Verdict::Close => return self.remove(key),
         }
@@ -141,7 +144,7 @@ where
         self.timers.arm(key.index(), deadline);
     }
 
-    /// Calls the endpoints whose interval has passed. A tick that was missed is not made up for.
+    /// Calls the endpoints whose interval has passed. A missed tick is not made up for.
     fn tick(&mut self) {
         let now = self.turn.now.instant;
         for tick in &mut self.ticks {

@@ -1,5 +1,8 @@
-//! Floor 5, server: the second seam, [`Driver`], and `mio` behind it. It must not know HTTP, nor
-//! decide anything: it waits, accepts and tells the time.
+//! Floor 5, server: the second seam, [`Driver`], and the implementation with `mio`. A driver waits,
+//! accepts and reads the clocks. A driver must not know HTTP, and must not decide anything.
+//!
+//! Architecture invariant: `mio` is named by `server::driver` and `transport::tcp` alone, and
+//! `signal_hook_mio` by `server::driver` alone.
 
 use std::fs::File;
 use std::io;
@@ -13,63 +16,66 @@ use signal_hook_mio::v1_0::Signals;
 use crate::connection::{Key, Now};
 use crate::transport::{Ready, Tcp, Transport};
 
-/// What an event is about.
+/// The source of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
     /// A connection.
     Connection(Key),
     /// The listener of this number.
     Listener(u8),
-    /// SIGINT or SIGTERM came.
+    /// SIGINT or SIGTERM.
     Signals,
 }
 
-/// Something changed.
+/// A change, as the driver reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// Where.
+    /// The changed source.
     pub source: Source,
-    /// What, for a connection.
+    /// The readiness of a connection. Unused for listeners and signals.
     pub ready: Ready,
 }
 
-/// The world outside the loop: time, readiness, new connections, signals. `mio`, or the simulator.
+/// The world outside the loop: time, readiness, new connections and signals. [`MioDriver`] is the
+/// implementation for real sockets; the tests have simulated ones.
 ///
-/// Events are edges, as epoll(7) gives them with `EPOLLET`: one for each change, none for a state.
+/// Events are edges, as from epoll(7) with `EPOLLET`: an event for each change, and none for a
+/// lasting state.
 pub trait Driver {
-    /// A connection's transport.
+    /// The transport of a connection.
     type Stream: Transport;
 
     /// Reads the clocks.
     fn now(&self) -> Now;
 
-    /// Waits for events and adds them to `events`; returns without any when `timeout` has passed
-    /// or a signal came.
+    /// Waits for events and appends them to `events`. Returns without an event when `timeout` has
+    /// passed or a signal has interrupted the wait.
     ///
     /// # Errors
-    /// Those that leave no way to go on.
+    /// The errors of epoll_wait(2) except EINTR: without events, the server cannot continue.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Accepts a connection from the listener of this number.
     ///
     /// # Errors
-    /// Those of accept(2); `WouldBlock` when there is none.
+    /// The errors of accept(2); `WouldBlock` if no connection is waiting.
     fn accept(&mut self, listener: u8) -> io::Result<(Self::Stream, SocketAddr)>;
 
-    /// Closes one waiting connection when there is no descriptor to accept it with, so that its
-    /// peer sees a close and need not wait.
+    /// Closes a waiting connection for which no descriptor is left. The peer then sees a close at
+    /// once instead of waiting for an answer.
     fn shed(&mut self, listener: u8);
 
-    /// Asks for the events of a connection, both directions, for good.
+    /// Registers a connection for events in both directions. The registration lasts until the
+    /// connection is closed.
     ///
     /// # Errors
-    /// Those of epoll_ctl(2).
+    /// The errors of epoll_ctl(2).
     fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()>;
 
-    /// Takes the next signal that has come.
+    /// Takes the next pending signal, if any.
     fn signal(&mut self) -> Option<Signal>;
 
-    /// Closes the listeners: the server is stopping.
+    /// Closes the listeners, because the server is stopping.
     fn close_listeners(&mut self);
 }
 
@@ -86,23 +92,25 @@ pub struct MioDriver {
     events: Events,
     listeners: Vec<TcpListener>,
     signals: Signals,
-    /// Held to be given up for a moment when descriptors run out; see [`Driver::shed`].
+    /// A spare descriptor, given up for a moment when descriptors run out; see [`Driver::shed`].
     reserve: Option<File>,
 }
 
-// Keys use the lower half of the tokens (their top bit is clear), other sources the upper end.
+// Keys use the lower half of the tokens (the top bit of a key is clear), listeners and signals the
+// upper end.
 const _: () = assert!(usize::BITS == 64, "a key is a token");
 const SIGNALS: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX - 256;
 
 impl MioDriver {
-    /// Events taken from the kernel in one turn, at most. More would only make turns longer.
+    /// The largest number of events taken from the kernel in a turn. More would only make turns
+    /// longer.
     const EVENTS: usize = 1024;
 
-    /// Takes non-blocking listeners, and SIGINT and SIGTERM.
+    /// Takes over non-blocking listeners, and installs handlers for SIGINT and SIGTERM.
     ///
     /// # Errors
-    /// Those of epoll_create(2), epoll_ctl(2) and sigaction(2).
+    /// The errors of epoll_create(2), epoll_ctl(2) and sigaction(2).
     pub fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<MioDriver> {
         let poll = Poll::new()?;
         let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
@@ -160,7 +168,8 @@ impl Driver for MioDriver {
 
     fn shed(&mut self, listener: u8) {
         self.reserve = None;
-        // Dropped at once: the peer gets a FIN, or a reset if it has sent something.
+        // The connection is dropped at once: the peer gets a FIN, or a reset if it has sent bytes
+        // already.
         drop(self.accept(listener));
         self.reserve = reserve();
     }
@@ -182,8 +191,8 @@ impl Driver for MioDriver {
     }
 }
 
-/// Translates an event. What mio knows of closes and errors is hints, differing by platform: they
-/// make both directions worth trying, and the calls report what is true.
+/// Translates an event. Closes and errors are hints in `mio`, and differ by platform. A hint makes
+/// both directions worth trying, and the system calls then report the truth.
 fn event(event: &mio::event::Event) -> Event {
     let source = match event.token() {
         SIGNALS => Source::Signals,

@@ -1,4 +1,5 @@
-//! Floor 5, server: the endpoints that come with it, on the same interface as anybody's.
+//! Floor 5, server: the built-in endpoints. The interface is the same as for endpoints of your own
+//! program.
 
 use crate::connection::{Answer, Endpoint, Hub, Message, Post, RouteMatch, Session};
 use crate::http::Status;
@@ -19,9 +20,11 @@ impl Endpoint for Echo {
     }
 }
 
-/// `/rooms/NAME`: what one says all hear, whoever says it too, and whoever posts.
+/// `/rooms/NAME`: sends each message to every member of the room, the sender included. The body of
+/// a POST request is sent to the members likewise.
 ///
-/// `?last=N` begins with the last messages; `?presence` hears how many are there instead.
+/// With `?last=N` a new member first gets the last `N` messages of the room's history. With
+/// `?presence` a client is not a member, but gets the number of members, now and after each change.
 #[derive(Debug)]
 pub struct RoomsEndpoint;
 
@@ -34,13 +37,13 @@ impl Endpoint for RoomsEndpoint {
         if route.parameter("presence").is_some() {
             return session.watch(route.name);
         }
-        // What is no number is none.
+        // A missing or malformed number counts as 0.
         let last = route.parameter("last").and_then(|n| n.parse().ok());
         session.join(route.name, last.unwrap_or(0));
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
-        // Whoever only watches is in no room, and speaks to nobody.
+        // The messages of a client that only watches reach no member.
         session.broadcast(message);
     }
 
@@ -64,8 +67,8 @@ impl Endpoint for RoomsEndpoint {
     }
 }
 
-/// `/_oneloop/echo`, to test clients and the server: answers with the body it got, and by WebSocket as
-/// [`Echo`] does.
+/// `/_oneloop/echo`, for tests of clients and of the server: answers a POST request with the body,
+/// and WebSocket messages as [`Echo`] does.
 #[derive(Debug)]
 pub struct PostEcho;
 

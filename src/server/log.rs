@@ -1,6 +1,7 @@
-//! Floor 5, server: the access log. It must not hold up the loop: lines are gathered in a bounded
-//! buffer, written once a turn as far as standard output takes them, and when the buffer is full
-//! they are dropped and counted. A terminal stopped with Ctrl-S stops its log, not the server.
+//! Floor 5, server: the access log. Logging must not block the loop: lines are gathered in a
+//! bounded buffer, and once a turn as many bytes are written as standard output takes. When the
+//! buffer is full, lines are dropped and counted. A terminal stopped with Ctrl-S stops the log, but
+//! not the server.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -17,14 +18,15 @@ use crate::sys::Output;
 pub struct Log {
     format: LogFormat,
     output: Output,
-    /// Lines that wait for standard output; what was written of the first is gone from it.
+    /// Lines waiting for standard output. Written bytes are removed, so the first line may be
+    /// partial.
     waiting: String,
     bytes_max: usize,
-    /// Lines dropped since it was last said.
+    /// The number of lines dropped since the last note about dropped lines.
     dropped: u64,
-    /// Standard output took nothing the last time.
+    /// Whether the last write to standard output would have blocked.
     blocked: bool,
-    /// Standard output is gone (EPIPE): nobody reads this.
+    /// Whether standard output is closed (EPIPE): no further line can be read.
     ended: bool,
     clock: Clock,
     /// When a failure to accept was last reported.
@@ -32,8 +34,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// How long to wait before a blocked output is tried again. It is not in the poll: regular
-    /// files cannot be, and a log is not worth an edge.
+    /// How long to wait before a blocked output is tried again. Standard output is not registered
+    /// with the poll: epoll(7) does not take regular files, and a log is not worth an event source.
     const RETRY: Duration = Duration::from_millis(100);
 
     /// A log to standard output with at most `bytes_max` bytes waiting.
@@ -56,13 +58,15 @@ impl Log {
         self.format != LogFormat::Off && !self.ended
     }
 
-    /// When to have another turn although nothing happens: lines are waiting.
+    /// When to run a turn even if no event comes, because lines are waiting; `None` if no retry is
+    /// needed.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
         (self.blocked && !self.waiting.is_empty()).then(|| now + Log::RETRY)
     }
 
-    /// Formats `exchanges`, empties them, and writes what can be written. The clock is asked again
-    /// only if there is something to say: service times end here, not at the turn's beginning.
+    /// Formats `exchanges`, empties the list, and writes as much as standard output takes. The
+    /// clock is read again only if a line is to be written: a service time ends here, not at the
+    /// beginning of the turn.
     pub(super) fn record(&mut self, exchanges: &mut Vec<Exchange>, now: impl FnOnce() -> Now) {
         if exchanges.is_empty() && self.waiting.is_empty() {
             return;
@@ -82,7 +86,7 @@ impl Log {
         self.write();
     }
 
-    /// One line of the format's own kind that says how many are missing before it.
+    /// Adds a line with the number of dropped lines, in the format of the log.
     fn note_dropped(&mut self, dropped: u64) {
         let out = &mut self.waiting;
         match self.format {
@@ -120,26 +124,26 @@ impl Log {
                     self.blocked = true;
                     break;
                 }
-                // A full disk may have room again; a closed pipe stays closed.
+                // A full disk may have space again; a closed pipe stays closed.
                 Err(e) => {
                     self.ended |= e.kind() == io::ErrorKind::BrokenPipe;
                     written = self.waiting.len();
                 }
             }
         }
-        // Lines are ASCII, so every offset is between characters.
+        // Lines are ASCII, so every offset is a character boundary.
         self.waiting.drain(..written);
     }
 
-    /// Says on standard error that nobody can be let in: once a second at most.
+    /// Warns on standard error about a failure to accept, at most once a second.
     pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
         let often = |at| now.saturating_duration_since(at) < Duration::from_secs(1);
         if !self.reported.is_some_and(often) {
             self.reported = Some(now);
-            // Not eprintln, which panics when nobody hears it.
+            // Not eprintln, which panics when standard error is closed.
             let _ = writeln!(
                 io::stderr(),
-                "warning: cannot accept connections: {error}; try a higher `ulimit -n` if it stays so"
+                "warning: cannot accept connections: {error}; if this persists, raise `ulimit -n`"
             );
         }
     }
@@ -212,7 +216,7 @@ fn or_dash(bytes: &[u8]) -> Escaped<'_> {
     Escaped(if bytes.is_empty() { b"-" } else { bytes })
 }
 
-/// Bytes of a peer, made harmless: no quote, no line end and no terminal escape gets through.
+/// A peer's bytes, made harmless: no quote, line end or terminal escape gets through.
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -227,7 +231,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The same within a JSON string. A byte beyond ASCII becomes the character of that number.
+/// A peer's bytes, escaped for a JSON string. A byte beyond ASCII becomes the character of the same
+/// number.
 struct JsonText<'a>(&'a [u8]);
 
 impl fmt::Display for JsonText<'_> {
@@ -243,7 +248,7 @@ impl fmt::Display for JsonText<'_> {
     }
 }
 
-/// A number of bytes, for people.
+/// A number of bytes, formatted for human readers.
 struct Size(u64);
 
 impl fmt::Display for Size {
@@ -258,7 +263,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// The time of day where we are, formatted once a second.
+/// The local time of day, formatted once a second.
 #[derive(Debug)]
 struct Clock {
     zone: TimeZone,

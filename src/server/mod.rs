@@ -1,19 +1,32 @@
-//! Floor 5, server: all connections, and the loop. It knows everything below and decides when; what
-//! to do is decided on the floors below.
+//! Floor 5, server: the loop, and the slab of connections. The server knows every floor below. The
+//! server decides *when* a connection is moved; the floors below decide *how* the connection moves.
 //!
-//! **One turn**: wait → mark → accept → run → deliver → expire → record.
+//! Architecture invariant: no module below floor 5 names `server`.
 //!
-//! 1. *wait* until something happens or the next deadline; not at all while something is runnable.
-//! 2. *mark*: an event only sets the readiness of its connection and queues it. Nothing else is
-//!    done in reaction to an event, so a stale or spurious one can do no harm.
-//! 3. *accept* a bounded number. It comes after marking, so that no event of this batch can meet
-//!    a connection that was accepted in it. When descriptors run out, accepting rests.
-//! 4. *run* what is queued, in chunks: first read for all of a chunk, then let them answer (why:
-//!    see [`site`](crate::site)). A connection whose budget is spent is queued again.
-//! 5. *deliver* the mail that connections have left: what is said in rooms, and bodies for endpoints.
-//!    Each connection that has got something is then written to, once.
-//! 6. *expire*: tell those whose deadline has passed.
-//! 7. *record*: write the log.
+//! # One turn
+//!
+//! A turn is one trip of the loop: wait → mark → accept → run → deliver → expire → record.
+//!
+//! 1. *wait* until an event comes or the next deadline passes. Do not wait while a connection is
+//!    runnable or an effect is queued: work is left from the turn before.
+//! 2. *mark* each event: set the readiness of its connection, and queue the connection. Nothing
+//!    more is done in reaction to an event, so a stale or spurious event can do no harm: at
+//!    worst, a system call returns EAGAIN.
+//! 3. *accept* a bounded number of connections from each listener: a storm of new connections must
+//!    not starve the open connections. Accepting comes after marking, because a new connection may
+//!    get the slot of a closed one, and must not receive an event of the wait that came before.
+//!    When the process runs out of descriptors, accepting pauses.
+//! 4. *run* the queued connections in batches: first read for each connection of a batch, then
+//!    answer for each. One look at a file then vouches for every request of the batch (the reason
+//!    is told in [`site`](crate::site)). A connection with a spent budget is queued again for the
+//!    next turn.
+//! 5. *deliver*: carry out the queued effects. Effects are messages for rooms, and bodies for
+//!    endpoints. Only the server may touch two connections, so this work is the server's. Each
+//!    connection with new output is written to once, at the end of the step: several messages then
+//!    leave in a single system call.
+//! 6. *expire*: notify the connections whose deadline has passed. Expiring comes late in the turn,
+//!    because input that arrived in time must be dealt with before the deadline is looked at.
+//! 7. *record*: write the log, with a single write for the turn's exchanges.
 
 mod accept;
 mod delivery;
@@ -45,52 +58,53 @@ use crate::transport::{Pool, Transport};
 use rooms::Rooms;
 use timers::Timers;
 
-/// A connection in the slab.
+/// A connection in the slab, with the server's marks.
 struct Slot<F: Files, T: Transport<File = F::File>> {
     connection: Connection<F, T>,
-    /// In `runnable`, once.
+    /// Whether the connection is in `runnable`. A connection is never queued twice.
     queued: bool,
-    /// In `pending_flush`, once.
+    /// Whether the connection is in `pending_flush`. A connection is never queued twice.
     pending_flush: bool,
-    /// The driver reports its events. A connection that is done before the first wait is spared
-    /// the call.
+    /// Whether the driver reports events for the connection. A connection that ends before its
+    /// first wait is never registered, which saves a system call.
     registered: bool,
 }
 
-/// What the caller of [`Server::turn`] does next.
+/// The next step for the caller of [`Server::turn`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
-    /// Call it again.
+    /// Call [`Server::turn`] again.
     Continue,
-    /// The server has stopped.
+    /// Stop calling: the server has stopped.
     Stopped,
 }
 
-/// The server: a driver, a site, and the connections between them.
+/// The server: a driver, a site, and the connections between the two.
 pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     driver: D,
     turn: Turn,
     shared: Shared<F>,
     tally: Tally,
     connections: Slab<Slot<F, D::Stream>>,
-    /// Accepted connections so far.
+    /// The number of connections accepted so far, which makes each [`Key`] unique.
     generation: u32,
-    /// Those to be pumped, each once.
+    /// The connections to be pumped, in order, each at most once.
     runnable: VecDeque<Key>,
     timers: Timers,
     rooms: Rooms,
-    /// The endpoints that want to be called now and then.
+    /// The endpoints with an interval, and when each is called next.
     ticks: Vec<Tick>,
-    /// For each listener, whether there may be connections to accept.
+    /// For each listener, whether connections may be waiting to be accepted.
     acceptable: Vec<bool>,
-    /// Accepting rests until then: there were no descriptors.
+    /// When accepting resumes, if it is paused for lack of descriptors.
     accept_paused_until: Option<Instant>,
-    /// A signal has come: the time when what is not finished is dropped.
+    /// After the first signal, the time when unfinished work is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
-    /// The idle connections, those idle longest last; asked for at most once a turn.
+    /// The idle connections, the longest idle last; `None` until the list is needed. The list is
+    /// made at most once a turn.
     idle: Option<Vec<Key>>,
-    /// Storage for one turn, kept to be used again.
+    /// Storage for a turn, kept because the next turn uses the allocations again.
     events: Vec<Event>,
     batch: Vec<Key>,
     due: Vec<usize>,
@@ -99,7 +113,7 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     pending_flush: Vec<Key>,
 }
 
-/// When an endpoint is called although nothing happens.
+/// An endpoint with an interval, and the time of the next call.
 struct Tick {
     endpoint: u16,
     every: Duration,
@@ -111,11 +125,12 @@ where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// Connections in one chunk. Reading for many before the first is answered lets one look at a
-    /// file serve them all; reading for too many would need as many buffers.
+    /// The number of connections in a batch. A batch reads for every connection before the first
+    /// connection answers, and a single look at a file then serves the whole batch. A larger batch
+    /// would need more read buffers at the same time.
     const BATCH: usize = 64;
 
-    /// A server with this number of listeners.
+    /// Creates a server with `listeners` listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
         let now = driver.now();
         let rooms = Rooms::new(&limits);
@@ -135,7 +150,8 @@ where
             timers: Timers::new(now.instant),
             rooms,
             ticks: Vec::new(),
-            // There may be connections since before the listeners were registered.
+            // Connections may have come before the listeners were registered, so each listener
+            // is tried.
             acceptable: vec![true; listeners],
             turn: Turn::new(now, limits),
             accept_paused_until: None,
@@ -151,8 +167,9 @@ where
         }
     }
 
-    /// Lets `endpoint` answer at `path`, by WebSocket and, if it likes, to POST. A `*` at the end of the
-    /// path stands for any one segment. Of two endpoints for a path, the one that was added last answers.
+    /// Mounts `endpoint` at `path`, for WebSocket and, if the endpoint takes bodies, for POST
+    /// requests. A `*` at the end of the path stands for any single segment. When two endpoints
+    /// have the same path, the endpoint added last answers.
     ///
     /// # Panics
     /// If the path does not begin with a slash.
@@ -170,7 +187,7 @@ where
         self
     }
 
-    /// Writes each exchange to `log`, and what befalls the server to standard error.
+    /// Writes each exchange to `log`, and warnings of the server to standard error.
     #[must_use]
     pub fn with_log(mut self, log: Log) -> Self {
         self.tally.is_logging = log.wants_exchanges();
@@ -178,19 +195,19 @@ where
         self
     }
 
-    /// Turns until it is told to stop.
+    /// Runs turns until the server is told to stop.
     ///
     /// # Errors
-    /// Those of [`Driver::wait`].
+    /// The errors of [`Driver::wait`].
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
         Ok(())
     }
 
-    /// One turn of the loop.
+    /// Runs a turn of the loop.
     ///
     /// # Errors
-    /// Those of [`Driver::wait`].
+    /// The errors of [`Driver::wait`].
     pub fn turn(&mut self) -> io::Result<Flow> {
         let timeout = self.timeout(self.driver.now().instant);
         let mut events = mem::take(&mut self.events);
@@ -215,7 +232,8 @@ where
         })
     }
 
-    /// How long to wait: not at all while there is something to do, else until the next deadline.
+    /// Returns how long to wait: zero while work is left, otherwise until the next deadline; `None`
+    /// if no deadline is armed.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let accepting = self.acceptable.contains(&true);
         let busy = !self.runnable.is_empty() || self.has_effects();
@@ -232,16 +250,16 @@ where
             .map(|at| at.saturating_duration_since(now))
     }
 
-    /// Whether something is left to be delivered.
+    /// Whether an effect or a number of members waits to be delivered.
     fn has_effects(&self) -> bool {
         !self.shared.effects.is_empty() || self.rooms.has_news()
     }
 
-    /// Remembers what an event said. `true` if it was about signals.
+    /// Remembers an event. Returns `true` if a signal has come.
     fn mark(&mut self, event: Event) -> bool {
         match event.source {
             Source::Connection(key) => {
-                // None: an event for a connection that was closed after the kernel reported it.
+                // No slot: the connection was closed after the kernel reported the event.
                 if let Some(slot) = get(&mut self.connections, key) {
                     slot.connection.mark(event.ready);
                     enqueue(slot, &mut self.runnable);
@@ -257,7 +275,7 @@ where
         false
     }
 
-    /// The first signal begins a graceful stop, the second ends everything.
+    /// Handles signals: the first begins a graceful stop, the second ends every connection at once.
     fn signals(&mut self) -> Flow {
         while self.driver.signal().is_some() {
             if self.stop_at.is_some() {
@@ -268,13 +286,14 @@ where
         Flow::Continue
     }
 
-    /// Begins to stop: no new connections, no further requests, but what is in flight is finished.
+    /// Begins to stop. The server takes no new connections and no further requests, but finishes
+    /// the work in flight.
     fn stop(&mut self) {
         self.stop_at = Some(self.turn.now.instant + self.turn.limits.stop_time);
         self.turn.stopping = true;
-        // Whoever has connected already is served: their handshake was ours to complete. Closing a
-        // listener resets those that are still in its backlog, so that is emptied first, however
-        // many rounds of accepting that takes; more than it holds are not waited for.
+        // Clients in the backlog are served, because the kernel has completed their handshake in
+        // our name. Closing a listener resets every connection in the backlog, so the backlog is
+        // emptied first, in as many rounds of accepting as a full backlog needs and no more.
         self.acceptable.fill(true);
         self.accept_paused_until = None;
         for _ in 0..=start::BACKLOG.unsigned_abs() / self.turn.limits.accepts_per_turn {
@@ -287,7 +306,7 @@ where
         }
     }
 
-    /// Pumps what is queued now; what is queued meanwhile is for the next turn.
+    /// Pumps the queued connections. Connections queued meanwhile wait for the next turn.
     fn run_queued(&mut self) {
         let mut left = self.runnable.len();
         let mut batch = mem::take(&mut self.batch);
@@ -309,7 +328,8 @@ where
             }
         }
         self.batch = batch;
-        // In front, in their order: whoever has had its say comes behind them.
+        // Throttled connections go to the front, in order: a connection that has queued effects in
+        // this turn comes later.
         for key in self.throttled.drain(..).rev() {
             self.runnable.push_front(key);
         }
@@ -327,8 +347,8 @@ where
                 self.throttled.push(key);
             }
             Verdict::Wait => {
-                // Once, and only if it is to be waited for. The kernel then reports what has
-                // come since the last read, so nothing is missed in between.
+                // A connection is registered once, at the first wait. Registration reports the
+                // readiness of the moment: bytes that came after the last read are not missed.
                 if !slot.registered {
                     let stream = slot.connection.transport_mut();
                     if self.driver.register(stream, key).is_err() {
@@ -345,15 +365,15 @@ where
 
     fn remove(&mut self, key: Key) {
         if let Some(slot) = get(&mut self.connections, key) {
-            // It stays in its rooms until its last mail is delivered, which says that it is gone: what it
-            // said before that is still to be heard.
+            // The connection stays a member of its rooms until the last effect, `Disconnected`, is
+            // carried out: the messages published before must still reach the rooms.
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
             slot.connection.release(cx);
             let cause = slot.connection.cause().expect("released means closed");
             self.tally.counters.count(cause);
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
-            // There is a descriptor again.
+            // The close has made a descriptor available.
             self.accept_paused_until = None;
         }
     }
@@ -363,7 +383,7 @@ where
         let now = self.turn.now.instant;
         self.timers.advance(now, &mut due);
         for index in due.drain(..) {
-            // A closed connection is disarmed, so there is one.
+            // A closed connection has been disarmed, so the slot is occupied.
             let Some(slot) = self.connections.get_mut(index) else {
                 continue;
             };
@@ -390,46 +410,46 @@ where
     }
 }
 
-/// What the simulation looks at.
+/// The view for the simulation.
 impl<D, F> Server<D, F>
 where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// The transitions between modes that have been seen.
+    /// The transitions between modes seen since the start.
     pub fn transitions(&self) -> Transitions {
         self.tally.transitions
     }
 
-    /// How many deadlines are armed.
+    /// The number of armed deadlines.
     pub fn armed_deadlines(&self) -> usize {
         self.timers.armed()
     }
 
-    /// What has happened since the start.
+    /// The counters since the start.
     pub fn counters(&self) -> &Counters {
         &self.tally.counters
     }
 
-    /// The seam to the world.
+    /// The driver, which is the seam to the world outside.
     pub fn driver(&self) -> &D {
         &self.driver
     }
 
-    /// Whether nothing will happen until an event or a deadline.
+    /// Whether the server has nothing to do until an event comes or a deadline passes.
     pub fn is_quiet(&self) -> bool {
         self.runnable.is_empty() && !self.has_effects() && !self.acceptable.contains(&true)
     }
 
-    /// Checks what must hold between turns.
+    /// Checks the invariants between turns.
     ///
     /// # Panics
-    /// If it does not.
+    /// If an invariant is broken.
     pub fn check(&self) {
         let mut queued = 0;
         let mut buffers = 0;
@@ -461,7 +481,7 @@ where
     }
 }
 
-/// The tenant that a key names, if it is still there.
+/// The slot of the connection with this key; `None` if the connection has gone.
 fn get<F: Files, T: Transport<File = F::File>>(
     slots: &mut Slab<Slot<F, T>>,
     key: Key,

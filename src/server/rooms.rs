@@ -1,8 +1,8 @@
-//! Floor 5, server: who is in which room, and what was said there last. It holds keys and frames; it must
-//! not know connections.
+//! Floor 5, server: the members and the history of each room. A room holds keys and frames, and
+//! must not know [`Connection`](crate::connection::Connection).
 //!
-//! Everything is kept in order of names and keys, so that who hears something first does not depend on
-//! chance.
+//! Rooms and members are kept in the order of names and keys, because the order of delivery must
+//! not depend on chance: the same events always give the same run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -12,18 +12,18 @@ use slab::Slab;
 use crate::config::Limits;
 use crate::connection::{Audience, Broadcast, Key};
 
-/// All rooms that somebody is in, and the last ones that were left with something to remember.
+/// Every room with a member or watcher, and the most recent empty rooms, kept for their history.
 #[derive(Debug)]
 pub(crate) struct Rooms {
     rooms: Slab<Room>,
     by_name: BTreeMap<Box<str>, usize>,
-    /// The rooms that a connection is in, as a member or watching.
+    /// The rooms of each connection, as a member or as a watcher.
     of: BTreeMap<Key, Vec<usize>>,
-    /// The empty ones, those left first in front.
+    /// The empty rooms, the first to become empty in front.
     empty: BTreeMap<u64, usize>,
-    /// Counts how often a room was left empty.
+    /// How often a room has become empty: the next key in `empty`.
     left_empty: u64,
-    /// Those whose number of members is news to a watcher.
+    /// The rooms whose watchers must be sent the number of members.
     changed: BTreeSet<usize>,
     messages_max: usize,
     bytes_max: usize,
@@ -36,14 +36,14 @@ struct Room {
     members: BTreeSet<Key>,
     watchers: BTreeSet<Key>,
     history: VecDeque<Rc<Broadcast>>,
-    /// Of all plain frames in `history`.
+    /// The bytes of the plain frames in `history`.
     history_bytes: usize,
-    /// Its key in `empty`.
+    /// The room's key in `empty`; `None` while the room has a member or watcher.
     empty_since: Option<u64>,
 }
 
 impl Rooms {
-    /// No rooms yet.
+    /// Creates an empty set of rooms.
     pub fn new(limits: &Limits) -> Rooms {
         Rooms {
             rooms: Slab::new(),
@@ -58,13 +58,13 @@ impl Rooms {
         }
     }
 
-    /// How many are in the room of this name.
+    /// The number of members in the room of this name.
     pub fn members(&self, name: &str) -> usize {
         let number = self.by_name.get(name);
         number.map_or(0, |number| self.rooms[*number].members.len())
     }
 
-    /// Adds a member, and gives the last messages that the room remembers, at most so many, in order.
+    /// Adds a member. Returns at most `last` messages, the latest in the room's history, in order.
     pub(super) fn join(&mut self, key: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
         let number = self.enter(key, name);
         let room = &mut self.rooms[number];
@@ -78,14 +78,15 @@ impl Rooms {
         room.history.iter().skip(skip).cloned().collect()
     }
 
-    /// Adds a watcher, who will be told.
+    /// Adds a watcher, which will be sent the number of members.
     pub(super) fn watch(&mut self, key: Key, name: &str) {
         let number = self.enter(key, name);
         self.rooms[number].watchers.insert(key);
         self.changed.insert(number);
     }
 
-    /// The room of this name, with `who` in it in some way.
+    /// Returns the room of this name, and adds the room to those of the connection, which is about
+    /// to become a member or a watcher.
     fn enter(&mut self, key: Key, name: &str) -> usize {
         let number = self.room(name);
         if let Some(since) = self.rooms[number].empty_since.take() {
@@ -98,7 +99,8 @@ impl Rooms {
         number
     }
 
-    /// The room of this name, there from now on. [Settle](Rooms::retire_if_empty) it, if nobody enters.
+    /// Returns the room of this name, creating the room if necessary. If no connection enters the
+    /// room, call [`retire_if_empty`](Rooms::retire_if_empty) afterwards.
     fn room(&mut self, name: &str) -> usize {
         if let Some(number) = self.by_name.get(name) {
             return *number;
@@ -111,7 +113,7 @@ impl Rooms {
         number
     }
 
-    /// Takes `who` out of a room.
+    /// Takes a connection out of a room.
     pub(super) fn leave(&mut self, key: Key, name: &str) {
         let Some(&number) = self.by_name.get(name) else {
             return;
@@ -125,7 +127,7 @@ impl Rooms {
         }
     }
 
-    /// Takes `who` out of all rooms.
+    /// Takes a connection out of every room.
     pub(super) fn leave_all(&mut self, key: Key) {
         for number in self.of.remove(&key).unwrap_or_default() {
             self.take_out(key, number);
@@ -141,7 +143,8 @@ impl Rooms {
         self.retire_if_empty(number);
     }
 
-    /// Puts a room that nobody is in with those that may be forgotten, and forgets what is too much.
+    /// Adds a room to the empty rooms if no member and no watcher is left. When too many rooms are
+    /// empty, the rooms with the longest empty time are removed.
     fn retire_if_empty(&mut self, number: usize) {
         let room = &mut self.rooms[number];
         if room.empty_since.is_some() || !(room.members.is_empty() && room.watchers.is_empty()) {
@@ -158,7 +161,7 @@ impl Rooms {
         }
     }
 
-    /// The rooms in which it is heard.
+    /// The rooms of an audience.
     pub(super) fn of_audience(&mut self, audience: &Audience) -> Vec<usize> {
         match audience {
             Audience::Room(name) => {
@@ -174,14 +177,15 @@ impl Rooms {
         }
     }
 
-    /// Adds all who are in a room to `keys`: nobody if it was forgotten at once, since none may be kept
-    /// that is empty.
+    /// Adds the members of a room to `keys`. Adds no key if the room has been removed at once, as
+    /// an empty room is while `empty_rooms_max` is 0.
     pub(super) fn list_members(&self, number: usize, keys: &mut Vec<Key>) {
         let room = self.rooms.get(number);
         keys.extend(room.iter().flat_map(|room| &room.members));
     }
 
-    /// Keeps what was said for those who come later. When memory is short, nothing is kept.
+    /// Adds a message to a room's history, for later members. When memory is short, the history is
+    /// emptied instead.
     pub(super) fn remember(&mut self, number: usize, history: &Rc<Broadcast>, is_short: bool) {
         let Some(room) = self.rooms.get_mut(number) else {
             return;
@@ -201,8 +205,8 @@ impl Rooms {
         }
     }
 
-    /// For each room whose number of members has changed, or that has a new watcher: the number, and
-    /// who wants to know it.
+    /// For each room with a changed number of members or a new watcher: the number of members, and
+    /// the watchers.
     pub(super) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let rooms = changed.filter_map(|number| self.rooms.get(number));
@@ -211,23 +215,23 @@ impl Rooms {
             .collect()
     }
 
-    /// Whether there is [news](Rooms::news).
+    /// Whether [`news`](Rooms::news) would return any room.
     pub(super) fn has_news(&self) -> bool {
         !self.changed.is_empty()
     }
 
-    /// Bytes that are remembered.
+    /// The bytes of the messages in every history, as charged to the account of memory.
     pub fn charged_bytes(&self) -> usize {
         let rooms = self.rooms.iter();
         let history = rooms.flat_map(|(_, room)| &room.history);
-        // What was said in two rooms at once is there twice, and weighs once.
+        // A message published to two rooms is in both histories, but is charged once.
         let once: BTreeMap<_, _> = history
             .map(|s| (Rc::as_ptr(s), s.charged_bytes()))
             .collect();
         once.values().sum()
     }
 
-    /// Whether somebody is in some room.
+    /// Whether no connection is in any room.
     pub fn is_deserted(&self) -> bool {
         self.of.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Floor 5, server: from a [`Config`] to a server that listens. What goes wrong here is said in one
-//! line with a next step.
+//! Floor 5, server: from a [`Config`] to a listening server. An error at the start is reported in a
+//! single line, with the next step to try.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -13,35 +13,35 @@ use crate::config::{Config, Port};
 use crate::site::{Disk, Guard, Site};
 use crate::sys;
 
-/// Connections that the kernel completes before they are accepted. `net.core.somaxconn` bounds it
-/// too, at 4,096 by default.
+/// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
+/// a second bound, 4,096 by default.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// How often port 0 is drawn again when the port is taken on the second address.
+/// How often port 0 is tried when the kernel's choice is taken on the second address.
 const DRAWS: u32 = 16;
 
-/// A server that listens.
+/// A server, bound to its addresses and ready to run; made by [`Server::bind`].
 pub struct BoundServer {
-    /// To be [run](Server::run).
+    /// The server. Add endpoints and a log, then call [`Server::run`].
     pub server: Server<MioDriver, Disk>,
-    /// Where it listens, all on one port.
+    /// The addresses of the listeners, with the same port everywhere.
     pub addresses: Vec<SocketAddr>,
-    /// What is served, absolute: a directory, or one file.
+    /// The absolute path of the served directory, or of the single served file.
     pub root: PathBuf,
-    /// Addresses it does without, and why.
+    /// The optional addresses without a listener, each with the error.
     pub missing: Vec<(IpAddr, io::Error)>,
 }
 
 /// Why a server did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// There is nothing to serve at this path.
+    /// The path cannot be served.
     Root(PathBuf, io::Error),
-    /// This address cannot be listened on.
+    /// The server cannot listen on this address.
     Listen(SocketAddr, io::Error),
-    /// Neither the preferred port nor any of those after it is free.
+    /// Neither the preferred port nor any of the ports tried next is free.
     NoPort(u16),
-    /// The kernel gave no epoll, or no signals.
+    /// The kernel refused an epoll instance or the signal handlers.
     Driver(io::Error),
 }
 
@@ -78,7 +78,7 @@ impl fmt::Display for StartError {
     }
 }
 
-/// An error without "(os error 2)" behind it.
+/// The text of an error without "(os error 2)" at the end.
 fn plainly(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
@@ -88,10 +88,23 @@ fn plainly(error: &io::Error) -> String {
 }
 
 impl Server<MioDriver, Disk> {
-    /// Opens the root and listens as `config` says.
+    /// Opens the root and binds the listeners as `config` says. Three lines start a server:
+    ///
+    /// ```no_run
+    /// # use oneloop::{config::Config, server::Server};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut bound = Server::bind(&Config::new("www"))?;
+    /// println!("listening on {:?}", bound.addresses);
+    /// bound.server.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Server::run`] returns after SIGINT or SIGTERM. Endpoints of your own are added before with
+    /// [`Server::with_endpoint`], and a log with [`Server::with_log`].
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left open then.
+    /// [`StartError`]. No listener is left open then.
     pub fn bind(config: &Config) -> Result<BoundServer, StartError> {
         let failed = |e| StartError::Root(config.root.clone(), e);
         let mut disk = Disk::new(&config.root).map_err(failed)?;
@@ -130,7 +143,7 @@ struct Listening {
     missing: Vec<(IpAddr, io::Error)>,
 }
 
-/// Finds the port and binds all addresses to it.
+/// Chooses the port and binds every address to the port.
 fn listen(config: &Config) -> Result<Listening, StartError> {
     let in_use = |error: &StartError| matches!(error, StartError::Listen(_, e) if e.kind() == io::ErrorKind::AddrInUse);
     match config.port {
@@ -156,7 +169,8 @@ fn listen(config: &Config) -> Result<Listening, StartError> {
     }
 }
 
-/// Binds every address to `port`, or to the one that the kernel gives the first.
+/// Binds every address to `port`. If `port` is 0, the kernel chooses a port for the first address,
+/// and the remaining addresses get the same port.
 fn listen_on(config: &Config, port: u16) -> Result<Listening, StartError> {
     let (required, optional) = config.bind.addresses();
     let (mut listeners, mut missing, mut port) = (Vec::new(), Vec::new(), port);
@@ -171,7 +185,8 @@ fn listen_on(config: &Config, port: u16) -> Result<Listening, StartError> {
                 }
                 listeners.push(listener);
             }
-            // A port that somebody else has on ::1 would greet half of our visitors.
+            // If another program had the port on ::1, half of our visitors would go to the wrong
+            // program.
             Err(e) if needed || e.kind() == io::ErrorKind::AddrInUse => {
                 return Err(StartError::Listen(address, e));
             }

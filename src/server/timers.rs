@@ -1,31 +1,33 @@
-//! Floor 5, server: one deadline for each connection, in a coarse and lazy timing wheel. It must
-//! not know what a deadline is for.
+//! Floor 5, server: one deadline for each connection, in a coarse and lazy timing wheel. The wheel
+//! must not know the purpose of a deadline.
 //!
-//! *Coarse*: time goes in ticks of 100 ms, and nothing is due early. *Lazy*: a deadline that moves
-//! away, as it does with every request, is left where it is; when its tick comes, whoever asked is
-//! asked again. So the usual request costs one comparison.
+//! *Coarse*: the wheel advances in ticks of 100 ms, and never reports a deadline early. *Lazy*: a
+//! deadline that moves further away, as happens with every request, stays at the old place in the
+//! wheel. When the old tick comes, the server asks the connection for the present deadline. The
+//! usual request therefore costs a single comparison.
 //!
-//! The slots are doubly linked lists through one array with a node for each slab slot: arming and
-//! disarming cost the same however many connections there are, and a closed connection leaves
+//! The slots are doubly linked lists through one array, which has a node for each slab slot. Arming
+//! and disarming cost the same for any number of connections, and a closed connection leaves
 //! nothing behind.
 
 use std::time::{Duration, Instant};
 
-/// Slots, and so the horizon in ticks: 51 s. What is further away is asked about at the horizon.
+/// The number of slots, which is also the horizon in ticks: 51 s. A deadline beyond the horizon is
+/// reported at the horizon, and then armed again.
 const SLOTS: usize = 512;
 const WORDS: usize = SLOTS / 64;
 const TICK_MS: u64 = 100;
-/// No node.
+/// The index of no node.
 const NIL: u32 = u32::MAX;
 
-/// The wheel. Members are named by small indices: those of the slab.
+/// The wheel. Members are named by small indices, the indices of the slab.
 #[derive(Debug)]
 pub(crate) struct Timers {
     origin: Instant,
-    /// The last tick that was looked at.
+    /// The latest tick; its slot has been emptied.
     now: u64,
     heads: [u32; SLOTS],
-    /// One bit for each slot that is not empty.
+    /// A bit for each slot, set while the slot is not empty.
     occupied: [u64; WORDS],
     nodes: Vec<Node>,
     armed: usize,
@@ -33,14 +35,15 @@ pub(crate) struct Timers {
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    /// The first instant whose tick is this node's; `None` if it is in no list.
+    /// The earliest instant with the same [`tick_of`](Timers::tick_of) as the deadline; `None` if
+    /// the node is in no list.
     from: Option<Instant>,
     previous: u32,
     next: u32,
 }
 
 impl Timers {
-    /// An empty wheel that begins now.
+    /// An empty wheel that begins at `now`.
     pub fn new(now: Instant) -> Timers {
         Timers {
             origin: now,
@@ -52,13 +55,14 @@ impl Timers {
         }
     }
 
-    /// How many are armed.
+    /// The number of armed deadlines.
     pub fn armed(&self) -> usize {
         self.armed
     }
 
-    /// Makes sure that `index` is reported at `at` or before; `None` asks for nothing, but does
-    /// not take back what was asked for earlier.
+    /// Arms `index`, to be reported by the first tick after `at` at the latest. An earlier
+    /// deadline, already armed, stays in force, and `None` arms nothing: only
+    /// [`disarm`](Timers::disarm) revokes a deadline.
     pub fn arm(&mut self, index: usize, at: Option<Instant>) {
         let Some(at) = at else { return };
         let armed = self.nodes.get(index).and_then(|node| node.from);
@@ -74,22 +78,22 @@ impl Timers {
             self.nodes.resize(index + 1, empty);
         }
         self.disarm(index);
-        // Never the tick that has been looked at.
+        // The slot of the current tick has been emptied already: the next tick is the earliest.
         let horizon = self.now + SLOTS as u64 - 1;
         self.link(index as u32, self.tick_of(at).clamp(self.now + 1, horizon));
     }
 
-    /// The tick with which `at` is over.
+    /// The first tick with a beginning after `at`.
     fn tick_of(&self, at: Instant) -> u64 {
         self.ticks_until(at) + 1
     }
 
-    /// Whole ticks from the beginning to `at`.
+    /// The number of whole ticks from the origin to `at`.
     fn ticks_until(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.origin).as_millis() as u64 / TICK_MS
     }
 
-    /// Forgets `index`.
+    /// Takes `index` out of the wheel.
     pub fn disarm(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -128,11 +132,12 @@ impl Timers {
         self.armed += 1;
     }
 
-    /// When the next one is due.
+    /// When the next deadline is due; `None` if no deadline is armed.
     pub fn next(&self) -> Option<Instant> {
         let first = (self.now + 1) % SLOTS as u64;
         let (word, bit) = (first as usize / 64, first % 64);
-        // The word that the hand is in comes first with its later bits and last with all.
+        // The word with the current slot is searched first, from the current bit on, and again
+        // last, in full.
         for ahead in 0..=WORDS {
             let at = (word + ahead) % WORDS;
             let mask = if ahead == 0 {
@@ -151,7 +156,8 @@ impl Timers {
         None
     }
 
-    /// Moves the hand to `now`, disarms what is due and adds it to `due`. The clock may jump.
+    /// Advances the wheel to `now`. Disarms every due index, and appends the index to `due`. The
+    /// clock may jump.
     pub fn advance(&mut self, now: Instant, due: &mut Vec<usize>) {
         let tick = self.ticks_until(now);
         if tick <= self.now {
@@ -259,7 +265,7 @@ mod tests {
         assert_eq!(wheel.due(9_000_100), [1]);
     }
 
-    /// Against a list that is searched in full.
+    /// Compares the wheel with a plain list, searched in full.
     #[test]
     fn it_does_what_a_plain_list_does() {
         let mut wheel = Wheel::new();
