@@ -1,21 +1,21 @@
-//! The shape of the source: each folder stands on a floor, imports point down only, and what is
-//! dangerous or replaceable has one place.
+//! The shape of the source. Each folder stands on a floor, imports point down only, and each
+//! dangerous or replaceable dependency has a single place.
 //!
-//! The source is read as tokens, without comments and literals, and every path in it is resolved:
-//! in `use` declarations with all their braces, and in the middle of code. What is not allowed is
-//! listed with its file and line.
+//! The source is read as tokens, without comments and literals. Every path is resolved: in `use`
+//! declarations with all their braces, and in code. A violation is listed with its file and line.
 
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::Path;
 
-/// A module of the crate's root.
+/// A module at the root of the crate.
 struct Module {
     name: &'static str,
-    /// As the first line of each of its files says; `None` for what stands beside the floors.
+    /// The floor, as the first line of each file of the module states; `None` for modules beside
+    /// the floors.
     floor: Option<u8>,
-    /// The other modules that it may name. All are further up in the table.
+    /// The other modules that this module may name. Each stands further up in the table.
     knows: &'static [&'static str],
 }
 
@@ -23,8 +23,8 @@ const fn module(name: &'static str, floor: Option<u8>, knows: &'static [&'static
     Module { name, floor, knows }
 }
 
-/// The plan of the house, from the ground up. What is absent is absent on purpose: those on floor 1
-/// do not know each other, and neither do `site` and `transport`.
+/// The plan of the house, from the ground up. An absent name is absent on purpose: the modules of
+/// floor 1 do not know each other, and neither do `site` and `transport`.
 const PLAN: &[Module] = &[
     module("sys", Some(0), &[]),
     module("config", Some(0), &[]),
@@ -55,12 +55,12 @@ const PLAN: &[Module] = &[
     module("main", None, &["sys", "config", "server", "cli"]),
 ];
 
-/// Names that may stand in these files alone.
+/// Names that may appear in these files only.
 const CONFINED: &[(&str, &[&str])] = &[
     ("mio", &["server/driver.rs", "transport/tcp.rs"]),
     ("signal_hook_mio", &["server/driver.rs"]),
     ("rustix", &["sys.rs"]),
-    // One thread, and no order that differs from run to run: the simulation replays.
+    // One thread, and no order that differs from run to run: the simulation replays runs.
     ("HashMap", &[]),
     ("HashSet", &[]),
     ("unsafe", &[]),
@@ -101,7 +101,7 @@ fn the_plan_has_no_arrow_up_and_no_circle() {
     }
 }
 
-/// Each rule, broken in each way that it can be broken in.
+/// Every rule, broken in every possible way.
 #[test]
 fn every_form_of_a_violation_is_seen() {
     let check = |file: &str, code: &str, expected: &[&str]| {
@@ -227,7 +227,7 @@ fn every_form_of_a_violation_is_seen() {
         &thread,
     );
 
-    // And what is no violation.
+    // Code without a violation.
     for (file, code) in [
         (
             "server/driver.rs",
@@ -305,7 +305,7 @@ fn rust_files(folder: &Path, into: &mut Vec<std::path::PathBuf>) {
 
 // ── The rules ──────────────────────────────────────────────────────────────────────────────────
 
-/// The module that a file of `src/` belongs to, by the first part of its name.
+/// The module of a file in `src/`, by the first part of the file's name.
 fn module_of(file: &str) -> &str {
     let first = file.split('/').next().unwrap_or(file);
     first.strip_suffix(".rs").unwrap_or(first)
@@ -315,7 +315,7 @@ fn plan_of(file: &str) -> Option<&'static Module> {
     PLAN.iter().find(|m| m.name == module_of(file))
 }
 
-/// What `text`, which is `src/{file}`, does that it must not: `file:line: what`.
+/// The violations in `text`, the content of `src/{file}`, each as `file:line: violation`.
 fn violations(file: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut violation = |line: usize, what: String| found.push(format!("{file}:{line}: {what}"));
@@ -373,7 +373,7 @@ fn violations(file: &str, text: &str) -> Vec<String> {
             ["crate"] | ["crate", "*", ..] => {
                 violation(line, "names the root of the crate as a whole".into());
             }
-            // Whatever is no module is a re-export, and there is none.
+            // A name that is no module would be a re-export, and the root has none.
             ["crate", to, ..] if *to != own && !module.knows.contains(to) => {
                 violation(line, format!("{own} does not know {to}"));
             }
@@ -392,8 +392,8 @@ struct Token<'a> {
     line: usize,
 }
 
-/// Rust without white space, comments and literals. (A number may leave something like `e3`
-/// behind, which disturbs nothing here.)
+/// Rust without white space, comments and literals. (A number may leave a word such as `e3`, which
+/// does no harm here.)
 fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let (mut at, mut line) = (0, 1);
@@ -422,7 +422,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The length of the white space, comment or literal that `rest` begins with.
+/// The length of the white space, comment or literal at the start of `rest`.
 fn skipped(rest: &str) -> Option<usize> {
     let white = rest.len() - rest.trim_start().len();
     if white > 0 {
@@ -463,7 +463,7 @@ fn skipped(rest: &str) -> Option<usize> {
     }
 }
 
-/// The length of a block comment, with those inside of it.
+/// The length of a block comment, with the nested ones.
 fn block_comment(rest: &str) -> usize {
     let (mut depth, mut at) = (0, 0);
     while at < rest.len() {
@@ -502,17 +502,17 @@ fn quoted(rest: &str, quote: char) -> usize {
 
 // ── Paths ──────────────────────────────────────────────────────────────────────────────────────
 
-/// A path that the source names, from the root: of this crate (`crate::…`) or of another.
+/// A path that the source names, from the root of this crate (`crate::…`) or of another crate.
 struct Named<'a> {
     line: usize,
     path: Vec<&'a str>,
 }
 
-/// Every path in a file: those of `use`, spread out, and those in code.
+/// Every path in a file: the paths of `use` declarations, spread out, and the paths in code.
 fn paths<'a>(file: &'a str, tokens: &[Token<'a>]) -> Vec<Named<'a>> {
     let mut named = Vec::new();
-    // Where we are: the file's own module, then the inline ones, each with the depth of braces
-    // that it ends at.
+    // The present module: the file's own module, then the inline modules, each with the depth of
+    // braces at which it ends.
     let stem = file.strip_suffix(".rs").unwrap_or(file);
     let stem = stem.strip_suffix("/mod").unwrap_or(stem);
     let mut here: Vec<&str> = match stem {
@@ -544,7 +544,7 @@ fn paths<'a>(file: &'a str, tokens: &[Token<'a>]) -> Vec<Named<'a>> {
                 use_tree(tokens, &mut at, &here, &[], &mut named);
                 continue;
             }
-            // A path begins at a word that is not behind `::` or a dot.
+            // A path begins at a word that is not after `::` or a dot.
             word if word.starts_with(is_word) && text(1) == "::" => {
                 let line = tokens[at].line;
                 let mut path = vec![word];
@@ -565,7 +565,7 @@ fn paths<'a>(file: &'a str, tokens: &[Token<'a>]) -> Vec<Named<'a>> {
     named
 }
 
-/// Spreads out what follows `use` or stands within its braces, up to what ends it.
+/// Spreads out the tree after `use` or within its braces, up to its end.
 fn use_tree<'a>(
     tokens: &[Token<'a>],
     at: &mut usize,
@@ -574,7 +574,7 @@ fn use_tree<'a>(
     named: &mut Vec<Named<'a>>,
 ) {
     let mut path = prefix.to_vec();
-    // A group says what it has to say itself.
+    // A group has no path of its own: its members are added instead.
     let mut group = false;
     while let Some(token) = tokens.get(*at) {
         let line = token.line;
@@ -595,7 +595,7 @@ fn use_tree<'a>(
                 }
             }
             "::" => {}
-            // The name it gets here.
+            // The new name is skipped.
             "as" => *at += 1,
             "self" if !path.is_empty() => {}
             word => path.push(word),
@@ -604,11 +604,11 @@ fn use_tree<'a>(
     }
 }
 
-/// A path from the root on; `None` for one that begins with a name of this module.
+/// A path from the root; `None` for a path that begins with a name of this module.
 fn resolve<'a>(mut path: Vec<&'a str>, here: &[&'a str]) -> Option<Vec<&'a str>> {
     let supers = path.iter().take_while(|p| **p == "super").count();
     match *path.first()? {
-        // A binary names its library as another crate, and so could the library itself.
+        // A binary names its library as another crate, and the library itself could do the same.
         "crate" | "oneloop" => path[0] = "crate",
         "super" => {
             let above = here.get(..here.len().saturating_sub(supers))?;

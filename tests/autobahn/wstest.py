@@ -1,12 +1,12 @@
-"""The suite's command, for the Python 2.7 that `setup` unpacks; all of it that this project needs.
+"""The suite's command, for the Python 2.7 that `setup` unpacks, as far as this project needs it.
 
-No case and no verdict is changed. Two things around them are:
+No case and no verdict is changed. Two changes are made around them:
 
-- Nothing here speaks TLS, so that pyOpenSSL, which would have to be compiled, need not be there.
-- A case sets timers that end it should the server hang, after up to eight minutes. The suite leaves
-  them set when the case is over, and all that it sent and received with them: gigabytes in groups
-  12 and 13. They are cancelled between two cases, and the garbage of one is collected before the
-  next, which halves what is left.
+- TLS is left out, so pyOpenSSL, which would have to be compiled, is not needed.
+- A case sets timers that end the case if the server hangs, after up to eight minutes. The suite
+  leaves the timers set when the case is over, and with them the bytes sent and received: gigabytes
+  in groups 12 and 13. Here the timers are cancelled between two cases, and the garbage of a case is
+  collected before the next case, which halves the rest.
 """
 
 import gc
@@ -27,7 +27,7 @@ from autobahntestsuite import fuzzing, wstest
 
 
 class Timers(object):
-    """The reactor as the fuzzing client sees it, which remembers what it was asked to do later."""
+    """The reactor for the fuzzing client, which remembers every delayed call."""
 
     def __init__(self, reactor):
         self._reactor = reactor
@@ -49,12 +49,12 @@ class Timers(object):
 
 
 class Client(fuzzing.FuzzingClientFactory):
-    """The suite's, which runs one case after the other, but has nothing left of one at the next."""
+    """The suite's client, which runs the cases in turn, but keeps nothing of a case after its end."""
 
     def clientConnectionLost(self, connector, reason):
         fuzzing.reactor.cancel()
         gc.collect()
-        # The suite's classes are of the old kind: there is no super().
+        # The suite's classes are old-style classes, which have no super().
         fuzzing.FuzzingClientFactory.clientConnectionLost(self, connector, reason)
 
 

@@ -1,6 +1,6 @@
 """Chromium against a server: browser.py http://HOST:PORT
 
-The tabs are driven by ChromeDriver, over the protocol of W3C WebDriver: HTTP and JSON.
+ChromeDriver drives the tabs, over the protocol of W3C WebDriver: HTTP and JSON.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 HTTP = sys.argv[1]
-# For anything to come, in seconds. Nothing that works comes near it.
+# The longest wait, in seconds. A working server comes nowhere near this time.
 PATIENCE = 60
 
 FLAGS = [
@@ -32,7 +32,7 @@ FLAGS = [
 
 
 class Browser:
-    """One session, with its tabs."""
+    """A session of the browser, with its tabs."""
 
     def __init__(self, url, profile):
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -54,7 +54,7 @@ class Browser:
             raise RuntimeError(json.load(error)["value"]["message"]) from None
 
     def tab(self):
-        """Opens one, with the page, and gives its name."""
+        """Opens a tab with the page. Returns the name of the tab."""
         name = self.call("POST", "/window/new", {"type": "tab"})["handle"]
         self.go(name)
         return name
@@ -68,7 +68,7 @@ class Browser:
         self.call("DELETE", "/window")
 
     def run(self, tab, body):
-        """Runs the body of an async function in a tab, and gives what it returns."""
+        """Runs the body of an async function in a tab. Returns its result."""
         self.call("POST", "/window", {"handle": tab})
         script = """
             const done = arguments[arguments.length - 1];
@@ -85,8 +85,8 @@ class Browser:
 
 @contextlib.contextmanager
 def driver(home):
-    """ChromeDriver on any port; gives its URL."""
-    # It writes to its home what it does not write to the profile.
+    """Starts ChromeDriver on any port. Yields its URL."""
+    # ChromeDriver writes to its home, besides the profile.
     env = os.environ | {"HOME": home}
     command = ["chromedriver", "--port=0"]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
@@ -221,7 +221,7 @@ def rooms(browser, one):
     for tab in one, other:
         equal(browser.run(tab, hear), "posted")
 
-    # A page that is left takes its socket with it, and so does a tab.
+    # Leaving a page closes its socket, and so does closing a tab.
     browser.go(other)
     equal(browser.run(one, hear_number), "1")
     late = """

@@ -1,4 +1,4 @@
-// Node's ws against a server: node.mjs http://HOST:PORT FOLDER, with ws in FOLDER/node_modules.
+// Tests a server with Node's ws: node.mjs http://HOST:PORT FOLDER, with ws in FOLDER/node_modules.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,12 +8,12 @@ const [http, folder] = process.argv.slice(2);
 const { WebSocket } = createRequire(`${folder}/`)("ws");
 const base = http.replace("http", "ws");
 
-// A message, at most.
+// The largest message, in bytes.
 const MESSAGE_BYTES_MAX = 16 << 20;
-// For anything to come. Nothing that works comes near it.
+// The longest wait, in ms. A working server comes nowhere near this time.
 const PATIENCE = 20_000;
 
-// Of whole lines: what cuts a pair of surrogates is no text.
+// Whole lines only: a cut within a pair of surrogates would not be valid text.
 const lines = (n) => "0123456789 häßlich, schön 😀\n".repeat(n);
 const text = lines(40_000);
 const noise = Buffer.alloc(MESSAGE_BYTES_MAX);
@@ -22,11 +22,11 @@ for (let at = 0, state = 1; at < noise.length; at++) {
   noise[at] = state >>> 24;
 }
 
-/** Opens a socket that keeps what it hears until it is asked for. */
+/** Opens a socket that keeps received messages until the test reads them. */
 async function open(target, perMessageDeflate = false, protocols = []) {
   const socket = new WebSocket(base + target, protocols, { perMessageDeflate });
   socket.heard = [];
-  // The property "extensions" has no parameters.
+  // The socket's property "extensions" lacks the parameters.
   socket.on("upgrade", ({ headers }) => {
     socket.agreed = headers["sec-websocket-extensions"] ?? "";
   });
@@ -54,20 +54,20 @@ async function echo(socket, ...messages) {
   }
 }
 
-/** Closes it, and gives the code that comes back. */
+/** Closes a socket. Returns the code of the server's close frame. */
 async function close(socket, ...args) {
   const closed = once(socket, "close", { signal: AbortSignal.timeout(PATIENCE) });
   socket.close(...args);
   return (await closed)[0];
 }
 
-/** Sends messages of all kinds and sizes; gives the answer about extensions. */
+/** Sends messages of all kinds and sizes. Returns the answer about extensions. */
 async function everything(perMessageDeflate) {
   const socket = await open("/echo", perMessageDeflate);
   const bytes = Buffer.from.bind(Buffer);
   await echo(socket, "", "a", "hällo", "a".repeat(125), "a".repeat(126), text);
   await echo(socket, bytes(""), bytes([0]), Buffer.alloc(65_535), noise.subarray(0, 1 << 20));
-  // Twice the same: what was said before must not be needed to understand it, nor disturb.
+  // The same message twice: the second must neither need the first nor be disturbed by it.
   await echo(socket, lines(10), lines(10), lines(5_000), lines(5_000));
   await echo(socket, noise, Buffer.alloc(MESSAGE_BYTES_MAX));
   assert.equal(await close(socket, 1000), 1000);
@@ -109,7 +109,7 @@ for (const parameters of [
 ]) {
   const what = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
   check(`compression with ${what.join(", ")}`, async () => {
-    // Short messages too, and empty ones.
+    // Compress short and empty messages, too.
     const agreed = await everything({ ...parameters, threshold: 0 });
     assert.match(agreed, /^permessage-deflate/);
     const asked = parameters.serverMaxWindowBits;

@@ -1,4 +1,4 @@
-"""Python's websockets against a server: python.py http://HOST:PORT"""
+"""Tests a server with Python's websockets: python.py http://HOST:PORT"""
 
 import asyncio
 import random
@@ -13,9 +13,9 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 HTTP = sys.argv[1]
 WS = HTTP.replace("http", "ws", 1)
 
-# A message, at most.
+# The largest message, in bytes.
 MESSAGE_BYTES_MAX = 16 << 20
-# For anything to come. Nothing that works comes near it.
+# The longest wait, in seconds. A working server comes nowhere near this time.
 PATIENCE = 20
 
 NOISE = random.Random(1).randbytes(MESSAGE_BYTES_MAX + 1)
@@ -25,7 +25,7 @@ checks = []
 
 
 def check(what, *args):
-    """Makes a check of a coroutine function, to be called with these arguments."""
+    """Makes a coroutine function a check, to be called with these arguments."""
 
     def add(function):
         checks.append((what, function, args))
@@ -47,11 +47,11 @@ async def echo(ws, *messages):
 
 
 async def everything(**options):
-    """Messages of all kinds and sizes; gives the answer about extensions."""
+    """Sends messages of all kinds and sizes. Returns the answer about extensions."""
     async with socket("/echo", **options) as ws:
         await echo(ws, "", "a", "hällo", "a" * 125, "a" * 126, TEXT[: 1 << 20])
         await echo(ws, b"", b"\0", b"\xff" * 65535, b"a" * 65536, NOISE[: 1 << 20])
-        # Twice the same: what was said before must not be needed to understand it, nor disturb.
+        # The same message twice: the second must neither need the first nor be disturbed by it.
         await echo(ws, TEXT[:1000], TEXT[:1000], TEXT[:200_000], TEXT[:200_000])
         await echo(ws, NOISE[:MESSAGE_BYTES_MAX], bytes(MESSAGE_BYTES_MAX))
         return ws.response.headers.get("Sec-WebSocket-Extensions")
@@ -145,7 +145,7 @@ for compression in None, "deflate":
 
     @check(f"a message that is too large is refused, compression {compression}", compression)
     async def too_large(compression):
-        # Not "async with", at whose end this version aborts what is closed already, and trips.
+        # Not "async with": at its end this version aborts a closed connection, and fails.
         ws = await socket("/echo", compression=compression)
         try:
             await ws.send(bytes(MESSAGE_BYTES_MAX + 1))

@@ -1,4 +1,4 @@
-//! Request bodies: what is encoded by hand is decoded again.
+//! Request bodies: a body encoded by hand is decoded again.
 
 use proptest::prelude::*;
 

@@ -9,7 +9,7 @@ use crate::with_request;
 
 const OURS: &str = "our,s";
 
-/// What a field of tags says: all, or these.
+/// The value of a field of tags: `*`, or a list of tags.
 #[derive(Clone, Debug)]
 enum Tags {
     All,
@@ -50,7 +50,7 @@ fn tags() -> impl Strategy<Value = Option<Tags>> {
     ]
 }
 
-/// A date near ours in one of its three forms, or no date at all.
+/// A date near the file's, in one of the three forms, or a value that is no date.
 fn date() -> impl Strategy<Value = Option<(String, Option<SystemTime>)>> {
     let good = (-2..3_i64, 0..3_usize).prop_map(|(seconds, form)| {
         let time = UNIX_EPOCH + Duration::from_secs(MODIFIED.saturating_add_signed(seconds));

@@ -1,5 +1,5 @@
-//! permessage-deflate, with flate2's compressors, its decompressor when it is given all at once, and
-//! RFC 1951 read naively as the oracles.
+//! permessage-deflate. The oracles are flate2's compressors, its decompressor with the whole
+//! message at once, and RFC 1951 read naively.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use oneloop::websocket::deflate::{Deflate, Deflater, Inflater};
@@ -12,7 +12,8 @@ use crate::websocket::{Stopped, inflate_pieces};
 
 const TAIL: &[u8] = b"\0\0\xff\xff";
 
-/// Content that can be compressed, here and there: noise, runs, and what was there before, near and far.
+/// Content that can be compressed in places: noise, runs, and repetitions of earlier bytes, near
+/// and far.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![4 => 0..200_usize, 1 => 0..20_000_usize];
     let distance = prop_oneof![1..300_usize, 1..40_000_usize];
@@ -36,8 +37,8 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A message as some sender may write it: pieces of content, each with its flush behind it. The last is
-/// one that a message may end with.
+/// A message as a sender may write it: pieces of content, each with a flush after it. The last
+/// flush is a kind that may end a message.
 fn compressed(
     content: &[u8],
     cuts: &[usize],
@@ -80,8 +81,8 @@ fn compressed(
     out
 }
 
-/// What flate2 makes of a message when it is given all at once, and whether it fails. A block that says it
-/// is the last begins anew.
+/// The output of flate2 for a whole message, and whether flate2 fails. After a block that is marked
+/// as the last, decompression starts again.
 fn at_once(message: &[u8]) -> (Vec<u8>, bool) {
     let mut decompress = Decompress::new(false);
     let (all, mut used) = ([message, TAIL].concat(), 0);
@@ -100,17 +101,17 @@ fn at_once(message: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// RFC 1951 by the letter, a bit at a time, for streams that are known to be good. It says what flate2's
-/// decompressor does not look at: how far back it was sent.
+/// RFC 1951 by the letter, bit by bit, for streams that are known to be good. This decoder reports
+/// a number that flate2's decompressor does not: the largest distance.
 struct Naive<'a> {
     bytes: &'a [u8],
-    /// Bits that were read.
+    /// The number of bits that were read.
     at: usize,
     out: Vec<u8>,
     farthest: usize,
 }
 
-/// A code: of each length, how many symbols there are, and the symbols in order (§3.2.2).
+/// A Huffman code: the number of symbols of each length, and the symbols in order (§3.2.2).
 struct Code {
     counts: [usize; 16],
     symbols: Vec<usize>,
@@ -149,7 +150,7 @@ impl Naive<'_> {
         panic!("no such code");
     }
 
-    /// One block (§3.2.3).
+    /// Decodes a block (§3.2.3).
     fn block(&mut self) {
         assert_eq!(self.bits(1), 0, "none of ours is the last");
         match self.bits(2) {
@@ -193,7 +194,7 @@ impl Naive<'_> {
         }
     }
 
-    /// What is in a block that is compressed (§3.2.5).
+    /// Decodes the symbols of a compressed block (§3.2.5).
     fn codes(&mut self, literals: &Code, distances: &Code) {
         loop {
             let length = match self.symbol(literals) {
@@ -224,7 +225,7 @@ impl Naive<'_> {
     }
 }
 
-/// What a message of ours becomes, and how far back it sends whoever inflates it.
+/// Inflates a message of the server. Returns the content and the largest distance.
 fn naively_inflated(message: &[u8]) -> (Vec<u8>, usize) {
     let bytes = [message, TAIL].concat();
     let mut naive = Naive {
@@ -239,7 +240,7 @@ fn naively_inflated(message: &[u8]) -> (Vec<u8>, usize) {
     (naive.out, naive.farthest)
 }
 
-/// What was agreed on with a client that asks for so many bits.
+/// The agreement with a client that asks for a window of so many bits.
 fn agreed(bits: u8) -> Deflate {
     let offer = format!("permessage-deflate; server_max_window_bits={bits}");
     let opening = Opening {
@@ -286,7 +287,7 @@ fn last_flush() -> impl Strategy<Value = FlushCompress> {
     prop::sample::select(flushes.to_vec())
 }
 
-/// A message with whatever may be in it, and what it is compressed from.
+/// A message in any form, and its content.
 fn message() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     (
         content(),
@@ -313,7 +314,7 @@ proptest! {
         prop_assert!(at_once(&message) == (content.clone(), false), "the oracle");
         let whole = inflate(&message, &cuts, room, content.len());
         prop_assert!(whole == (content.clone(), None));
-        // And with a bound that is too small, no more than that and a byte.
+        // With a bound that is too small, at most one byte more than the bound comes out.
         if let Some(max) = content.len().checked_sub(lacking) {
             let (out, stopped) = inflate(&message, &cuts, room, max);
             prop_assert!(out[..] == content[..=max] && stopped == Some(Stopped::TooLarge));
@@ -358,7 +359,7 @@ proptest! {
     ) {
         let (agreed, mut deflater) = (agreed(bits), Deflater::default());
         prop_assert_eq!(agreed.window_bits(), bits);
-        // One behind the other, of which none may need what was before it.
+        // A series of messages. No message may need the bytes of an earlier one.
         for content in contents {
             let message = deflater.deflate(agreed, &content).to_vec();
             let (inflated, farthest) = naively_inflated(&message);
@@ -369,7 +370,7 @@ proptest! {
     }
 }
 
-/// Whether a message of any bytes comes to the same in pieces.
+/// Whether any bytes, inflated in pieces, give the same result as flate2.
 fn agree(message: &[u8], cuts: &[Index], room: usize) -> Result<(), TestCaseError> {
     let (expected, fails) = at_once(message);
     let stopped = fails.then_some(Stopped::Violation(Violation::Deflate));

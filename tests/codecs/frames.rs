@@ -1,11 +1,12 @@
-//! Frames of WebSocket and the messages that they make up, with `tungstenite` as the oracle: it knows
-//! RFC 6455, but no extensions. It differs on purpose or not:
+//! WebSocket frames and messages, with `tungstenite` as the oracle. `tungstenite` knows RFC 6455,
+//! but no extensions. It differs from the server, on purpose or not:
 //!
-//! - It reads a frame to its end before it judges it, so that what it says of bytes that end sooner says
-//!   nothing: they are [completed] before it is asked.
-//! - It takes lengths that are longer than they need be (against §5.2).
-//! - It takes a close with a code that must not be sent (against §7.4.1), and gives 1002 in its place. To
-//!   it, 1014 is such a code; IANA has registered it.
+//! - It reads a frame to the end before judging it, and its verdict on an incomplete frame means
+//!   nothing. Incomplete frames are therefore [completed] before the comparison.
+//! - It accepts lengths in a longer form than necessary (against §5.2).
+//! - It accepts a close with a code that must not be sent (against §7.4.1), and replaces the code
+//!   with
+//! 1002. It counts 1014 as such a code, but IANA has registered 1014.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -23,7 +24,7 @@ use tungstenite::{Error, Message, WebSocket};
 use crate::sorted;
 use crate::websocket::{Got, read_frames};
 
-/// A frame before it is written.
+/// A frame before encoding.
 #[derive(Clone, Debug)]
 struct Sent {
     opcode: Opcode,
@@ -33,7 +34,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// As a client writes it.
+    /// Encodes the frame as a client does.
     fn write(&self, out: &mut Vec<u8>) {
         let header = FrameHeader {
             is_final: self.fin,
@@ -46,7 +47,7 @@ impl Sent {
     }
 }
 
-/// What frames that follow the rules come to.
+/// The messages and control frames in a list of valid frames.
 fn meant(frames: &[Sent]) -> Vec<Got> {
     let (mut got, mut message) = (Vec::new(), None);
     for frame in frames {
@@ -73,7 +74,7 @@ fn meant(frames: &[Sent]) -> Vec<Got> {
     got
 }
 
-/// So many bytes of text with characters of all lengths.
+/// About `length` bytes of text, with characters of all lengths.
 fn text(length: usize) -> Vec<u8> {
     let mut text: String = "aä€𝄞".chars().cycle().take(length / 3).collect();
     while text.len() > length {
@@ -97,7 +98,7 @@ fn control() -> impl Strategy<Value = Sent> {
     })
 }
 
-/// A message in some fragments, with control frames in between.
+/// A message in fragments, with control frames in between.
 fn message(length: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<Sent>> {
     (
         (length, any::<bool>()),
@@ -153,7 +154,7 @@ fn conversation(length: impl Strategy<Value = usize>) -> impl Strategy<Value = V
         .prop_map(|(messages, close)| messages.into_iter().flatten().chain(close).collect())
 }
 
-/// Lengths at which the header changes its form.
+/// Lengths around the points where the form of the header changes.
 fn any_length() -> impl Strategy<Value = usize> {
     prop_oneof![
         4 => 0..20_usize,
@@ -163,7 +164,7 @@ fn any_length() -> impl Strategy<Value = usize> {
     ]
 }
 
-/// Below what [`RULES`] allow, and not far.
+/// Lengths that [`RULES`] allow, up to the bound.
 fn short_length() -> impl Strategy<Value = usize> {
     prop_oneof![0..20_usize, 120..130_usize, 290..=300_usize]
 }
@@ -173,7 +174,7 @@ const RULES: ReaderConfig = ReaderConfig {
     deflate: false,
 };
 
-/// What may stand for a length: nothing special, or one in a form that is right or wrong.
+/// Encoded lengths: none, or a length in a right or wrong form.
 const LENGTHS: &[&[u8]] = &[
     b"",
     b"\x7e\0\x05",
@@ -185,7 +186,7 @@ const LENGTHS: &[&[u8]] = &[
     b"\x7f\0\0\0\0\0\0\0\x01",
 ];
 
-/// Bytes to be read; what is written is lost.
+/// Bytes to be read; written bytes are thrown away.
 struct Wire(Cursor<Vec<u8>>);
 
 impl Read for Wire {
@@ -204,7 +205,7 @@ impl Write for Wire {
     }
 }
 
-/// What tungstenite reads, and the error that it ends with; `None` behind a close.
+/// The messages that tungstenite reads, and the final error; `None` after a close.
 fn theirs(bytes: &[u8], role: Role, max: u64) -> (Vec<Got>, Option<Error>) {
     let max = Some(max as usize);
     let config = WebSocketConfig::default()
@@ -234,11 +235,11 @@ fn theirs(bytes: &[u8], role: Role, max: u64) -> (Vec<Got>, Option<Error>) {
     }
 }
 
-/// The bytes, and behind them what the frame that they end in lacks.
+/// The bytes, and after them the missing part of the last frame.
 fn completed(bytes: &[u8]) -> Vec<u8> {
     let (mut bytes, mut at) = (bytes.to_vec(), 0);
     while at < bytes.len() {
-        // A length of 126 where it is missing: too long for a control frame.
+        // For a missing length, 126 is filled in: too long for a control frame.
         let header: &[u8] = match bytes.get(at + 1).map(|second| second & 0x7f) {
             Some(126) => b"\0\x80\0\x7e\0\0\0\0",
             Some(127) => b"\0\x80\0\0\0\0\0\0\0\x7e\0\0\0\0",
@@ -260,7 +261,7 @@ fn completed(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whether both read the same in any bytes at all.
+/// Whether both sides read the same in any bytes.
 fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
     const REPLACED: &[u8] = b"\x03\xeaProtocol violation";
     let max = RULES.message_bytes_max;
@@ -295,7 +296,7 @@ fn agree(bytes: &[u8]) -> Result<(), TestCaseError> {
         Some(Error::Capacity(_)) => CloseCode::TOO_LARGE,
         other => panic!("{other:?} instead of {violation:?}"),
     };
-    // Where the code is wrong already, the rest of the reason may be too.
+    // With a wrong code, the rest of the close reason may be wrong too.
     if violation != Violation::Close {
         prop_assert_eq!(code, violation.close_code(), "{:?}", violation);
     }
@@ -357,7 +358,7 @@ proptest! {
     fn damaged_frames_are_refused_where_tungstenite_refuses_them(
         frames in conversation(short_length()),
         changes in prop::collection::vec((any::<Index>(), any::<u8>(), 0..4_u8), 1..4),
-        // Zeros, so that a change to a byte is the same change to what it says.
+        // With a zero key, a changed byte is the same change in the unmasked payload.
         masked in any::<bool>(),
     ) {
         let (mut bytes, mut starts) = (Vec::new(), Vec::new());
@@ -377,7 +378,7 @@ proptest! {
                     let at = at.index(bytes.len());
                     bytes[at] = byte;
                 }
-                // Where it does the most.
+                // A change to a header does the most.
                 1 => {
                     let start = starts[at.index(starts.len())] + usize::from(byte & 1);
                     if let Some(place) = bytes.get_mut(start) {
@@ -443,7 +444,8 @@ proptest! {
         agree(&bytes)?;
     }
 
-    /// The oracle is std's, which is asked for the shortest beginning that no text begins with.
+    /// The oracle is the standard library, which is asked for the shortest prefix that no text
+    /// begins with.
     #[test]
     fn text_is_judged_as_std_judges_it_however_it_is_cut(
         text in "[\\x00-\\x7f\u{80}-\u{7ff}\u{800}-\u{ffff}\u{10000}-\u{10ffff}]{0,12}",

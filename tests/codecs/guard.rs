@@ -1,11 +1,11 @@
-//! The guard against its rules, written down a second time: hosts, origins and methods that are often
-//! nearly right.
+//! The guard against its rules, written down a second time, with hosts, origins and methods that
+//! are often nearly right.
 
 use proptest::prelude::*;
 
 use crate::properties;
 
-/// Hosts of every kind, and pieces that make one of another kind of them.
+/// Hosts of every kind, and pieces that turn one kind into another.
 fn host() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "localhost",
@@ -33,7 +33,7 @@ fn port() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["", "", "", ":", ":80", ":443", ":8080", ":x"])
 }
 
-/// Stands in an origin for the name that the server is called by: by chance that would be too rare.
+/// In an origin, stands for the server's own name, which chance alone would seldom produce.
 const OWN: &str = "OWN";
 
 fn origin() -> impl Strategy<Value = String> {

@@ -11,7 +11,7 @@ const LIMITS: HeadLimits = HeadLimits {
     fields_max: 32,
 };
 
-/// Parses what has come by each of `cuts`, and then all.
+/// Parses the first bytes up to each of `cuts`, and then all bytes.
 fn parse(bytes: &[u8], cuts: &[usize]) -> Result<Option<oneloop::http::Head>, HeadError> {
     let mut parser = HeadParser::default();
     for &cut in cuts.iter().chain([&bytes.len()]) {
@@ -22,7 +22,7 @@ fn parse(bytes: &[u8], cuts: &[usize]) -> Result<Option<oneloop::http::Head>, He
     Ok(None)
 }
 
-/// A head that RFC 9112 allows, with the fields that mean something here spelt in all ways.
+/// A head that RFC 9112 allows. Field names with a meaning for the server appear in many spellings.
 fn valid_head() -> impl Strategy<Value = String> {
     let name = prop_oneof![
         "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}".prop_filter("these have rules", |name| {
@@ -49,7 +49,7 @@ fn valid_head() -> impl Strategy<Value = String> {
         })
 }
 
-/// A head that may have anything wrong with it: a valid one with a few bytes changed.
+/// A head with any fault: a valid head with a few bytes changed.
 fn damaged_head() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         any::<u8>(),
@@ -104,8 +104,9 @@ proptest! {
         prop_assert!(close || request.version() == Version::Http10 || request.wants_persistence());
     }
 
-    /// We may refuse what httparse takes. What we take, it takes, and ends at the same byte: two
-    /// servers in a row that disagree on that are what request smuggling needs.
+    /// The server may refuse a head that httparse accepts. A head that the server accepts, httparse
+    /// must accept too, with the same last byte: request smuggling needs two servers in a row that
+    /// disagree about the end of a head.
     #[test]
     fn a_head_that_is_taken_ends_where_httparse_says(bytes in damaged_head()) {
         if let Ok(Some(parsed)) = parse(&bytes, &[]) {
@@ -113,7 +114,7 @@ proptest! {
             let mut oracle = httparse::Request::new(&mut fields);
             match oracle.parse(&bytes) {
                 Ok(httparse::Status::Complete(length)) => prop_assert_eq!(parsed.end(), length),
-                // It knows no minor version but 0 and 1.
+                // httparse knows no minor version except 0 and 1.
                 Err(httparse::Error::Version) => {}
                 other => prop_assert!(false, "{other:?} for {}", bytes.escape_ascii()),
             }

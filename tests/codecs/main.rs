@@ -1,5 +1,6 @@
-//! The codecs against others' and against themselves: what they accept is what an independent parser
-//! reads in it, and no cut changes anything. Random inputs, from proptest, which shrinks what fails.
+//! The codecs against independent parsers and against themselves: an accepted input means the same
+//! to an independent parser, and no cut changes the result. The inputs are random, from proptest,
+//! which shrinks a failing input.
 
 mod body;
 mod conditional;
@@ -19,7 +20,7 @@ mod websocket;
 use oneloop::http::{HeadLimits, HeadParser, Parsed, RequestHead};
 use proptest::sample::Index;
 
-/// Hands a request with these field lines to `ask`.
+/// Calls `ask` with a request that has these field lines.
 fn with_request<T>(method: &str, fields: &str, ask: impl Fn(&RequestHead<'_>) -> T) -> T {
     let text = format!("{method} / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
     let limits = HeadLimits {
@@ -33,7 +34,7 @@ fn with_request<T>(method: &str, fields: &str, ask: impl Fn(&RequestHead<'_>) ->
     ask(&RequestHead::new(&head, text.as_bytes()))
 }
 
-/// Places in something of this length, in order.
+/// Places in a sequence of this length, in order.
 fn sorted(places: &[Index], length: usize) -> Vec<usize> {
     let mut places: Vec<_> = places.iter().map(|at| at.index(length + 1)).collect();
     places.sort_unstable();

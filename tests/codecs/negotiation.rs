@@ -1,11 +1,11 @@
-//! Accept-Encoding against what RFC 9110 §12.5.3 says, word for word and one coding at a time.
+//! Accept-Encoding against RFC 9110 §12.5.3, word for word and one coding at a time.
 
 use oneloop::http::{Acceptable, Coding};
 use proptest::prelude::*;
 
 use crate::with_request;
 
-/// A member as it is written, its name, and its weight in thousandths.
+/// A member as written, its name, and its weight in thousandths.
 fn member() -> impl Strategy<Value = (String, &'static str, u32)> {
     const NAMES: [&str; 7] = ["br", "zstd", "gzip", "identity", "*", "deflate", "snappy"];
     let weight = prop_oneof![
@@ -51,7 +51,7 @@ proptest! {
         };
         let weight = |coding| match (named(name(coding)), named("*"), coding) {
             (Some(weight), ..) => weight,
-            // Not excluded, and only if there is nothing that was asked for.
+            // Not excluded, but used only if no requested coding is available.
             (None, None | Some(1..), Coding::Identity) => 1,
             (None, star, _) => star.unwrap_or(0),
         };

@@ -1,5 +1,5 @@
-//! Opening handshakes of WebSocket, with `tungstenite` as the oracle for the key, and the RFCs' letter,
-//! read naively, for everything else.
+//! Opening handshakes of WebSocket. The oracles are `tungstenite` for the key, and the letter of
+//! the RFCs, read naively, for the rest.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use oneloop::websocket::{Opening, Protocols};
@@ -11,8 +11,8 @@ use crate::websocket::check_opening;
 
 const SAMPLE: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-/// A field value with extensions: the ones that there are, in many forms, and now and then something that
-/// is none.
+/// A field value with extensions: the known ones in many forms, and now and then text that is no
+/// extension.
 fn extensions() -> impl Strategy<Value = String> {
     let name = prop_oneof![
         6 => select(&[
@@ -38,13 +38,13 @@ fn extensions() -> impl Strategy<Value = String> {
     ];
     let extension = (token, prop::collection::vec(parameter, 0..4))
         .prop_map(|(token, parameters)| token + &parameters.concat());
-    // That can be taken, so that it matters which of several is.
+    // Acceptable extensions: with several in a list, the choice matters.
     let good = (9..16_u8).prop_map(|n| format!("permessage-deflate; server_max_window_bits={n}"));
     let extension = prop_oneof![2 => extension, 1 => good];
     prop::collection::vec(extension, 0..3).prop_map(|extensions| extensions.join(", "))
 }
 
-/// The same, mostly, with a few characters changed.
+/// Values of `values`, often with a few characters changed.
 fn damaged(values: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let byte = prop_oneof![
         select(&b" \t,;=\"\\\"x0189()@{\xff"[..]),
@@ -56,7 +56,7 @@ fn damaged(values: impl Strategy<Value = String>) -> impl Strategy<Value = Strin
         prop::collection::vec(change, 1..3).boxed()
     ];
     (values, changes).prop_map(|(value, changes)| {
-        // Bytes as characters: they become bytes again in `bytes`.
+        // Bytes as characters: `bytes` turns the characters into bytes again.
         let mut chars: Vec<char> = value.chars().collect();
         for (at, byte, kind) in changes {
             let at = at.index(chars.len() + 1);
@@ -71,7 +71,7 @@ fn damaged(values: impl Strategy<Value = String>) -> impl Strategy<Value = Strin
     })
 }
 
-/// Field values, without white space around them, as HTTP hands them over.
+/// Field values without surrounding white space, as HTTP passes them on.
 fn bytes(values: &[String]) -> Vec<Vec<u8>> {
     let bytes = |value: &String| value.chars().map(|c| c as u8).collect::<Vec<_>>();
     values

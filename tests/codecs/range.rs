@@ -1,9 +1,9 @@
-//! Ranges against bytes that are really cut out of something.
+//! Ranges against bytes that are really cut out of a sequence.
 
 use oneloop::http::Ranges;
 use proptest::prelude::*;
 
-/// One range as it is asked for.
+/// A requested range.
 #[derive(Clone, Copy, Debug)]
 enum PendingResponse {
     FromTo(u64, u64),
@@ -20,7 +20,7 @@ impl PendingResponse {
         }
     }
 
-    /// Whether the byte at `at` of `length` is meant: RFC 9110 §14.1.2 in its own words.
+    /// Whether the range includes the byte at `at` of `length`: RFC 9110 §14.1.2 in its own words.
     fn has(self, at: u64, length: u64) -> bool {
         match self {
             PendingResponse::FromTo(first, last) => first <= at && at <= last,
@@ -52,7 +52,7 @@ proptest! {
         let wanted: Vec<u64> = (0..length).filter(wanted).collect();
         match Ranges::parse(value.as_bytes(), length) {
             Ranges::Unsatisfiable => prop_assert!(wanted.is_empty(), "{}", value),
-            // All of it may be sent for several that are most of it; one is never ignored.
+            // Several ranges that cover the whole content may be ignored; a single range may not.
             Ranges::Ignored => {
                 prop_assert!(asked.len() > 1 && !wanted.is_empty(), "{}", value);
                 prop_assert!(wanted.len() as u64 >= length, "{}", value);
@@ -61,13 +61,13 @@ proptest! {
                 let mut sent: Vec<u64> = spans.iter().flat_map(|s| s.start..s.end).collect();
                 prop_assert!(spans.iter().all(|s| s.start < s.end));
                 sent.sort_unstable();
-                // Each byte once, none that was not asked for.
+                // Each requested byte is sent once, and no other byte.
                 prop_assert_eq!(sent, wanted, "{}", value);
             }
         }
     }
 
-    /// What has any other form is as if it were not there.
+    /// A value in any other form is treated as absent.
     #[test]
     fn what_is_no_range_is_ignored(value in "(bytes=){0,2}(items|bytes |=)?[0-2, -]{0,6}[;x=]?") {
         let set = value.strip_prefix("bytes=");
@@ -86,7 +86,7 @@ proptest! {
         };
         let members = set.map(members).unwrap_or_default();
         let valid = !members.is_empty() && members.iter().all(|m| valid(m));
-        // Of a length that no few digits cover.
+        // The length is so large that no short number covers it.
         let ignored = Ranges::parse(value.as_bytes(), u64::MAX) == Ranges::Ignored;
         let whole = members.iter().any(|m| m.starts_with("0") && m.ends_with('-'));
         prop_assert!(ignored != valid || whole, "{}", value);

@@ -1,5 +1,5 @@
-//! Replays what the fuzzers have kept: inputs that reach every corner, and every one that ever
-//! failed.
+//! Replays the inputs that the fuzzers have kept: inputs that reach every corner, and every input
+//! that ever failed.
 
 use std::fs;
 use std::path::Path;

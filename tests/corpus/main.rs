@@ -1,29 +1,29 @@
-//! Raw requests and the exact answers to them, as text files: each is played to the server whole,
-//! cut at every byte, and byte by byte, and what comes back is the same.
+//! Raw requests and their exact answers, as text files. Each request is sent to the server whole,
+//! cut at every byte, and byte by byte; the answer must be the same each time.
 //!
-//! A file of the corpus has cases, and a case has a title and lines:
+//! A file of the corpus consists of cases, and a case of a title and lines:
 //!
 //! ```text
-//! = what is seen here, as a sentence
+//! = the behaviour to be seen, as a sentence
 //! > bytes that the client sends, and CRLF
-//! >- bytes without CRLF behind them
+//! >- bytes without CRLF after them
 //! > escapes: \r \n \t \0 \xff \\, and {200*ab} for two hundred times ab
 //! opening TARGET   the request line and the fields of the opening handshake in RFC 6455 §1.3
 //! ~ wait 9 s
 //! ~ half-close
 //! < a line that the client receives, with CRLF; <- without
 //! small            the answer 200 with the small file
-//! echo TEXT        the answer 200 with what was sent to the echo
+//! echo TEXT        the answer 200 with the body that was sent to the echo
 //! plain STATUS: SENTENCE   an answer in plain text, with all its fields
-//! last ...         any of these three, with Connection: close
+//! last ...         any of the three above, with Connection: close
 //! switch           the answer 101 to that opening handshake, or
 //! switch FIELD: VALUE | FIELD: VALUE       the same with more fields
-//! open             the connection is still there, or
-//! closed           the server has ended it
+//! open             the connection is still open, or
+//! closed           the server has ended the connection
 //! ```
 //!
-//! Lines that begin with `#` explain. Every date is `NOW`. The bounds are small, so that the cases
-//! can be too: they are in [`limits`].
+//! Lines that begin with `#` are comments. Every date is `NOW`. The bounds are small, which keeps
+//! the cases short: they are in [`limits`].
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +38,7 @@ use oneloop::config::Limits;
 
 use world::{Action, SMALL, Seen, play};
 
-/// The usual ones, but for sizes.
+/// The usual limits, except for sizes.
 fn limits() -> Limits {
     Limits {
         head_bytes_max: 512,
@@ -51,7 +51,7 @@ fn limits() -> Limits {
     }
 }
 
-/// The fields of an answer from the small file.
+/// The fields of an answer with the small file.
 const SMALL_FIELDS: &str = "Last-Modified: Tue, 14 Nov 2023 22:13:20 GMT\r\n\
     ETag: \"6-6-17979cfe362a0000-17979cfe362a0000\"\r\n\
     Cache-Control: no-cache\r\nVary: Accept-Encoding\r\n\
@@ -114,7 +114,7 @@ fn bounds_and_deadlines() {
     check("bounds");
 }
 
-/// Plays every case of a file in every way of cutting it.
+/// Plays every case of a file, once for each way of cutting it.
 fn check(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/http/{file}.txt"));
     let text = fs::read_to_string(&path).expect("a file of the corpus");
@@ -139,8 +139,8 @@ fn check(file: &str) {
     }
 }
 
-/// The actions as they are, with each piece of bytes cut in two at each place, and byte by byte; and
-/// with an end that is there before the bytes in front of it were read.
+/// The actions as written, with each piece of bytes cut in two at each place, and byte by byte; and
+/// with an end of file that arrives before the bytes before it were read.
 fn cuts(actions: &[Action]) -> Vec<Vec<Action>> {
     let mut all = vec![actions.to_vec()];
     if let [before @ .., Action::Send(bytes), Action::HalfClose] = actions {
@@ -219,7 +219,7 @@ impl Case {
         Some(())
     }
 
-    /// Bytes that nothing comes between are one piece.
+    /// Adds bytes to be sent. Bytes without another action between them are a single piece.
     fn send(&mut self, more: Vec<u8>) {
         match self.actions.last_mut() {
             Some(Action::Send(bytes)) => bytes.extend(more),
@@ -228,10 +228,10 @@ impl Case {
     }
 }
 
-/// The one answer 426 that says which version there is (RFC 6455 §4.4).
+/// The only answer 426 that names the supported version (RFC 6455 §4.4).
 const VERSION: &str = "426 Upgrade Required: the version of WebSocket spoken here is 13";
 
-/// An answer that has a name.
+/// An answer that has a name in the corpus.
 fn answer(line: &str, connection: &str) -> Option<Vec<u8>> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     let (status, fields, body) = match word {
@@ -307,7 +307,7 @@ fn unescape(text: &str) -> Vec<u8> {
     out
 }
 
-/// The same with `NOW` for each date.
+/// The same bytes, with `NOW` for each date.
 fn undated(bytes: &[u8]) -> Vec<u8> {
     const DATE: &[u8] = b"\r\nDate: ";
     const LENGTH: usize = b"Fri, 15 Jan 2027 08:00:00 GMT".len();
@@ -321,7 +321,7 @@ fn undated(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-// ── For people ─────────────────────────────────────────────────────────────────────────────────
+// ── Output for failures ────────────────────────────────────────────────────────────────────────
 
 fn end(is_closed: bool) -> &'static str {
     if is_closed { "closed" } else { "open" }

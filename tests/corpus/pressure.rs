@@ -1,5 +1,5 @@
-//! What a file of requests cannot say: how fast a client takes what it asked for, and how
-//! short memory is.
+//! Cases that a file of requests cannot express: the speed at which a client reads its answer, and
+//! a shortage of memory.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use oneloop::config::Limits;
 
 use crate::world::{Action, HUGE, play, play_with};
 
-/// Asks for a file that is larger than the send buffer, takes `bytes` of it in every 29 s for six
-/// minutes, and is cut off or not.
+/// Requests a file that is larger than the send buffer, takes `bytes` of the answer in every 29 s
+/// for six minutes, and checks whether the client is cut off.
 fn check(bytes: usize, is_cut_off: bool) {
     let request = b"GET /huge.txt HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut actions = vec![Action::Send(request.to_vec())];
@@ -20,8 +20,8 @@ fn check(bytes: usize, is_cut_off: bool) {
     assert_eq!(!is_whole, is_cut_off, "{bytes} bytes in 29 s");
 }
 
-/// The kernel's buffer is full, and the peer takes 17 KB of it in every 29 s. That is far from the
-/// third that makes the kernel call the socket writable: no event comes in 30 s.
+/// The kernel's buffer is full, and the peer takes 17 KB of it in every 29 s. The kernel calls the
+/// socket writable only when a third of the buffer is free: no event comes in 30 s.
 #[test]
 fn a_reader_is_not_cut_off_because_the_kernel_does_not_tell_of_it() {
     check(17_000, false);
@@ -33,8 +33,8 @@ fn a_reader_that_takes_less_than_16_kib_in_30_s_is_cut_off() {
     check(0, true);
 }
 
-/// Memory for one read buffer and little more. The buffer goes back when a head is taken from it;
-/// what is kept of the head does not.
+/// Memory for a read buffer and little more. The buffer is released when a head is taken from it,
+/// but the kept parts of the head stay charged.
 #[test]
 fn a_large_head_that_is_kept_for_the_end_of_its_body_weighs_as_memory() {
     let limits = Limits {

@@ -1,5 +1,5 @@
-//! The smallest world that a server can live in: one connection, three files, the endpoints and a clock
-//! that moves when it is told to.
+//! The smallest world that a server can run in: one connection, three files, the endpoints, and a
+//! clock that moves on command.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,40 +15,42 @@ use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{FileKind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
 
-/// The files that are served: one from memory, and two that are too large for that.
+/// The served files: one is answered from memory, and two are too large for memory.
 pub const SMALL: &[u8] = b"hello\n";
 pub const LARGE: &[u8] = &[b'x'; 100];
 pub static HUGE: [u8; 400_000] = [b'x'; 400_000];
 
-/// Under which names they are served.
+/// The names under which the files are served.
 const ALLOWED_HOSTS: [&str; 3] = ["h", "a_b.c", ".site.test"];
 
-/// What a client does.
+/// An act of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     Send(Vec<u8>),
-    /// And half-closes behind it.
+    /// Sends bytes, and half-closes after them.
     SendLast(Vec<u8>),
     Wait(Duration),
     HalfClose,
-    /// Reads this many bytes. Without it, a client reads everything at once.
+    /// Reads this many bytes. Without this action, a client reads everything at once.
     Take(usize),
 }
 
-/// What a client has seen in the end.
+/// The bytes and the end that a client has seen.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Seen {
     pub received: Vec<u8>,
     pub is_closed: bool,
 }
 
-/// Plays `actions` to a server, each when everything has come to rest after the one before.
+/// Plays `actions` to a server. Each action comes when the server has come to rest after the one
+/// before.
 pub fn play(actions: &[Action], limits: &Limits) -> Seen {
     play_with(actions, limits, usize::MAX, true)
 }
 
-/// The same, while no more than `send_buffer` bytes wait to be taken; with rooms, or without: what is
-/// said in a room is heard a little later, and whoever has closed by then does not hear it.
+/// Plays `actions` while at most `send_buffer` bytes wait to be taken, with rooms or without. A
+/// message for a room is delivered a little later than an answer, and not to a connection that has
+/// closed by then.
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
     let world = Rc::new(RefCell::new(World::new(send_buffer)));
     let driver = TinyDriver(Rc::clone(&world));
@@ -61,7 +63,7 @@ pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms:
     }
     for action in actions {
         world.borrow_mut().act(action);
-        // A server that never comes to rest is one that spins.
+        // A server that never comes to rest spins.
         for turn in 0.. {
             assert!(turn < 10_000, "it spins");
             server.turn().expect("waiting does not fail");
@@ -82,22 +84,22 @@ pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms:
 struct World {
     began: Instant,
     elapsed: Duration,
-    /// Until when the client waits.
+    /// The time until which the client waits.
     until: Duration,
     /// The connection was accepted.
     is_accepted: bool,
     key: Option<Key>,
-    /// Something has happened to the socket that no event has told of.
+    /// The socket has changed, and no event has reported the change.
     has_news: bool,
-    /// On their way to the server.
+    /// Bytes on their way to the server.
     incoming: VecDeque<u8>,
     half_closed: bool,
-    /// What the server has sent.
+    /// The bytes that the server has sent.
     sent: Vec<u8>,
-    /// How much of it waits to be taken, if the client is one that takes.
+    /// How many of these bytes wait to be taken, if the client takes bytes itself.
     waiting: usize,
     send_buffer: usize,
-    /// A write has found no room, and no event has told of any since.
+    /// A write has found no space, and no event has reported any since.
     wants_room: bool,
     /// The server has ended its direction.
     is_ended: bool,
@@ -106,7 +108,7 @@ struct World {
 impl World {
     fn new(send_buffer: usize) -> World {
         World {
-            // There is no other way to come by an `Instant`; only differences are looked at.
+            // An `Instant` can be had in no other way; only differences matter.
             began: Instant::now(),
             elapsed: Duration::ZERO,
             until: Duration::ZERO,
@@ -212,7 +214,7 @@ impl Driver for TinyDriver {
     fn close_listeners(&mut self) {}
 }
 
-/// The server's end.
+/// The server's end of the connection.
 struct TinySocket(Rc<RefCell<World>>);
 
 impl Socket for TinySocket {

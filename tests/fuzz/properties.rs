@@ -1,7 +1,7 @@
-//! What must hold for any bytes at all. The fuzz targets look for bytes for which it does not, and
-//! `cargo test` replays those that were found worth keeping.
+//! Properties that must hold for any bytes. The fuzz targets search for bytes that violate a
+//! property, and `cargo test` replays the inputs that were worth keeping.
 
-// A whole server in memory, the one that plays the corpus of requests.
+// A whole server in memory, the same as for the corpus of requests.
 #[path = "../corpus/world.rs"]
 #[allow(dead_code, reason = "the corpus uses more of it")]
 mod world;
@@ -18,10 +18,10 @@ use oneloop::http::{
 use oneloop::site::Guard;
 use world::{Action, play_with};
 
-/// A whole connection: whatever comes, the server comes to rest, keeps its invariants after every
-/// turn, writes nothing behind its end, and answers the same however the bytes are cut. The first
-/// byte says how long the pieces are; behind the others the client half-closes. Its highest bit is for
-/// rooms.
+/// A whole connection. For any bytes, the server comes to rest, keeps its invariants after every
+/// turn, writes nothing after its end, and answers the same for every cut of the bytes. The low
+/// bits of the first byte are the length of the pieces; its highest bit turns rooms on. After the
+/// last byte the client half-closes.
 pub fn connection(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else {
         return;
@@ -33,8 +33,8 @@ pub fn connection(bytes: &[u8]) {
         fields_max: 8,
         body_bytes_max: 64,
         cached_file_bytes_max: 64,
-        // More than a read has room for, so that messages come in pieces whatever is sent; and less than
-        // what makes pongs wait, which depends on when the write buffer is written.
+        // More than a read has space for, so that messages always come in pieces; and less than the
+        // amount that makes pongs wait, which would depend on when the write buffer is written.
         read_buffer_bytes: 256,
         message_bytes_max: 300,
         deflated_bytes_min: 4,
@@ -70,11 +70,12 @@ pub fn connection(bytes: &[u8]) {
     }
 }
 
-/// The answers to requests, and the frames behind a 101, which are as a server's must be, and the last of
-/// which is a close, if there is one.
+/// Splits the output into the answers to requests and the frames after a 101. Checks that each
+/// frame is valid for a server, and that a close comes last.
 fn sent_by_websocket(sent: &[u8]) -> (&[u8], Vec<&[u8]>) {
     let place = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|w| w == what);
-    // Nothing that is echoed can say this: it is longer than a body may be, or comes behind it.
+    // No echoed bytes can contain this text: it is longer than a body may be, and frames come after
+    // it.
     let Some(head) = place(
         sent,
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n",
@@ -104,8 +105,9 @@ fn sent_by_websocket(sent: &[u8]) -> (&[u8], Vec<&[u8]>) {
     (answers, frames)
 }
 
-/// What is said in a room is delivered behind what is answered at once, and not to one who has closed:
-/// whoever sends a lot at a time hears no more than others, and is closed for the same reason.
+/// A message in a room is delivered after direct answers, and not to a connection that has closed.
+/// A client that sends many messages at once therefore receives no more than with small pieces, and
+/// is closed for the same reason.
 fn heard_in_rooms(frames: &[&[u8]], more: &[&[u8]]) {
     let close = |frames: &[&[u8]]| {
         let last = frames.last().filter(|f| f[0] == 0x88);
@@ -122,8 +124,8 @@ fn heard_in_rooms(frames: &[&[u8]], more: &[&[u8]]) {
     }
 }
 
-/// A head has the same outcome however it is cut, lies within its bytes, and its target, if it has
-/// a path, cannot lead out of the root.
+/// A head has the same result for every cut and lies within its bytes, and its target, if it has a
+/// path, cannot lead out of the root.
 pub fn head(bytes: &[u8]) {
     let limits = HeadLimits {
         head_bytes_max: 512,
@@ -178,8 +180,8 @@ fn contained(path: &[u8]) {
     }
 }
 
-/// Decodes a chunked body that comes in pieces which end at `cuts`, and at the end: its content, and
-/// how many of the bytes it has, if it ends in them.
+/// Decodes a chunked body in pieces that end at `cuts`, and at the end. Returns the content, and
+/// the length of the body if it ends within the bytes.
 pub fn decode_chunked(
     bytes: &[u8],
     cuts: impl IntoIterator<Item = usize>,
@@ -200,15 +202,15 @@ pub fn decode_chunked(
     Ok((content, None))
 }
 
-/// A chunked body has the same content and end however it is cut.
+/// A chunked body has the same content and end for every cut.
 pub fn chunked(bytes: &[u8]) {
     let whole = decode_chunked(bytes, []);
     assert_eq!(whole, decode_chunked(bytes, 0..bytes.len()));
     assert_eq!(whole, decode_chunked(bytes, (0..bytes.len()).step_by(3)));
 }
 
-/// The path of a target is decoded to what the disk is asked for, once: what encodes that again
-/// leads to the same.
+/// The path of a target is decoded once, to the name that the disk is asked for. A second encoding
+/// of the name leads to the same file.
 pub fn target(bytes: &[u8]) {
     for method in [Method::Get, Method::Options, Method::Connect] {
         let Ok(Target::Path {
@@ -233,7 +235,7 @@ pub fn target(bytes: &[u8]) {
     }
 }
 
-/// Ranges lie within the length, apart from each other, none empty, and few.
+/// Ranges lie within the length, do not touch each other, are not empty, and are few.
 pub fn range(bytes: &[u8]) {
     for length in [0, 1, 10, 1 << 32, u64::MAX] {
         let Ranges::Satisfiable(mut spans) = Ranges::parse(bytes, length) else {
@@ -244,7 +246,7 @@ pub fn range(bytes: &[u8]) {
         let mut free = 0;
         for (n, span) in spans.iter().enumerate() {
             assert!(span.start < span.end && span.end <= length);
-            // What touches is one.
+            // Ranges that touch are joined.
             assert!(n == 0 || span.start > free, "{spans:?}");
             free = span.end;
         }
@@ -252,7 +254,7 @@ pub fn range(bytes: &[u8]) {
     }
 }
 
-/// A request with these bytes as field lines, if it is one.
+/// Calls `check` with a request that has these bytes as field lines, if it is a valid request.
 fn with_fields(bytes: &[u8], check: impl Fn(&RequestHead<'_>)) {
     let limits = HeadLimits {
         head_bytes_max: 4096,
@@ -268,8 +270,8 @@ fn with_fields(bytes: &[u8], check: impl Fn(&RequestHead<'_>)) {
     }
 }
 
-/// Preconditions are answered with what the method allows, the same as without the fields if there
-/// are none, and nothing weak ever counts as a strong match.
+/// The outcome of preconditions is allowed for the method. Without the fields, it is the same as
+/// without preconditions. A weak tag never counts as a strong match.
 pub fn conditional(bytes: &[u8]) {
     let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
     with_fields(bytes, |request| {
@@ -294,7 +296,7 @@ pub fn conditional(bytes: &[u8]) {
         if !conditions.into_iter().any(has) {
             assert!(matches!(strong, Precondition::Holds { .. }));
         }
-        // All that tells them apart is If-Match.
+        // Only If-Match tells strong and weak tags apart.
         if !has(Field::IfMatch) {
             let holds = |got| matches!(got, Precondition::Holds { .. });
             assert!(weak == strong || (holds(weak) && holds(strong)));
@@ -302,8 +304,8 @@ pub fn conditional(bytes: &[u8]) {
     });
 }
 
-/// What is acceptable is listed once, in our order where the client has none; and without a word
-/// about codings it is the content as it is.
+/// Each acceptable coding is listed once, in the server's order if the client has no preference.
+/// Without Accept-Encoding, the content goes without a coding.
 pub fn negotiation(bytes: &[u8]) {
     with_fields(bytes, |request| {
         let acceptable = Acceptable::from_request(request);
@@ -320,8 +322,8 @@ pub fn negotiation(bytes: &[u8]) {
     });
 }
 
-/// A guard lets in what its rules say, spelt out here once more and at leisure; the bytes are a request
-/// head.
+/// The guard admits the requests that its rules admit. The rules are written out here a second
+/// time, slowly. The bytes are a request head.
 pub fn guard(bytes: &[u8]) {
     let limits = HeadLimits {
         head_bytes_max: 1024,
@@ -347,7 +349,7 @@ pub fn guard(bytes: &[u8]) {
         let outcome = Guard::new(names).check(&request);
         let expected = is_admitted(&request, names);
         assert_eq!(outcome.is_ok(), expected, "{names:?}: {outcome:?}");
-        // What is said about it fits in a line.
+        // The sentence of a refusal fits in a line.
         if let Err(refusal) = outcome {
             let sentence = refusal.to_string();
             assert!(sentence.len() < 700 && !sentence.contains(char::is_control));
@@ -402,7 +404,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
     let Some((scheme @ ("http" | "https"), place)) = origin.split_once("://") else {
         return false;
     };
-    // What is an authority is the parser's to say: it lets no other in as Host.
+    // The parser decides about the form of an authority: it accepts no other as Host.
     if Authority::parse(place.as_bytes()).is_none() {
         return false;
     }
@@ -414,7 +416,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
     is_own || is_local(&place) || is_known(&place)
 }
 
-/// An authority, taken apart.
+/// The parts of an authority.
 struct RouteMatch {
     host: String,
     ip: Option<IpAddr>,
@@ -437,7 +439,7 @@ impl RouteMatch {
         }
     }
 
-    /// By the labels, from the last on.
+    /// Compares labels, from the last on.
     fn is_within(&self, domain: &str) -> bool {
         let mut labels = self.host.split('.').rev();
         let at_end = domain.split('.').rev().all(|l| labels.next() == Some(l));

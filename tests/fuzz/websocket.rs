@@ -1,5 +1,5 @@
-//! What must hold for any bytes at all that come by WebSocket. Here too are the naive readings that the
-//! codecs are held against, by the fuzz targets as by `cargo test`.
+//! Properties that must hold for any bytes sent by WebSocket; and the naive readings that the
+//! codecs are checked against, by the fuzz targets and by `cargo test`.
 
 use oneloop::websocket::deflate::{Inflated, Inflater};
 use oneloop::websocket::{
@@ -9,22 +9,22 @@ use oneloop::websocket::{FrameEvent, Violation};
 
 // ── Frames ─────────────────────────────────────────────────────────────────────────────────────
 
-/// What has come, whole.
+/// A complete message or control frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Got {
-    /// A message that was not compressed.
+    /// An uncompressed message.
     Message(MessageKind, Vec<u8>),
-    /// One that is, as it was sent.
+    /// A compressed message, as it was sent.
     Compressed(MessageKind, Vec<u8>),
     /// A ping, a pong or a close, and its content.
     Control(FrameEvent, Vec<u8>),
 }
 
-/// Frames as they were read: what they were, and the violation they end with, with how many bytes were
-/// there when it was seen. Nothing is read behind a close.
+/// The frames that were read, and the violation at the end, with the number of bytes read when it
+/// was seen. Nothing is read after a close.
 pub type Frames = (Vec<Got>, Option<(Violation, usize)>);
 
-/// Reads frames that come in pieces which end at `cuts`, and at the end.
+/// Reads frames in pieces that end at `cuts`, and at the end.
 pub fn read_frames(
     bytes: &[u8],
     cuts: impl IntoIterator<Item = usize>,
@@ -75,9 +75,9 @@ pub fn read_frames(
     (got, None)
 }
 
-/// Frames are the same however they are cut, messages are what they claim to be and within the bound,
-/// and a violation is seen with the byte that decides it: another in its place would not have led to it.
-/// The first byte makes the rules.
+/// Frames are the same for every cut, messages have the announced kind and are within the bound,
+/// and a violation is seen at the deciding byte: another byte in its place would not be that
+/// violation. The first byte sets the rules.
 pub fn frames(bytes: &[u8]) {
     let Some((rules, bytes)) = bytes.split_first() else {
         return;
@@ -102,7 +102,7 @@ pub fn frames(bytes: &[u8]) {
                 assert!(*kind == MessageKind::Binary || str::from_utf8(content).is_ok());
                 (content.len() as u64, rules.message_bytes_max)
             }
-            // What cannot be compressed becomes larger.
+            // A message that cannot be compressed becomes larger.
             Got::Compressed(_, content) => {
                 assert!(rules.deflate);
                 (content.len() as u64, rules.message_bytes_max * 2 + 64)
@@ -112,8 +112,8 @@ pub fn frames(bytes: &[u8]) {
         assert!(length <= max);
     }
     match end {
-        // A character may be known to remain in pieces before its last byte is there, and a length to
-        // be too large: these are seen a little later than they might be.
+        // An incomplete character may be known to be wrong before its last byte, and a length to be
+        // too large: the reader sees these two violations a little later than possible.
         None | Some((Violation::Utf8 | Violation::TooLarge, _)) => {}
         Some((violation, at)) => {
             let mut other = bytes[..at].to_vec();
@@ -132,14 +132,14 @@ pub fn frames(bytes: &[u8]) {
 /// Why a message was not inflated to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stopped {
-    /// It cannot be.
+    /// The bytes are invalid.
     Violation(Violation),
-    /// It becomes too large.
+    /// The content becomes too large.
     TooLarge,
 }
 
-/// Inflates a message that comes in pieces, as a connection does: with so much room at a time, up to a
-/// byte more than `max`. What it became is the same whether it went on to its end or not.
+/// Inflates a message in pieces, as a connection does: with limited space at a time, up to a byte
+/// more than `max`. Returns the content so far, and why inflating stopped before the end.
 pub fn inflate_pieces(
     inflater: &mut Inflater,
     pieces: &[&[u8]],
@@ -174,8 +174,8 @@ pub fn inflate_pieces(
     (out, None)
 }
 
-/// A message becomes the same however it is cut and whatever room there is, and no more than may be. The
-/// first byte is about the room, the second about the cuts.
+/// A message has the same content for every cut and every amount of space, within the bound. The
+/// first byte sets the space, the second the cuts.
 pub fn inflate(bytes: &[u8]) {
     let [room, size, bytes @ ..] = bytes else {
         return;
@@ -204,10 +204,10 @@ pub fn inflate(bytes: &[u8]) {
 
 // ── The opening handshake ──────────────────────────────────────────────────────────────────────
 
-/// What an opening handshake comes to: the subprotocol, and the answer about extensions.
+/// The outcome of an opening handshake: the subprotocol, and the answer about extensions.
 pub type Opened = (Option<String>, Option<String>);
 
-/// What `accept` has made of it.
+/// The outcome as `accept` has computed it.
 pub fn opened(accept: &Accept) -> Opened {
     let field = |name| {
         let mut fields = accept.fields().filter(|(n, _)| *n == name);
@@ -220,7 +220,7 @@ pub fn opened(accept: &Accept) -> Opened {
     (protocol, extensions)
 }
 
-/// The same by the letter of the RFCs, slowly.
+/// The outcome by the letter of the RFCs, computed slowly.
 pub fn naively_opened(opening: &Opening<'_>, spoken: Protocols) -> Result<Opened, OpeningError> {
     match opening.versions[..] {
         [b"13"] => {}
@@ -266,7 +266,7 @@ pub fn naively_opened(opening: &Opening<'_>, spoken: Protocols) -> Result<Opened
     Ok((protocol.cloned(), extensions.iter().find_map(answer)))
 }
 
-/// A piece of a list of extensions (RFC 6455 §9.1).
+/// A symbol of a list of extensions (RFC 6455 §9.1).
 #[derive(PartialEq, Debug)]
 enum Symbol {
     Token(String),
@@ -274,7 +274,8 @@ enum Symbol {
     Mark(char),
 }
 
-/// tchar of RFC 9110 §5.6.2, which excludes what RFC 6455's reference to RFC 2616 does.
+/// tchar of RFC 9110 §5.6.2, which excludes the same characters as RFC 2616, to which RFC 6455
+/// refers.
 fn is_token(c: char) -> bool {
     c.is_ascii_graphic() && !"\"(),/:;<=>?@[\\]{}".contains(c)
 }
@@ -340,7 +341,8 @@ fn extension(member: &[Symbol]) -> Option<Extension> {
     Some((name.clone(), parameters))
 }
 
-/// The answer to an offer, if it can be taken (RFC 7692 §7.1). We always ask both sides to forget.
+/// The answer to an offer, if it is acceptable (RFC 7692 §7.1). The server always asks both sides
+/// for no context takeover.
 fn answer((name, parameters): &Extension) -> Option<String> {
     if !name.eq_ignore_ascii_case("permessage-deflate") {
         return None;
@@ -370,8 +372,8 @@ fn answer((name, parameters): &Extension) -> Option<String> {
     Some(answer)
 }
 
-/// An opening handshake is accepted or refused as the RFCs' letter has it. The first byte says what is
-/// spoken; behind it come lines, each with the field's initial in front.
+/// An opening handshake is accepted or refused by the letter of the RFCs. The first byte sets the
+/// protocols; after it come lines, each with the initial of its field in front.
 pub fn handshake(bytes: &[u8]) {
     let Some((spoken, lines)) = bytes.split_first() else {
         return;
@@ -402,7 +404,7 @@ pub fn handshake(bytes: &[u8]) {
     check_opening(&opening, spoken);
 }
 
-/// Holds both readings of an opening handshake against each other.
+/// Compares both readings of an opening handshake.
 pub fn check_opening(opening: &Opening<'_>, spoken: Protocols) {
     let accept = opening.accept(spoken);
     let got = accept.as_ref().map(opened).map_err(|e| *e);

@@ -1,4 +1,5 @@
-//! Clients that follow a script: what they send and when, what they wait for, how they leave.
+//! Clients that follow a script: the bytes they send and when, the answers they wait for, and the
+//! way they leave.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use crate::talk::Talk;
 use crate::weather::PAUSE;
 use crate::wire::{ServerEnd, Wire};
 
-/// One thing that a client does. Most are done at once; some wait.
+/// An act of a client. Most acts are done at once; some wait.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Sends these bytes.
@@ -25,59 +26,59 @@ pub enum Act {
     Pause(Duration),
     /// Waits for a whole answer.
     Answer(Expected),
-    /// Sends a GET for a file that is being edited, with these fields.
+    /// Sends a GET with these fields for a file that is being edited.
     Ask(&'static str, &'static str),
-    /// Waits for the answer to the first [`Ask`](Act::Ask) that has none yet, and judges whether
-    /// it is fresh.
+    /// Waits for the answer to the first [`Ask`](Act::Ask) without an answer, and judges its
+    /// freshness.
     Witness,
-    /// Waits until so many more bytes have come.
+    /// Waits until this many more bytes have come.
     Sip(usize),
-    /// Takes nothing any more, until it [listens](Act::Listen) again.
+    /// Takes no bytes from now on, until the client [listens](Act::Listen) again.
     TurnAway,
-    /// Takes what comes, as at the beginning.
+    /// Takes bytes as they come, as at the beginning.
     Listen,
-    /// Ends its direction: shutdown(2).
+    /// Ends the client's direction: shutdown(2).
     HalfClose,
     /// Waits for the server to end its direction.
     AwaitEnd,
-    /// Waits for the server to close, and gives no sign that it would notice.
+    /// Waits for the server to close, without any sign that the client would notice.
     Outstay,
     /// Sends an opening handshake for this target; `true` offers permessage-deflate.
     Open(&'static str, bool),
-    /// Waits for its answer.
+    /// Waits for the answer to the handshake.
     Switch,
-    /// Says something, of this length: text, or not.
+    /// Sends a message of this length: text if `true`, otherwise binary.
     Say(bool, usize),
-    /// Says something, and keeps a part of the bytes back.
+    /// Sends the first half of a message, and keeps back the rest.
     Begin(bool, usize),
-    /// Sends that part.
+    /// Sends the rest.
     Rest,
     /// Posts a message of this length to a room.
     Post(&'static str, usize),
-    /// Sends a frame with this first byte, masked and well measured.
+    /// Sends a frame with this first byte, masked and with the right length.
     Frame(u8, Vec<u8>),
-    /// Will hear this message: text, or not.
+    /// Adds a message to the expected ones: text if `true`, otherwise binary.
     Expect(bool, Vec<u8>),
-    /// Waits until it has heard all that it should, itself at least.
+    /// Waits until every expected message has come, at least the client's own.
     Hear,
     /// Sends a ping.
     Ping,
-    /// Waits until the last is answered.
+    /// Waits until the last ping is answered.
     AwaitPong,
     /// Sends a close frame.
     Bye(Option<u16>),
-    /// Waits for the close frame of the server, with this code.
+    /// Waits for the server's close frame, with this code.
     AwaitClose(Option<u16>),
-    /// Answers nothing from here on.
+    /// Answers no ping from here on.
     Mute,
-    /// Leaves. Every script ends with this or the next.
+    /// Leaves. Every script ends with this act or the next.
     Close,
-    /// Waits until everything has arrived, and leaves with a reset.
+    /// Waits until every byte has arrived, and leaves with a reset.
     Reset,
 }
 
 impl Act {
-    /// Whether it waits for something that the server has to say.
+    /// Whether the act waits for bytes from the server.
     fn wants_more(&self) -> bool {
         use Act::{Answer, AwaitClose, AwaitPong, Hear, Sip, Switch, Witness};
         matches!(
@@ -87,47 +88,47 @@ impl Act {
     }
 }
 
-/// What an answer must be.
+/// The right answer to a request.
 #[derive(Clone, Debug)]
 pub enum Expected {
-    /// Any content with this status.
+    /// This status, with any content.
     Status(u16),
     /// 200 with these bytes.
     Content(Vec<u8>),
-    /// 200 with what is in this file.
+    /// 200 with the content of this file.
     File(&'static str),
-    /// The head of that answer.
+    /// The head of an answer with this file.
     HeadOf(&'static str),
-    /// 206 with these bytes of it.
+    /// 206 with this range of the file.
     Part(&'static str, Range<usize>),
-    /// 200 with what is in this file, in whatever coding.
+    /// 200 with the content of this file, in any coding.
     Decoded(&'static str),
 }
 
-/// What a client does from beginning to end.
+/// The acts of a client from beginning to end.
 #[derive(Debug)]
 pub struct Script {
     pub name: &'static str,
     pub acts: Vec<Act>,
-    /// It never lets a deadline pass. Whatever the weather, none may end its connection.
+    /// The client never lets a deadline pass. In no weather may a deadline end its connection.
     pub is_cooperative: bool,
-    /// It does what makes it lose a part of the answer.
+    /// The client does something by which it loses a part of the answer.
     pub loses: bool,
 }
 
 impl Script {
-    /// Whether it asks for what is being edited.
+    /// Whether the client asks for a file that is being edited.
     pub fn watches(&self) -> bool {
         self.acts.iter().any(|act| matches!(act, Act::Ask(..)))
     }
 
-    /// Whether it talks by WebSocket, or to those who do.
+    /// Whether the client uses WebSocket, or posts messages to WebSocket clients.
     pub fn talks(&self) -> bool {
         let talks = |act: &Act| matches!(act, Act::Open(..) | Act::Post(..));
         self.acts.iter().any(talks)
     }
 
-    /// Whether it goes where others are.
+    /// Whether the client goes to a room with other clients.
     pub fn gathers(&self) -> bool {
         self.acts.iter().any(|act| match act {
             Act::Open(target, _) => target.starts_with("/rooms/"),
@@ -136,7 +137,7 @@ impl Script {
         })
     }
 
-    /// The code of the close frame that it waits for, if it waits for one.
+    /// The code of the close frame that the script waits for, if any.
     pub fn close(&self) -> Option<Option<u16>> {
         self.acts.iter().find_map(|act| match act {
             Act::AwaitClose(code) => Some(*code),
@@ -144,7 +145,7 @@ impl Script {
         })
     }
 
-    /// Whether the answers that it receives are known to the byte.
+    /// Whether every byte of the answers is known beforehand.
     pub fn is_exact(&self) -> bool {
         let varies = |act: &Act| matches!(act, Act::Answer(Expected::Decoded(_)) | Act::Post(..));
         !self.watches() && !self.acts.iter().any(varies)
@@ -156,39 +157,40 @@ pub struct Client {
     pub script: Rc<Script>,
     number: usize,
     next: usize,
-    /// Its latest connection.
+    /// The client's latest connection.
     pub wire: Option<usize>,
-    /// It has left.
+    /// The client has left.
     pub is_done: bool,
-    /// It does nothing before this.
+    /// The client does nothing before this time.
     pub not_before: Instant,
     listens: bool,
-    /// All that it has received.
+    /// Every byte that the client has received.
     pub received: Vec<u8>,
-    /// How much of that it has looked at.
+    /// How many bytes of `received` the client has parsed.
     seen: usize,
-    /// How much it had received when it last looked for more and did not find it.
+    /// The length of `received` when the client last looked for more and found nothing.
     in_vain: Option<usize>,
-    /// How much of it went by in sips.
+    /// How many bytes went by in sips.
     sipped: usize,
-    /// What it says and hears by WebSocket.
+    /// The client's WebSocket session.
     pub talk: Talk,
-    /// Where in `received` that begins.
+    /// Where in `received` the frames begin.
     frames_from: Option<usize>,
-    /// It may miss messages that others say.
+    /// The client may miss messages of other clients.
     pub may_miss: bool,
-    /// Whole answers so far.
+    /// The number of whole answers so far.
     pub answers: usize,
-    /// The questions that wait for a witness: the file, and its moment when it was asked for.
+    /// The requests without an answer: the file, and the file's moment when the request was sent.
     asked: VecDeque<(&'static str, usize)>,
-    /// It resets its connection when it has tried so many things more.
+    /// The client resets its connection after this many more attempts to act.
     resets_after: Option<u32>,
     /// The server ended the connection before the script did.
     pub was_cut_short: bool,
-    /// Its fate is not the server's fault: it has reset its connection itself, or the machine
-    /// slept meanwhile, or the kernel refused to watch its socket.
+    /// The server is not to blame for the client's fate: the client has reset its connection, or
+    /// the machine has slept, or the kernel refused to watch the socket.
     pub is_excused: bool,
-    /// What it was sure of when the server was told to stop: so many answers, and so many bytes.
+    /// The promise at the moment when the server was told to stop: this many answers, and this many
+    /// bytes.
     pub promised: (usize, usize),
 }
 
@@ -223,7 +225,7 @@ impl Client {
         }
     }
 
-    /// Begins again from the start: the server had no descriptor for it.
+    /// Begins again from the start, because the server had no descriptor for the client.
     pub fn try_again(&mut self, not_before: Instant) {
         assert!(self.received.is_empty(), "nobody has accepted it");
         self.asked.clear();
@@ -232,7 +234,8 @@ impl Client {
         self.not_before = not_before;
     }
 
-    /// Takes up to `n` of the bytes that have come, and says how many; `None` if it takes none.
+    /// Takes up to `n` of the bytes that have come. Returns their number; `None` if the client
+    /// takes none.
     pub fn take(&mut self, n: usize, wire: &mut Wire, now: Instant) -> Option<usize> {
         let listens = self.listens && !self.is_done;
         let n = if listens { n } else { 0 };
@@ -251,12 +254,12 @@ impl Client {
         true
     }
 
-    /// The session is over: whoever cooperates does not think on.
+    /// Whether the session is over. A cooperative client then stops thinking.
     fn is_called_away(&self) -> bool {
         self.talk.close.is_some() && self.script.is_cooperative
     }
 
-    /// Takes frames apart, and answers pings.
+    /// Parses frames, and answers pings.
     fn hear(&mut self, wire: &mut Wire) {
         if !self.talk.is_on {
             return;
@@ -264,7 +267,7 @@ impl Client {
         while let Some(n) = self.talk.hear(&self.received[self.seen..]) {
             self.seen += n;
         }
-        // Not in the middle of a frame.
+        // A pong cannot be sent in the middle of a frame.
         while self.talk.rest.is_empty()
             && let Some(pong) = self.talk.pongs.pop_front()
         {
@@ -275,17 +278,17 @@ impl Client {
         }
     }
 
-    /// What it has received that is HTTP.
+    /// The part of the received bytes that is HTTP.
     pub fn answered(&self) -> &[u8] {
         &self.received[..self.frames_from.unwrap_or(self.received.len())]
     }
 
-    /// Whether it has received a part of a frame.
+    /// Whether a received frame is incomplete.
     pub fn has_half_a_frame(&self) -> bool {
         self.talk.is_on && self.seen < self.received.len()
     }
 
-    /// Does what comes next, if it can be done now. `true` if it was.
+    /// Performs the next act, if possible now. Returns whether the act was performed.
     pub fn act(&mut self, wire: &mut Wire, tree: &Tree, now: Instant) -> bool {
         if now < self.not_before {
             return false;
@@ -310,7 +313,7 @@ impl Client {
             Act::Pause(time) => self.think(*time, now),
             Act::Answer(expected) => self.await_answer(expected, tree),
             Act::Ask(name, fields) => {
-                // From here on, nothing older is an answer.
+                // From here on, no older state of the file is a right answer.
                 self.asked.push_back((name, tree.moment(name)));
                 let request = format!("GET /{name} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
                 wire.client_send(request.as_bytes());
@@ -429,7 +432,7 @@ impl Client {
         true
     }
 
-    /// Where messages may be missed, there is no knowing which: it waits for a while.
+    /// Where messages may be missed, the client cannot know which will come: it waits for a while.
     fn has_heard(&mut self, now: Instant) -> bool {
         if self.may_miss && self.talk.is_in_room() {
             return self.think(PAUSE, now);
@@ -479,7 +482,7 @@ impl Client {
         true
     }
 
-    /// Freshness: an answer shows the file as it was at some moment since the question was sent.
+    /// Freshness: an answer shows the file as it was at some moment since the request was sent.
     fn bear_witness(&mut self, wire: &Wire, tree: &Tree) -> bool {
         let (name, then) = *self.asked.front().expect("a question comes before");
         let moments = tree.since(name, then);
@@ -502,8 +505,9 @@ impl Client {
         true
     }
 
-    /// The server is told to stop. What it has sent already, the client will have; and if it has read
-    /// all that the client wanted to say, and the client waits for an answer, this one comes.
+    /// Notes the promise when the server is told to stop. The client will receive the bytes that
+    /// the server has sent already. If the server has read every byte of the client, and the client
+    /// waits for an answer, the answer will come too.
     pub fn note_stop(&mut self, wire: &Wire) {
         let act = &self.script.acts[self.next];
         let waits = matches!(act, Act::Answer(_) | Act::Witness | Act::Switch);
@@ -511,19 +515,19 @@ impl Client {
         self.promised = (self.answers + usize::from(waits), wire.sent());
     }
 
-    /// Whether it has what it was sure of.
+    /// Whether the client has received as much as was promised.
     pub fn has_what_was_promised(&self) -> bool {
         let (answers, bytes) = self.promised;
         self.answers >= answers && self.received.len() >= bytes
     }
 
-    /// Whether it can do nothing until the server says something.
+    /// Whether the client can do nothing until bytes come from the server.
     pub fn is_owed_something(&self, now: Instant) -> bool {
         let patient = self.script.is_cooperative && !self.is_excused && !self.is_done;
         patient && now >= self.not_before && self.script.acts[self.next].wants_more()
     }
 
-    /// What it waits for, for a message.
+    /// The act that the client waits in, for an error message.
     pub fn status(&self) -> String {
         let act = self.script.acts.get(self.next);
         format!(
@@ -539,13 +543,13 @@ struct Answer<'a> {
     content_length: Option<usize>,
     is_gzip: bool,
     body: Cow<'a, [u8]>,
-    /// Of all of it, with its head and framing.
+    /// The length of the whole answer, with head and framing.
     len: usize,
 }
 
 impl<'a> Answer<'a> {
-    /// Takes the first answer apart; `None` if it has not come whole. `is_head`: no content
-    /// follows, whatever its length.
+    /// Parses the first answer; `None` if it is incomplete. With `is_head` no content follows,
+    /// whatever the length in the head.
     fn parse(bytes: &'a [u8], is_head: bool) -> Option<Answer<'a>> {
         let head_len = memmem::find(bytes, b"\r\n\r\n")? + 4;
         let (head, rest) = bytes.split_at(head_len);
@@ -582,7 +586,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The content of a body in chunks, and how long it was with its framing.
+/// The content of a chunked body, and the length of the body with its framing.
 fn dechunked<'a>(bytes: &[u8]) -> Option<(Cow<'a, [u8]>, usize)> {
     let mut decoder = BodyDecoder::new(Framing::Chunked)?;
     let (mut content, mut at) = (Vec::new(), 0);

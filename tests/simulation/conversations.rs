@@ -1,4 +1,4 @@
-//! What clients do that talk by WebSocket, as a table like [`scripts`](crate::scripts).
+//! The acts of clients that use WebSocket, as a table like [`scripts`](crate::scripts).
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use Act::{
     Mute, Open, Outstay, Pause, Ping, Post, Reset, Rest, Say, Switch, TurnAway,
 };
 
-/// More than any message may have.
+/// A length that is over the limit of every message.
 const TOO_MUCH: usize = 13_000;
 
 /// All scripts.
@@ -27,7 +27,7 @@ pub fn conversations() -> Vec<Script> {
     scripts
 }
 
-/// Clients that hear what they have said.
+/// Clients that receive their own messages.
 fn echoes() -> Vec<Script> {
     vec![
         cooperative("talks", talk(false)),
@@ -186,7 +186,7 @@ fn echoes() -> Vec<Script> {
                 .concat(),
             ),
         ),
-        // Longer than every deadline: it answers pings.
+        // The silence is longer than every deadline, but the client answers pings.
         cooperative(
             "is silent for long",
             within(
@@ -256,12 +256,12 @@ fn echoes() -> Vec<Script> {
     ]
 }
 
-/// What comes before a violation is answered before.
+/// Messages before a violation are answered before the close frame.
 fn violations() -> Vec<Script> {
     let long = vec![b'a'; TOO_MUCH];
     let bomb = deflated(&long, &mut Rng::new(1));
     assert!(bomb.len() < 500, "it would not be a bomb");
-    // And nothing behind it.
+    // A header without a payload.
     let header = |first: u8, length: u64| {
         let mut bytes = vec![first, 0xff];
         bytes.extend(length.to_be_bytes());
@@ -401,7 +401,7 @@ fn violations() -> Vec<Script> {
     ]
 }
 
-/// Clients that hear more than they say.
+/// Clients that receive more than they send.
 fn fountains() -> Vec<Script> {
     vec![
         cooperative("is shown the door", fountain("/fountain/0", 0, vec![])),
@@ -413,7 +413,7 @@ fn fountains() -> Vec<Script> {
     ]
 }
 
-/// Openings that are refused, or mean something else.
+/// Openings that are refused, or are no openings.
 fn handshakes() -> Vec<Script> {
     let upgrade = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -468,7 +468,7 @@ fn handshakes() -> Vec<Script> {
     ]
 }
 
-/// Members of rooms. None waits for another, who may never come.
+/// Members of rooms. No member waits for another client, which may never come.
 fn rooms() -> Vec<Script> {
     let chat = |times, length| repeat(times, [Say(true, length), Hear, Pause(PAUSE / 9)]);
     vec![
@@ -581,7 +581,7 @@ fn rooms() -> Vec<Script> {
         ),
         cooperative(
             "speaks and breaks the protocol",
-            // What it has said is for those who stay.
+            // The messages before the violation are for the members that stay.
             [
                 Open("/rooms/a", false),
                 Switch,
@@ -629,7 +629,8 @@ fn rooms() -> Vec<Script> {
     ]
 }
 
-/// A day in one room, to be played in calm weather: each comes two [`PATIENCE`]s after the one before.
+/// A day in a room, to be played in calm weather: each client comes two [`PATIENCE`]s after the
+/// client before.
 pub fn day_in_a_room() -> Vec<Script> {
     let hears = |words: &str| Act::Answer(Expected::Content(words.into()));
     let stays = |seconds| Pause(seconds * PATIENCE);
@@ -699,8 +700,8 @@ pub fn day_in_a_room() -> Vec<Script> {
     ]
 }
 
-/// Somebody who says this many messages in a room, and somebody who is there and does not read meanwhile, and
-/// whose session ends with this code.
+/// A client that sends `count` messages in a room, and a member that does not read meanwhile, with
+/// a session that ends with this code.
 pub fn deaf_member(count: usize, code: u16) -> [Script; 2] {
     let say = repeat(count, [Say(false, 300), Hear]);
     let meanwhile = vec![Switch, TurnAway, Pause(5 * PATIENCE), Listen];
@@ -715,14 +716,15 @@ pub fn deaf_member(count: usize, code: u16) -> [Script; 2] {
     ]
 }
 
-/// Somebody who says so many messages at once, and hears them.
+/// A client that sends `count` messages at once, and receives them.
 pub fn burst(count: usize) -> Script {
     let say = repeat(count, [Say(false, 300)]);
     let acts = within("/rooms/a", false, [say, vec![Hear]].concat());
     cooperative("speaks at once", acts)
 }
 
-/// One of several who come together, say so many messages at once, and hear what all have said.
+/// One of several clients that come together, send `count` messages at once, and receive the
+/// messages of every member.
 pub fn one_of_many(count: usize) -> Script {
     let wait = [Pause(PATIENCE)];
     let say = repeat(count, [Say(false, 300)]);
@@ -730,13 +732,14 @@ pub fn one_of_many(count: usize) -> Script {
     cooperative("speaks with others", within("/rooms/a", false, acts))
 }
 
-/// Somebody who leaves no mail.
+/// A client that queues no effects.
 pub fn aside() -> Script {
     let acts = vec![Say(false, 300), Ping, Hear, AwaitPong];
     cooperative("speaks to an echo", within("/echo", false, acts))
 }
 
-/// Clients that do not read for longer than they might take to answer a ping: one does later, one never.
+/// Clients that stop reading for longer than the time to answer a ping: the first reads again
+/// later, the second never.
 pub fn turned_away() -> [Script; 2] {
     let speak = |acts: Vec<Act>| {
         let said = repeat(4, [Say(false, 3_000), Ping]);
@@ -751,7 +754,7 @@ pub fn turned_away() -> [Script; 2] {
     ]
 }
 
-/// Clients that the server has to get rid of by itself.
+/// Clients that the server has to end on its own.
 fn hostile() -> Vec<Script> {
     vec![
         uncooperative(
@@ -826,13 +829,13 @@ fn hostile() -> Vec<Script> {
     ]
 }
 
-// ── Ways to say it shortly ─────────────────────────────────────────────────────────────────────
+// ── Short forms ────────────────────────────────────────────────────────────────────────────────
 
 fn frame(first: u8, payload: &[u8]) -> Act {
     Frame(first, payload.into())
 }
 
-/// Opens, does this, and leaves as one should.
+/// Opens a session, performs `acts`, and leaves with a closing handshake.
 fn within(target: &'static str, offers: bool, acts: Vec<Act>) -> Vec<Act> {
     [
         vec![Open(target, offers), Switch],
@@ -842,7 +845,7 @@ fn within(target: &'static str, offers: bool, acts: Vec<Act>) -> Vec<Act> {
     .concat()
 }
 
-/// The same after something else.
+/// Performs `before`, and then a whole session.
 fn session(before: Vec<Act>, target: &'static str, acts: Vec<Act>) -> Vec<Act> {
     [before, within(target, true, acts)].concat()
 }
@@ -868,7 +871,7 @@ fn talk(offers: bool) -> Vec<Act> {
     )
 }
 
-/// Says this and that, breaks the protocol, and goes on as if nothing had happened.
+/// Sends two messages, breaks the protocol, and continues as if nothing had happened.
 fn broken(name: &'static str, offers: bool, how: Vec<Act>, code: u16) -> Script {
     let target = match offers {
         true => "/echo",

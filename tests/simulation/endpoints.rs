@@ -1,5 +1,5 @@
-//! Endpoints of the simulation's own: one that keeps books over another, one that has more to say than
-//! there is room for, and one that listens to nobody.
+//! The simulation's own endpoints: one keeps a book over another endpoint, one has more to send
+//! than fits, and one closes every session.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use std::time::Duration;
 use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, Post, RouteMatch, Session};
 use oneloop::websocket::{CloseCode, Protocols};
 
-/// Who is with an endpoint, and who was: `true` means that it is over.
+/// The sessions of an endpoint, past and present; `true` means that a session is over.
 #[derive(Clone, Default, Debug)]
 pub struct Book(Rc<RefCell<BTreeMap<Key, bool>>>);
 
 impl Book {
-    /// An endpoint that this book is kept over.
+    /// Wraps an endpoint, so that this book records its sessions.
     pub fn over<E: Endpoint>(&self, endpoint: E) -> Counted<E> {
         let book = self.clone();
         Counted { endpoint, book }
@@ -35,13 +35,14 @@ impl Book {
         self.0.borrow_mut().insert(key, true);
     }
 
-    /// Whether everybody's end was told.
+    /// Whether the end of every session was reported.
     pub fn is_closed(&self) -> bool {
         self.0.borrow().values().all(|over| *over)
     }
 }
 
-/// An endpoint that is told of everyone once, before anything else and after everything else.
+/// An endpoint that checks its calls: each session opens once, before any other call, and closes
+/// once, after every other call.
 #[derive(Debug)]
 pub struct Counted<E> {
     endpoint: E,
@@ -90,7 +91,7 @@ impl<E: Endpoint> Endpoint for Counted<E> {
     }
 }
 
-/// `/bouncer`: closes whoever speaks.
+/// `/bouncer`: closes every session that sends a message.
 #[derive(Debug)]
 pub struct Bouncer;
 
@@ -100,15 +101,15 @@ impl Endpoint for Bouncer {
     }
 }
 
-/// `/fountain/N`: says so much, as far as there is room, and goes.
+/// `/fountain/N`: sends `N` messages, as far as there is space for them, and closes the session.
 #[derive(Default, Debug)]
 pub struct Fountain {
-    /// What each still has to hear, and what it hears in all.
+    /// For each session, the number of messages sent and the number to send in all.
     left: BTreeMap<Key, (usize, usize)>,
 }
 
 impl Fountain {
-    /// What is heard.
+    /// The messages that a client receives.
     pub fn drops(count: usize) -> impl Iterator<Item = Vec<u8>> {
         (0..count).map(move |n| format!("{n} of {count} drops").into_bytes())
     }

@@ -1,5 +1,5 @@
-//! A tree of files in memory behind the seam [`Files`], an editor that changes some of them at the
-//! worst moments, and a memory of every state that each of them has been in.
+//! A tree of files in memory behind the seam [`Files`], an editor that changes some files at the
+//! worst moments, and a record of every state of each file.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use oneloop::sys::{FileKind, Stat};
 use crate::weather::Rng;
 use crate::world::Shared;
 
-/// The files that nobody touches, with their sizes: what is answered from them is known to the byte.
-/// The largest makes a client that reads it in sips outlast every deadline.
+/// The files that are never edited, with their sizes: every byte of an answer from them is known.
+/// The largest file makes a client that reads in sips outlast every deadline.
 const STABLE: &[(&str, usize)] = &[
     ("index.html", 120),
     ("small.txt", 80),
@@ -28,31 +28,31 @@ const STABLE: &[(&str, usize)] = &[
     ("page.html.gz", 300),
 ];
 
-/// One more, which takes an encoder two slices and hardly gets smaller.
+/// Another stable file. An encoder needs two slices for it, and saves few bytes.
 pub const PROGRAM: &str = "app.js";
 static PROGRAM_TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut rng = Rng::new(0);
     (0..20_000).map(|_| rng.within(33..=126) as u8).collect()
 });
 
-/// Changed all the time, in every way that a small file can be.
+/// Edited all the time, in every way that a small file can be edited.
 pub const NEWS: &str = "news.txt";
-/// The same, and every call on it may fail; sometimes it is not there at all.
+/// Edited like [`NEWS`], and every call on the file may fail; sometimes the file does not exist.
 pub const FLAKY: &str = "flaky.txt";
-/// Replaced by others, and cut short while it is being sent.
+/// Replaced by other files, and cut short while it is being sent.
 pub const MOVIE: &str = "movie.bin";
-/// The same, and worth compressing.
+/// Edited like [`MOVIE`], and worth compressing.
 pub const NOTES: &str = "notes.txt";
 
 /// The tick of a kernel's clock, on many systems.
 const TICK: Duration = Duration::from_millis(4);
 
-/// When the files were made.
+/// The time when the files were made.
 fn long_ago() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)
 }
 
-/// One file, whatever its name.
+/// A file, apart from its name.
 #[derive(Debug)]
 struct Inode {
     number: u64,
@@ -74,7 +74,7 @@ impl Inode {
     }
 }
 
-/// What a request for a file may find.
+/// A possible result of a request for a file.
 #[derive(Clone, Debug)]
 enum State {
     Content(Rc<[u8]>),
@@ -84,11 +84,11 @@ enum State {
 #[derive(Debug)]
 struct Entry {
     inode: Rc<RefCell<Inode>>,
-    /// What opening it says, if not what it holds.
+    /// The error with which opening fails, if it fails.
     refused: Option<FileError>,
-    /// All states since the beginning; the last is the present one.
+    /// Every state since the beginning; the last is the present state.
     history: Vec<State>,
-    /// The moments in `history` when it was changed under those who had it open.
+    /// The moments in `history` when the file was changed in place, under every open handle.
     disturbances: Vec<usize>,
 }
 
@@ -105,13 +105,13 @@ impl Entry {
 #[derive(Debug)]
 pub struct Tree {
     files: BTreeMap<&'static str, Entry>,
-    /// When a name has last come or gone in each directory.
+    /// For each directory, when a name was last added or removed.
     directories: BTreeMap<&'static str, SystemTime>,
-    /// The tick of the clock that timestamps come from.
+    /// The tick of the clock behind the timestamps.
     granularity: Duration,
     inodes: u64,
     versions: usize,
-    /// How many open files there are.
+    /// The number of open files.
     open: Rc<Cell<usize>>,
 }
 
@@ -158,19 +158,19 @@ impl Tree {
         }
     }
 
-    /// How many files the server holds open.
+    /// The number of files that the server has open.
     pub fn open_files(&self) -> usize {
         self.open.get()
     }
 
-    /// What is in a file now.
+    /// The present content of a file.
     pub fn content(&self, name: &str) -> Rc<[u8]> {
         Rc::clone(&self.files[name].inode.borrow().content)
     }
 
     // ── Looking back ───────────────────────────────────────────────────────────────────────────
 
-    /// The present moment of a file, to be handed to [`since`](Tree::since) later.
+    /// The present moment of a file, for a later call of [`since`](Tree::since).
     pub fn moment(&self, name: &str) -> usize {
         self.files[name].history.len() - 1
     }
@@ -180,7 +180,7 @@ impl Tree {
         then..self.files[name].history.len()
     }
 
-    /// Whether an answer shows the file as it was at one of the moments.
+    /// Whether an answer shows the file's state at one of the moments.
     pub fn was(&self, name: &str, moments: Range<usize>, status: u16, body: &[u8]) -> bool {
         let shows = |state: &State| match state {
             State::Content(content) => status == 200 && **content == *body,
@@ -192,8 +192,8 @@ impl Tree {
         self.files[name].history[moments].iter().any(shows)
     }
 
-    /// Whether a file was changed in place at one of the moments: then what was promised of it
-    /// cannot be sent.
+    /// Whether a file was changed in place at one of the moments. The promised bytes of the file
+    /// can then not be sent.
     pub fn was_disturbed(&self, name: &str, moments: Range<usize>) -> bool {
         let disturbances = &self.files[name].disturbances;
         disturbances.iter().any(|at| moments.contains(at))
@@ -201,7 +201,7 @@ impl Tree {
 
     // ── Editing ────────────────────────────────────────────────────────────────────────────────
 
-    /// Somebody saves, touches, moves or removes a file.
+    /// Saves, touches, moves or removes a file.
     pub fn edit(&mut self, rng: &mut Rng, wall: SystemTime) {
         let name = *rng.pick(&[NEWS, NEWS, FLAKY, MOVIE, NOTES]);
         let is_small = [NEWS, FLAKY].contains(&name);
@@ -222,10 +222,11 @@ impl Tree {
         let entry = self.files.get_mut(name).expect("the editor knows them");
         let old = Rc::clone(&entry.inode.borrow().content);
         let in_place = match rng.below(6) {
-            // Only its times.
+            // Changes only the times.
             0 => Some(old),
             1 => Some(old[..old.len() / 2].into()),
-            // To the same length, if it is small: whoever has a large file open would send a mixture.
+            // Keeps the length, but only of a small file: with a large file open, the server would
+            // send a mixture.
             2 if is_small => Some(content(name, self.versions, old.len())),
             _ => None,
         };
@@ -236,13 +237,14 @@ impl Tree {
                 (inode.modified, inode.changed) = (modified, now);
                 entry.disturbances.push(entry.history.len());
             }
-            // Written beside it and renamed, as editors do: who has the old one open keeps it.
+            // The new file is written beside the old one and renamed, as editors do: an open handle
+            // keeps the old file.
             None => {
                 entry.inode = Rc::new(RefCell::new(replacement));
                 self.directories.insert("", now);
             }
         }
-        // Who has it open can see what has become of it, whatever becomes of its name.
+        // An open handle shows the new content, even if the name is gone.
         let content = Rc::clone(&entry.inode.borrow().content);
         entry.history.push(State::Content(content));
         if name == FLAKY {
@@ -315,7 +317,7 @@ impl Tree {
         }
     }
 
-    /// Notes that a call on a file has failed once, for no reason that lasts.
+    /// Notes that a call on a file has failed once, for no lasting reason.
     fn failed_once(&mut self, name: &str, error: FileError) {
         let entry = self.files.get_mut(name).expect("it was found");
         entry.history.push(State::Failing(error));
@@ -323,14 +325,14 @@ impl Tree {
     }
 }
 
-/// Text that names its file and its version, so that an answer tells what it was made from.
+/// Text with the name and the version of its file, so that an answer shows its origin.
 fn content(name: &str, version: usize, length: usize) -> Rc<[u8]> {
     let line = format!("{name}, version {version}\n");
     let lines = line.repeat(length / line.len() + 1);
     lines.as_bytes()[..length].into()
 }
 
-/// An open file: it stays what it was opened as, whatever is renamed over it.
+/// An open file. A handle keeps the file that was opened, even if another file is renamed over it.
 #[derive(Debug)]
 pub struct SimFile {
     name: &'static str,
@@ -339,7 +341,7 @@ pub struct SimFile {
 }
 
 impl SimFile {
-    /// At most `count` bytes from the offset `at`; none behind the end.
+    /// At most `count` bytes from the offset `at`; none after the end.
     pub fn slice(&self, at: u64, count: usize) -> Vec<u8> {
         let content = &self.inode.borrow().content;
         let at = (at as usize).min(content.len());
@@ -361,7 +363,7 @@ pub struct SimFiles {
 }
 
 impl SimFiles {
-    /// Whether a call on a file fails this time. One that goes into an answer is remembered.
+    /// Whether a call on a file fails this time. A failure that goes into an answer is recorded.
     fn fails(&self, name: &[u8], error: FileError, is_answered: bool) -> Result<(), FileError> {
         let mut world = self.world.borrow_mut();
         world.hurry();
@@ -392,7 +394,7 @@ impl Files for SimFiles {
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
         self.fails(path, FileError::Failed, false)?;
         let stat = self.world.borrow().tree.stat(path);
-        // The worst moment for a change: just after a look, which vouches for nothing later.
+        // The worst moment for a change is just after a look, which vouches for nothing later.
         self.world.borrow_mut().meddle();
         stat
     }

@@ -1,38 +1,61 @@
 //! The whole server in a simulated world: no sockets, no disk, no clock. Clients follow scripts
-//! ([`scripts`]) through a network and a kernel ([`wire`], [`world`]) in a weather that a seed decides
-//! ([`weather`]): bytes are cut anywhere, events are late, spurious or stale, connections are reset,
-//! descriptors run out, files are edited, the clock jumps, and every limit is tiny. The same seed gives
-//! the same run: a failure names it, and `ONELOOP_SEED=n cargo test --test simulation` plays it again
-//! and says what happens.
+//! ([`scripts`]) through a network and a kernel ([`wire`], [`world`]) in a weather that a seed
+//! decides ([`weather`]): bytes are cut anywhere, events are late, spurious or stale, connections
+//! are reset, descriptors run out, files are edited, the clock jumps, and every limit is tiny.
 //!
-//! The edges are epoll's (`EPOLLET`): one for each arrival of bytes or of a FIN and for room after there
-//! was none, coalesced until the next wait; registration reports what is ready then; a FIN comes with a
-//! peer-closed hint. A simulator that is kinder hides the bugs that matter.
+//! In the words of the field this is *swarm testing* with *fault injection* and an *oracle*. Swarm
+//! testing: each run draws its own mix of clients, faults and limits, because with every fault in
+//! every run one fault would hide the effects of another. Fault injection: the simulated kernel
+//! fails system calls and cuts transfers, as a real kernel may. Oracle: a model of the right
+//! outcome judges each client ([`verdict`]), here with the bytes that the same script gets in calm
+//! weather.
 //!
-//! # FrameEvent must hold
+//! The vocabulary: the *weather* is the set of faults of a run; a *season* is a kind of run with
+//! many seeds; a *script* is the list of acts of a client; the *cast* is the scripts of a run; a
+//! *book* records the sessions of an endpoint ([`endpoints`]).
 //!
-//! - What a client receives does not depend on the weather ([`verdict`]).
-//! - The server never sleeps on what it was told of: unread input that nothing holds up, a client that
-//!   could be accepted. Each such sleep is an edge that was lost. Nor does it sleep on what it has read,
-//!   while the client waits for the answer.
-//! - No connection of a cooperative client ends by a deadline; each such end is another.
+//! The same seed gives the same run. A failure names the seed, and this command plays the run again
+//! and prints every step:
+//!
+//! ```text
+//! ONELOOP_SEED=n cargo test --test simulation
+//! ```
+//!
+//! A seed names a run of *one commit* only: the cast is drawn from the list of scripts, so every new
+//! script re-rolls all seeds. To look at a failure again, check out the commit that failed.
+//!
+//! Readiness is edge-triggered, as with epoll's `EPOLLET`. A connection gets one edge for each
+//! arrival of bytes or of a FIN, and one when the send buffer has space after being full. Edges are
+//! coalesced until the next wait; registration reports the readiness of the moment; a FIN comes
+//! with a peer-closed hint. A kinder simulator would hide the bugs that matter.
+//!
+//! # What must hold
+//!
+//! - The bytes that a client receives do not depend on the weather ([`verdict`]).
+//! - The server never sleeps on a reported event: not while input is unread without a reason, nor
+//!   while a client could be accepted. Each such sleep is a lost edge. Nor does the server sleep on
+//!   input that has been read, while the client waits for the answer.
+//! - No connection of a cooperative client ends by a deadline; each such end is a lost edge too.
 //! - A direction that said EAGAIN is left alone until an event for this very connection.
-//! - The server comes to rest: a bounded number of turns, no turns in which nothing happens, and nobody
-//!   who stays for ever.
-//! - Its invariants hold after every turn (`Server::check`), and in the end nothing is left: no
-//!   stream, slot, timer, buffer, open file or byte on the account of memory.
-//! - An answer shows its file as it was at some moment since the question was sent.
-//! - After a stop, what was sent before arrives, what was begun is finished and what was read is
-//!   answered. A second signal ends everything in its turn.
-//! - By WebSocket a client hears what was said to it in order and once, then the close frame that the model
-//!   predicts, then the end ([`talk`]). What is said in a room has one order for all, and no more of it is
-//!   missed than is counted ([`rooms`]).
-//! - An endpoint is told of everyone's beginning and end, once ([`endpoints`]).
+//! - The server comes to rest: the number of turns is bounded, the server does not spin through
+//!   turns in which nothing happens, and no connection stays for ever.
+//! - The invariants of the server hold after every turn (`Server::check`). At the end nothing is
+//!   left: no stream, slot, timer, buffer, open file or byte on the account of memory.
+//! - An answer shows its file in a state that the file had at some moment since the request was
+//!   sent.
+//! - After a stop, bytes sent before arrive, work begun is finished, and requests read are
+//!   answered. A second signal ends everything in the same turn.
+//! - A WebSocket client receives its messages in order and once, then the close frame that the
+//!   model predicts, then the end of the stream ([`talk`]). The messages of a room have one order
+//!   for every member, and no more of them are missed than are counted ([`rooms`]).
+//! - An endpoint is told of the beginning and the end of each session, once ([`endpoints`]).
 //! - Every transition between modes is in the table, and every row of the table is seen.
 //!
-//! # Bugs that were put back, one at a time, and what noticed them
+//! # Bugs that were put back, one at a time, and how they were noticed
 //!
-//! A script that notices in calm weather is left out of the storms that are counted.
+//! A script that notices a bug in calm weather is left out of the storms that are counted. The last
+//! column has the words of the failed assertion. As every new script re-rolls the seeds, the counts
+//! are those of the commit at which they were taken.
 //!
 //! | bug | calm scripts | of 1,000 storms | in the words of |
 //! |---|---|---|---|
@@ -41,48 +64,47 @@
 //! | the same within a file | | 269 | a wrong answer; a stale answer |
 //! | an end of file closes at once | 2 | 16 | an answer is missing |
 //! | EMFILE clears the readiness of the listener | | 40 | an edge was lost: somebody waits to be accepted |
-//! | a spent budget does not queue again | 1 | 523 | an edge was lost; a deadline passed; nothing will ever happen again |
+//! | a spent budget does not queue the connection again | 1 | 523 | an edge was lost; a deadline passed; nothing will ever happen again |
 //! | events overwrite readiness instead of adding to it | | 137 | an edge was lost; a deadline passed |
 //! | a deadline that output has moved is not renewed | | 10 | a wrong answer: it is cut |
 //! | a deadline that has moved is not asked for again | | 37 | a wrong answer: a 408, or nothing |
 //! | lingering is skipped | 12 | 8 | an answer is missing: a reset destroyed it |
 //! | lingering is skipped when nothing is unread yet | 1 | 149 | a wrong answer |
-//! | a key reaches the next tenant of its slot | | 260 | a read, or a write, is tried although nothing was reported |
-//! | a head is searched again with each byte | | | `a_trickling_head_is_not_searched_again` in `src/http/parser.rs`: how long things take is not simulated, so searching is counted there |
+//! | a key reaches the next connection in its slot | | 260 | a read, or a write, is tried although nothing was reported |
+//! | a head is searched again with each byte | | | `a_trickling_head_is_not_searched_again` in `src/http/parser.rs`: time spent is not simulated, so searching is counted there |
 //!
-//! And a few that are less classic:
+//! And a few less classic bugs:
 //!
 //! | bug | noticed by |
 //! |---|---|
-//! | a look at a file vouches for what is read later in the same pump | 11 of 200 restless runs: a stale answer |
-//! | a look at a file vouches for later chunks | 32 storms and 115 restless runs |
+//! | a look at a file vouches for requests that are read later in the same pump | 11 of 200 restless runs: a stale answer |
+//! | a look at a file vouches for later batches | 32 storms and 115 restless runs |
 //! | a file that may change unseen is kept | 7 storms and 21 restless runs |
-//! | accepting rests without a deadline | 174 storms: an edge was lost |
-//! | a stop closes at once what was answered a moment ago | 4 of 500 stops: an answer is missing |
-//! | who has its whole answer counts as busy until its next turn | `who_has_its_whole_answer_makes_room_at_once` |
-
+//! | accepting pauses without a deadline | 174 storms: an edge was lost |
+//! | a stop closes at once a connection that was answered a moment ago | 4 of 500 stops: an answer is missing |
+//! | a connection with its whole answer counts as busy until its next turn | `who_has_its_whole_answer_makes_room_at_once` |
 //!
 //! Of WebSocket, with 500 conversations beside the storms:
 //!
 //! | bug | calm scripts | storms | conversations | in the words of |
 //! |---|---|---|---|---|
-//! | the masking key is not rotated for what comes in the next read | 36 | 237 | 309 | a wrong message; a wrong close |
-//! | a close frame precedes what was answered | 29 | 206 | 121 | a wrong frame; the write buffer's own books |
+//! | the masking key is not rotated for the bytes of the next read | 36 | 237 | 309 | a wrong message; a wrong close |
+//! | a close frame precedes earlier answers | 29 | 206 | 121 | a wrong frame; the write buffer's own books |
 //! | the UTF-8 state is forgotten between two frames of a text | 13 | 97 | 154 | a wrong close; an answer is missing |
 //! | a pong clears nothing | | 26 | 11 | an answer is missing |
-//! | who is held up by a full mailbox is not queued again | | 1 | 7 | an edge was lost; the server sleeps on what it has read |
-//! | `on_room` is called only if a step finds no room | | 28 | 9 | the server sleeps on what it has read; somebody stays for ever |
+//! | a connection throttled by a full queue of effects is not queued again | | 1 | 7 | an edge was lost; the server sleeps on what it has read |
+//! | `on_room` is called only if a step finds no space | | 28 | 9 | the server sleeps on what it has read; somebody stays for ever |
 //! | `on_close` is not called if there was no code | 8 | 79 | 97 | an endpoint was not told of an end |
-//! | nobody is told when the transport fails | 3 | 98 | 131 | an endpoint was not told of an end; somebody is in a room who is gone |
-//! | nobody is told that a member is gone | 18 | | | somebody is in a room who is gone |
-//! | a pong that was held back is never sent | | 2 | | the server sleeps on what it has read |
-//! | a step that has dealt with all the pieces it may says that nothing has moved | 1 | | | the server sleeps on what it has read |
-//! | what is missed is not counted | | | 2 | a message is missing; and `a_member_that_does_not_read_…` |
-//! | who is removed leaves its rooms at once | | | | `in_calm_weather_a_room_is_heard_…`: its last words are lost |
-//! | what is queued is not sent before something is missed | | | | `a_member_that_reads_hears_a_burst_…` |
+//! | no endpoint is told when the transport fails | 3 | 98 | 131 | an endpoint was not told of an end; somebody is in a room who is gone |
+//! | the rooms are not told when a member is gone | 18 | | | somebody is in a room who is gone |
+//! | a delayed pong is never sent | | 2 | | the server sleeps on what it has read |
+//! | a step that has handled as many frames as it may reports no progress | 1 | | | the server sleeps on what it has read |
+//! | missed messages are not counted | | | 2 | a message is missing; and `a_member_that_does_not_read_…` |
+//! | a removed connection leaves its rooms at once | | | | `in_calm_weather_a_room_is_heard_…`: its last messages are lost |
+//! | queued output is not sent before a message is dropped | | | | `a_member_that_reads_hears_a_burst_…` |
 //!
-//! Not noticed, since something else makes up for it: text that ends within a character is taken for whole
-//! by the reader (it is looked at again when it is handed over).
+//! One bug is not noticed, because the server makes up for it: the reader takes a text that ends
+//! within a character for complete. The text is checked again when it is handed over.
 
 #![forbid(unsafe_code)]
 
@@ -119,18 +141,18 @@ use verdict::{Hardship, judge};
 use weather::{Rng, Weather};
 use world::{LISTENERS, SimDriver, World};
 
-/// How many runs there are in each season.
+/// The number of runs in each season.
 const STORMY_SEEDS: u64 = 1_000;
 const RESTLESS_SEEDS: u64 = 200;
 const ENDING_SEEDS: u64 = 500;
 const TALKING_SEEDS: u64 = 500;
 
-/// Turns in one run, at most. The longest of a hundred thousand had 40,000.
+/// The largest number of turns in a run. The longest of a hundred thousand runs had 40,000.
 const TURNS_MAX: u32 = 60_000;
 
 // ── The tests ──────────────────────────────────────────────────────────────────────────────────
 
-/// What a script says of its answers is held against them as they come.
+/// The expectations of a script are checked against its answers as the answers come.
 #[test]
 fn in_calm_weather_every_script_gets_the_answers_it_expects() {
     let roles = roles();
@@ -177,7 +199,7 @@ fn a_member_that_does_not_read_misses_what_it_has_no_room_for_or_is_closed() {
         };
         assert!(!deaf.was_cut_short && !speaks.was_cut_short);
         assert_eq!(speaks.talk.heard.len(), COUNT);
-        // What is in the write buffer, and in the kernel's buffer.
+        // The bytes in the write buffer, and in the kernel's buffer.
         let heard = deaf.talk.heard.len();
         assert!((9..=12).contains(&heard), "{heard} were heard");
         let missed = match slow_member {
@@ -189,12 +211,13 @@ fn a_member_that_does_not_read_misses_what_it_has_no_room_for_or_is_closed() {
     }
 }
 
-/// However much is said in a turn, it is no reason to miss anything: what was queued can be sent first.
+/// However many messages are published in a turn, no member may miss one for that reason: the
+/// messages queued before can be sent first.
 #[test]
 fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
     let limits = Limits {
         write_buffer_max: 1_000,
-        // All that is said is there at once, and the mailbox gets full.
+        // All messages are there at once, and the queue of effects gets full.
         effects_max: 10,
         head_bytes_max: 20_000,
         ..weather::usual_limits()
@@ -204,7 +227,7 @@ fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
     assert_eq!(finished.counters.missed, 0);
 }
 
-/// Whoever leaves no mail has no part in there being too much.
+/// A connection that adds no effects is not throttled when the queue of effects is full.
 #[test]
 fn an_echo_is_heard_however_full_the_mailbox_is() {
     let limits = Limits {
@@ -215,8 +238,8 @@ fn an_echo_is_heard_however_full_the_mailbox_is() {
     assert_eq!(finished.world.clients[0].talk.heard.len(), 1);
 }
 
-/// The place of a connection is free from the moment when its peer can know that: it has the end of its answer,
-/// with which a turn's budget was spent.
+/// The slot of a connection is free from the moment when the peer can know so: the peer has the end
+/// of its answer, with which the budget of the turn was spent.
 #[test]
 fn who_has_its_whole_answer_makes_room_at_once() {
     let limits = Limits {
@@ -242,7 +265,8 @@ fn who_has_its_whole_answer_makes_room_at_once() {
     }
 }
 
-/// Where the mailbox is always full, nobody gets ahead by more than fits into it.
+/// While the queue of effects is always full, no connection gets ahead by more messages than fit
+/// into the queue.
 #[test]
 fn whoever_fills_the_mailbox_comes_behind_those_who_found_it_full() {
     const COUNT: usize = 20;
@@ -271,7 +295,8 @@ fn whoever_fills_the_mailbox_comes_behind_those_who_found_it_full() {
     assert_eq!(counts, [COUNT; 5]);
 }
 
-/// Its pong might be among what is not read from it, because it does not read.
+/// While the server does not read from a connection, because the peer does not read, the pong may
+/// be among the unread bytes.
 #[test]
 fn whoever_does_not_read_is_not_closed_for_want_of_a_pong() {
     let limits = Limits {
@@ -297,7 +322,7 @@ fn whoever_does_not_read_is_not_closed_for_want_of_a_pong() {
     }
 }
 
-/// All properties are asserted on the way, each where it can be seen.
+/// Each property is asserted along the way, where it can be seen.
 #[test]
 fn no_weather_takes_from_a_client_what_it_is_owed() {
     match replayed() {
@@ -361,9 +386,9 @@ fn the_same_seed_is_the_same_run_and_another_is_another() {
     assert_eq!(traces.len(), again.len());
 }
 
-/// To be run with a defect in the server: a property that nothing ever violates says nothing. Says
-/// how many scripts and seeds notice, and which properties they see violated.
-/// `ONELOOP_COUNT=1 cargo test --test simulation how_many -- --nocapture`
+/// Counts how many scripts and seeds notice a defect in the server, and which properties they see
+/// violated. To be run with a defect put into the server: a property that is never violated proves
+/// nothing. `ONELOOP_COUNT=1 cargo test --test simulation how_many -- --nocapture`
 #[test]
 fn how_many_seeds_notice() {
     if env::var_os("ONELOOP_COUNT").is_none() {
@@ -394,7 +419,7 @@ fn how_many_seeds_notice() {
     println!("in {TALKING_SEEDS} conversations: {talks:?}");
 }
 
-/// Counts a run that fails under what its assertion says before the colon.
+/// Counts a failed run under the words of its assertion before the colon.
 fn count(violations: &mut BTreeMap<String, u32>, run: impl FnOnce()) {
     if let Err(words) = panic::catch_unwind(AssertUnwindSafe(run)) {
         let text = words.downcast_ref::<String>().map(String::as_str);
@@ -417,8 +442,9 @@ fn stormy(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     perform(seed, rng, weather, limits, &cast, is_talkative)
 }
 
-/// Clients that watch files which somebody edits all the while. The limits are the usual ones: with
-/// tiny ones, a turn ends before a client can have its answer and ask again within it.
+/// Clients that watch files while an editor changes them all the time. The limits are the usual
+/// ones: with tiny limits, a turn ends before a client can have its answer and ask again within the
+/// turn.
 fn restless(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     let mut rng = Rng::new(seed);
     let watching = roles.iter().filter(|role| role.script.watches());
@@ -439,8 +465,8 @@ fn ending(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     perform(seed, rng, weather, limits, &cast, is_talkative)
 }
 
-/// Clients that talk, to each other for the most part. Half of the time there is room for all that they say,
-/// so that nothing may be missed.
+/// Clients that talk, mostly to each other. In half of the runs the buffers take everything that
+/// the clients send, and no message may be missed.
 fn talking(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     let mut rng = Rng::new(seed);
     let weather = Weather::drawn(&mut rng);
@@ -460,7 +486,8 @@ fn talking(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
     perform(seed, rng, weather, limits, &cast, is_talkative)
 }
 
-/// The transitions that all stormy seeds together have seen. Two tests ask, and they are run once.
+/// The transitions that the stormy seeds together have seen. Two tests need the set, but the runs
+/// are made once.
 fn stormy_season() -> Transitions {
     static SEEN: OnceLock<Transitions> = OnceLock::new();
     *SEEN.get_or_init(|| {
@@ -473,13 +500,13 @@ fn stormy_season() -> Transitions {
     })
 }
 
-/// The seed that somebody wants to see again.
+/// The seed of the run that `ONELOOP_SEED` asks to see again.
 fn replayed() -> Option<u64> {
     let seed = env::var("ONELOOP_SEED").ok()?;
     Some(seed.parse().expect("ONELOOP_SEED is a number"))
 }
 
-/// Says how to see a run again, if it fails.
+/// Prints how to see a run again, if the run fails.
 struct Replay(u64);
 
 impl Drop for Replay {
@@ -495,7 +522,7 @@ impl Drop for Replay {
 
 // ── A run ──────────────────────────────────────────────────────────────────────────────────────
 
-/// A script, and what it receives when nothing goes wrong.
+/// A script, and the bytes that its client receives when nothing goes wrong.
 struct Role {
     script: Rc<Script>,
     expected: Vec<u8>,
@@ -518,7 +545,8 @@ fn rehearse(script: Script) -> Role {
     Role { script, expected }
 }
 
-/// Runs a cast of which each comes two [`PATIENCE`](weather::PATIENCE)s after the one before.
+/// Runs a cast in which each client comes two [`PATIENCE`](weather::PATIENCE)s after the client
+/// before.
 fn in_turn(
     scripts: impl IntoIterator<Item = Script>,
     weather: Weather,
@@ -532,7 +560,7 @@ fn in_turn(
     run(world, limits)
 }
 
-/// Runs a cast, and holds what every client has received against what it should have.
+/// Runs a cast, and checks the bytes that each client has received against the expected ones.
 fn perform(
     seed: u64,
     rng: Rng,
@@ -589,7 +617,7 @@ struct Finished {
     counters: Counters,
 }
 
-/// Runs a server in a world until all clients have left, or until it is stopped.
+/// Runs a server in a world until all clients have left, or until the server is stopped.
 fn run(world: World, limits: Limits) -> Finished {
     let world = Rc::new(RefCell::new(world));
     let files = SimFiles {

@@ -1,12 +1,13 @@
-//! The verdict over rooms, when a run is over: whether there is an order of all that was said in which each
-//! member has heard it, and whether nobody has missed more than was counted.
+//! The verdict over rooms, at the end of a run: whether the messages of a room have one order that
+//! agrees with every member, and whether no more messages were missed than were counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clients::Client;
 use crate::talk::{Id, Place};
 
-/// Holds what the clients have heard in rooms against each other, and against what was said.
+/// Compares the messages that the clients have received in rooms with each other, and with the sent
+/// ones.
 pub fn judge(clients: &[Client], missed: u64) {
     let mut rooms: BTreeMap<&str, Room> = BTreeMap::new();
     for client in clients {
@@ -32,7 +33,7 @@ pub fn judge(clients: &[Client], missed: u64) {
     );
 }
 
-/// What a member has heard, all of it said here.
+/// The messages that a member has received, each of which must have been sent to this room.
 fn heard(client: &Client, clients: &[Client]) -> Vec<Id> {
     let heard = client.talk.heard.iter().map(|message| {
         let id = message.id();
@@ -46,7 +47,8 @@ fn heard(client: &Client, clients: &[Client]) -> Vec<Id> {
     heard.collect()
 }
 
-/// Watchers hear how many there are, which are not more than there can be.
+/// Checks the numbers that a watcher has received: a room cannot have more members than there are
+/// clients.
 fn judge_numbers(client: &Client, most: usize) {
     for message in &client.talk.heard {
         let number = str::from_utf8(&message.bytes).ok();
@@ -58,17 +60,18 @@ fn judge_numbers(client: &Client, most: usize) {
     }
 }
 
-/// What has happened in a room.
+/// The events of a room.
 #[derive(Default)]
 struct Room {
-    /// What each member has heard.
+    /// The messages that each member has received.
     heard: Vec<Vec<Id>>,
-    /// What each has said, in this order, as far as it was heard at all.
+    /// The messages that each client has sent, in order, as far as any member received them.
     said: BTreeMap<usize, Vec<Id>>,
 }
 
 impl Room {
-    /// Judges what the members have heard, and says how much they have missed at least.
+    /// Judges the messages that the members have received. Returns how many they have missed at
+    /// least.
     fn judge(&self) -> usize {
         for list in &self.heard {
             let once: BTreeSet<&Id> = list.iter().collect();
@@ -88,8 +91,8 @@ impl Room {
     }
 }
 
-/// Whether all lists are parts of one: what nobody has heard behind something else is taken away again
-/// and again.
+/// Whether all lists are parts of a single list. Again and again, a message that stands in no list
+/// after another message is taken away from the front.
 fn has_common_order(mut lists: Vec<&[Id]>) -> bool {
     loop {
         lists.retain(|list| !list.is_empty());
@@ -110,7 +113,8 @@ fn has_common_order(mut lists: Vec<&[Id]>) -> bool {
     }
 }
 
-/// How much somebody else has heard between two messages that this member has heard, and this one not.
+/// How many messages another member has received between two messages of this member, but this
+/// member has not.
 fn holes(list: &[Id], lists: &[&[Id]]) -> usize {
     let mine: BTreeSet<&Id> = list.iter().collect();
     let between = lists.iter().map(|other| {

@@ -1,5 +1,5 @@
-//! What the clients of the simulation do, as a table. A feature of the server is simulated by
-//! adding a row: every property is then held against it, in every weather.
+//! The acts of the simulation's clients, as a table. To simulate a feature of the server, add a
+//! row: every property is then checked for the row, in every weather.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn scripts() -> Vec<Script> {
     scripts
 }
 
-/// Clients that ask for what there is, and keep to the protocol.
+/// Clients that ask for existing files, and keep to the protocol.
 fn polite() -> Vec<Script> {
     vec![
         cooperative("asks once", [get("/small.txt"), file("small.txt"), Close]),
@@ -41,7 +41,7 @@ fn polite() -> Vec<Script> {
                 Close,
             ],
         ),
-        // Together its pauses are longer than every deadline, each alone is not.
+        // The pauses together are longer than every deadline, each pause alone is not.
         cooperative(
             "keeps the connection and thinks between requests",
             [
@@ -117,7 +117,7 @@ fn polite() -> Vec<Script> {
             ]
             .concat(),
         ),
-        // It drains each 16 KiB in time, the whole not.
+        // The client drains each 16 KiB in time, but not the whole.
         cooperative(
             "sips a huge file",
             [
@@ -242,7 +242,7 @@ fn polite() -> Vec<Script> {
     ]
 }
 
-/// Clients whose requests have a body.
+/// Clients with a body in the request.
 fn uploading() -> Vec<Script> {
     vec![
         cooperative(
@@ -436,7 +436,8 @@ fn uploading() -> Vec<Script> {
     ]
 }
 
-/// Clients that are refused something, and must be told so whatever they are sending meanwhile.
+/// Clients whose request is refused. Each client must receive the refusal, even while it is
+/// sending.
 fn refused() -> Vec<Script> {
     vec![
         cooperative(
@@ -522,7 +523,7 @@ fn watching() -> Vec<Script> {
     ]
 }
 
-/// Clients that the server has to get rid of by itself.
+/// Clients that the server has to end on its own.
 fn hostile() -> Vec<Script> {
     vec![
         uncooperative("sends nothing", [AwaitEnd, Close]),
@@ -605,8 +606,8 @@ fn hostile() -> Vec<Script> {
     ]
 }
 
-/// Somebody who asks for all that a turn can give, in bytes or in steps, and stays; and somebody who asks for
-/// little.
+/// Pairs of clients: the first asks for as much as a turn can give, in bytes or in steps, and
+/// stays; the second asks for little.
 pub fn lodgers() -> [[Script; 2]; 2] {
     let encoded = request("GET /app.js HTTP/1.1", &format!("Host: x\r\n{GZIP}"));
     let asked = [
@@ -623,7 +624,7 @@ pub fn lodgers() -> [[Script; 2]; 2] {
     })
 }
 
-// ── Ways to say it shortly ─────────────────────────────────────────────────────────────────────
+// ── Short forms ────────────────────────────────────────────────────────────────────────────────
 
 pub fn cooperative(name: &'static str, acts: impl Into<Vec<Act>>) -> Script {
     Script {
@@ -665,7 +666,7 @@ fn since(date: &str) -> Act {
     request("GET /large.bin HTTP/1.1", &fields)
 }
 
-/// The head of a request with a body that nobody wants.
+/// The head of a request with a body that the server does not want.
 fn upload(fields: &str) -> Act {
     request(
         "POST /small.txt HTTP/1.1",
@@ -673,7 +674,7 @@ fn upload(fields: &str) -> Act {
     )
 }
 
-/// The head of a request whose body comes back.
+/// The head of a request with a body that is echoed.
 fn echo(fields: &str) -> Act {
     request(
         "POST /_oneloop/echo HTTP/1.1",
@@ -685,7 +686,7 @@ fn letters(n: usize) -> Vec<u8> {
     (b'a'..=b'z').cycle().take(n).collect()
 }
 
-/// A part of a body, or of nothing that means anything.
+/// A part of a body, or bytes without meaning.
 pub fn text(n: usize) -> Act {
     Send(letters(n))
 }
@@ -710,7 +711,7 @@ pub fn repeat<const N: usize>(times: usize, acts: [Act; N]) -> Vec<Act> {
     std::iter::repeat_n(acts, times).flatten().collect()
 }
 
-/// Something that is refused, with much behind it.
+/// A request that is refused, with many bytes after it.
 fn nonsense(beginning: &str, code: u16) -> Vec<Act> {
     vec![send(beginning), text(3_000), status(code), AwaitEnd, Close]
 }
@@ -724,8 +725,8 @@ fn watch(times: usize, name: &'static str, fields: &'static str) -> Vec<Act> {
     acts
 }
 
-/// Keeps `depth` questions on their way, more than a read buffer holds, until `more` have followed them;
-/// then leaves the file alone until its answer may be kept again.
+/// Keeps `depth` requests on their way, more than a read buffer takes, until `more` requests have
+/// followed. Then pauses until an answer for the file may be kept again.
 fn gulp(depth: usize, more: usize, name: &'static str) -> Vec<Act> {
     let ask = Ask(name, "");
     [
@@ -737,7 +738,7 @@ fn gulp(depth: usize, more: usize, name: &'static str) -> Vec<Act> {
     .concat()
 }
 
-/// Everything at once, and only then the answers.
+/// All requests at once, and only then the answers.
 fn pipeline(n: usize) -> Vec<Act> {
     let names = ["small.txt", "medium.css", "empty.txt"]
         .iter()

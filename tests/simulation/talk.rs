@@ -1,9 +1,9 @@
-//! What a client says and hears by WebSocket: frames made and taken apart without the server's codec,
-//! and a small model of a session, against which everything that comes is held as it comes.
+//! The WebSocket messages of a client: frames made and parsed without the server's codec, and a
+//! small model of a session. Each frame from the server is checked against the model on arrival.
 //!
-//! A message carries the number of who says it and how many that one has said before, so that whoever
-//! hears it knows where it comes from. How it is dressed, in which frames, compressed or not, with what
-//! between them, is drawn: the answer must not depend on it.
+//! A message carries the number of its sender, and the number of messages that the sender has sent
+//! before: a receiver can tell the origin of the message. The form of a message is drawn: the
+//! frames, the compression, the control frames in between. The answer must not depend on the form.
 
 use std::collections::VecDeque;
 
@@ -11,14 +11,15 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::weather::Rng;
 
-/// Where a client talks.
+/// The place of a session.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Place {
-    /// What it says comes back, or what it is going to hear is known by other means.
+    /// An endpoint with known messages: an echo of the client's own, or messages known by other
+    /// means.
     Known,
-    /// What it says is heard by all who are in this room.
+    /// A room: every member receives the client's messages.
     Room(String),
-    /// It hears how many are in this room.
+    /// The presence of a room: the client receives the number of members.
     Presence(String),
 }
 
@@ -42,18 +43,18 @@ pub struct Message {
     pub bytes: Vec<u8>,
 }
 
-/// Who says a message, and how many that one has said before.
+/// The sender of a message, and how many messages the sender has sent before.
 pub type Id = (usize, usize);
 
 impl Message {
-    /// A message of this length, or as long as its name is.
+    /// A message of this length, or the length of the message's name if that is longer.
     fn new((speaker, count): Id, is_text: bool, length: usize) -> Message {
         let mut bytes = format!("{speaker}.{count} ").into_bytes();
         let mut rng = Rng::new(count as u64);
         while bytes.len() < length {
             let room = length - bytes.len();
             match is_text {
-                // Characters of all lengths, which a cut falls into.
+                // Characters of all lengths: a cut may fall into a character.
                 true => {
                     let letter = *rng.pick(&["a", "ä", "あ", "𝄞", " the same again ", "."]);
                     let fits = letter.len() <= room;
@@ -65,7 +66,7 @@ impl Message {
         Message { is_text, bytes }
     }
 
-    /// Who has said it.
+    /// The sender's number and count in the message.
     pub fn id(&self) -> Option<Id> {
         let end = self.bytes.iter().position(|b| *b == b' ')?;
         let (speaker, count) = str::from_utf8(&self.bytes[..end]).ok()?.split_once('.')?;
@@ -79,27 +80,27 @@ pub struct Talk {
     number: usize,
     rng: Rng,
     pub place: Option<Place>,
-    /// It has offered permessage-deflate, which is never refused.
+    /// The client has offered permessage-deflate. The server never refuses the offer.
     pub offers: bool,
     /// The handshake was answered.
     pub is_on: bool,
-    /// All that it has said, and where.
+    /// Every message that the client has sent, and the place.
     pub said: Vec<(Place, Message)>,
-    /// All that it has heard.
+    /// Every message that the client has received.
     pub heard: Vec<Message>,
-    /// The pings it has sent, and how much it had said before each.
+    /// The pings of the client, each with the number of messages sent before.
     pings: Vec<(Vec<u8>, usize)>,
-    /// How many of them have been answered, or have had their place taken by a newer one.
+    /// How many pings have been answered, by their own pong or the pong of a newer ping.
     ponged: usize,
-    /// Pongs, in answer to the server, still to be sent.
+    /// Pongs, in answer to the server, not yet sent.
     pub pongs: VecDeque<Vec<u8>>,
     /// The server's close frame, with its code.
     pub close: Option<Option<u16>>,
-    /// It has said that it says no more.
+    /// The client has announced that it sends no more.
     pub is_mute: bool,
-    /// Bytes of all its frames.
+    /// The sum of the lengths of the client's frames.
     pub sent_bytes: usize,
-    /// The second part of what was sent only in part.
+    /// The rest of a message that was sent in part.
     pub rest: VecDeque<u8>,
 }
 
@@ -123,7 +124,7 @@ impl Talk {
         }
     }
 
-    // ── Saying ─────────────────────────────────────────────────────────────────────────────────
+    // ── Sending ────────────────────────────────────────────────────────────────────────────────
 
     /// The opening handshake.
     pub fn open(&mut self, target: &str, offers: bool) -> Vec<u8> {
@@ -139,7 +140,7 @@ impl Talk {
         .into_bytes()
     }
 
-    /// The handshake's answer has come.
+    /// Checks the answer to the handshake.
     pub fn switched(&mut self, head: &str) {
         assert!(head.contains(ACCEPT), "a wrong handshake: {head}");
         let agreed = head.contains("permessage-deflate; server_no_context_takeover");
@@ -147,12 +148,12 @@ impl Talk {
         self.is_on = true;
     }
 
-    /// Expects this, whoever says it.
+    /// Adds an expected message, sent by an endpoint.
     pub fn expect(&mut self, is_text: bool, bytes: Vec<u8>) {
         self.said.push((Place::Known, Message { is_text, bytes }));
     }
 
-    /// A message of its own, in some frames.
+    /// A message of the client, in one or more frames.
     pub fn say(&mut self, is_text: bool, length: usize) -> Vec<u8> {
         let place = self.place.clone().expect("the handshake comes before");
         let message = Message::new((self.number, self.said.len()), is_text, length);
@@ -203,7 +204,7 @@ impl Talk {
         out
     }
 
-    /// A frame like any, with a key that is drawn.
+    /// A well-formed frame with a drawn masking key.
     pub fn frame(&mut self, first: u8, payload: &[u8]) -> Vec<u8> {
         let mut out = vec![first];
         match payload.len() {
@@ -225,7 +226,7 @@ impl Talk {
         out
     }
 
-    /// A ping that none before was like.
+    /// A ping with a content of its own.
     pub fn ping(&mut self) -> Vec<u8> {
         let mut content = format!("ping {}", self.pings.len()).into_bytes();
         content.resize(self.rng.within(content.len()..=125), b'.');
@@ -242,10 +243,10 @@ impl Talk {
         }
     }
 
-    // ── Hearing ────────────────────────────────────────────────────────────────────────────────
+    // ── Receiving ──────────────────────────────────────────────────────────────────────────────
 
-    /// Takes the first frame of what the server has sent, and says how long it was; `None` if it has not
-    /// come whole.
+    /// Parses the first frame from the server. Returns the length of the frame; `None` if the frame
+    /// is incomplete.
     pub fn hear(&mut self, bytes: &[u8]) -> Option<usize> {
         let (first, second) = (*bytes.first()?, *bytes.get(1)?);
         assert!(self.close.is_none(), "a wrong frame: one behind a close");
@@ -291,7 +292,7 @@ impl Talk {
         let place = unanswered.iter().position(|(ping, _)| ping == payload);
         let place =
             self.ponged + place.expect("a wrong pong: nobody has asked, or it was answered");
-        // What was said before is answered before.
+        // Messages sent before a ping are answered before the pong.
         let is_late = self.heard.len() >= self.pings[place].1;
         assert!(
             is_late || self.place != Some(Place::Known),
@@ -308,22 +309,22 @@ impl Talk {
         self.close = Some(code);
     }
 
-    /// Whether all pings were answered, the last by itself.
+    /// Whether every ping was answered, the last by its own pong.
     pub fn is_ponged(&self) -> bool {
         self.ponged == self.pings.len()
     }
 
-    /// Whether it is in a room, where others speak too.
+    /// Whether the client is in a room, with messages of other members.
     pub fn is_in_room(&self) -> bool {
         matches!(self.place, Some(Place::Room(_)))
     }
 
-    /// Whether it hears what it has not asked for.
+    /// Whether the client receives messages that it has not asked for.
     pub fn hears_others(&self) -> bool {
         self.place.is_some() && self.place != Some(Place::Known)
     }
 
-    /// Whether it has heard all that it has said here.
+    /// Whether the client has received every message that it has sent to its place.
     pub fn has_heard_itself(&self) -> bool {
         let here = |(place, _): &&(Place, Message)| Some(place) == self.place.as_ref();
         match &self.place {
@@ -345,7 +346,7 @@ const ACCEPT: &str = "\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 
-/// What compressed messages end with before they are sent.
+/// The end of a compressed message, removed before sending.
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 fn number(bytes: &[u8]) -> usize {
@@ -353,7 +354,7 @@ fn number(bytes: &[u8]) -> usize {
     digits.fold(0, |n, byte| n << 8 | usize::from(*byte))
 }
 
-/// As any sender may compress: in whatever blocks, of which one may say that it is the last.
+/// Compresses as any sender may: in any blocks, of which one may be marked as the last.
 pub fn deflated(bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
     let level = Compression::new(rng.below(10) as u32);
     let mut compress = Compress::new(level, false);

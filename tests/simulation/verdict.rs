@@ -1,9 +1,11 @@
-//! The verdict over a client: whether what it has received is what it should have.
+//! The verdict over a client, which is the oracle of the simulation: whether the client has
+//! received the right bytes.
 //!
 //! In the bytes of an answer only the date and the boundary of a multipart may differ between two
-//! runs. In a stop, the last answer also says that the connection ends. What comes by WebSocket was held
-//! against what was said as it came ([`Talk`](crate::talk::Talk)); here is how it may end, and, in
-//! [`rooms`](crate::rooms), what is known of a room only when all is over.
+//! runs. In a stop, the last answer also says that the connection ends. WebSocket messages have
+//! been checked against the sent ones on arrival ([`Talk`](crate::talk::Talk)). Here the end of a
+//! session is judged, and, in [`rooms`](crate::rooms), the facts about a room that are known only
+//! at the end of a run.
 
 use memchr::memmem;
 use oneloop::config::{Limits, SlowMember};
@@ -11,14 +13,14 @@ use oneloop::config::{Limits, SlowMember};
 use crate::clients::Client;
 use crate::weather::LINGER_BYTES_MAX;
 
-/// What the limits allow to happen to those who talk.
+/// What the limits may do to clients that talk.
 #[derive(Clone, Copy, Debug)]
 pub struct Hardship {
-    /// There is no memory for long messages that are compressed.
+    /// Memory is too short for long compressed messages.
     is_short: bool,
-    /// What a room says may be too much for a member.
+    /// A member may miss messages of a room.
     pub may_miss: bool,
-    /// Whoever would miss something is closed instead.
+    /// A member that would miss a message is closed instead.
     may_be_closed: bool,
 }
 
@@ -34,7 +36,7 @@ impl Hardship {
         }
     }
 
-    /// Whether a client has lost its session to it.
+    /// Whether the limits have ended the client's session.
     pub fn has_ended(self, client: &Client) -> bool {
         let talk = &client.talk;
         let may_end = self.is_short && talk.offers || self.may_be_closed && talk.hears_others();
@@ -43,13 +45,13 @@ impl Hardship {
     }
 }
 
-/// Whether it may have more to say, when it is told that the session is over, than the server throws away
-/// before it loses patience, and what it has sent.
+/// Whether the client may have more to send, when told that the session is over, than the server
+/// reads and throws away before a reset.
 fn says_on(client: &Client) -> bool {
     client.talk.sent_bytes > LINGER_BYTES_MAX
 }
 
-/// Holds what a client has received against what it receives in calm weather.
+/// Compares the bytes that a client has received with those of calm weather.
 pub fn judge(client: &Client, expected: &[u8], stops: usize, hardship: Hardship) {
     let (script, received) = (&client.script, client.answered());
     let may_be_cut = client.is_excused
@@ -64,7 +66,7 @@ pub fn judge(client: &Client, expected: &[u8], stops: usize, hardship: Hardship)
     } else {
         let (mut got, all) = (answers(received), answers(expected));
         if may_be_cut {
-            // What was last may even be a refusal.
+            // The last answer may be partial, or even a refusal.
             got.pop();
         }
         all.starts_with(&got)
@@ -85,7 +87,8 @@ pub fn judge(client: &Client, expected: &[u8], stops: usize, hardship: Hardship)
     }
 }
 
-/// A session ends with the close frame that the script waits for, or with one that says why not.
+/// A session ends with the close frame that the script waits for, or with a close frame that says
+/// why not.
 fn judge_close(client: &Client, stops: usize, may_be_cut: bool, hardship: Hardship) {
     let (script, close) = (&client.script, client.talk.close);
     let is_right = match close {
@@ -101,7 +104,7 @@ fn judge_close(client: &Client, stops: usize, may_be_cut: bool, hardship: Hardsh
     );
 }
 
-/// Answers one by one, without what depends on the moment.
+/// The answers one by one, without the parts that depend on the moment.
 fn answers(bytes: &[u8]) -> Vec<Vec<u8>> {
     let bytes = timeless(bytes);
     let mut begins: Vec<usize> = memmem::find_iter(&bytes, b"HTTP/1.1 ").collect();
@@ -110,7 +113,7 @@ fn answers(bytes: &[u8]) -> Vec<Vec<u8>> {
     answers.map(without_connection).collect()
 }
 
-/// An answer without what it says of the connection: in a stop, that is something else.
+/// An answer without its `Connection` field, which differs in a stop.
 fn without_connection(answer: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
     while let Some(at) = memmem::find(&answer, b"Connection: ") {

@@ -1,26 +1,27 @@
-//! What a run's seed decides: how the bytes are cut, what goes wrong and when, and the server's
-//! limits. A seed is a number that names a run for ever, so nothing here may come from elsewhere.
+//! What the seed of a run decides: how bytes are cut, which faults occur and when, and the limits
+//! of the server. Nothing here may come from any other source, because the same seed must give the
+//! same run. A seed names a run of one commit only: every new script re-rolls all seeds.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use oneloop::config::{Limits, SlowMember};
 
-/// The least of all deadlines that [`limits`] draws. Whoever keeps everything shorter than this
-/// may rely on not being timed out.
+/// The shortest deadline that [`limits`] draws. A client that keeps every delay shorter can rely on
+/// not being timed out.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a cooperative client thinks at most. Four pauses and all small jumps of the clock are
-/// together shorter than [`PATIENCE`].
+/// The longest time that a cooperative client thinks. Four pauses and all small jumps of the clock
+/// are together shorter than [`PATIENCE`].
 pub const PAUSE: Duration = Duration::from_millis(180);
 
-/// The longest that accepting rests.
+/// The longest pause of accepting.
 pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(200);
 
-/// By how much the clock jumps forward in all, unless the whole machine was suspended.
+/// The time by which the clock jumps forward in all, unless the whole machine was suspended.
 const JUMPS: Duration = Duration::from_millis(200);
 
-/// Numbers that look random and are not: SplitMix64, by Steele, Lea and Flood.
+/// Pseudo-random numbers: SplitMix64, by Steele, Lea and Flood.
 #[derive(Debug)]
 pub struct Rng(u64);
 
@@ -36,7 +37,7 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of `0..n`; 0 if there is none.
+    /// A number in `0..n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
@@ -59,57 +60,57 @@ impl Rng {
     }
 }
 
-/// How the world treats a server. Sizes are in bytes, rates in percent of the occasions, and
+/// How the world treats a server. Sizes are in bytes, rates in percent of the named occasions, and
 /// moments are counted in [moves](crate::world::World).
 #[derive(Clone, Debug)]
 pub struct Weather {
-    /// Nothing goes wrong, and everything that can happen has happened before the server looks.
+    /// Whether nothing goes wrong, and every possible event has happened before the server looks.
     pub calm: bool,
-    /// The most that arrives at once.
+    /// The largest number of bytes that arrive at once.
     pub arrival_max: usize,
-    /// The most that a client takes at once.
+    /// The largest number of bytes that a client takes at once.
     pub take_max: usize,
-    /// What the server's kernel holds of unread bytes: the TCP window.
+    /// The number of unread bytes that the server's kernel takes: the TCP window.
     pub receive_buffer: usize,
-    /// What all between the server's send(2) and the client's recv(2) holds.
+    /// The number of bytes that fit between the server's send(2) and the client's recv(2).
     pub send_buffer: usize,
-    /// Connections that may be open at once; one more is EMFILE.
+    /// The number of connections that may be open at once; one more fails with EMFILE.
     pub descriptors_max: usize,
-    /// Of system calls: the world moves just before it.
+    /// Percent of system calls: the world moves just before the call.
     pub haste: usize,
-    /// Of system calls and waits: EINTR.
+    /// Percent of system calls and waits: EINTR.
     pub interrupted: usize,
-    /// Of writes: less is taken than there is room for.
+    /// Percent of writes: fewer bytes are taken than would fit.
     pub short_writes: usize,
-    /// Of waits: an event that says nothing true, for a connection that is open.
+    /// Percent of waits: an event with false readiness, for an open connection.
     pub spurious: usize,
-    /// Of waits: an event for a connection that is closed.
+    /// Percent of waits: an event for a closed connection.
     pub stale: usize,
-    /// Of accepts: ECONNABORTED.
+    /// Percent of accepts: ECONNABORTED.
     pub aborted: usize,
-    /// Of accepts: ENFILE, because of what others have open.
+    /// Percent of accepts: ENFILE, as if other processes had opened too many files.
     pub exhausted: usize,
-    /// Of registrations: ENOSPC.
+    /// Percent of registrations: ENOSPC.
     pub unregistered: usize,
-    /// Of clients: they reset their connection in the middle of whatever they do.
+    /// Percent of clients: the client resets its connection in the middle of its script.
     pub resets: usize,
-    /// Of occasions to move: somebody edits a file. Ten times as often when the server has just
-    /// looked.
+    /// Percent of occasions to move: the editor edits a file. Ten times as often when the server
+    /// has just looked.
     pub edits: usize,
-    /// Of opens, stats and reads of a file that is marked for it.
+    /// Percent of opens, stats and reads of a file that is marked for disk errors.
     pub disk_errors: usize,
-    /// When the clock jumps forward, and by how much; the first jump last.
+    /// When the clock jumps forward, and by how much; the first jump is last in the list.
     pub jumps: Vec<(u64, Duration)>,
     /// When SIGTERM comes; it may come twice.
     pub signals: Vec<Moment>,
 }
 
-/// A moment in a run. Moves are made where there is much going on; time passes where there is not.
+/// A moment in a run. Many moves are made while the run is busy; much time passes while it is not.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
-    /// After so many moves.
+    /// After this number of moves.
     Moves(u64),
-    /// After so much time.
+    /// After this time.
     Time(Duration),
 }
 
@@ -123,7 +124,7 @@ impl Moment {
 }
 
 impl Weather {
-    /// In which the server shows what it would do if nothing ever went wrong.
+    /// Weather in which the server shows its behaviour without any fault.
     pub fn calm() -> Weather {
         Weather {
             calm: true,
@@ -159,7 +160,7 @@ impl Weather {
             let by = rng.time(2 * PATIENCE, Duration::from_secs(50_000));
             jumps.push((rng.below(500) as u64, by));
         }
-        // What comes first is last, to be popped.
+        // The first jump goes to the end of the list, to be popped.
         jumps.sort_by(|a, b| b.cmp(a));
         let mut signals = Vec::new();
         if rng.chance(20) {
@@ -191,8 +192,8 @@ impl Weather {
         }
     }
 
-    /// In which the server is told to stop early, while requests are on their way and answers are not
-    /// taken yet.
+    /// Weather in which the server is told to stop early, while requests are on their way and
+    /// answers are not taken yet.
     pub fn ending(rng: &mut Rng) -> Weather {
         Weather {
             arrival_max: *rng.pick(&[1, 6, 40]),
@@ -203,7 +204,7 @@ impl Weather {
         }
     }
 
-    /// In which clients are quick, and an editor is quicker.
+    /// Weather in which clients are quick, and an editor is quicker.
     pub fn restless() -> Weather {
         Weather {
             calm: false,
@@ -215,14 +216,14 @@ impl Weather {
         }
     }
 
-    /// Whether a jump of this length may run somebody into a deadline who did nothing wrong.
+    /// Whether a jump of this length may make a deadline pass for a client without fault.
     pub fn is_suspension(by: Duration) -> bool {
         by >= JUMPS
     }
 }
 
-// What is refused for its size must be refused whatever is drawn, and with the same words. The
-// scripts keep to less than these, or exceed twice as much.
+// A request beyond a size limit must be refused for every drawn limit, and with the same words. The
+// scripts stay below these sizes, or exceed twice as much.
 const HEAD_BYTES_MAX: usize = 256;
 const TARGET_BYTES_MAX: usize = 100;
 const FIELDS_MAX: usize = 8;
@@ -230,7 +231,7 @@ const BODY_BYTES_MAX: usize = 1_500;
 const MESSAGE_BYTES_MAX: usize = 6_000;
 pub const LINGER_BYTES_MAX: usize = 4_000;
 
-/// The limits for calm weather: the usual ones, but for what the scripts mean to exceed.
+/// The limits for calm weather: the usual ones, except for those that the scripts mean to exceed.
 pub fn usual_limits() -> Limits {
     Limits {
         head_bytes_max: HEAD_BYTES_MAX,
@@ -243,7 +244,7 @@ pub fn usual_limits() -> Limits {
     }
 }
 
-/// Draws every limit so tiny that it is met.
+/// Draws every limit so small that runs reach it.
 pub fn limits(rng: &mut Rng) -> Limits {
     let around = |rng: &mut Rng, least: usize| rng.within(least..=2 * least);
     let deadline = |rng: &mut Rng| rng.time(PATIENCE, 5 * PATIENCE / 4);
@@ -282,7 +283,7 @@ pub fn limits(rng: &mut Rng) -> Limits {
         linger_time: rng.time(4 * PATIENCE, 6 * PATIENCE),
         linger_bytes_max: around(rng, LINGER_BYTES_MAX),
         stop_time: rng.time(6 * PATIENCE, 8 * PATIENCE),
-        // A small file is read in one go: what is edited in place then, is not sent in part.
+        // A small file is read in one piece, so an edit in place cannot make a mixed answer.
         cached_file_bytes_max: *rng.pick(&[200, 1_000, 10_000]),
         // An open file counts as 256 KiB.
         cache_bytes_max: *rng.pick(&[0, 3_000, 20_000, 1 << 20]),

@@ -1,16 +1,15 @@
-//! One TCP connection: what the two kernels and the network between them hold of it, and what
-//! epoll(7) with `EPOLLET` says about the server's end.
+//! A TCP connection: the state of both kernels and of the network in between, and the readiness
+//! that epoll(7) with `EPOLLET` reports for the server's end.
 //!
-//! **The rules of the edge**, which everything depends on. The kernel keeps one bit for each
+//! **The rules of the edge.** Everything depends on these rules. The kernel keeps a bit for each
 //! registered socket: *on the ready list*. The bit is set when bytes or a FIN arrive, when a reset
-//! comes, and when the send buffer has room again after it had none. It is not set by what was
-//! there before: nothing is repeated. epoll_wait(2) takes the bit away and reports what is true of
-//! the socket at that moment, so that any number of arrivals become one event, and an event may
-//! come for bytes that have been read meanwhile. Registration looks once, and sets the bit if
-//! something is ready already.
+//! arrives, and when the send buffer has space again after being full. An old state does not set
+//! the bit: nothing is repeated. epoll_wait(2) clears the bit and reports the present state of the
+//! socket, so any number of arrivals become one event, and an event may come for bytes that have
+//! been read meanwhile. Registration looks once, and sets the bit if the socket is ready already.
 //!
-//! A FIN that arrives together with bytes is one edge with them. A server that reads the bytes and
-//! thinks it has seen all is not told again.
+//! A FIN that arrives together with bytes makes a single edge with the bytes. A server that reads
+//! the bytes and takes them for everything gets no second event.
 
 use std::io::{self, ErrorKind};
 use std::time::Instant;
@@ -20,68 +19,69 @@ use oneloop::transport::Ready;
 
 use crate::weather::PATIENCE;
 
-/// Who holds the server's end.
+/// The owner of the server's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServerEnd {
-    /// The kernel: nobody has accepted it yet.
+    /// The kernel: the server has not accepted the connection yet.
     Backlog,
     /// The server.
     Open,
-    /// The kernel again, for as long as there is something to send.
+    /// The kernel again, for as long as bytes are left to send.
     Closed,
 }
 
 #[derive(Debug)]
 pub struct Wire {
-    /// Whose connection it is.
+    /// The client of the connection.
     pub client: usize,
     pub end: ServerEnd,
-    /// It was closed because the server had no descriptor for it: the client tries again.
+    /// The connection was closed because the server had no descriptor: the client tries again.
     pub is_shed: bool,
-    /// The name under which epoll reports it.
+    /// The key under which epoll reports the connection.
     pub key: Option<Key>,
-    /// It is on epoll's ready list.
+    /// Whether the connection is on epoll's ready list.
     on_ready_list: bool,
-    /// When something last came for the server: a connection, bytes, room, an end.
+    /// When a connection, bytes, space or an end last came for the server.
     pub touched: Instant,
     receive_buffer: usize,
     send_buffer: usize,
 
     /// Sent by the client and not arrived.
     in_flight: Vec<u8>,
-    /// A FIN is behind these.
+    /// A FIN follows the bytes in flight.
     fin_in_flight: bool,
     /// The server's receive queue: arrived and not read.
     received: Vec<u8>,
-    /// A FIN is behind these.
+    /// A FIN follows the received bytes.
     fin_received: bool,
-    /// The server has been told so.
+    /// The server has read the end of file.
     fin_read: bool,
 
-    /// The server's send queue, what is on its way, and the client's receive queue, in one: a
-    /// reset destroys the first two everywhere, and on many systems the third.
+    /// The server's send queue, the bytes on their way, and the client's receive queue, in one: a
+    /// reset destroys the first two on every system, and the third on many.
     queue: Vec<u8>,
-    /// How many bytes the server has ever sent.
+    /// The number of bytes that the server has ever sent.
     sent: usize,
-    /// A FIN is behind these.
+    /// A FIN follows the queue.
     fin_sent: bool,
-    /// `SOCK_NOSPACE`: the server wanted more room than there was, so it is told when there is.
+    /// `SOCK_NOSPACE`: the server wanted more space than was free, so an event comes when space is
+    /// free.
     no_space: bool,
 
-    /// The client has called close(2): what still comes for it is answered with a reset.
+    /// The client has called close(2): bytes that still arrive are answered with a reset.
     client_closed: bool,
-    /// The client has sent a reset, or this has been answered with one.
+    /// The client has sent a reset, or its kernel has answered with a reset.
     reset: bool,
-    /// `SO_ERROR`: what the next call of the server reports, once.
+    /// `SO_ERROR`: the error that the next call of the server reports, once.
     error: Option<ErrorKind>,
     /// The server's kernel has sent a reset.
     client_is_reset: bool,
 
-    /// A read was told EAGAIN, and no event has said otherwise.
+    /// A read has failed with EAGAIN, and no readable event has come since.
     read_blocked: bool,
-    /// The same for writes.
+    /// A write has failed with EAGAIN, and no writable event has come since.
     write_blocked: bool,
-    /// From when on the server may try a write all the same.
+    /// The time from which the server may try a write without an event.
     may_look: Instant,
 }
 
@@ -132,7 +132,7 @@ impl Wire {
         self.fin_in_flight = true;
     }
 
-    /// Gives the client up to `n` bytes of what the server has sent, and says how many.
+    /// Gives the client up to `n` of the bytes that the server has sent. Returns their number.
     pub fn client_recv(&mut self, n: usize, into: &mut Vec<u8>, now: Instant) -> usize {
         let n = n.min(self.queue.len());
         move_bytes(&mut self.queue, into, n);
@@ -143,12 +143,12 @@ impl Wire {
         n
     }
 
-    /// Whether the client has been told that nothing more will come.
+    /// Whether the client knows that no more bytes will come.
     pub fn is_over(&self) -> bool {
         self.client_is_reset || (self.fin_sent && self.queue.is_empty())
     }
 
-    /// close(2), which is a reset if the client leaves something unread.
+    /// close(2), which is a reset if the client leaves bytes unread.
     pub fn client_close(&mut self, now: Instant) {
         if !self.queue.is_empty() {
             return self.client_reset(now);
@@ -169,8 +169,8 @@ impl Wire {
 
     // ── The network ────────────────────────────────────────────────────────────────────────────
 
-    /// Lets up to `n` bytes arrive at the server, or the FIN behind them, and says how many; `None`
-    /// if nothing can.
+    /// Lets up to `n` bytes arrive at the server, or the FIN after the last byte. Returns the
+    /// number of bytes; `None` if nothing can arrive.
     pub fn arrive(&mut self, n: usize, now: Instant) -> Option<usize> {
         if self.in_flight.is_empty() {
             if !self.fin_in_flight || self.fin_received || self.reset {
@@ -181,7 +181,7 @@ impl Wire {
             return Some(0);
         }
         if self.end == ServerEnd::Closed {
-            // There is no socket any more: RFC 9293 §3.10.7.1.
+            // The socket no longer exists: RFC 9293 §3.10.7.1.
             self.reset_client();
             return Some(0);
         }
@@ -201,17 +201,17 @@ impl Wire {
         self.queue.clear();
     }
 
-    /// Whether all that the client has sent so far has arrived.
+    /// Whether every byte that the client has sent so far has arrived.
     pub fn has_arrived(&self) -> bool {
         self.in_flight.is_empty()
     }
 
-    /// Whether the server has read it, too.
+    /// Whether the server has also read every byte.
     pub fn is_all_read(&self) -> bool {
         self.has_arrived() && self.received.is_empty()
     }
 
-    /// Whether the server has read all, and the client too.
+    /// Whether the server has read every byte, and the client too.
     pub fn is_quiet(&self) -> bool {
         self.is_all_read() && self.queue.is_empty() && !self.fin_sent && !self.fin_in_flight
     }
@@ -223,8 +223,8 @@ impl Wire {
         (self.touched, self.may_look) = (now, now + PATIENCE);
     }
 
-    /// recv(2). What has arrived is given as far as it fits: a shorter answer than that would be
-    /// one that no kernel gives, and a server may conclude from a short read that there is no more.
+    /// recv(2) gives as many of the arrived bytes as fit. No kernel gives fewer, and a server may
+    /// conclude from a short read that no more bytes have arrived.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         assert!(
             !self.read_blocked,
@@ -247,10 +247,10 @@ impl Wire {
         Err(ErrorKind::WouldBlock.into())
     }
 
-    /// send(2), cut after `n` bytes, as a signal would.
+    /// send(2), cut after `n` bytes, as by a signal.
     pub fn write(&mut self, bytes: &[u8], n: usize, now: Instant) -> io::Result<usize> {
-        // Linux tells of room only when there is much. Before a server gives up on a peer, it may look
-        // whether there is a little, and go on looking as long as there is.
+        // Linux reports space only when much is free. Before a server gives up on a peer, the
+        // server may try whether a little is free, and try again as long as some is.
         let looks = self.write_blocked;
         assert!(
             !looks || now >= self.may_look,
@@ -274,7 +274,7 @@ impl Wire {
         }
         let n = wanted.min(space);
         match self.client_closed {
-            // Taken by our kernel, and refused by the client's.
+            // Taken by the server's kernel, and refused by the client's.
             true => self.client_reset(now),
             false => self.queue.extend_from_slice(&bytes[..n]),
         }
@@ -282,7 +282,7 @@ impl Wire {
         Ok(n)
     }
 
-    /// How many bytes the server has sent so far.
+    /// The number of bytes that the server has sent so far.
     pub fn sent(&self) -> usize {
         self.sent
     }
@@ -296,7 +296,8 @@ impl Wire {
         Ok(())
     }
 
-    /// close(2). With unread input it sends a reset instead of a FIN, and the answer is lost.
+    /// close(2). With unread input the kernel sends a reset instead of a FIN, and the answer is
+    /// lost.
     pub fn close(&mut self) {
         self.end = ServerEnd::Closed;
         match self.received.is_empty() {
@@ -307,39 +308,40 @@ impl Wire {
 
     // ── epoll ──────────────────────────────────────────────────────────────────────────────────
 
-    /// epoll_ctl(2), `EPOLL_CTL_ADD`: looks once at what is there already.
+    /// epoll_ctl(2), `EPOLL_CTL_ADD`: looks once at the present readiness.
     pub fn register(&mut self, key: Key) {
         self.key = Some(key);
         self.on_ready_list = self.poll() != Ready::default();
     }
 
-    /// Takes it from the ready list; `None` if it was not on it, or if nothing is ready any more.
+    /// Takes the connection from the ready list; `None` if it was not listed, or is not ready any
+    /// more.
     pub fn take_event(&mut self) -> Option<Ready> {
         let reported = std::mem::take(&mut self.on_ready_list) && self.is_reported();
         let ready = reported.then(|| self.poll())?;
         (ready != Ready::default()).then_some(ready)
     }
 
-    /// Whether there are events for this connection: it is registered, and open.
+    /// Whether events come for the connection: it is registered and open.
     pub fn is_reported(&self) -> bool {
         self.key.is_some() && self.end == ServerEnd::Open
     }
 
-    /// Whether there is something to read, of which the server was told, and no reason to leave it:
-    /// output that is held up is one.
+    /// Whether the server has left input unread without a reason, although an event was reported.
+    /// Blocked output is a reason.
     pub fn is_neglected(&self) -> bool {
         let unread = !self.received.is_empty() || (self.fin_received && !self.fin_read);
         let waits = unread && !self.write_blocked;
         self.is_reported() && !self.on_ready_list && (waits || self.error.is_some())
     }
 
-    /// Notes that the server has been told this, true or not: it may try what it was told.
+    /// Notes a reported event, true or false: the server may now try the reported directions.
     pub fn told(&mut self, ready: Ready) {
         self.read_blocked &= !ready.readable;
         self.write_blocked &= !ready.writable;
     }
 
-    /// What is true now, of both directions, whatever brought the event about.
+    /// The present state of both directions, whatever caused the event.
     fn poll(&mut self) -> Ready {
         let writable = self.reset || self.has_space();
         self.no_space |= !writable;
@@ -350,14 +352,14 @@ impl Wire {
         }
     }
 
-    /// Linux calls a socket writable when a third of its send buffer is free: a byte is not worth
-    /// an event.
+    /// Linux calls a socket writable when a third of its send buffer is free: a single free byte is
+    /// not worth an event.
     fn has_space(&self) -> bool {
         3 * (self.send_buffer - self.queue.len()) >= self.send_buffer
     }
 }
 
-/// Moves the first `n` bytes of a queue to the end of another.
+/// Moves the first `n` bytes of a queue to the end of another queue.
 fn move_bytes(from: &mut Vec<u8>, to: &mut Vec<u8>, n: usize) {
     to.extend_from_slice(&from[..n]);
     from.drain(..n);

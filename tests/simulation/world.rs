@@ -1,12 +1,12 @@
-//! The world around the server: clients, the network, the kernel's clock, listeners and ready
-//! list, as the server's [`Driver`].
+//! The world around the server: clients, the network, the kernel's clock, the listeners and the
+//! ready list, behind the server's seam [`Driver`].
 //!
-//! The world goes on in *moves*: a client does one thing, some bytes arrive, some are taken,
-//! somebody saves a file. Moves happen while the server waits and, by the weather, just before any
-//! of its system calls, as they do where other processors are at work. Time passes only while the
-//! server waits: a little each time, and when nobody can move, at once to the moment when somebody
-//! can or the server wants to go on. So a minute of idling costs nothing, and a run is a function
-//! of its seed.
+//! The world advances in *moves*: a client performs an act, some bytes arrive, some bytes are
+//! taken, the editor saves a file. Moves happen while the server waits and, depending on the
+//! weather, just before any system call, as on a machine with other processors at work. Time passes
+//! only while the server waits: a little with each wait, and when no client can move, in one jump
+//! to the moment when a client can move or the server's timeout ends. A minute of idling therefore
+//! costs nothing, and a run is a function of its seed.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -25,14 +25,14 @@ use crate::files::{SimFile, Tree};
 use crate::weather::{ACCEPT_PAUSE_MAX, Moment, PATIENCE, PAUSE, Rng, Weather};
 use crate::wire::{ServerEnd, Wire};
 
-/// The world, as the driver, the sockets and the files hold it.
+/// The world, shared by the driver, the sockets and the files.
 pub type Shared = Rc<RefCell<World>>;
 
-/// How many listeners the server has: clients come to each.
+/// The number of listeners of the server. Clients come to each.
 pub const LISTENERS: usize = 2;
 
-/// How long a run may last, without jumps of the clock. The longest that were seen are half as long:
-/// whoever does not leave is kept for no longer than his deadline.
+/// The longest time that a run may last, without jumps of the clock. The longest runs seen were
+/// half as long: a client that does not leave is kept for its deadline at most.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// The time of day when every run begins.
@@ -47,37 +47,37 @@ pub struct World {
     wires: Vec<Wire>,
     began: Instant,
     now: Instant,
-    /// By how much the clock has jumped.
+    /// The sum of the jumps of the clock so far.
     jumped: Duration,
-    /// The same when the server last looked at the clock.
+    /// The same sum when the server last looked at the clock.
     jumped_before: Duration,
-    /// Moves so far.
+    /// The number of moves so far.
     moves: u64,
     listeners: [Listener; LISTENERS],
-    /// An accept was refused for want of a descriptor: accepting may rest for a while.
+    /// An accept was refused for lack of a descriptor: accepting may pause for a while.
     was_refused: bool,
-    /// Signals that have come and were not taken; whether this was reported.
+    /// The number of signals not yet taken, and whether an event for them is due.
     signals: (usize, bool),
-    /// Signals that the server has taken.
+    /// The number of signals that the server has taken.
     pub stops: usize,
     /// Keys of closed connections.
     stale: Vec<Key>,
-    /// Turns in a row in which the server did not want to wait, and did nothing.
+    /// The number of turns in a row in which the server neither wanted to wait nor did anything.
     barren_turns: u32,
-    /// Everything that happened, in order.
+    /// A hash of every event, in order.
     trace: DefaultHasher,
-    /// Says everything that happens.
+    /// Whether every event is printed.
     is_talkative: bool,
 }
 
-/// What a client, or the network for it, does at a time.
+/// A move: an act of a client, or of the network for the client.
 #[derive(Clone, Copy)]
 enum Move {
-    /// It connects, or does what comes next in its script.
+    /// The client connects, or performs the next act of its script.
     Act,
-    /// Some of what it has sent arrives.
+    /// Some of the bytes that the client has sent arrive.
     Arrive,
-    /// It takes some of what has come.
+    /// The client takes some of the bytes that have come.
     Take,
 }
 
@@ -88,7 +88,7 @@ impl Move {
 #[derive(Default, Debug)]
 struct Listener {
     backlog: VecDeque<usize>,
-    /// It is on epoll's ready list.
+    /// Whether the listener is on epoll's ready list.
     on_ready_list: bool,
     is_closed: bool,
 }
@@ -101,7 +101,7 @@ impl World {
         scripts: &[Rc<Script>],
         is_talkative: bool,
     ) -> World {
-        // There is no other way to come by an `Instant`; only differences are looked at.
+        // An `Instant` can be had in no other way; only differences matter.
         let began = Instant::now();
         let tree = Tree::new(&mut rng);
         let client = |(number, script): (usize, &Rc<Script>)| {
@@ -137,17 +137,17 @@ impl World {
         self.clients.iter().all(|client| client.is_done)
     }
 
-    /// Whether the server has had every connection, and holds none.
+    /// Whether the server has accepted and closed every connection.
     pub fn is_forgotten(&self) -> bool {
         self.wires.iter().all(|wire| wire.end == ServerEnd::Closed)
     }
 
-    /// How long it has lasted.
+    /// How long the run has lasted.
     fn age(&self) -> Duration {
         self.now - self.began
     }
 
-    /// The server is gone: the clients take what is left.
+    /// Ends a run: the server is gone, and the clients take the remaining bytes.
     pub fn finish(&mut self) {
         self.close_listeners();
         for wire in self
@@ -165,12 +165,12 @@ impl World {
         }
     }
 
-    /// One number for everything that has happened.
+    /// A number that stands for every event of the run.
     pub fn trace(&self) -> u64 {
         self.trace.finish()
     }
 
-    /// Adds to the trace.
+    /// Adds an event to the trace.
     fn note(&mut self, what: &str, wire: usize, n: usize) {
         if self.is_talkative {
             let ms = self.age().as_secs_f64() * 1e3;
@@ -180,7 +180,7 @@ impl World {
         self.barren_turns = 0;
     }
 
-    /// Notes a system call and its outcome.
+    /// Adds a system call and its outcome to the trace.
     fn note_call(
         &mut self,
         name: &str,
@@ -196,15 +196,15 @@ impl World {
 
     // ── Moves ──────────────────────────────────────────────────────────────────────────────────
 
-    /// Moves just before a system call, if the weather is such.
+    /// Makes moves just before a system call, if the weather says so.
     pub fn hurry(&mut self) {
         if self.rng.chance(self.weather.haste) {
             self.move_some();
         }
     }
 
-    /// The same before a call for a connection. Its client may have the faster processor, and do all
-    /// that it can.
+    /// Makes moves before a call for a connection. The client of this connection may have a faster
+    /// processor, and perform every move it can.
     fn hurry_on(&mut self, wire: usize) {
         self.hurry();
         if self.rng.chance(self.weather.haste / 2) {
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// Some moves of some clients; all of all in calm weather.
+    /// Makes some moves of some clients; in calm weather, every possible move of every client.
     fn move_some(&mut self) {
         if self.weather.calm {
             while self.move_anybody() {}
@@ -229,7 +229,7 @@ impl World {
         }
     }
 
-    /// Edits a file, if the weather is such.
+    /// Edits a file, if the weather says so.
     pub fn meddle(&mut self) {
         if self.rng.chance(10 * self.weather.edits) {
             self.edit();
@@ -242,7 +242,7 @@ impl World {
         self.note("a file is edited", 0, 0);
     }
 
-    /// One move, if any is possible.
+    /// Makes one move, if any is possible.
     fn move_anybody(&mut self) -> bool {
         let count = self.clients.len();
         let first = self.rng.below(count);
@@ -250,7 +250,7 @@ impl World {
         clients.any(|client| Move::ALL.iter().any(|kind| self.make_move(client, *kind)))
     }
 
-    /// The earliest moment when a client wants to move that cannot now, or a signal comes.
+    /// The earliest moment when a client that now waits can move, or a signal comes.
     fn next_move(&self) -> Option<Instant> {
         let waiting = self.clients.iter().filter(|c| !c.is_done);
         let signals = self
@@ -265,7 +265,7 @@ impl World {
         moments.filter(|at| *at > self.now).min()
     }
 
-    /// Makes a move, if it is possible.
+    /// Makes a move. Returns `false` if the move is impossible.
     fn make_move(&mut self, client: usize, kind: Move) -> bool {
         let moved = match (kind, self.clients[client].wire) {
             (Move::Act, None) => self.connect(client),
@@ -294,7 +294,8 @@ impl World {
         }
         let wire = self.wires.len();
         state.wire = Some(wire);
-        // The machine has slept since the turn began: to the server, this is long ago.
+        // The machine has slept since the turn began: for the server, the connection began long
+        // ago.
         state.is_excused |= Weather::is_suspension(self.jumped - self.jumped_before);
         listener.backlog.push_back(wire);
         listener.on_ready_list = true;
@@ -302,7 +303,7 @@ impl World {
         self.wires
             .push(Wire::new(client, receive_buffer, send_buffer, self.now));
         self.note("connects", wire, client);
-        // Often the first bytes come right behind the handshake, before the server has looked.
+        // Often the first bytes come right after the handshake, before the server has looked.
         for _ in 0..self.rng.below(3) * self.rng.below(3) {
             self.make_move(client, Move::Act);
             self.make_move(client, Move::Arrive);
@@ -351,7 +352,7 @@ impl World {
         }
     }
 
-    /// Does what is due: the clock jumps, a signal comes.
+    /// Performs the changes that are due: the clock jumps, a signal comes.
     fn change_weather(&mut self) {
         while let Some((_, by)) = self.weather.jumps.pop_if(|(at, _)| *at <= self.moves) {
             self.now += by;
@@ -376,7 +377,7 @@ impl World {
         }
     }
 
-    // ── What the driver does ───────────────────────────────────────────────────────────────────
+    // ── The driver's calls ─────────────────────────────────────────────────────────────────────
 
     fn wall(&self) -> SystemTime {
         UNIX_EPOCH + MORNING + self.age()
@@ -392,7 +393,7 @@ impl World {
             "somebody stays for ever: {:#?}",
             self.waiting()
         );
-        // Filling a write buffer in the tiniest steps takes 150 turns without a system call.
+        // Filling a write buffer in the smallest steps takes 150 turns without a system call.
         assert!(self.barren_turns < 1_000, "the server spins");
         let until = timeout.map(|time| self.now + time);
         loop {
@@ -415,8 +416,8 @@ impl World {
         }
     }
 
-    /// Time is about to pass because the server waits. With edges, whatever it has been told of and
-    /// has not dealt with now, it will not be told of again.
+    /// Checks that the server may sleep, because time is about to pass. With edges, an event that
+    /// the server was told of and has not dealt with will never be reported again.
     fn check_sleep(&self, until: Option<Instant>) {
         let waits = |l: &Listener| !l.backlog.is_empty() && !l.on_ready_list;
         let wakes_soon = until.is_some_and(|at| at - self.now <= ACCEPT_PAUSE_MAX);
@@ -439,24 +440,24 @@ impl World {
         }
     }
 
-    /// Whether the server has as many connections open as it has descriptors.
+    /// Whether the server has as many open connections as descriptors.
     fn is_full(&self) -> bool {
         let open = self.wires.iter().filter(|w| w.end == ServerEnd::Open);
         open.count() >= self.weather.descriptors_max
     }
 
-    /// The server waits for ever, and nobody will ever move.
+    /// The server waits for ever, and no client will ever move.
     fn despair(&self) -> ! {
         panic!("nothing will ever happen again: {:#?}", self.waiting());
     }
 
-    /// Those who have not left.
+    /// The clients that have not left.
     fn waiting(&self) -> Vec<String> {
         let waiting = self.clients.iter().filter(|c| !c.is_done);
         waiting.map(Client::status).collect()
     }
 
-    /// Reports what is on the ready list, or a part of it; and, by the weather, what is not true.
+    /// Reports the ready list, or a part of it, and, depending on the weather, false events.
     fn report(&mut self, events: &mut Vec<Event>) {
         if std::mem::take(&mut self.signals.1) {
             events.push(event(Source::Signals, Ready::default()));
@@ -510,9 +511,9 @@ impl World {
         }
     }
 
-    /// accept(2). Linux looks for a descriptor first, and for a connection only then.
+    /// accept(2). Linux looks for a descriptor first, and only then for a connection.
     fn accept(&mut self, listener: u8) -> io::Result<usize> {
-        /// "Too many open files": by this process, and in the whole system.
+        /// "Too many open files": in this process, and in the whole system.
         const EMFILE: i32 = 24;
         const ENFILE: i32 = 23;
         self.hurry();
@@ -585,7 +586,7 @@ impl World {
         }
     }
 
-    // ── What the sockets do ────────────────────────────────────────────────────────────────────
+    // ── The sockets' calls ─────────────────────────────────────────────────────────────────────
 
     fn close(&mut self, wire: usize) {
         self.note("is closed", wire, 0);
@@ -669,7 +670,7 @@ pub struct SimSocket {
 }
 
 impl SimSocket {
-    /// Begins a system call: the world may move first, or a signal may come instead.
+    /// Begins a system call: the world may move first, or a signal may interrupt the call.
     fn call(&self) -> io::Result<RefMut<'_, World>> {
         let mut world = self.world.borrow_mut();
         world.hurry_on(self.wire);
@@ -727,7 +728,7 @@ impl Socket for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        // Where a property has failed already, a second panic would hide the first.
+        // After a property has failed, a second panic would hide the first.
         if !std::thread::panicking() {
             self.world.borrow_mut().close(self.wire);
         }

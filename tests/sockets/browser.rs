@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::harness::{Folder, Process, Server, outside};
 
-/// The page fills itself in with the browser's own record of how it was loaded. That this is in
-/// the document shows that page, style sheet and module came, whole and with types that a browser
-/// accepts: a module of the wrong type is not run.
+/// The page fills itself with the browser's own record of loading. The filled document proves that
+/// page, style sheet and module came, whole and with types that a browser accepts: a module with a
+/// wrong type would not run.
 #[test]
 fn the_first_page_runs_in_a_browser() {
     let Some(mut chromium) = outside("chromium") else {
@@ -29,7 +29,7 @@ fn the_first_page_runs_in_a_browser() {
     flag.push(profile.path());
     chromium.args([flag.as_os_str(), "--dump-dom".as_ref()]);
     chromium.arg(server.url("/"));
-    // It writes to its home what it does not write to the profile.
+    // Chromium writes to its home, besides the profile.
     chromium.env("HOME", profile.path());
     let shown = Process::start(&mut chromium).finish();
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);

@@ -1,4 +1,4 @@
-//! Content codings: whatever is chosen decodes to what is on the disk now.
+//! Content codings: every coding decodes to the file's present content.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -41,7 +41,7 @@ fn decoded(answer: &Answer) -> Vec<u8> {
     content
 }
 
-/// Checks what comes for `fields`: the status, the coding, and that it is `content`.
+/// Checks the answer for `fields`: the status, the coding, and the decoded `content`.
 fn check(
     client: &mut Client,
     target: &str,
@@ -66,8 +66,8 @@ fn set_modified(path: &Path, time: SystemTime) {
     file.and_then(|f| f.set_modified(time)).expect("ours");
 }
 
-/// A sibling stays on the disk when its original is edited, and stays known to the server; it must
-/// not be sent in place of what would be compressed anew.
+/// A sibling stays on the disk, and known to the server, when its original is edited. From then on
+/// the sibling is stale: a new compressed form must be sent instead.
 #[test]
 fn a_sibling_is_not_sent_once_its_original_was_edited() {
     let folder = Folder::new();
@@ -137,7 +137,7 @@ fn http_1_0_gets_identity_or_hears_that_there_is_none() {
     let content = text("content", 5000);
     let folder = Folder::with("a.js", &content);
     let server = Server::of(folder.path());
-    // Made and kept for somebody else.
+    // Made and kept for another client.
     check(
         &mut server.connect(),
         "/a.js",
@@ -158,8 +158,8 @@ fn http_1_0_gets_identity_or_hears_that_there_is_none() {
     }
 }
 
-/// Sizes about each boundary there is: of what is worth encoding, of a slice, of what is answered
-/// from memory, of what is encoded at all.
+/// Sizes around each bound: of files worth encoding, of a slice, of files answered from memory, and
+/// of files encoded at all.
 #[test]
 fn every_coding_decodes_to_the_true_bytes_at_every_size() {
     const SIZES: [usize; 10] = [
@@ -213,7 +213,7 @@ fn what_was_encoded_is_kept_and_has_a_length_and_a_tag_of_its_own() {
         assert_eq!(again.status, 304);
         assert_eq!(again.field("ETag"), Some(&tag[..]));
         assert_eq!(again.field("Vary"), Some("Accept-Encoding"));
-        // The tag of another coding says nothing about this one.
+        // The tag of another coding is no match for this coding.
         assert_eq!(client.ask("/a.js", &[&condition]).status, 200);
         tags.push(Some(tag));
     }
@@ -251,7 +251,7 @@ fn what_the_client_takes_is_what_it_gets() {
     }
 }
 
-/// Encoders are few, and a slow reader holds one; the others are not kept waiting for it.
+/// Encoders are few, and a slow reader occupies one. Other clients do not wait for it.
 #[test]
 fn while_the_encoders_are_held_up_others_get_identity() {
     let folder = Folder::new();
@@ -280,7 +280,7 @@ fn while_the_encoders_are_held_up_others_get_identity() {
     });
 }
 
-/// The last chunk says that all was sent. It must not come when that is not so.
+/// The last chunk marks the body as complete. It must not come after an incomplete body.
 #[test]
 fn a_file_that_is_overwritten_while_it_is_encoded_has_no_last_chunk() {
     let folder = Folder::with("a.txt", pattern(8 << 20));

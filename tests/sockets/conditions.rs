@@ -1,14 +1,14 @@
-//! Preconditions and ranges: what comes is exactly what was asked for, or all of it.
+//! Preconditions and ranges: the answer has exactly the requested bytes, or the whole content.
 
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::harness::{Client, Folder, Server, at_rest, eventually, pattern};
 
-/// A file in each size that matters: answered from memory, and sent from the disk.
+/// A file in each relevant size: answered from memory, and sent from the disk.
 const SIZES: [usize; 2] = [50_000, 3 << 20];
 
-/// Seconds since 1970, and the three forms in which they can be said.
+/// Seconds since 1970, and the three forms of the date in a field.
 const MODIFIED: u64 = 784_111_777;
 const FORMS: [&str; 3] = [
     "Sun, 06 Nov 1994 08:49:37 GMT",
@@ -18,7 +18,7 @@ const FORMS: [&str; 3] = [
 const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-/// A server of `a.bin`, modified at [`MODIFIED`] and at rest, a client of it, and the file's tag.
+/// A server of `a.bin`, modified at [`MODIFIED`] and at rest, a client, and the file's tag.
 fn serve(folder: &Folder, content: &[u8]) -> (Server, Client, String) {
     let path = folder.put("a.bin", content);
     let file = fs::File::options().append(true).open(&path);
@@ -79,12 +79,12 @@ fn preconditions_are_evaluated_in_their_order() {
         check(&[&unmodified_before], 412);
         check(&["If-Modified-Since: yesterday"], 200);
         check(&["If-Unmodified-Since: yesterday"], 200);
-        // A tag is the better word, whatever the date beside it says.
+        // A tag takes precedence over a date, whatever the date is.
         check(&["If-None-Match: \"x\"", &modified_after], 200);
         check(&["If-None-Match: TAG", &modified_before], 304);
         check(&["If-Match: TAG", &unmodified_before], 200);
         check(&[&unmodified_before, "If-None-Match: TAG"], 412);
-        // And all of them come before the range.
+        // Every precondition comes before the range.
         check(&["Range: bytes=0-1", "If-None-Match: TAG"], 304);
     }
 }
@@ -116,7 +116,7 @@ fn a_range_is_resumed_only_from_the_very_same_bytes() {
     }
 }
 
-/// The parts of a multipart body: where each says it begins, and its bytes.
+/// The parts of a multipart body: the announced offset of each part, and its bytes.
 fn parts(kind: &str, body: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let boundary = kind.strip_prefix("multipart/byteranges; boundary=");
     let boundary = format!("--{}", boundary.expect("it is multipart"));

@@ -1,13 +1,13 @@
-//! What curl sees: a client that we did not write.
+//! The server as seen by curl, an independent client.
 
 use std::path::Path;
 
 use crate::harness::{Finished, Folder, Process, Server, outside};
 
-/// Runs curl on a URL of `server`; `None` if there is no curl.
+/// Runs curl on a URL of `server`; `None` if curl is not installed.
 pub fn curl(server: &Server, flags: &[&str], path: &str) -> Option<Finished> {
     let mut command = outside("curl")?;
-    // -q first: the settings of whoever runs the tests are not theirs.
+    // -q first: the tests must not read the user's settings.
     command.args([
         "-q",
         "-sS",
@@ -23,7 +23,7 @@ pub fn curl(server: &Server, flags: &[&str], path: &str) -> Option<Finished> {
     Some(finished)
 }
 
-/// Checks what curl writes, with `-w` or without.
+/// Checks the output of curl, with `-w` or without.
 fn check(server: &Server, flags: &[&str], path: &str, expected: &str) {
     if let Some(finished) = curl(server, flags, path) {
         assert_eq!(finished.stdout, expected, "{flags:?} {path}");
@@ -69,7 +69,7 @@ fn the_head_alone_is_the_same_head() {
     let fields = |flags: &[&str]| {
         let shown = curl(&server, flags, "/")?.stdout;
         let (head, body) = shown.split_once("\r\n\r\n")?;
-        // The tag of a file that was made just now is weak for a moment.
+        // The tag of a new file is weak for a moment.
         let moving = |l: &&str| l.starts_with("Date:") || l.starts_with("ETag:");
         let lines = head.lines().filter(|l| !moving(l));
         Some((lines.collect::<Vec<_>>().join("\n"), body.len()))
@@ -183,7 +183,7 @@ fn a_body_makes_no_difference_to_a_refusal() {
 #[test]
 fn an_echo_is_what_was_sent() {
     let folder = Folder::new();
-    // As text, since standard output is taken for that.
+    // The body is text, because the harness reads standard output as text.
     let text: String = (0..100_000).map(|n| format!("{n} ")).collect();
     let body = upload(&folder.put("body", &text));
     let server = Server::with(folder.path(), &["--log", "off", "--test-endpoints"]);

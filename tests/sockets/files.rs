@@ -1,5 +1,5 @@
-//! What is on the disk when a request comes is what its answer says, and nothing but regular files
-//! beneath the root is ever opened.
+//! An answer shows the content that the disk had when the request came, and only regular files
+//! beneath the root are ever opened.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually, pattern};
 
-/// Checks what is at `target` now: the body of a 200, or `None` for a 404.
+/// Checks the present answer for `target`: the body of a 200, or `None` for a 404.
 fn check(client: &mut Client, target: &str, expected: Option<&str>) {
     let answer = client.get(target);
     match expected {
@@ -26,7 +26,7 @@ fn a_rewritten_file_is_seen_by_the_next_request() {
     let server = Server::of(folder.path());
     let mut client = server.connect();
     for n in 0..200 {
-        // Of the same length, and within one tick of the clock that files are stamped by.
+        // The new content has the same length and comes within a tick of the clock for timestamps.
         let content = format!("edition {n:3}");
         folder.put("a", &content);
         check(&mut client, "/a", Some(&content));
@@ -34,7 +34,7 @@ fn a_rewritten_file_is_seen_by_the_next_request() {
     }
 }
 
-/// Asks for a file until it has been at rest for a while, and so is answered from memory.
+/// Requests a file until it has been at rest for a while, and is therefore answered from memory.
 fn ask_until_at_rest(client: &mut Client, target: &str, path: &Path) {
     eventually("the file is at rest", || {
         assert_eq!(client.get(target).status, 200);
@@ -52,7 +52,7 @@ fn a_change_to_a_file_at_rest_is_seen() {
     let stamp = SystemTime::now() - Duration::from_secs(3600);
     for content in ["other", "again"] {
         ask_until_at_rest(&mut client, "/a", &path);
-        // Length and time of modification stay as they were.
+        // Length and time of modification stay the same.
         folder.put("a", content);
         let file = fs::File::options().append(true).open(&path);
         file.and_then(|f| f.set_modified(stamp)).expect("ours");
@@ -79,7 +79,7 @@ fn a_file_that_is_replaced_during_a_download_is_sent_as_it_was() {
     assert!(early.bytes(len) == old);
 }
 
-/// The promised length cannot be kept: all that is left to say is a close before it.
+/// The promised length can no longer be sent. A close before the end is the only sign left.
 #[test]
 fn a_file_that_shrinks_during_a_download_ends_the_connection_early() {
     let folder = Folder::new();
@@ -100,7 +100,7 @@ fn a_file_that_shrinks_during_a_download_ends_the_connection_early() {
     check(&mut server.connect(), "/a", Some("\0"));
 }
 
-/// Framed well, and mixed: the close before the end is what tells.
+/// The body would be framed well, but mixed. The close before the end is the sign.
 #[test]
 fn a_file_that_is_overwritten_during_a_download_ends_the_connection_early() {
     for range in ["", "Range: bytes=0-30000000,40000000-40000001\r\n"] {
@@ -122,8 +122,8 @@ fn a_file_that_is_overwritten_during_a_download_ends_the_connection_early() {
     }
 }
 
-/// Editors of all kinds write while four keep asking, with what they have: what comes is never
-/// older than what was there when it was asked for.
+/// Editors of all kinds write while four clients keep asking, with conditions from earlier answers.
+/// No answer may be older than the file was when the request was sent.
 #[test]
 fn no_answer_is_older_than_its_request_while_files_are_written() {
     const EDITIONS: usize = 300;
@@ -194,14 +194,15 @@ fn a_root_that_is_deleted_and_made_again_is_seen() {
         check(&mut client, "/", None);
         folder.put("dist/index.html", content);
         check(&mut client, "/", Some(content));
-        // Without a request while it is away, and in place of one that is still open somewhere.
+        // The directory is replaced without a request in between, and while the old one may still
+        // be open.
         fs::rename(&root, folder.path().join(format!("before {content}"))).expect("ours");
         folder.put("dist/index.html", "between");
         check(&mut client, "/", Some("between"));
     }
 }
 
-/// Releases are made like this: all at once, by turning a link.
+/// Releases are often made like this: a link is turned, and the whole site changes at once.
 #[test]
 fn a_root_that_is_a_link_is_followed_when_it_is_turned() {
     let folder = Folder::with("1/public/index.html", "first");
@@ -280,7 +281,7 @@ fn a_file_that_becomes_a_link_to_the_outside_is_not_answered_from_memory() {
     check(&mut client, "/page", None);
 }
 
-/// To open a FIFO waits for whoever is at its other end, and nobody is.
+/// To open a FIFO is to wait for a process at the other end, and no process comes.
 #[test]
 fn what_is_no_file_is_404_and_waits_for_nobody() {
     let folder = Folder::with("a", "a");
@@ -318,14 +319,14 @@ fn a_single_file_is_the_whole_site() {
     check(&mut client, "/", Some("rewritten"));
 }
 
-/// A name may hold anything; a redirect stays on this host and on one line.
+/// A name may contain any character. A redirect must stay on this host and on one line.
 #[test]
 fn a_redirect_leads_to_the_same_folder_whatever_its_name() {
     let folder = Folder::new();
     for name in ["plain", "a b%?#\"<\r\nX: y", "\u{e9}", "evil.com"] {
         folder.put(&format!("{name}/index.html"), "index");
     }
-    // So that the target below gets as far as to be redirected.
+    // The target below needs an allowed host to be redirected.
     let flags = ["--log", "off", "--allow-host", "evil.com"];
     let server = Server::with(folder.path(), &flags);
     let mut client = server.connect();

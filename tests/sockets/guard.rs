@@ -1,10 +1,12 @@
-//! The guard: names and pages that the program lets in by itself, and those that it must be told of.
+//! The guard: the names and pages that the program admits without flags, and those that need a
+//! flag.
 
 use crate::harness::{Answer, Client, Folder, Process, Server, outside};
 
 const LOG_OFF: [&str; 2] = ["--log", "off"];
 
-/// Sends a request to `server`, where `PORT` stands for the one it listens on, and checks the status.
+/// Sends a request to `server` and checks the status. `PORT` in the request stands for the server's
+/// port.
 fn check(server: &Server, request: &str, status: u16) -> Answer {
     let port = server.address().port().to_string();
     let mut client = server.connect();
@@ -15,7 +17,7 @@ fn check(server: &Server, request: &str, status: u16) -> Answer {
     answer
 }
 
-/// A refusal, like any answer, says whether another may follow.
+/// Like any answer, a refusal announces whether another request may follow.
 fn goes_on(connection: Option<&str>, mut client: Client) {
     match connection {
         Some(_) => client.assert_end(),
@@ -78,8 +80,8 @@ fn a_client_of_http_1_0_need_not_name_the_server() {
     check(&server, "GET /a HTTP/1.0\r\nHost: evil.example", 403);
 }
 
-/// The pages of strangers may make a browser send what they like, and see nothing of what comes back:
-/// what must not happen is that it has an effect.
+/// The page of a stranger may make a browser send any request, but cannot read the answers. The
+/// guard must prevent the effects of such a request.
 #[test]
 fn an_unsafe_request_of_a_strangers_page_is_refused() {
     let folder = Folder::with("a", "a");
@@ -91,7 +93,7 @@ fn an_unsafe_request_of_a_strangers_page_is_refused() {
         ("https://app.localhost", 200),
         ("http://evil.example", 403),
         ("http://127.0.0.1.evil.example:PORT", 403),
-        // Also of this machine, but another server's.
+        // On this machine, but the page of another server.
         ("http://127.0.0.1:1", 403),
         ("http://[::1]:PORT", 403),
         ("https://127.0.0.1", 403),
@@ -109,7 +111,7 @@ fn an_unsafe_request_of_a_strangers_page_is_refused() {
         let websocket = format!("GET /a {fields}\r\nConnection: Upgrade\r\nUpgrade: websocket");
         check(&server, &websocket, status);
     }
-    // No page at all.
+    // A request without a page.
     check(
         &server,
         "POST /_oneloop/echo HTTP/1.1\r\nHost: 127.0.0.1",
@@ -185,7 +187,7 @@ fn with_a_star_any_name_is_let_in_but_no_page_without_one() {
     }
 }
 
-/// What the refusal says to do is done, and then the request is let in.
+/// The test follows the advice in the refusal, and the request is then admitted.
 #[test]
 fn the_advice_of_a_refusal_works() {
     let folder = Folder::with("a", "a");
@@ -208,8 +210,8 @@ fn the_advice_of_a_refusal_works() {
     }
 }
 
-/// A refused request is answered before its body, which is then nobody's: the connection ends, and
-/// the answer arrives all the same.
+/// A refused request is answered before its body is read. The connection ends, and the answer
+/// arrives all the same.
 #[test]
 fn nobody_reads_the_body_of_a_stranger() {
     let folder = Folder::with("a", "a");
@@ -227,7 +229,7 @@ fn nobody_reads_the_body_of_a_stranger() {
     }
 }
 
-/// As a browser is led to us: by a name that resolves to our address.
+/// Like a browser, curl is led to the server by a name that resolves to its address.
 #[test]
 fn curl_is_led_here_by_a_strangers_name() {
     let folder = Folder::with("a", "a");

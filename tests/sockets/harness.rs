@@ -1,4 +1,5 @@
-//! What the tests share: a folder to serve, the program as a process, and a client on a socket.
+//! The parts that the tests share: a folder to serve, the program as a process, and a client on a
+//! socket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,22 +19,23 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 use crate::tcp::Stream;
 
-/// How long anything is waited for before a test fails. Nothing that works comes near it, and no
-/// test asserts that something took less: it turns a hang into a failure.
+/// How long a test waits before it fails. A working server comes nowhere near this time, and no
+/// test asserts that less time passed: the limit turns a hang into a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Size of a file that no pair of socket buffers holds: while its reader rests, it is in flight.
+/// The size of a file that is too large for any pair of socket buffers: while its reader rests, the
+/// file is in flight.
 pub const BIG: usize = 50 << 20;
 
 // ── A folder ───────────────────────────────────────────────────────────────────────────────────
 
-/// A temporary directory, removed with the value.
+/// A temporary directory, removed when the value is dropped.
 pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// An empty one.
+    /// An empty folder.
     pub fn new() -> Folder {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         loop {
@@ -41,21 +43,21 @@ impl Folder {
             let path = std::env::temp_dir().join(format!("oneloop-{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Folder { path },
-                // Left by a process of the same number that was killed.
+                // Left by a killed process with the same number.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) => panic!("{}: {e}", path.display()),
             }
         }
     }
 
-    /// One with a single file.
+    /// A folder with a single file.
     pub fn with(name: &str, content: impl AsRef<[u8]>) -> Folder {
         let folder = Folder::new();
         folder.put(name, content);
         folder
     }
 
-    /// Writes a file, and the directories it is in.
+    /// Writes a file, and creates its directories.
     pub fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path.join(name);
         let parent = path.parent().expect("it is in the folder");
@@ -64,7 +66,7 @@ impl Folder {
         path
     }
 
-    /// Makes a file of [`BIG`] zeros that takes no room on the disk.
+    /// Makes a file of [`BIG`] zeros that takes no space on the disk.
     pub fn put_big_hole(&self, name: &str) {
         let file = fs::File::create(self.path.join(name)).expect("the folder is ours");
         file.set_len(BIG as u64).expect("a file may have holes");
@@ -81,8 +83,8 @@ impl Drop for Folder {
     }
 }
 
-/// Bytes in which a wrong offset shows: they repeat only after a prime number of them, which no
-/// power of two that a buffer or a page may be off by is a multiple of.
+/// Bytes in which a wrong offset shows. The pattern repeats after a prime number of bytes, so no
+/// power of two, by which a buffer or page may be off, is a multiple of its period.
 pub fn pattern(len: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let period: Vec<u8> = std::iter::repeat_with(|| {
@@ -98,7 +100,7 @@ pub fn pattern(len: usize) -> Vec<u8> {
 
 // ── A process ──────────────────────────────────────────────────────────────────────────────────
 
-/// The program, not yet started, in an environment without anything that it looks at.
+/// The program, not yet started, without the environment variables that it reads.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop"));
     command
@@ -108,7 +110,7 @@ pub fn program() -> Command {
     command
 }
 
-/// A child process, killed with the value.
+/// A child process, killed when the value is dropped.
 pub struct Process {
     child: Child,
 }
@@ -127,7 +129,7 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// Its standard output, which can be taken once.
+    /// The standard output of the process, which can be taken once.
     pub fn stdout(&mut self) -> Lines {
         Lines {
             pipe: self.child.stdout.take().expect("taken once"),
@@ -135,26 +137,26 @@ impl Process {
         }
     }
 
-    /// Leaves nobody to hear what it says on standard error.
+    /// Closes the reading end of standard error.
     pub fn close_stderr(&mut self) {
         self.child.stderr = None;
     }
 
-    /// Waits until it has ended: its exit code, or `None` after a signal.
+    /// Waits until the process has ended. Returns the exit code, or `None` after a signal.
     pub fn code(&mut self) -> Option<i32> {
         self.code_within(PATIENCE)
     }
 
-    /// The same with another patience, for an end that would come anyway, but later.
+    /// Waits with another patience, for an end that would come anyway, but later.
     pub fn code_within(&mut self, patience: Duration) -> Option<i32> {
-        // A descriptor that becomes readable at the end: waiting without a loop.
+        // A descriptor that becomes readable when the process ends: the wait needs no loop.
         let end = rustix::process::pidfd_open(self.pid(), PidfdFlags::empty());
         let end = end.expect("it was not waited for yet");
         assert!(is_readable(&end, patience), "it goes on and on");
         self.child.wait().expect("it is our child").code()
     }
 
-    /// Waits until it has ended, for its exit code and what it wrote and nobody read.
+    /// Waits until the process has ended. Returns the exit code and the unread output.
     pub fn finish(mut self) -> Finished {
         let stdout = match self.child.stdout.is_some() {
             true => self.stdout().rest(),
@@ -187,14 +189,14 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// What a process writes to its standard output. It stays in the pipe until it is asked for.
+/// The lines of a process on standard output. Unread lines stay in the pipe.
 pub struct Lines {
     pipe: ChildStdout,
     bytes: Vec<u8>,
 }
 
 impl Lines {
-    /// The next line without its end; `None` when there will be no more.
+    /// The next line without its end; `None` at the end of the output.
     pub fn next(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.bytes.iter().position(|b| *b == b'\n') {
@@ -210,13 +212,13 @@ impl Lines {
         }
     }
 
-    /// All that was not read, up to the end.
+    /// The unread output, up to the end.
     fn rest(&mut self) -> String {
         while self.read() > 0 {}
         String::from_utf8(std::mem::take(&mut self.bytes)).expect("it is text")
     }
 
-    /// Whether there is something to read now.
+    /// Whether output can be read now.
     pub fn is_waiting(&self) -> bool {
         is_readable(&self.pipe, Duration::ZERO)
     }
@@ -238,14 +240,14 @@ fn is_readable(file: &impl AsFd, patience: Duration) -> bool {
 
 // ── The server ─────────────────────────────────────────────────────────────────────────────────
 
-/// The program as it serves.
+/// The program while it serves.
 pub struct Server {
     pub process: Process,
-    /// What it said when it began.
+    /// The lines that the program printed at the start.
     pub banner: Vec<String>,
-    /// Where it listens, from the banner.
+    /// The listening addresses, from the banner.
     pub addresses: Vec<SocketAddr>,
-    /// What it says from then on.
+    /// The output after the banner.
     pub stdout: Lines,
 }
 
@@ -289,17 +291,17 @@ impl Server {
         }
     }
 
-    /// The first of its addresses.
+    /// The first listening address.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub fn connect(&self) -> Client {
         Client::to(self.address())
     }
 
-    /// A URL of it.
+    /// A URL on the server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
@@ -308,13 +310,13 @@ impl Server {
         rustix::process::kill_process(self.process.pid(), signal).expect("it is our child");
     }
 
-    /// How many descriptors it has open.
+    /// The number of descriptors that the server has open.
     pub fn descriptors(&self) -> usize {
         descriptors(self.process.pid()).len()
     }
 
-    /// The most memory that it has had at once, in bytes: "VmHWM" of proc(5), which no moment can be
-    /// missed of.
+    /// The largest amount of memory that the server has had at once, in bytes. "VmHWM" of proc(5)
+    /// is a maximum, so no moment can be missed.
     pub fn memory_bytes_peak(&self) -> usize {
         let path = format!("/proc/{}/status", self.process.pid().as_raw_pid());
         let status = fs::read_to_string(path).expect("it runs");
@@ -325,9 +327,9 @@ impl Server {
         kib.expect("it is in kB") << 10
     }
 
-    /// Lets it have no more than `n` further descriptors.
+    /// Limits the server to `n` further descriptors.
     pub fn allow_descriptors(&self, n: usize) {
-        // The limit is one of numbers, not of how many are in use.
+        // The limit applies to descriptor numbers, not to the number of open descriptors.
         let used = descriptors(self.process.pid());
         let mut free = (0..).filter(|number| !used.contains_key(number));
         let limit = free.nth(n).map(u64::from);
@@ -339,18 +341,18 @@ impl Server {
         set.expect("a limit can be lowered");
     }
 
-    /// Where it listens, from the kernel.
+    /// The listening addresses, from the kernel.
     pub fn listening(&self) -> Vec<SocketAddr> {
         listening(self.process.pid())
     }
 
-    /// Waits until it takes no new connections.
+    /// Waits until the server accepts no new connections.
     pub fn await_closed_door(&self) {
         eventually("the listeners are closed", || self.listening().is_empty());
     }
 }
 
-/// The descriptors of a process, by number, and what each leads to.
+/// The descriptors of a process, by number, and the target of each.
 fn descriptors(pid: Pid) -> BTreeMap<u32, PathBuf> {
     let folder = format!("/proc/{}/fd", pid.as_raw_pid());
     let entries = fs::read_dir(folder).expect("it runs");
@@ -358,13 +360,13 @@ fn descriptors(pid: Pid) -> BTreeMap<u32, PathBuf> {
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             let number = path.file_name()?.to_str()?.parse().ok()?;
-            // None: closed in this very moment.
+            // No link: the descriptor was closed in this very moment.
             Some((number, fs::read_link(path).ok()?))
         })
         .collect()
 }
 
-/// The addresses that a process listens on, by proc(5): for who does not say.
+/// The addresses that a process listens on, from proc(5), for a process without a banner.
 pub fn listening(pid: Pid) -> Vec<SocketAddr> {
     const LISTEN: &str = "0A";
     let own: Vec<_> = descriptors(pid).into_values().collect();
@@ -381,7 +383,7 @@ pub fn listening(pid: Pid) -> Vec<SocketAddr> {
     found
 }
 
-/// Reads `0100007F:1F90`: words as they are in memory, then a colon and the port.
+/// Reads `0100007F:1F90`: words as in memory, then a colon and the port.
 fn kernel_address(text: &str) -> SocketAddr {
     let (ip, port) = text.split_once(':').expect("an address and a port");
     let bytes: Vec<u8> = (0..ip.len())
@@ -399,16 +401,16 @@ fn kernel_address(text: &str) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-/// Whether a file has not changed for so long that another change must show in its times.
+/// Whether a file has been unchanged for so long that another change must show in its times.
 pub fn at_rest(path: &Path) -> bool {
     let stat = fs::metadata(path).expect("it is there");
-    // Not the time of modification, which can be set.
+    // The time of modification would not do, because programs can set it.
     let changed = Duration::new(stat.ctime() as u64, stat.ctime_nsec() as u32);
     let since = (UNIX_EPOCH + changed).elapsed();
     since.is_ok_and(|since| since > Duration::from_millis(50))
 }
 
-/// Looks until `condition` holds.
+/// Tries until `condition` holds.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
@@ -419,7 +421,7 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 // ── A client ───────────────────────────────────────────────────────────────────────────────────
 
-/// A connection, and what has come on it and was not looked at.
+/// A connection, and the received bytes that have not been parsed.
 pub struct Client {
     stream: Stream,
     received: Vec<u8>,
@@ -463,7 +465,7 @@ impl Client {
         }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sent = self.stream.write_all(bytes.as_ref());
         sent.expect("the server takes what it is sent");
@@ -480,23 +482,23 @@ impl Client {
         }
     }
 
-    /// The same as [`Client::send`], when the server may refuse it.
+    /// Sends bytes that the server may refuse.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Asks for `target`, without reading the answer.
+    /// Requests `target`, without reading the answer.
     pub fn request(&mut self, target: &str) {
         self.send(get(target));
     }
 
-    /// Asks for `target` and reads the answer.
+    /// Requests `target` and reads the answer.
     pub fn get(&mut self, target: &str) -> Answer {
         self.request(target);
         self.answer()
     }
 
-    /// Asks for `target` with these field lines and reads the answer, in chunks or not.
+    /// Requests `target` with these field lines and reads the answer, chunked or not.
     pub fn ask(&mut self, target: &str, fields: &[&str]) -> Answer {
         let fields: String = fields.iter().map(|f| format!("{f}\r\n")).collect();
         self.send(format!(
@@ -511,7 +513,7 @@ impl Client {
         answer
     }
 
-    /// Reads a chunked body, as ours are: without extensions and trailers.
+    /// Reads a chunked body as the server writes it: without extensions and trailers.
     fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
@@ -541,7 +543,7 @@ impl Client {
         self.try_head().expect("an answer comes")
     }
 
-    /// Reads the head of an answer; the connection may have ended instead.
+    /// Reads the head of an answer. Fails if the connection has ended instead.
     pub fn try_head(&mut self) -> io::Result<Answer> {
         let end = loop {
             match memchr::memmem::find(&self.received, b"\r\n\r\n") {
@@ -574,16 +576,16 @@ impl Client {
         bytes
     }
 
-    /// Waits until something comes, and leaves it where it is.
+    /// Waits until bytes come, and leaves them unread.
     pub fn await_something(&self) {
         let n = self.stream.peek(&mut [0]).expect("something comes");
         assert_eq!(n, 1, "and not the end");
     }
 
-    /// Reads once, as much as there is. 0 at the end.
+    /// Reads once, as many bytes as are available. Returns 0 at the end.
     ///
     /// # Errors
-    /// Those of a connection that has ended. To be kept waiting is none of them.
+    /// The errors of an ended connection. A timeout is no error here but a failure of the test.
     pub fn receive(&mut self) -> io::Result<usize> {
         let mut chunk = [0; 64 << 10];
         let read = self.stream.read(&mut chunk);
@@ -604,13 +606,13 @@ impl Client {
         assert!(n == 0 && extra.is_empty(), "it goes on: {extra}");
     }
 
-    /// Ends our direction: a FIN.
+    /// Ends the client's direction with a FIN.
     pub fn finish(&self) {
         let done = self.stream.shutdown(Shutdown::Write);
         done.expect("it is connected");
     }
 
-    /// Throws the connection away: a reset.
+    /// Closes the connection with a reset.
     pub fn reset(self) {
         let linger = sockopt::set_socket_linger(&*self.stream, Some(Duration::ZERO));
         linger.expect("it is TCP");
@@ -622,10 +624,10 @@ pub fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-// ── What a machine may lack ────────────────────────────────────────────────────────────────────
+// ── Programs and addresses that a machine may lack ─────────────────────────────────────────────
 
-/// A program to test with, if there is one. Where `CI` promises that nothing is missing, it is a
-/// failure if there is none.
+/// A program to test with, if installed. In an environment where `CI` is set, every program must be
+/// installed, and a missing program is a failure.
 pub fn outside(program: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
@@ -649,7 +651,7 @@ pub fn has_ipv6() -> bool {
     has
 }
 
-/// Says aloud, past the capture of the test runner, that a test was left out or a part of it.
+/// Reports, past the capture of the test runner, that a test or a part of it was left out.
 fn skip(reason: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let thread = std::thread::current();

@@ -1,4 +1,4 @@
-//! The access log, and that it never holds anybody up.
+//! The access log, which must never block the server.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::harness::{BIG, Folder, Server, get};
 
-/// A line with every number in it made 9: what it looks like, whatever the clock says.
+/// A line with 9 in place of each number: the form of the line, whatever the clock says.
 fn shape(line: &str) -> String {
     let mut shape = String::new();
     for c in line.chars() {
@@ -19,7 +19,7 @@ fn shape(line: &str) -> String {
     shape
 }
 
-/// Checks the lines of one file, one absent file and bytes that are no request.
+/// Checks the lines for a file, an absent file and bytes that are no request.
 fn check(format: &str, file: &str, absent: &str, broken: &str) {
     let folder = Folder::with("a", "hello");
     let mut server = Server::with(folder.path(), &["--log", format]);
@@ -132,8 +132,8 @@ fn a_log_that_nobody_reads_stops_nobody() {
     for _ in 0..REQUESTS {
         assert_eq!(client.get(&long).status, 404);
     }
-    // Somebody begins to read. What is dropped is said in the place where it is missing, before
-    // the next line that fits.
+    // The test begins to read. The number of dropped lines is reported in the place where the lines
+    // are missing, before the next line that fits.
     let (mut long_lines, mut dropped) = (0, None);
     let mut asked = VecDeque::new();
     for n in 0.. {
@@ -154,7 +154,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
             break;
         }
     }
-    // All that were asked for while the buffer was full, and nothing else, are in the count.
+    // The count has every request that was made while the buffer was full, and no other.
     let line = server.stdout.next().expect("what was noted before");
     let kept = asked
         .iter()
@@ -163,7 +163,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
     assert_eq!(dropped, Some(REQUESTS - long_lines + kept));
 }
 
-/// Nor does it keep the server from ending.
+/// An unread log does not keep the server from ending either.
 #[test]
 fn a_log_that_nobody_reads_does_not_hold_up_a_stop() {
     let folder = Folder::with("a", "hello");

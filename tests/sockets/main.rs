@@ -1,8 +1,8 @@
-//! The real program over real sockets: what the simulation cannot know, because it stands in for
-//! the kernel. One process for each test, on whatever port the kernel gives it.
+//! The real program over real sockets. These tests cover the parts that the simulation replaces,
+//! the kernel above all. Each test starts a process of its own, on a port that the kernel chooses.
 //!
-//! Nothing here sleeps or measures time. Where two things must overlap, one of them is held up
-//! until the other has been seen.
+//! No test sleeps or measures time. Where two events must overlap, the test delays one until it has
+//! seen the other.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! A WebSocket client that can do wrong: frames as they are on the wire (RFC 6455 §5.2). It shares no code
-//! with the server.
+//! A WebSocket client that can break the rules: frames as bytes on the wire (RFC 6455 §5.2). The
+//! client shares no code with the server.
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,12 +12,12 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// The first bit of a frame: the message ends with it.
+/// The first bit of a frame: this frame is the last of its message.
 pub const FIN: u8 = 0x80;
-/// The second: the message is compressed (RFC 7692 §6).
+/// The second bit: the message is compressed (RFC 7692 §6).
 pub const RSV1: u8 = 0x40;
 
-/// What the opening handshake of an example in the RFC says, and the answer to it (§1.3).
+/// The fields of an example of the opening handshake in the RFC, and the answer (§1.3).
 const HANDSHAKE: [&str; 4] = [
     "Upgrade: websocket",
     "Connection: Upgrade",
@@ -26,19 +26,19 @@ const HANDSHAKE: [&str; 4] = [
 ];
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The opening handshake as it is sent.
+/// The opening handshake, encoded.
 pub fn handshake(target: &str, fields: &[&str]) -> Vec<u8> {
     let fields = [&HANDSHAKE, fields].concat().join("\r\n");
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n").into()
 }
 
-/// Checks the answer to it.
+/// Checks the answer to the handshake.
 pub fn assert_switched(answer: &Answer) {
     assert_eq!(answer.status, 101, "{}", answer.head);
     assert_eq!(answer.field("Sec-WebSocket-Accept"), Some(ACCEPT));
 }
 
-/// A frame as it is sent: this first byte, the shortest length, masked.
+/// An encoded frame: this first byte, the shortest length, masked.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, payload.len() as u64);
     let mask = KEY.iter().cycle();
@@ -46,7 +46,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The header of one, with the masking key.
+/// The header of a frame, with the masking key.
 pub fn header(first: u8, len: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     match len {
@@ -74,29 +74,29 @@ pub fn close(code: u16) -> Vec<u8> {
     frame(FIN | CLOSE, &code.to_be_bytes())
 }
 
-/// No byte of it may be zero: a frame that was never unmasked would pass.
+/// No byte of the key may be zero: the payload of a frame that was never unmasked would pass.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// A frame that has come.
+/// A received frame.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// Its first byte: FIN, the reserved bits and the opcode.
+    /// The first byte: FIN, the reserved bits and the opcode.
     pub first: u8,
     pub payload: Vec<u8>,
 }
 
-/// A client past the opening handshake.
+/// A client after the opening handshake.
 pub struct Peer {
     client: Client,
 }
 
 impl Peer {
-    /// A new connection to `target`, which speaks WebSocket there.
+    /// Opens a new connection to `target`, with a WebSocket handshake.
     pub fn of(server: &Server, target: &str) -> Peer {
         Peer::with(server, target, &[]).0
     }
 
-    /// The same with further fields in the handshake; and the answer to it.
+    /// Opens a connection with further fields in the handshake. Also returns the answer.
     pub fn with(server: &Server, target: &str, fields: &[&str]) -> (Peer, Answer) {
         let mut client = server.connect();
         client.send(handshake(target, fields));
@@ -105,7 +105,7 @@ impl Peer {
         (Peer { client }, answer)
     }
 
-    /// One whose handshake was answered already.
+    /// A peer on a connection with a completed handshake.
     pub fn over(client: Client) -> Peer {
         Peer { client }
     }
@@ -115,8 +115,8 @@ impl Peer {
         self.client.send(text(message));
     }
 
-    /// The next frame. Once, the server may have asked whether a peer is still there that has said nothing
-    /// while the test was busy elsewhere.
+    /// The next frame. A single ping from the server is answered and skipped, because the peer may
+    /// have been silent while the test was busy elsewhere.
     pub fn frame(&mut self) -> Frame {
         let frame = self.any_frame();
         if frame.first != FIN | PING {
@@ -143,7 +143,7 @@ impl Peer {
         }
     }
 
-    /// The next frame, a whole message of text.
+    /// The next frame, which must be a whole message of text.
     pub fn hear(&mut self) -> String {
         let Frame { first, payload } = self.frame();
         let text = String::from_utf8(payload).expect("it is text");
@@ -151,7 +151,7 @@ impl Peer {
         text
     }
 
-    /// Checks that the server closes with this code, and that it is the one to end the connection.
+    /// Checks that the server closes with this code, and that the server ends the connection.
     pub fn assert_closed(mut self, code: u16) {
         self.await_close(code);
         self.client.assert_end();
@@ -170,13 +170,13 @@ impl Peer {
         self.client.assert_end();
     }
 
-    /// Throws the connection away.
+    /// Closes the connection with a reset.
     pub fn reset(self) {
         self.client.reset();
     }
 }
 
-/// It is a client.
+/// A peer is a client, too.
 impl Deref for Peer {
     type Target = Client;
 

@@ -1,16 +1,17 @@
-//! WebSocket peers that cost more than they are due, if they are let: memory stays bounded.
+//! WebSocket peers that would cost more than their share, if the server let them: memory stays
+//! bounded.
 
 use flate2::{Compress, Compression, FlushCompress};
 
 use crate::harness::{Folder, Server, pattern};
 use crate::peer::{BINARY, CONTINUATION, FIN, PING, PONG, Peer, RSV1, frame};
 
-/// What a server may come to hold beside what it held, in bytes: above what is allowed a single
-/// connection (a message of 16 MiB in a buffer that doubles, and its answer), and far below what these
-/// peers send or make of it.
+/// The largest growth of the server's memory, in bytes. The bound is above the share of a single
+/// connection (a message of 16 MiB in a buffer that doubles, and its answer), and far below the
+/// bytes that these peers send or that their messages inflate to.
 const GROWTH_BYTES_MAX: usize = 96 << 20;
 
-/// A server whose memory is watched, and a peer that is not to be disturbed.
+/// A server with watched memory, and a peer that must not be disturbed.
 struct Watched {
     server: Server,
     other: Peer,
@@ -30,13 +31,13 @@ impl Watched {
         }
     }
 
-    /// Has the other peer answered: the server has had another turn.
+    /// Sends a message of the other peer and awaits its echo: the server has then had another turn.
     fn turn(&mut self) {
         self.other.say("still there?");
         assert_eq!(self.other.hear(), "still there?");
     }
 
-    /// Checks that it never held more than this beside what it had before.
+    /// Checks that the server's memory never grew by more than this.
     fn check(mut self, growth_bytes_max: usize) {
         self.turn();
         let grown = self.server.memory_bytes_peak() - self.before;
@@ -44,7 +45,8 @@ impl Watched {
     }
 }
 
-/// RFC 6455 §5.5.3: only the newest needs an answer. Its sender need not be slowed down for that.
+/// RFC 6455 §5.5.3: only the newest ping needs an answer. The sender need not be slowed down for
+/// pongs.
 #[test]
 fn a_flood_of_pings_whose_sender_reads_nothing_is_answered_by_few_pongs() {
     let mut watched = Watched::new();
@@ -75,7 +77,7 @@ fn who_sends_and_does_not_read_is_not_read_from() {
     let mut peer = Peer::of(&watched.server, "/echo");
     let message = pattern(100_000);
     let sent = frame(FIN | BINARY, &message);
-    // Until nothing has gone through for a hundred turns.
+    // Until no byte has gone through for a hundred turns.
     let (mut at, mut blocked) = (0, 0);
     while blocked < 100 {
         let n = peer.send_some(&sent[at % sent.len()..]);
@@ -84,7 +86,7 @@ fn who_sends_and_does_not_read_is_not_read_from() {
         assert!(at < 1 << 30, "it takes everything");
         watched.turn();
     }
-    // All of it is still answered.
+    // Every message is still answered.
     for _ in 0..at / sent.len() {
         let got = peer.frame();
         assert!(got.first == FIN | BINARY && got.payload == message);
@@ -92,12 +94,12 @@ fn who_sends_and_does_not_read_is_not_read_from() {
     watched.check(4 << 20);
 }
 
-/// Zeros, compressed: a stretch of the stream that stands for 1 MiB of them and can be repeated.
+/// Zeros, compressed: a part of the stream that stands for 1 MiB of zeros and can be repeated.
 fn mebibyte_of_nothing() -> Vec<u8> {
     let zeros = vec![0; 1 << 20];
     let mut compress = Compress::new(Compression::best(), false);
     let mut out = Vec::with_capacity(8 << 10);
-    // A full flush forgets what was before it, and ends with a whole byte.
+    // A full flush forgets the bytes before it, and ends with a whole byte.
     let status = compress.compress_vec(&zeros, &mut out, FlushCompress::Full);
     status.expect("there is room");
     assert_eq!(compress.total_in(), 1 << 20);
@@ -118,7 +120,7 @@ fn a_bomb_is_refused_before_it_has_grown() {
         peer.assert_closed(1009);
         watched.turn();
 
-        // In fragments, each of which might pass.
+        // In fragments, each of which might pass alone.
         let (mut peer, _) = Peer::with(&watched.server, "/echo", &deflate);
         peer.send(frame(RSV1 | BINARY, &piece));
         for _ in 0..9 {
@@ -127,7 +129,7 @@ fn a_bomb_is_refused_before_it_has_grown() {
         peer.assert_closed(1009);
         watched.turn();
     }
-    // What may be inflated is.
+    // A message within the bound is inflated.
     let (mut peer, _) = Peer::with(&watched.server, "/echo", &deflate);
     let sixteen = mebibyte_of_nothing().repeat(16);
     peer.send(frame(FIN | RSV1 | BINARY, &sixteen[..sixteen.len() - 4]));
@@ -135,8 +137,8 @@ fn a_bomb_is_refused_before_it_has_grown() {
     watched.check(GROWTH_BYTES_MAX);
 }
 
-/// Each may come to hold a message, but not all of them. A ping behind the bomb is answered by whoever
-/// holds one in the end.
+/// Each connection may hold a message, but not all connections at once. A connection that holds a
+/// message at the end answers the ping after the bomb.
 #[test]
 fn bombs_of_many_are_held_to_what_all_may_hold() {
     let watched = Watched::new();
@@ -154,11 +156,11 @@ fn bombs_of_many_are_held_to_what_all_may_hold() {
     let (kept, refused): (Vec<_>, Vec<_>) = answers.partition(|f| f.first == FIN | PONG);
     assert!(!kept.is_empty() && !refused.is_empty());
     assert!(refused.iter().all(|f| f.payload.starts_with(&[0x03, 0xf5])));
-    // 900 MiB, if they were let.
+    // The peers would take 900 MiB, if the server let them.
     watched.check((256 << 20) + GROWTH_BYTES_MAX);
 }
 
-/// A message that is never finished, of frames that carry nothing.
+/// A message that is never finished, in frames without content.
 #[test]
 fn empty_fragments_without_an_end_weigh_nothing() {
     let mut watched = Watched::new();

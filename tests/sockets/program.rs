@@ -1,4 +1,4 @@
-//! The command line: what is said, where it listens, and how it fails.
+//! The command line: the output, the listening addresses, and failures.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,8 +13,8 @@ use crate::harness::{
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// Checks that `command` fails with this code, says nothing on standard output, and one thing on
-/// standard error that has all of `words` in it.
+/// Checks that `command` fails with this code, prints nothing on standard output, and prints a
+/// message with all of `words` on standard error.
 fn check(command: &mut Command, code: i32, words: &[&str]) {
     let Finished {
         code: ended,
@@ -71,7 +71,7 @@ fn a_root_that_cannot_be_served_is_an_error() {
 #[test]
 fn an_address_of_another_machine_is_an_error() {
     let folder = Folder::new();
-    // 192.0.2.0/24 is for documentation (RFC 5737): nobody has it.
+    // 192.0.2.0/24 is for documentation (RFC 5737): no machine has such an address.
     let mut command = program();
     command
         .arg(folder.path())
@@ -136,7 +136,7 @@ fn colour_is_for_terminals_that_want_it() {
     let escape = '\x1b';
     let piped = Server::of(folder.path());
     assert!(!piped.banner.concat().contains(escape));
-    // script(1) runs it with a terminal for its standard output.
+    // script(1) runs the program with a terminal for its standard output.
     for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false)] {
         let Some(mut script) = outside("script") else {
             return;
@@ -166,10 +166,10 @@ fn quiet_prints_nothing() {
     command
         .arg(folder.path())
         .args(["--quiet", "--log", "json"]);
-    // That there is no IPv6 would be worth a warning, were it not for --bind.
+    // Missing IPv6 would be worth a warning, but --bind names an IPv4 address only.
     command.args(["--port", "0", "--bind", "127.0.0.1"]);
     let process = Process::start(&mut command);
-    // It does not say where it is.
+    // The program does not print its address.
     eventually("it listens", || !listening(process.pid()).is_empty());
     let address = listening(process.pid())[0];
     assert_eq!(Client::to(address).get("/a").text(), "hello");
@@ -211,7 +211,7 @@ fn it_listens_where_it_is_told_and_nowhere_else() {
         let ips: Vec<_> = server.addresses.iter().map(|a| a.ip()).collect();
         assert_eq!(ips, expected);
         let mut listening = server.listening();
-        // The kernel's order is its own.
+        // The kernel lists the addresses in its own order.
         listening.sort_by_key(|a| expected.iter().position(|ip| *ip == a.ip()));
         assert_eq!(listening, server.addresses, "and nowhere else");
         for address in &server.addresses {

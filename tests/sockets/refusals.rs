@@ -1,10 +1,9 @@
-//! Requests that are refused: with which status, and that the refusal reaches whoever was still
-//! sending.
+//! Refused requests: the status, and whether the refusal reaches a client that is still sending.
 
 use crate::harness::{Answer, Folder, Server, get};
 
 /// Sends `request` on a connection of its own and checks the status, and whether the connection
-/// survives: what follows a request that nobody understood cannot be found.
+/// survives: after a request that could not be parsed, the next request cannot be found.
 fn check(server: &Server, request: &str, status: u16, survives: bool) -> Answer {
     let shown = &request[..request.len().min(60)];
     let mut client = server.connect();
@@ -35,7 +34,7 @@ fn each_offence_has_its_status() {
     let is = |request: &str, status, survives| {
         check(&server, request, status, survives);
     };
-    // Understood, and refused: the next request may follow.
+    // Parsed, and refused: the next request may follow.
     is(&get("/none"), 404, true);
     is(&get("/%zz"), 400, true);
     is("BREW /a HTTP/1.1\r\nHost: localhost\r\n\r\n", 501, true);
@@ -46,7 +45,7 @@ fn each_offence_has_its_status() {
     );
     is(&with("Expect: tea\r\n"), 417, true);
     is(&get(&long[1..]).replace(" x", " /x"), 404, true);
-    // Not understood.
+    // Not parsed.
     is("hello\r\n\r\n", 400, false);
     is("\x16\x03\x01\x02", 400, false);
     is("GET /a HTTP/1.1\n\n", 400, false);
@@ -65,7 +64,7 @@ fn each_offence_has_its_status() {
     is(&with("Transfer-Encoding: gzip, chunked\r\n"), 501, false);
     is("GET /a HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, false);
     is("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, false);
-    // Too much.
+    // Too large.
     is(&get(&format!("/{long}")), 414, false);
     is(&format!("GET /{}", long.repeat(3)), 414, false);
     is(
@@ -107,7 +106,7 @@ fn a_method_that_is_not_allowed_says_which_are() {
     }
 }
 
-/// The next request begins where the body ends, also where nobody wants the body.
+/// The next request begins where the body ends, even if the server does not want the body.
 #[test]
 fn a_request_may_follow_a_body() {
     let folder = Folder::with("a", "a");
@@ -145,8 +144,8 @@ fn half_a_head_and_then_nothing_is_400() {
     client.assert_end();
 }
 
-/// A close with unread input is a reset, and a reset takes back what the peer has not read yet:
-/// the very answer that would tell it what was wrong.
+/// A close with unread input is a reset, and a reset destroys the bytes that the peer has not read
+/// yet: the very answer that would explain the refusal.
 #[test]
 fn who_sends_a_body_first_and_then_reads_gets_the_whole_refusal() {
     let folder = Folder::with("a", "a");
@@ -154,7 +153,7 @@ fn who_sends_a_body_first_and_then_reads_gets_the_whole_refusal() {
     let body = "x".repeat(3 << 20);
     let len = body.len();
     for (framing, refused_after) in [
-        // By its head, and by the first byte that is too much.
+        // Refused by the head, and by the first byte that is too much.
         (format!("Content-Length: {len}\r\n\r\n"), 0),
         (
             format!("Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n"),
@@ -164,7 +163,7 @@ fn who_sends_a_body_first_and_then_reads_gets_the_whole_refusal() {
         let mut client = server.connect();
         client.send(format!("POST /a HTTP/1.1\r\nHost: localhost\r\n{framing}"));
         client.send(&body[..refused_after]);
-        // A server that is done with it has closed by now.
+        // A server that does not linger has closed by now.
         client.await_something();
         client.send(&body[refused_after..]);
         let answer = client.answer();
@@ -184,7 +183,7 @@ fn a_body_without_an_end_is_not_read_for_ever() {
         "POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     ));
     let chunk = vec![b'x'; 1 << 20];
-    // Far more than what is read out of courtesy and what the socket buffers hold.
+    // Far more than the server reads while it lingers and than the socket buffers take.
     let refused = (0..256).any(|_| client.try_send(&chunk).is_err());
     assert!(refused, "256 MiB were taken");
     assert_eq!(server.connect().get("/a").status, 200);

@@ -1,4 +1,4 @@
-//! Rooms: what one says all hear, and who is there.
+//! Rooms: every member receives each message, and watchers receive the number of members.
 
 use rustix::process::{Resource, Signal};
 
@@ -10,7 +10,7 @@ fn server() -> Server {
     Server::of(Folder::new().path())
 }
 
-/// Publishes with plain HTTP, and gives the answer.
+/// Publishes by plain HTTP. Returns the text of the answer.
 fn post(client: &mut Client, room: &str, body: &str) -> String {
     let len = body.len();
     client.send(format!(
@@ -21,7 +21,7 @@ fn post(client: &mut Client, room: &str, body: &str) -> String {
     answer.text().into()
 }
 
-/// Waits until a watcher hears this number, be there others before it.
+/// Waits until a watcher receives this number. Other numbers may come before.
 fn await_number(watcher: &mut Peer, number: usize) {
     while watcher.hear() != number.to_string() {}
 }
@@ -41,9 +41,9 @@ fn what_is_said_in_a_room_is_heard_by_all_in_it_and_nobody_else() {
         let got = member.frame();
         assert_eq!((got.first, &got.payload[..]), (FIN | BINARY, &b"\xff"[..]));
     }
-    // Whoever only watches speaks to nobody.
+    // The message of a watcher reaches no member.
     others[2].say("hello?");
-    // Each of these would come after what they should not have heard.
+    // Each of these messages would come after a message that must not have arrived.
     post(&mut server.connect(), "b", "only here");
     assert_eq!(others[0].hear(), "only here");
     others[1].say("alone");
@@ -76,7 +76,7 @@ fn what_curl_posts_is_heard_and_curl_is_told_by_how_many() {
     assert_eq!([other.hear(), other.hear()], ["one", "two"]);
 }
 
-/// What it said in its last moment is its word all the same.
+/// A message sent just before a close is published like any other.
 #[test]
 fn who_speaks_and_leaves_at_once_is_heard() {
     let server = server();
@@ -88,7 +88,7 @@ fn who_speaks_and_leaves_at_once_is_heard() {
     peer.send(text("farewell"));
     peer.finish();
     assert_eq!(there.hear(), "farewell");
-    // Everything that it will ever do comes at once, and so does the end.
+    // The whole session comes at once, with its end.
     let whole = [handshake("/rooms/a", &[]), text("hi and bye"), close(1000)].concat();
     let mut client = server.connect();
     client.send(&whole);
@@ -96,7 +96,8 @@ fn who_speaks_and_leaves_at_once_is_heard() {
     let mut client = server.connect();
     client.send(&whole[..whole.len() - close(1000).len()]);
     client.reset();
-    // A reset destroys what was not read: it may have been heard or not, but it is nowhere any more.
+    // A reset destroys unread bytes: the message may have been published or not, but the member is
+    // gone.
     let mut watcher = Peer::of(&server, "/rooms/a?presence");
     await_number(&mut watcher, 1);
 }
@@ -123,7 +124,7 @@ fn who_comes_late_hears_the_last_messages_it_asks_for() {
         }
         peer.say("and");
         assert_eq!(peer.hear(), "and", "{target}: nothing more");
-        // The next one should not hear this one.
+        // The next peer must not receive the message of this one.
         peer.send(close(1000));
         peer.assert_closed(1000);
         for n in 0..70 {
@@ -151,7 +152,7 @@ fn presence_counts_those_who_are_there_however_they_leave() {
     peer.send(close(1000));
     assert_eq!(watcher.hear(), "1");
     let mut peer = next();
-    // Not masked.
+    // A frame without a mask.
     peer.send([FIN | TEXT, 0]);
     assert_eq!(watcher.hear(), "0");
 }
@@ -163,15 +164,15 @@ fn a_slow_member_delays_nobody_and_what_it_misses_is_counted() {
     let mut slow = Peer::of(&server, "/rooms/a");
     let mut fast = Peer::of(&server, "/rooms/a");
     await_number(&mut watcher, 2);
-    // More than any pair of socket buffers holds, and the write buffer: 24 MiB.
+    // More than any pair of socket buffers and the write buffer take: 24 MiB.
     const MESSAGES: usize = 384;
     for n in 0..MESSAGES {
         let message = format!("{n} {}", "x".repeat(64 << 10));
         fast.say(&message);
-        // It hears itself while the other one reads nothing.
+        // The fast member receives its own message while the slow member reads nothing.
         assert!(fast.hear() == message);
     }
-    // From now on it listens, and has its place still.
+    // From now on the slow member reads, and is still a member.
     fast.say("still there?");
     assert_eq!(fast.hear(), "still there?");
     let mut heard = Vec::new();
@@ -182,7 +183,7 @@ fn a_slow_member_delays_nobody_and_what_it_misses_is_counted() {
         };
         heard.push(n);
         last = heard.last().copied();
-        // Messages go on, so that there is an end to what is missed.
+        // Ten messages are enough: the next ones may have been dropped.
         if heard.len() == 10 {
             break;
         }
@@ -212,7 +213,7 @@ fn a_slow_member_delays_nobody_and_what_it_misses_is_counted() {
     assert_eq!(server.process.code(), Some(0));
 }
 
-/// The number that a message begins with.
+/// The number at the beginning of a message.
 fn number(message: &str) -> Option<usize> {
     message.split_once(' ')?.0.parse().ok()
 }
@@ -220,7 +221,7 @@ fn number(message: &str) -> Option<usize> {
 #[test]
 fn a_thousand_members_hear_one_message() {
     const MEMBERS: usize = 1_000;
-    // What a shell allows may be about as many as that, and the server starts with as much.
+    // A shell may allow only about as many descriptors, and the server starts with the same limit.
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     rustix::process::setrlimit(Resource::Nofile, limit)
@@ -244,13 +245,13 @@ fn a_thousand_members_hear_one_message() {
     await_number(&mut watcher, 0);
 }
 
-/// Each message of its own would need a write, a segment and a wake-up of its own.
+/// If each message were sent alone, each would need a write, a segment and a wake-up.
 #[test]
 fn what_is_said_in_a_turn_arrives_together() {
     let server = server();
     let mut listener = Peer::of(&server, "/rooms/a");
     let mut speakers: Vec<_> = (0..8).map(|_| Peer::of(&server, "/rooms/a")).collect();
-    // It is stopped, so that all of it comes in the same turn.
+    // The server is stopped, so that every message comes in the same turn.
     server.signal(Signal::STOP);
     for speaker in &mut speakers {
         speaker.send(text("hello").repeat(2));

@@ -1,16 +1,15 @@
-//! Descriptors: that none is lost, and what happens when there are no more.
+//! Descriptors: none is ever lost, and the server survives when they run out.
 
 use rustix::process::Signal;
 
 use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually};
 
-/// A server whose descriptors are counted.
+/// A server with counted descriptors.
 struct Counted {
     server: Server,
-    /// A client that has been answered: the server is past its beginning, when it opens the last
-    /// of those that it keeps.
+    /// A client that has been answered. The server has then opened the last of its own descriptors.
     first: Client,
-    /// The number of descriptors with this one client.
+    /// The number of descriptors with this client.
     before: usize,
 }
 
@@ -27,8 +26,8 @@ impl Counted {
         }
     }
 
-    /// Checks that after all this there are as many descriptors as before, but for the one large
-    /// file that each of these tests has, which may be kept open; and that the server serves.
+    /// Checks that the server works, and that no descriptor was lost. Each of these tests has a
+    /// large file, which the server may keep open: one descriptor more than before is allowed.
     fn check(mut self) {
         eventually("no descriptor is left behind", || {
             self.server.descriptors() <= self.before + 1
@@ -48,13 +47,13 @@ fn a_reset_in_the_middle_of_an_answer_costs_nothing() {
         let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
         for (n, client) in clients.iter_mut().enumerate() {
             match n % 4 {
-                // In the middle of a body, with or without having read of it.
+                // In the middle of an answer's body, with or without having read its head.
                 0 => client.request("/big"),
                 1 => {
                     client.request("/big");
                     client.head();
                 }
-                // In the middle of a head, and before one.
+                // In the middle of a request's head, and before a request.
                 2 => client.send("GET /a HTTP/1.1\r\nHo"),
                 _ => {}
             }
@@ -92,20 +91,20 @@ fn when_descriptors_run_out_the_next_is_shut_out_and_later_let_in() {
     let outside = loop {
         let mut client = server.connect();
         client.request("/a");
-        // The last one in took the descriptor that its file would have needed.
+        // The last accepted connection took the descriptor that its file would have needed.
         match client.try_head() {
             Ok(answer) => {
                 assert!(matches!(answer.status, 200 | 503), "{}", answer.head);
                 client.bytes(answer.len());
             }
-            // Not kept waiting: closed, in one way or the other.
+            // The connection does not wait: it is closed, in one way or another.
             Err(_) => break client,
         }
         inside.push(client);
         assert!(inside.len() <= 8, "there is no room for so many");
     };
     assert_eq!(inside.len(), 8);
-    // Who is in is served as ever.
+    // Accepted connections are served as before.
     let mut last = inside.pop().expect("eight");
     inside.truncate(4);
     for client in &mut inside {
@@ -114,7 +113,7 @@ fn when_descriptors_run_out_the_next_is_shut_out_and_later_let_in() {
     drop((inside, outside));
     eventually("there is room for a file", || last.get("/a").status == 200);
     drop(last);
-    // Who comes while the server still counts its descriptors may be shut out once more.
+    // A client that comes while the server still lacks descriptors may be closed once more.
     eventually("somebody is let in", || {
         let mut client = server.connect();
         client
@@ -136,7 +135,7 @@ fn that_descriptors_ran_out_is_said_or_not_but_ends_nothing() {
         counted.server.allow_descriptors(0);
         let mut outside = counted.server.connect();
         assert!(outside.try_head().is_err(), "there is no room");
-        // Who is in is answered, if only that no file can be opened.
+        // The open connection is answered, perhaps only with the news that no file can be opened.
         let status = counted.first.get("/a").status;
         assert!(matches!(status, 200 | 503), "{status}");
         counted.server.signal(Signal::TERM);
@@ -147,7 +146,7 @@ fn that_descriptors_ran_out_is_said_or_not_but_ends_nothing() {
     }
 }
 
-/// Large files stay open to be at hand, and are not worth a refusal.
+/// Large files stay open for later requests, but are closed rather than refuse a request.
 #[test]
 fn without_descriptors_a_file_at_hand_makes_room_for_one_that_is_needed() {
     let folder = Folder::with("a", "hello");
@@ -170,7 +169,7 @@ fn over_the_limit_those_idle_longest_make_room() {
     let folder = Folder::with("a", "hello");
     let server = Server::with(folder.path(), &["--log", "off", "--max-connections", "3"]);
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
-    // Each is in before the next is used: their order is certain.
+    // Each connection is accepted before the next is used: their order is certain.
     for client in &mut clients {
         assert_eq!(client.get("/a").status, 200);
     }
@@ -201,7 +200,7 @@ fn over_the_limit_with_nobody_idle_the_next_is_told_503() {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.field("Connection"), Some("close"));
     client.assert_end();
-    // Nobody was cut off for it, and there is room as soon as somebody is done.
+    // No busy connection was closed, and a slot is free as soon as a client is done.
     let mut done = busy.pop().expect("two");
     done.bytes(BIG);
     assert_eq!(server.connect().get("/a").status, 200);

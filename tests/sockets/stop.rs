@@ -1,4 +1,4 @@
-//! Signals: the first one finishes what is in flight, the second ends it.
+//! Signals: the first signal finishes the work in flight, the second ends it.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -8,8 +8,8 @@ use rustix::process::Signal;
 
 use crate::harness::{BIG, Folder, Server, pattern};
 
-/// Checks that a signal of this kind finishes a download, and that nobody else is let in
-/// meanwhile or later.
+/// Checks that the signal finishes a download, and that no other connection is accepted meanwhile
+/// or later.
 fn check(signal: Signal) {
     let folder = Folder::with("a", "hello");
     let big = pattern(BIG);
@@ -56,7 +56,7 @@ fn a_second_signal_ends_it_at_once() {
         server.signal(first);
         server.await_closed_door();
         server.signal(second);
-        // Without it, the download that nobody reads would hold it up for ten seconds.
+        // Without the second signal, the unread download would delay the end by ten seconds.
         let at_once = Duration::from_secs(5);
         assert_eq!(server.process.code_within(at_once), Some(0));
     }
@@ -78,12 +78,12 @@ fn a_request_that_has_begun_is_still_answered() {
     assert_eq!(server.process.code(), Some(0));
 }
 
-/// Their handshakes were ours to complete: the kernel has told them that they are connected.
+/// The kernel has completed the handshakes and told the clients so. The server must serve them.
 #[test]
 fn who_was_connected_before_the_signal_is_answered() {
     let folder = Folder::with("a", "hello");
     let mut server = Server::of(folder.path());
-    // It is stopped, so that all of them and the signal come in the same turn.
+    // The server is stopped, so that every request and the signal come in the same turn.
     server.signal(Signal::STOP);
     let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| client.request("/a"));

@@ -1,4 +1,5 @@
-//! Bytes in and out: how they are cut, how fast they are taken, and who else is there meanwhile.
+//! Bytes in and out: the ways in which they are cut, the speed of the readers, and other
+//! connections at the same time.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use crate::harness::{BIG, Client, Folder, Server, get, pattern};
 fn check(client: &mut Client, target: &str, body: &[u8]) {
     let answer = client.get(target);
     assert_eq!(answer.status, 200, "{target}");
-    // Not assert_eq: megabytes would be printed.
+    // Not assert_eq, which would print megabytes.
     assert!(answer.body == body, "{target}: another body");
 }
 
@@ -46,10 +47,10 @@ fn answers_large_and_small_do_not_overtake_each_other() {
     assert_eq!(client.answer().text(), "small");
 }
 
-/// Each answer of its own would need a write, a segment and a wake-up of its own.
+/// If each answer were sent alone, each would need a write, a segment and a wake-up.
 #[test]
 fn small_answers_to_pipelined_requests_arrive_together() {
-    // A file of long ago, which the server keeps in memory: one that is new costs more of a turn.
+    // An old file, which the server keeps in memory: a new file would cost more of a turn.
     let server = Server::of(Path::new(env!("CARGO_MANIFEST_DIR")).join("www"));
     let mut client = server.connect();
     let one = client.get("/favicon.svg");
@@ -67,7 +68,7 @@ fn a_request_may_come_one_byte_at_a_time() {
         client.send([*byte]);
     }
     assert_eq!(client.answer().text(), "hello");
-    // And so that each byte is read alone: another connection has had its turn since.
+    // Each byte is read alone: another connection has had a turn since the byte before.
     let mut other = server.connect();
     for byte in get("/a").as_bytes() {
         client.send([*byte]);
@@ -89,7 +90,7 @@ fn a_half_closing_client_gets_its_whole_answer() {
         assert!(client.answer().body == body, "{target}");
         client.assert_end();
     }
-    // Request and FIN are there before the server looks, and the answer is more than one.
+    // Request and FIN arrive before the server looks, and there is more than one answer.
     let mut client = server.connect();
     client.send([get("/small"), get("/large"), get("/small")].concat());
     client.finish();
@@ -108,7 +109,8 @@ fn a_slow_reader_holds_nobody_up() {
     let mut slow = server.connect();
     slow.request("/big");
     assert_eq!(slow.head().len(), BIG);
-    // It takes a little between the requests of somebody else, so it is never at rest for long.
+    // The slow client takes a little between the requests of another client, and never rests for
+    // long.
     let mut taken = Vec::new();
     let mut fast = server.connect();
     const REQUESTS: usize = 200;
@@ -118,7 +120,7 @@ fn a_slow_reader_holds_nobody_up() {
     }
     taken.extend(slow.bytes(BIG - taken.len()));
     assert!(taken == big, "byte for byte");
-    // The log's order is that in which the last bytes left the server.
+    // The log has the exchanges in the order in which their last bytes left the server.
     for _ in 0..REQUESTS {
         let line = server.stdout.next().expect("a line for each");
         assert!(line.contains("\"/small\""), "{line}");
@@ -128,7 +130,7 @@ fn a_slow_reader_holds_nobody_up() {
         line.contains("\"/big\"") && line.contains("\"complete\":true"),
         "{line}"
     );
-    // And the connection is as good as new.
+    // The connection can still be used.
     check(&mut slow, "/small", b"small");
 }
 
@@ -149,8 +151,8 @@ fn many_slow_readers_get_their_own_bytes() {
     }
 }
 
-/// Browsers open connections ahead of need. A server that waits for the first of them to speak
-/// is frozen by it.
+/// Browsers open connections ahead of need. A server that waited for the first request on such a
+/// connection would be blocked.
 #[test]
 fn an_idle_preconnect_disturbs_nobody() {
     let folder = Folder::with("a", "hello");
@@ -159,7 +161,7 @@ fn an_idle_preconnect_disturbs_nobody() {
     for _ in 0..20 {
         check(&mut server.connect(), "/a", b"hello");
     }
-    // They were not forgotten.
+    // The idle connections still work.
     for client in &mut idle {
         check(client, "/a", b"hello");
     }
@@ -196,7 +198,7 @@ fn http_1_1_goes_on_unless_it_is_told_to_close() {
             assert_eq!(client.get(target).field("Connection"), None);
         }
         let last = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        // What follows the last request is nobody's.
+        // Bytes after the last request are not a request.
         client.send(last + &get("/a"));
         assert_eq!(client.answer().field("Connection"), Some("close"));
         client.assert_end();

@@ -1,4 +1,5 @@
-//! A TCP connection of a test's, which neither waits for ever nor minds that the machine was paused.
+//! A TCP connection for tests. Its calls neither wait for ever nor fail because the machine was
+//! paused.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,11 +7,11 @@ use std::ops::Deref;
 
 use crate::harness::PATIENCE;
 
-/// A stream whose calls wait for [`PATIENCE`] at most.
+/// A stream with calls that wait for [`PATIENCE`] at most.
 ///
-/// Where a socket has a timeout, the kernel does not go on with a call that it waited in when the process
-/// was stopped and continued, or frozen with all of its machine: the call fails with `EINTR`, although
-/// nobody handles a signal here (signal(7)). Such a call is made again.
+/// If a process was stopped and continued, or frozen with the whole machine, a waiting call on a
+/// socket with a timeout is not resumed by the kernel: the call fails with `EINTR`, even without a
+/// signal handler (signal(7)). The stream makes such a call again.
 pub struct Stream(TcpStream);
 
 impl Stream {
@@ -22,13 +23,13 @@ impl Stream {
         Stream(stream)
     }
 
-    /// What has come, as much as fits, which stays where it is.
+    /// Copies as many received bytes as fit, and leaves them in the queue.
     pub fn peek(&self, into: &mut [u8]) -> io::Result<usize> {
         again(|| self.0.peek(into))
     }
 }
 
-/// What has nothing to wait for is called on the socket itself.
+/// Calls that never wait go to the socket itself.
 impl Deref for Stream {
     type Target = TcpStream;
 
@@ -53,7 +54,7 @@ impl Write for Stream {
     }
 }
 
-/// Makes a call until it was not interrupted.
+/// Repeats a call until no signal interrupts the call.
 fn again(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! WebSocket on the wire: the opening handshake, messages, and how it ends.
+//! WebSocket on the wire: the opening handshake, messages, and the closing handshake.
 
 use std::io::{Read, Write};
 
@@ -14,7 +14,7 @@ use crate::peer::{
 };
 use crate::tcp::Stream;
 
-/// The bytes of a message, at most.
+/// The largest size of a message in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 fn server() -> Server {
@@ -37,7 +37,7 @@ fn frames_may_come_right_behind_the_handshake_and_nothing_comes_before_its_answe
     assert_eq!(peer.hear(), "one");
     assert_eq!(peer.hear(), "");
     peer.assert_closed(1000);
-    // Here the server has something to say of its own accord.
+    // On this path the server sends a message unasked.
     assert_eq!(Peer::of(&server, "/rooms/a?presence").hear(), "0");
 }
 
@@ -84,7 +84,7 @@ fn a_subprotocol_is_passed_on_and_compression_can_be_declined() {
     }
 }
 
-/// RFC 7692 §7.2.2: the four bytes are put back that every message ends with.
+/// RFC 7692 §7.2.2: every message ends with the same four bytes, which are appended again.
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
     let mut inflated = Vec::new();
@@ -100,7 +100,7 @@ fn inflate(payload: &[u8]) -> Vec<u8> {
 fn messages_of_any_size_come_back_as_they_were_sent() {
     let server = server();
     let mut peer = Peer::of(&server, "/echo");
-    // Around where the length takes another form, and the largest.
+    // Around the points where the length takes another form, and the largest length.
     for len in [0, 1, 125, 126, 0xffff, 0x1_0000, 1 << 20, MESSAGE_BYTES_MAX] {
         let bytes = pattern(len);
         let ascii: Vec<u8> = bytes.iter().map(|byte| byte & 0x7f).collect();
@@ -120,7 +120,7 @@ fn a_message_may_come_one_byte_at_a_time() {
     let mut other = Peer::of(&server, "/echo");
     for byte in text("hällo") {
         peer.send([byte]);
-        // So that each is read alone.
+        // Each piece is read alone.
         other.say("turn");
         assert_eq!(other.hear(), "turn");
     }
@@ -156,13 +156,13 @@ fn a_ping_is_answered_with_what_it_carries_even_within_a_message() {
     peer.send(frame(TEXT, b"in "));
     peer.send(frame(FIN | PING, b"between"));
     assert_eq!(peer.frame().payload, b"between");
-    // One that nobody has asked for is no reason for anything.
+    // An unasked pong has no effect.
     peer.send(frame(FIN | PONG, b"by the way"));
     peer.send(frame(FIN | CONTINUATION, b"pieces"));
     assert_eq!(peer.hear(), "in pieces");
 }
 
-// ── How it ends ────────────────────────────────────────────────────────────────────────────────
+// ── The closing handshake ──────────────────────────────────────────────────────────────────────
 
 /// RFC 6455 §7.1.1: the server closes TCP first.
 #[test]
@@ -180,8 +180,8 @@ fn a_close_is_answered_with_its_code_and_the_server_ends_the_connection() {
     }
 }
 
-/// Checks that what came before this is answered, that the connection is closed with `code`, and that
-/// what is on its way behind it does not turn the end into a reset.
+/// Checks that messages before `wrong` are answered, that the connection is closed with `code`, and
+/// that bytes after `wrong`, still on their way, do not turn the end into a reset.
 fn check(server: &Server, wrong: &[u8], code: u16) {
     let mut peer = Peer::of(server, "/echo");
     let behind = text("behind").repeat(10_000);
@@ -229,7 +229,7 @@ fn who_is_closed_in_the_middle_of_something_may_finish_it() {
     let large = frame(FIN | BINARY, &vec![0; MESSAGE_BYTES_MAX + 1]);
     peer.send(&large[..1_000]);
     peer.await_close(1009);
-    // A socket that is closed would answer the first of these with a reset.
+    // A closed socket would answer the first of these pieces with a reset.
     large[1_000..]
         .chunks(1 << 20)
         .for_each(|chunk| peer.send(chunk));
@@ -248,13 +248,13 @@ fn a_message_that_is_too_large_is_refused_by_its_header_alone() {
     peer.send(header(FIN | BINARY, u64::MAX >> 1));
     peer.assert_closed(1009);
 
-    // All of its frames count.
+    // Every frame of a message counts.
     let mut peer = Peer::of(&server, "/echo");
     peer.send(frame(BINARY, &vec![0; MESSAGE_BYTES_MAX - 10]));
     peer.send(header_of(FIN | CONTINUATION, 11));
     peer.assert_closed(1009);
 
-    // And who sends it all the same, and listens only then, is told.
+    // A client that sends the whole message first and reads only then is told, too.
     let mut peer = Peer::of(&server, "/echo");
     peer.send(frame(FIN | BINARY, &vec![0; MESSAGE_BYTES_MAX + 1]));
     peer.assert_closed(1009);
@@ -267,7 +267,7 @@ fn who_only_listens_any_more_gets_all_answers() {
     let messages: Vec<_> = (0..100).map(|n| pattern(100 * n)).collect();
     let all = messages.iter().map(|m| frame(FIN | BINARY, m));
     peer.send(all.collect::<Vec<_>>().concat());
-    // The beginning of another message will never be one.
+    // The beginning of another message, which is never completed.
     peer.send(frame(TEXT, b"and"));
     peer.finish();
     for message in &messages {
@@ -287,7 +287,7 @@ fn a_reset_in_the_middle_of_a_message_costs_nothing() {
     for n in 0..40 {
         let (mut peer, _) = Peer::with(&server, "/echo", &deflate);
         match n % 4 {
-            // In a frame, between two, in one that is compressed, in a header.
+            // In a frame, between two frames, in a compressed frame, in a header.
             0 => peer.send(&frame(FIN | BINARY, &[0; 50_000])[..40_000]),
             1 => peer.send(frame(TEXT, b"and")),
             2 => peer.send(frame(RSV1 | TEXT, &[0xf2, 0x48, 0xcd])),
@@ -310,7 +310,7 @@ fn a_stop_tells_everybody_1001() {
         let member = Peer::of(&server, "/rooms/a");
         let mut in_a_message = Peer::of(&server, "/echo");
         in_a_message.send(frame(TEXT, b"and"));
-        // More than the kernel keeps: it is on its way when the signal comes.
+        // More bytes than the kernel takes: the message is on its way when the signal comes.
         let mut reading = Peer::of(&server, "/echo");
         let large = pattern(MESSAGE_BYTES_MAX);
         reading.send(frame(FIN | BINARY, &large));
@@ -329,13 +329,13 @@ fn a_stop_tells_everybody_1001() {
     }
 }
 
-// ── A client that we did not write ─────────────────────────────────────────────────────────────
+// ── An independent client ──────────────────────────────────────────────────────────────────────
 
-/// A connection of tungstenite's.
+/// A connection of tungstenite.
 fn tungstenite(server: &Server, target: &str) -> WebSocket<Stream> {
     let stream = Stream::to(server.address());
     let url = server.url(target).replacen("http", "ws", 1);
-    // What is not as it should be, be it masked, is an error.
+    // The smallest deviation, even a masked frame, is an error.
     let config = WebSocketConfig::default().accept_unmasked_frames(false);
     let opened = tungstenite::client::client_with_config(url, stream, Some(config));
     opened.expect("the handshake is answered").0
@@ -383,7 +383,7 @@ fn tungstenite_hears_the_code_it_closes_with() {
 fn tungstenite_hears_why_it_is_closed() {
     let server = server();
     let mut socket = tungstenite(&server, "/echo");
-    // Past the library: half a character.
+    // Half a character, sent without the library's check.
     let wrong = frame(FIN | TEXT, b"\xc3");
     socket.get_mut().write_all(&wrong).expect("it is sent");
     let Ok(Message::Close(Some(said))) = socket.read() else {

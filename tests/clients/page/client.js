@@ -1,8 +1,8 @@
-// What browser.py calls, in a tab.
+// The functions that browser.py calls in a tab.
 
 "use strict";
 
-/** A socket that keeps what it hears until it is asked for. */
+/** A socket that keeps received messages until the test reads them. */
 class Client {
   constructor(target, protocols = []) {
     this.socket = new WebSocket(`ws://${location.host}${target}`, protocols);
@@ -27,7 +27,7 @@ class Client {
     return this.heard.shift();
   }
 
-  /** Whether this comes back as it was sent. */
+  /** Sends a message, and checks whether the echo is the same. */
   async echoes(message) {
     this.socket.send(message);
     const got = await this.hear();
@@ -49,7 +49,7 @@ function noise(length) {
 
 const open = (target, protocols) => new Client(target, protocols).opened;
 
-/** Sockets that stay open between two calls. */
+/** The sockets that stay open between two calls. */
 const kept = {};
 
 async function keep(name, target) {
