@@ -5,37 +5,37 @@ use proptest::prelude::*;
 
 /// A requested range.
 #[derive(Clone, Copy, Debug)]
-enum PendingResponse {
+enum AskedRange {
     FromTo(u64, u64),
     From(u64),
     Last(u64),
 }
 
-impl PendingResponse {
+impl AskedRange {
     fn text(self) -> String {
         match self {
-            PendingResponse::FromTo(first, last) => format!("{first}-{last}"),
-            PendingResponse::From(first) => format!("{first}-"),
-            PendingResponse::Last(n) => format!("-{n}"),
+            AskedRange::FromTo(first, last) => format!("{first}-{last}"),
+            AskedRange::From(first) => format!("{first}-"),
+            AskedRange::Last(n) => format!("-{n}"),
         }
     }
 
     /// Whether the range includes the byte at `at` of `length`: RFC 9110 §14.1.2 in its own words.
     fn has(self, at: u64, length: u64) -> bool {
         match self {
-            PendingResponse::FromTo(first, last) => first <= at && at <= last,
-            PendingResponse::From(first) => first <= at,
-            PendingResponse::Last(n) => length - at <= n,
+            AskedRange::FromTo(first, last) => first <= at && at <= last,
+            AskedRange::From(first) => first <= at,
+            AskedRange::Last(n) => length - at <= n,
         }
     }
 }
 
-fn asked() -> impl Strategy<Value = PendingResponse> {
+fn asked() -> impl Strategy<Value = AskedRange> {
     let position = || prop_oneof![9 => 0..50_u64, 1 => Just(u64::MAX), 1 => any::<u64>()];
     prop_oneof![
-        4 => (position(), position()).prop_map(|(a, b)| PendingResponse::FromTo(a.min(b), a.max(b))),
-        1 => position().prop_map(PendingResponse::From),
-        1 => position().prop_map(PendingResponse::Last),
+        4 => (position(), position()).prop_map(|(a, b)| AskedRange::FromTo(a.min(b), a.max(b))),
+        1 => position().prop_map(AskedRange::From),
+        1 => position().prop_map(AskedRange::Last),
     ]
 }
 

@@ -369,8 +369,8 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
         Some(rest) => rest.split(['/', '?']).next().unwrap().to_owned(),
         None => request.value(Field::Host).map(text).unwrap_or_default(),
     };
-    let own = RouteMatch::of(&authority);
-    let is_known = |place: &RouteMatch| {
+    let own = HostAndPort::of(&authority);
+    let is_known = |place: &HostAndPort| {
         names.iter().any(|name| {
             let name = name.to_lowercase();
             let name = name.trim_end_matches('.');
@@ -383,7 +383,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
             }
         })
     };
-    let is_local = |place: &RouteMatch| place.is_within("localhost");
+    let is_local = |place: &HostAndPort| place.is_within("localhost");
     if !authority.is_empty() && own.ip.is_none() && !is_local(&own) && !is_known(&own) {
         return false;
     }
@@ -409,7 +409,7 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
         return false;
     }
     let default = if scheme == "http" { 80 } else { 443 };
-    let place = RouteMatch::of(place);
+    let place = HostAndPort::of(place);
     let same_host = place.host == own.host || (place.ip.is_some() && place.ip == own.ip);
     let same_port = place.port.unwrap_or(default) == own.port.unwrap_or(default);
     let is_own = !authority.is_empty() && same_host && same_port;
@@ -417,14 +417,14 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
 }
 
 /// The parts of an authority.
-struct RouteMatch {
+struct HostAndPort {
     host: String,
     ip: Option<IpAddr>,
     port: Option<u16>,
 }
 
-impl RouteMatch {
-    fn of(authority: &str) -> RouteMatch {
+impl HostAndPort {
+    fn of(authority: &str) -> HostAndPort {
         let (host, port) = match authority.rfind(':') {
             Some(colon) if !authority.ends_with(']') => authority.split_at(colon),
             _ => (authority, ""),
@@ -432,7 +432,7 @@ impl RouteMatch {
         let host = host.strip_suffix('.').unwrap_or(host);
         let v6 = host.trim_matches(['[', ']']).parse::<Ipv6Addr>();
         let v4 = host.parse::<Ipv4Addr>();
-        RouteMatch {
+        HostAndPort {
             host: host.to_owned(),
             ip: v4.map(IpAddr::from).or(v6.map(IpAddr::from)).ok(),
             port: port.trim_start_matches(':').parse().ok(),
