@@ -230,11 +230,6 @@
 //! coding), `jiff` (local time in the log), `mime_guess` (media types), `percent-encoding` (the
 //! `Location` of a redirect) and `signal-hook-mio` (signals as events).
 
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
-// These pages are for readers of the source: they are built with private items, and link to them.
-#![allow(rustdoc::private_intra_doc_links)]
-
 #[cfg(not(target_os = "linux"))]
 compile_error!(
     "oneloop runs on Linux alone for now: its loop relies on epoll's edges, sendfile and openat2"

@@ -7,8 +7,6 @@
 //! Exit codes: 0 after a clean stop; 1 if the server could not start or could not go on; 2 for
 //! wrong flags (`clap` returns this code).
 
-#![forbid(unsafe_code)]
-
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;

@@ -4,8 +4,6 @@
 //! The source is read as tokens, without comments and literals. Every path is resolved: in `use`
 //! declarations with all their braces, and in code. A violation is listed with its file and line.
 
-#![forbid(unsafe_code)]
-
 use std::fs;
 use std::path::Path;
 
@@ -101,13 +99,42 @@ fn the_plan_has_no_arrow_up_and_no_circle() {
     }
 }
 
+/// A manifest speaks for all targets of its package, which are more than the `src` that is read here.
+#[test]
+fn each_manifest_forbids_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["", "benches/peers", "tests/fuzz"] {
+        let file = root.join(name).join("Cargo.toml");
+        let text = fs::read_to_string(&file).expect("a package");
+        let place = file.display();
+        assert!(
+            forbids_unsafe_code(&text),
+            "{place}: lacks unsafe_code = \"forbid\" in [lints.rust]"
+        );
+    }
+
+    let line = "unsafe_code = \"forbid\"";
+    for (manifest, expected) in [
+        (format!("[lints.rust]\n{line}\n"), true),
+        (format!("[lints.rust]\na = 1\n\n{line} # why\n[b]"), true),
+        (format!("[lints.rust]\n# {line}\n"), false),
+        ("[lints.rust]\nunsafe_code = \"deny\"\n".into(), false),
+        (format!("[lints.rust]\n[lints.clippy]\n{line}\n"), false),
+        (format!("# [lints.rust]\n{line}\n"), false),
+        ("[lints.rust]\n".into(), false),
+        ("[package]\n".into(), false),
+    ] {
+        assert_eq!(forbids_unsafe_code(&manifest), expected, "{manifest}");
+    }
+}
+
 /// Every rule, broken in every possible way.
 #[test]
 fn every_form_of_a_violation_is_seen() {
     let check = |file: &str, code: &str, expected: &[&str]| {
         let begin = match plan_of(file).and_then(|m| m.floor) {
             Some(floor) => format!("//! Floor {floor}, x\n"),
-            None => "//! x\n#![forbid(unsafe_code)]\n".to_string(),
+            None => "//! x\n".to_string(),
         };
         let found = violations(file, &format!("{begin}{code}"));
         let found: Vec<_> = found
@@ -278,14 +305,6 @@ fn every_form_of_a_violation_is_seen() {
         "sys.rs:1: stands on floor 0 and does not say so"
     );
     assert_eq!(
-        says("main.rs", "//! x"),
-        "main.rs:1: lacks #![forbid(unsafe_code)]"
-    );
-    assert_eq!(
-        says("lib.rs", "//! x\n// #![forbid(unsafe_code)]"),
-        "lib.rs:1: lacks #![forbid(unsafe_code)]"
-    );
-    assert_eq!(
         says("sys.rs", "//! Floor 0: x\n\nuse crate::site;"),
         "sys.rs:3: sys does not know site"
     );
@@ -315,6 +334,17 @@ fn plan_of(file: &str) -> Option<&'static Module> {
     PLAN.iter().find(|m| m.name == module_of(file))
 }
 
+/// Whether a `Cargo.toml` has the line in its table of lints.
+fn forbids_unsafe_code(manifest: &str) -> bool {
+    let mut lines = manifest
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.any(|line| line == "[lints.rust]")
+        && lines
+            .take_while(|line| !line.starts_with('['))
+            .any(|line| line == "unsafe_code = \"forbid\"")
+}
+
 /// The violations in `text`, the content of `src/{file}`, each as `file:line: violation`.
 fn violations(file: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -337,13 +367,6 @@ fn violations(file: &str, text: &str) -> Vec<String> {
         true => {}
     }
     let tokens = tokens(text);
-    const FORBID: [&str; 8] = ["#", "!", "[", "forbid", "(", "unsafe_code", ")", "]"];
-    let forbids = tokens
-        .windows(FORBID.len())
-        .any(|w| w.iter().map(|t| t.text).eq(FORBID));
-    if matches!(own, "main" | "lib") && !forbids {
-        violation(1, "lacks #![forbid(unsafe_code)]".into());
-    }
     for pair in tokens.windows(2) {
         if (pair[0].text, pair[1].text) == ("extern", "crate") {
             violation(

@@ -1,8 +1,6 @@
 //! A chat with names: one value holds what is known of everybody. `cargo run --example chat`, then connect
 //! twice to `ws://127.0.0.1:8080/chat/garden`, where "garden" is a room.
 
-#![forbid(unsafe_code)]
-
 use std::collections::BTreeMap;
 use std::error::Error;
 

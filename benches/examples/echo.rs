@@ -1,8 +1,6 @@
 //! The smallest endpoint: whatever is sent to it comes back. `cargo run --example echo`, then connect to
 //! `ws://127.0.0.1:8080/mirror`.
 
-#![forbid(unsafe_code)]
-
 use std::error::Error;
 
 use oneloop::config::Config;

@@ -8,7 +8,6 @@
 //! in half is never seen. Load generators do not mind.
 //!
 //! Usage: `limit [--port N] [--bytes N] [--close]`. It begins by printing `http://127.0.0.1:PORT/`.
-#![forbid(unsafe_code)]
 
 mod copies;
 mod listen;

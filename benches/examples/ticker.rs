@@ -1,8 +1,6 @@
 //! An endpoint that speaks without being asked: everybody hears a number every second, encoded once for
 //! all. `cargo run --example ticker`, then connect to `ws://127.0.0.1:8080/ticker`.
 
-#![forbid(unsafe_code)]
-
 use std::error::Error;
 use std::time::Duration;
 

@@ -8,7 +8,6 @@
 //! Close. Its canned content is what the load sends, so that the answers are right.
 //!
 //! Usage: `wslimit [--port N] [--bytes N] [--room]`. It begins by printing `ws://127.0.0.1:PORT/`.
-#![forbid(unsafe_code)]
 
 mod copies;
 mod listen;

@@ -28,7 +28,6 @@
 //! `scenario` what is asked, a table to add rows to · `site` the files served · `field` who takes part,
 //! with which settings · `probe` one checked request · `load` wrk · `../common` the rounds, what is
 //! measured and the report, in common with the other comparisons.
-#![forbid(unsafe_code)]
 
 #[path = "../common/mod.rs"]
 mod common;

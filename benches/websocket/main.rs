@@ -20,7 +20,6 @@
 //!
 //! `scenario` what is sent, a table to add rows to · `field` who takes part · `load` runs wsload ·
 //! `../common` the rounds, what is measured and the report, in common with the other comparisons.
-#![forbid(unsafe_code)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -25,8 +25,6 @@
 //! Lines that begin with `#` are comments. Every date is `NOW`. The bounds are small, which keeps
 //! the cases short: they are in [`limits`].
 
-#![forbid(unsafe_code)]
-
 mod pressure;
 mod world;
 

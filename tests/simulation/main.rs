@@ -106,8 +106,6 @@
 //! One bug is not noticed, because the server makes up for it: the reader takes a text that ends
 //! within a character for complete. The text is checked again when it is handed over.
 
-#![forbid(unsafe_code)]
-
 mod clients;
 mod conversations;
 mod endpoints;

@@ -4,8 +4,6 @@
 //! No test sleeps or measures time. Where two events must overlap, the test delays one until it has
 //! seen the other.
 
-#![forbid(unsafe_code)]
-
 mod browser;
 mod codings;
 mod conditions;

@@ -16,7 +16,6 @@
 //!
 //! `options` the command line · `opening` the opening handshakes · `answers` what a server sends ·
 //! `connection` one connection · `load` all of them, in turns · `tally` what is counted · `../wire.rs` the frames.
-#![forbid(unsafe_code)]
 
 mod answers;
 mod connection;

@@ -1,6 +1,5 @@
 //! The command line that the peers share: `[--port N] [--room]`. Each prints where it listens, and then
 //! echoes, or is one room: whatever one member sends every member gets, the sender too.
-#![forbid(unsafe_code)]
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 

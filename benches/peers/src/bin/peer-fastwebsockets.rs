@@ -1,7 +1,6 @@
 //! fastwebsockets over hyper and tokio on one thread, after its own examples (`echo_server`, and for the
 //! room `echo_server_split`). It sends each message with a write of its own; there is nothing to batch
 //! answers with, short of a buffered stream and a guess when to flush it.
-#![forbid(unsafe_code)]
 
 use std::convert::Infallible;
 

@@ -1,6 +1,5 @@
 //! tungstenite over mio, without blocking: all messages of a readable event are written to the
 //! library's buffers, and each buffer is flushed once.
-#![forbid(unsafe_code)]
 
 use std::io::{self, ErrorKind::WouldBlock};
 
