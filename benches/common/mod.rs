@@ -36,7 +36,7 @@ pub struct Comparison {
 impl Comparison {
     /// The whole program: `compare` runs what the options chose, and gives the report.
     pub fn main(&self, compare: impl FnOnce(&Options) -> Result<String, String>) -> ExitCode {
-        let Self { bench, .. } = self;
+        let Self { bench, filters, .. } = self;
         // Only `cargo bench` passes this. `cargo test --all-targets` runs benches too, and minutes of
         // load are not what it is asked for.
         if !std::env::args().any(|argument| argument == "--bench") {
@@ -46,11 +46,11 @@ impl Comparison {
         let options = match Options::parse(std::env::args().skip(1)) {
             Ok(Some(options)) => options,
             Ok(None) => {
-                println!("{}", options::usage(self));
+                println!("{}", options::usage(bench, filters));
                 return ExitCode::SUCCESS;
             }
             Err(problem) => {
-                eprintln!("{bench}: {problem}\n{}", options::usage(self));
+                eprintln!("{bench}: {problem}\n{}", options::usage(bench, filters));
                 return ExitCode::from(2);
             }
         };

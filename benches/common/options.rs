@@ -1,9 +1,6 @@
 //! The command line.
 
-use super::Comparison;
-
-pub fn usage(comparison: &Comparison) -> String {
-    let Comparison { bench, filters, .. } = comparison;
+pub fn usage(bench: &str, filters: &str) -> String {
     format!(
         "\
 usage: cargo bench --bench {bench} -- [--rounds N] [--seconds N] [--quick] [FILTER]

@@ -44,7 +44,7 @@ impl Load for Wrk<'_> {
     }
 
     fn probe(&self) -> Result<(), String> {
-        probe::check(self, self.site)
+        probe::check(&self.contender, self.scenario, self.site)
     }
 
     /// The cost counts from start to end, opening and closing of the connections included.

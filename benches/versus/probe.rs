@@ -8,18 +8,13 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 
 use crate::common::server::Server;
-use crate::load::Wrk;
+use crate::field::Contender;
 use crate::scenario::{GZIP, Scenario};
 use crate::site::Site;
 
 /// Asks what wrk will ask. The status must be the one due; a 200 must carry the file's bytes, or as many
 /// if they are canned.
-pub fn check(load: &Wrk, site: &Site) -> Result<(), String> {
-    let Wrk {
-        contender,
-        scenario,
-        ..
-    } = load;
+pub fn check(contender: &Contender, scenario: &Scenario, site: &Site) -> Result<(), String> {
     let (status, body) = get(contender.server, scenario, contender.canned)
         .map_err(|error| format!("no answer: {error}"))?;
     let due = contender.status_due(scenario);
