@@ -1,6 +1,6 @@
 //! The comparison: what a request costs here, in other servers, and at the limit.
 //!
-//! `cargo bench --bench versus` runs oneloop, the limit (`benches/examples/limit.rs`: the kernel's
+//! `cargo bench --bench versus` runs oneloop, the limit (`benches/tools/limit.rs`: the kernel's
 //! share and nothing else), nginx and lighttpd over the same files, each as one worker on a core of
 //! its own with wrk on another, and prints a table for the README. It reports; it does not judge:
 //! nothing here fails because something was slow.

@@ -1,8 +1,8 @@
 //! The comparison of WebSocket servers: what a message costs here, in other servers, and at the limit.
 //!
-//! `cargo bench --bench websocket` runs oneloop, the limit (`benches/examples/wslimit.rs`: the kernel's
+//! `cargo bench --bench websocket` runs oneloop, the limit (`benches/tools/wslimit.rs`: the kernel's
 //! share and nothing else), fastwebsockets and tungstenite (`benches/peers`), each as one process on a
-//! core of its own with the load (`benches/examples/wsload`) on another, and prints a table for the
+//! core of its own with the load (`benches/tools/wsload`) on another, and prints a table for the
 //! README. It reports; it does not judge: nothing here fails because something was slow.
 //!
 //! # What is measured
