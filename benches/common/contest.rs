@@ -1,4 +1,4 @@
-//! The rounds of one scenario, all contenders taking turns.
+//! The rounds of a scenario, in which the contenders take turns.
 
 use std::fmt::Display;
 
@@ -9,27 +9,36 @@ use super::scratch::Scratch;
 use super::server::Server;
 use super::tools::Tools;
 
-/// One contender under one kind of load. Displayed, it names both.
+/// A contender under a kind of load. `Display` names both.
 pub trait Load: Display {
+    /// The contender's name.
     fn contender(&self) -> &'static str;
 
+    /// The contender's server.
     fn server(&self) -> &Server;
 
-    /// Whether the contender answers as it should: a fast wrong answer is not worth timing.
+    /// Checks one answer of the contender, because the time of a wrong answer means nothing.
+    ///
+    /// # Errors
+    /// A sentence that says how the answer is wrong.
     fn probe(&self) -> Result<(), String>;
 
-    /// Loads the server for a while, with `meter` running from where the cost counts to where it ends.
+    /// Loads the server for a while. `meter` runs during the part of the load whose cost counts.
+    ///
+    /// # Errors
+    /// A sentence, when the run gave no count.
     fn run(&self, meter: &mut dyn Meter) -> Result<Outcome, String>;
 }
 
-/// What a load generator counted in one run.
+/// The result of a run, counted by the load generator.
 pub struct Outcome {
-    /// Requests answered, or messages. Never zero.
+    /// The number of answered requests or messages. Never zero.
     pub count: u64,
-    /// What it had to object: a number that comes with a complaint is not to be believed.
+    /// The errors that the load generator reports. A count with a complaint is not reliable.
     pub complaint: Option<String>,
 }
 
+/// A scenario, and the means to run every contender in it.
 pub struct Contest<'a> {
     pub options: &'a Options,
     pub tools: &'a Tools,
@@ -38,9 +47,9 @@ pub struct Contest<'a> {
 }
 
 impl Contest<'_> {
-    /// Probes every contender, counts its system calls (which warms it), then measures it in rounds.
-    /// Who answers wrongly is left out, and so is who does not last; that and what the load generator
-    /// had to object is added to `complaints`.
+    /// Probes every contender, counts its system calls (which also warms the server), then measures
+    /// its CPU time in rounds. A contender that answers wrongly or fails in a run is left out. Each
+    /// omission and each error of the load generator is added to `complaints`.
     pub fn run<L: Load>(&self, candidates: Vec<L>, complaints: &mut Vec<String>) -> Vec<Row> {
         eprintln!("{}", self.scenario);
         let mut entrants = Vec::new();
@@ -68,7 +77,7 @@ impl Contest<'_> {
                     }
                 }
             }
-            // Ratios need every round of both.
+            // A ratio needs both contenders in every round.
             entrants.retain(|(_, row)| row.nanoseconds.len() == round);
             let latest = entrants.iter().map(|(_, row)| row.latest());
             let latest = latest.collect::<Vec<_>>().join("; ");
@@ -77,8 +86,8 @@ impl Contest<'_> {
         entrants.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// System calls per unit. `None` without strace, where the run is made all the same: it is also
-    /// what warms the server.
+    /// Returns the number of system calls per unit, or `None` without strace. The run takes place
+    /// in both cases, because the run also warms the server.
     fn system_calls(
         &self,
         load: &impl Load,
@@ -91,14 +100,14 @@ impl Contest<'_> {
     }
 }
 
-/// Nanoseconds per unit.
+/// Returns the nanoseconds of CPU time per unit.
 fn cpu_time(load: &impl Load, complaints: &mut Vec<String>) -> Result<f64, String> {
     let mut meter = CpuTime::of(load.server().process());
     let count = run(load, &mut meter, complaints)?;
     Ok(meter.spent as f64 / count)
 }
 
-/// One run. Gives what it counted, with a complaint if that is not to be believed.
+/// Makes a run and returns its count. An unreliable count is also noted in `complaints`.
 fn run(
     load: &impl Load,
     meter: &mut impl Meter,
@@ -111,7 +120,7 @@ fn run(
     Ok(outcome.count as f64)
 }
 
-/// There and back: whoever comes first in one round comes last in the next.
+/// The order of the contenders in a round: forward in odd rounds, in reverse in even ones.
 fn order(count: usize, round: usize) -> Vec<usize> {
     let forward = 0..count;
     if round % 2 == 1 {
@@ -121,7 +130,7 @@ fn order(count: usize, round: usize) -> Vec<usize> {
     }
 }
 
-/// At once for those who watch, and kept for the report.
+/// Prints a complaint at once, and keeps it for the report.
 fn complain(complaints: &mut Vec<String>, complaint: String) {
     eprintln!("  {complaint}");
     complaints.push(complaint);

@@ -1,4 +1,5 @@
-//! What one run cost the server's process: CPU time by the scheduler, system calls by strace.
+//! The cost of one run for the server's process: CPU time from the scheduler, and system calls from
+//! strace.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,17 +13,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::scratch::Scratch;
 use super::tools::Tools;
 
-/// What is read off a server's process while it is under load. Started and stopped once.
+/// A measurement of a server's process under load. It is started once and stopped once.
 pub trait Meter {
     fn start(&mut self) -> Result<(), String>;
     fn stop(&mut self) -> Result<(), String>;
 }
 
-/// Nanoseconds of CPU time, in user space and kernel together.
+/// CPU time in nanoseconds, in user space and kernel together.
 pub struct CpuTime {
     process: u32,
     before: u64,
-    /// Once it is stopped.
+    /// The result, after `stop`.
     pub spent: u64,
 }
 
@@ -43,17 +44,17 @@ impl Meter for CpuTime {
     }
 
     fn stop(&mut self) -> Result<(), String> {
-        // The scheduler brings its sum up to date when the process goes to sleep, and what it still has
-        // to do for the load that has just ended is part of the load.
+        // The scheduler updates its sum when the process goes to sleep. Besides, the work that the
+        // server still does for the finished load is a part of the load.
         thread::sleep(Duration::from_millis(20));
         self.spent = cpu_nanoseconds(self.process)? - self.before;
         Ok(())
     }
 }
 
-/// The time all threads of `process` ran, from the first field of `schedstat`: to the nanosecond,
-/// where `/proc/PID/stat` counts hundredths of a second. A thread that has ended took its time along;
-/// these servers have one thread, and it stays.
+/// Returns the time that the threads of `process` have run, from the first field of `schedstat`.
+/// This field counts nanoseconds, `/proc/PID/stat` only hundredths of a second. The time of a
+/// finished thread is missing from the sum. The measured servers have a single thread.
 fn cpu_nanoseconds(process: u32) -> Result<u64, String> {
     let tasks = format!("/proc/{process}/task");
     let unreadable = |error| format!("no CPU time in {tasks}/*/schedstat: {error}");
@@ -70,14 +71,14 @@ fn cpu_nanoseconds(process: u32) -> Result<u64, String> {
     Ok(sum)
 }
 
-/// System calls, all threads together.
+/// The number of system calls of the whole process.
 pub struct SystemCalls<'a> {
     process: u32,
     tools: &'a Tools,
-    /// What strace writes at its end.
+    /// The file for the summary of strace.
     summary: PathBuf,
     tracer: Option<Tracer>,
-    /// Once it is stopped; `None` without strace.
+    /// The result, after `stop`. `None` without strace.
     pub calls: Option<u64>,
 }
 
@@ -113,8 +114,8 @@ impl Meter for SystemCalls<'_> {
     }
 }
 
-/// The `calls` column of the `total` line. The columns around it may be blank or absent, but numbers
-/// end where their heading ends.
+/// Returns the number in column `calls` of the line `total`. Other columns may be blank or absent,
+/// but each number ends below the end of its heading.
 fn total_calls(summary: &str) -> Option<u64> {
     let heading = summary.lines().find(|line| line.starts_with("% time"))?;
     let end = heading.find("calls ")? + "calls".len();
@@ -122,17 +123,19 @@ fn total_calls(summary: &str) -> Option<u64> {
     total.get(..end)?.split_whitespace().last()?.parse().ok()
 }
 
-/// A strace that counts, killed when dropped: the server then runs on untraced.
+/// A running `strace -c`. On drop strace is killed, and the server goes on without a tracer.
 struct Tracer {
     child: Child,
-    /// Held open: what strace says at its end must not end it before the summary is written.
+    /// The standard error of strace. It stays open, because strace prints a line when it is
+    /// interrupted, and a closed pipe would end strace before the summary is written.
     said: BufReader<ChildStderr>,
 }
 
 impl Tracer {
-    /// Returns once strace is attached.
+    /// Starts strace, and returns when it is attached to `process`.
     fn attach(process: u32, tools: &Tools, strace: &Path, summary: &Path) -> Result<Self, String> {
-        // Where the server runs: the two take turns anyway, and beside the load strace would starve it.
+        // On the server's core, because strace and the server take turns anyway. On the other core,
+        // strace would take the time of the load generator.
         let mut command = tools.on_server_core(strace);
         command.args(["-c", "-f", "-o"]).arg(summary);
         command.args(["-p", &process.to_string()]);
@@ -152,7 +155,7 @@ impl Tracer {
         }
     }
 
-    /// Interrupted, strace lets go of the server and writes its summary.
+    /// Interrupts strace, which then detaches from the server and writes its summary.
     fn detach(mut self) -> Result<(), String> {
         let stopped = kill_process(Pid::from_child(&self.child), Signal::INT)
             .map_err(std::io::Error::from)

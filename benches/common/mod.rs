@@ -1,9 +1,9 @@
-//! What the comparisons have in common: the rounds, what is measured, the report.
+//! The shared parts of the comparisons: the rounds, the measurements, the report.
 //!
-//! `contest` the rounds of one scenario, and what a load generator must be able to do · `measure` a
-//! process's CPU time and system calls · `report` medians and the table · `options` the command line ·
-//! `server` one running process · `programs` those of this package · `tools` those it leans on ·
-//! `scratch` a directory for what comes up.
+//! `contest` the rounds of a scenario, and the trait of a load generator · `measure` CPU time and
+//! system calls of a process · `report` medians and the table · `options` the command line ·
+//! `server` a running process · `programs` the programs of this package · `tools` the programs
+//! from elsewhere · `scratch` a temporary directory.
 
 pub mod contest;
 pub mod measure;
@@ -18,27 +18,27 @@ use std::process::ExitCode;
 
 use options::Options;
 
-/// The contender everybody is divided by.
+/// The name of the contender by whose CPU time the report divides the others.
 pub const LIMIT: &str = "limit";
 
-/// What one comparison is called and what it counts.
+/// The name and the unit of a comparison.
 pub struct Comparison {
-    /// As `cargo bench --bench` has it.
+    /// The name for `cargo bench --bench`.
     pub bench: &'static str,
-    /// What a cost is the cost of: a request, a message.
+    /// The unit of the costs: a request or a message.
     pub unit: &'static str,
-    /// The contenders the report divides by, the limit first.
+    /// The contenders by whose costs the report divides. The limit comes first.
     pub divisors: &'static [&'static str],
-    /// Examples of a filter, for the usage.
+    /// Examples of filters, for the usage message.
     pub filters: &'static str,
 }
 
 impl Comparison {
-    /// The whole program: `compare` runs what the options chose, and gives the report.
+    /// Runs the whole program. `compare` runs the chosen scenarios and returns the report.
     pub fn main(&self, compare: impl FnOnce(&Options) -> Result<String, String>) -> ExitCode {
         let Self { bench, filters, .. } = self;
-        // Only `cargo bench` passes this. `cargo test --all-targets` runs benches too, and minutes of
-        // load are not what it is asked for.
+        // Only `cargo bench` passes this argument. `cargo test --all-targets` runs benches too, and
+        // a test run must not load the machine for minutes.
         if !std::env::args().any(|argument| argument == "--bench") {
             println!("{bench}: nothing done; run it as `cargo bench --bench {bench}`");
             return ExitCode::SUCCESS;

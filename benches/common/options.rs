@@ -1,5 +1,6 @@
-//! The command line.
+//! The command line of a comparison.
 
+/// Returns the usage message.
 pub fn usage(bench: &str, filters: &str) -> String {
     format!(
         "\
@@ -13,16 +14,17 @@ environment:
     )
 }
 
+/// The options of a comparison.
 #[derive(Debug, PartialEq)]
 pub struct Options {
     pub rounds: usize,
     pub seconds: u32,
-    /// Empty takes every scenario.
+    /// A part of the names of the chosen scenarios. The empty string chooses every scenario.
     pub filter: String,
 }
 
 impl Options {
-    /// `None` when the user asked for help.
+    /// Reads the options. `None` means that the user asked for help.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self {
             rounds: 7,
@@ -31,7 +33,7 @@ impl Options {
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--bench" => {} // cargo's own
+                "--bench" => {} // Cargo adds this one.
                 "--help" | "-h" => return Ok(None),
                 "--quick" => options.rounds = 2,
                 "--rounds" => options.rounds = positive(&argument, arguments.next())?,
@@ -45,7 +47,10 @@ impl Options {
     }
 }
 
-/// Those of `scenarios` that the filter takes, at least one.
+/// Returns the scenarios whose names contain `filter`, at least one.
+///
+/// # Errors
+/// A sentence with all names, when no name contains `filter`.
 pub fn matching<S>(
     filter: &str,
     scenarios: &'static [S],
@@ -66,7 +71,7 @@ pub fn matching<S>(
 }
 
 impl std::fmt::Display for Options {
-    /// As they would be typed.
+    /// Writes the options as on a command line.
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "--rounds {} --seconds {}", self.rounds, self.seconds)?;
         match self.filter.as_str() {

@@ -1,4 +1,4 @@
-//! The programs of this package: the server, and the examples, which cargo builds when asked.
+//! The programs of this package: the server, and the tools, which cargo builds as examples.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,8 @@ use std::process::Command;
 use super::server::{Server, free_address};
 use super::tools::Tools;
 
-/// oneloop, or what `ONELOOP_BIN` names, serving `root` without a log.
+/// Starts oneloop, or the binary that `ONELOOP_BIN` names, with the files of `root` and without a
+/// log.
 pub fn start_oneloop(tools: &Tools, root: &Path) -> Result<Server, String> {
     let binary =
         std::env::var_os("ONELOOP_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_oneloop").into());
@@ -18,6 +19,7 @@ pub fn start_oneloop(tools: &Tools, root: &Path) -> Result<Server, String> {
     Server::start(command, address)
 }
 
+/// Returns the name and version of the measured oneloop, for the report.
 pub fn oneloop_version() -> String {
     match std::env::var("ONELOOP_BIN") {
         Ok(path) => format!("oneloop from {path}"),
@@ -25,8 +27,8 @@ pub fn oneloop_version() -> String {
     }
 }
 
-/// Has cargo build an example, and says where it lies: cargo tells a bench where the package's binaries
-/// are, but not its examples.
+/// Builds an example with cargo and returns its path. Cargo tells a bench the paths of the
+/// package's binaries, but not the paths of its examples.
 pub fn build_example(name: &str) -> Result<PathBuf, String> {
     let target = target_directory()?;
     let mut build = cargo_build(Path::new("Cargo.toml"), target);
@@ -35,7 +37,7 @@ pub fn build_example(name: &str) -> Result<PathBuf, String> {
     Ok(target.join("release/examples").join(name))
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's target directory.
 pub fn target_directory() -> Result<&'static Path, String> {
     let binary = Path::new(env!("CARGO_BIN_EXE_oneloop"));
     binary
@@ -44,7 +46,8 @@ pub fn target_directory() -> Result<&'static Path, String> {
         .ok_or_else(|| "the oneloop binary is in no target directory".into())
 }
 
-/// `cargo build --release` of the manifest at this path within the package.
+/// Returns the command `cargo build --release` for a manifest, whose path is relative to the
+/// package.
 pub fn cargo_build(manifest: &Path, target: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
@@ -54,7 +57,10 @@ pub fn cargo_build(manifest: &Path, target: &Path) -> Command {
     build
 }
 
-/// Waits for a build to end well.
+/// Runs a build to its end.
+///
+/// # Errors
+/// A sentence, when the build fails.
 pub fn run(mut build: Command) -> Result<(), String> {
     match build.status() {
         Ok(status) if status.success() => Ok(()),

@@ -1,4 +1,4 @@
-//! Medians of paired ratios, and the Markdown they are told in.
+//! The report: medians of paired ratios, in a table of Markdown.
 
 use std::fmt::Write;
 use std::fs;
@@ -7,13 +7,13 @@ use super::Comparison;
 use super::options::Options;
 use super::tools::Tools;
 
-/// One contender in one scenario.
+/// The results of a contender in a scenario.
 pub struct Row {
     scenario: &'static str,
     contender: &'static str,
-    /// CPU time per unit, one for each round.
+    /// CPU time per unit, one element for each round.
     pub nanoseconds: Vec<f64>,
-    /// `None` without strace.
+    /// System calls per unit. `None` without strace.
     calls: Option<f64>,
 }
 
@@ -27,15 +27,15 @@ impl Row {
         }
     }
 
-    /// How the last round went, for those who wait.
+    /// Describes the last round, for a user who waits for the report.
     pub fn latest(&self) -> String {
         let cost = self.nanoseconds.last().copied().unwrap_or(f64::NAN);
         format!("{} {}", self.contender, microseconds(cost))
     }
 }
 
-/// Where and how it was measured, the table, and the complaints. `versions` are those of the servers
-/// and of the load generator.
+/// Returns the report: the machine and the command, the table, and the complaints. `versions` names
+/// the versions of the servers and of the load generator.
 pub fn render(
     comparison: &Comparison,
     tools: &Tools,
@@ -64,7 +64,7 @@ pub fn render(
     report
 }
 
-/// Processor, cores, kernel, and how busy others kept them.
+/// Describes the processor, its cores, the kernel, and the load average, which shows other work.
 fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
@@ -83,7 +83,7 @@ fn machine() -> String {
     format!("{model}, {cores} cores, Linux {kernel}, load average at the end {load}")
 }
 
-/// The table as text, heading included.
+/// Returns the cells of the table, the heading first.
 fn cells(comparison: &Comparison, rows: &[Row]) -> Vec<Vec<String>> {
     let divisors = comparison.divisors;
     let mut heading = vec![
@@ -106,7 +106,7 @@ fn cells(comparison: &Comparison, rows: &[Row]) -> Vec<Vec<String>> {
             }
         };
         let median = Spread::of(row.nanoseconds.clone()).median;
-        // Once for its group is enough.
+        // Only the first row of a scenario names it.
         let scenario = if row.scenario == above {
             ""
         } else {
@@ -125,7 +125,8 @@ fn cells(comparison: &Comparison, rows: &[Row]) -> Vec<Vec<String>> {
     cells
 }
 
-/// Markdown whose columns line up in plain text too: words to the left, numbers to the right.
+/// Returns the table as Markdown. Its columns are aligned in plain text too: words to the left,
+/// numbers to the right.
 fn table(cells: &[Vec<String>]) -> String {
     let is_number = |column: usize| column >= 2;
     let width = |column: usize| {
@@ -154,6 +155,7 @@ fn table(cells: &[Vec<String>]) -> String {
     lines.join("\n") + "\n"
 }
 
+/// The median of some values, with the least and the greatest of them.
 struct Spread {
     least: f64,
     median: f64,
@@ -161,7 +163,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// `values` has at least one element.
+    /// Sorts `values`, which must have at least one element.
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -177,7 +179,7 @@ impl Spread {
         }
     }
 
-    /// Round by round: what was noisy for one was noisy for both.
+    /// Divides round by round, because other load on the machine hits both runs of a round.
     fn of_ratios(row: &Row, other: &Row) -> Self {
         let pairs = row.nanoseconds.iter().zip(&other.nanoseconds);
         Self::of(pairs.map(|(ours, theirs)| ours / theirs).collect())

@@ -1,8 +1,9 @@
-//! A temporary directory of our own, gone when dropped.
+//! A temporary directory for a bench.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A temporary directory, which is deleted on drop.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -21,7 +22,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing to be done about a failure, and it is the temporary directory.
+        // A failure has no remedy, and the files are in the system's temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

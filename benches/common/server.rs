@@ -1,4 +1,4 @@
-//! One running server: a process that is killed when this is dropped, on a panic too.
+//! A running server.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -6,13 +6,18 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The process of a server, which is killed on drop, also during a panic.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// Starts `command`, which is to listen at `address`, and waits until somebody does.
+    /// Starts `command`, which must listen at `address`, and waits until a connection succeeds
+    /// there.
+    ///
+    /// # Errors
+    /// A sentence, when the process ends or does not listen within five seconds.
     pub fn start(mut command: Command, address: SocketAddr) -> Result<Self, String> {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = quiet
@@ -42,6 +47,7 @@ impl Server {
         ))
     }
 
+    /// The process id.
     pub fn process(&self) -> u32 {
         self.child.id()
     }
@@ -49,13 +55,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; either way nobody is left, and no zombie.
+        // The process may have ended by itself. In both cases `wait` removes the zombie.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address nobody listens at. Somebody may before our server does; the probe would notice.
+/// Returns an address at which no process listens now. Another process may take the address before
+/// our server does. Then the probe fails.
 pub fn free_address() -> Result<SocketAddr, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let address = listener.and_then(|listener| listener.local_addr());

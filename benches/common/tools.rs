@@ -1,19 +1,26 @@
-//! The programs this leans on, where they are, and how to start one on a core of its own.
+//! The programs from elsewhere: their paths, their versions, and how to start a program on its own
+//! core.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// The tools of the system, and the two cores.
 pub struct Tools {
+    /// `None` when strace is not installed.
     pub strace: Option<PathBuf>,
     server_core: u32,
     load_core: u32,
-    /// `setpriv --pdeathsig` works here.
+    /// Whether `setpriv --pdeathsig` works here.
     leash: bool,
 }
 
 impl Tools {
+    /// Looks for the tools and for two cores.
+    ///
+    /// # Errors
+    /// A sentence, when `taskset` is missing or fewer than two cores are allowed.
     pub fn find() -> Result<Self, String> {
         find("taskset").ok_or("taskset is missing; install util-linux")?;
         let strace = find("strace");
@@ -29,19 +36,20 @@ impl Tools {
         })
     }
 
-    /// A command that runs `program` on the servers' core. `taskset` becomes the program: the process
-    /// id stays.
+    /// Returns a command that runs `program` on the core of the servers. `taskset` becomes the
+    /// program by `exec`, so the process id stays.
     pub fn on_server_core(&self, program: impl AsRef<OsStr>) -> Command {
         self.pinned(self.server_core, program)
     }
 
-    /// A command that runs `program` on the other core.
+    /// Returns a command that runs `program` on the core of the load generator.
     pub fn on_load_core(&self, program: impl AsRef<OsStr>) -> Command {
         self.pinned(self.load_core, program)
     }
 
     fn pinned(&self, core: u32, program: impl AsRef<OsStr>) -> Command {
-        // Guards kill the children when we return or panic; the leash does when we are killed.
+        // `Drop` kills the children when the bench returns or panics. The parent-death signal kills
+        // them when the bench itself is killed.
         let mut command = if self.leash {
             let mut command = Command::new("setpriv");
             command.args(["--pdeathsig", "KILL", "taskset"]);
@@ -53,7 +61,7 @@ impl Tools {
         command
     }
 
-    /// One line on where everything ran.
+    /// Returns a line with the two cores.
     pub fn placement(&self) -> String {
         format!(
             "servers on core {}, the load on core {}",
@@ -61,6 +69,7 @@ impl Tools {
         )
     }
 
+    /// Returns the version of strace, for the report.
     pub fn versions(&self) -> String {
         match &self.strace {
             Some(strace) => version(strace, "-V"),
@@ -69,7 +78,7 @@ impl Tools {
     }
 }
 
-/// Looks through `PATH` and the places where distributions keep servers out of it.
+/// Looks for a program in `PATH`, and in the directories outside of `PATH` that hold servers.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -78,7 +87,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// What `program` says of itself: the first words of its first line, on stdout or stderr.
+/// Returns the printed version of `program`: the first words of its first line, on stdout or
+/// stderr.
 pub fn version(program: impl AsRef<OsStr>, flag: &str) -> String {
     let Ok(output) = Command::new(&program)
         .arg(flag)
@@ -90,8 +100,8 @@ pub fn version(program: impl AsRef<OsStr>, flag: &str) -> String {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().next().unwrap_or("no version");
-    // "lighttpd/1.4.69 (ssl) - a light and fast webserver", "wrk debian/4.1.0 [epoll] Copyright…",
-    // "strace -- version 6.1", "nginx version: nginx/1.22.1"
+    // Such lines are: "lighttpd/1.4.69 (ssl) - a light and fast webserver", "wrk debian/4.1.0
+    // [epoll] Copyright…", "strace -- version 6.1", "nginx version: nginx/1.22.1"
     let brief = line
         .split(" (")
         .next()
@@ -103,7 +113,7 @@ pub fn version(program: impl AsRef<OsStr>, flag: &str) -> String {
         .replace('/', " ")
 }
 
-/// The cores this process may use, from the kernel's "0-3,8" notation.
+/// Returns the cores that this process may use. In the kernel's notation, they are like "0-3,8".
 fn allowed_cores() -> Vec<u32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status

@@ -1,5 +1,6 @@
-//! A chat with names: one value holds what is known of everybody. `cargo run --example chat`, then connect
-//! twice to `ws://127.0.0.1:8080/chat/garden`, where "garden" is a room.
+//! A chat with names. A single value holds the state of every guest, because a single thread serves
+//! them. Run `cargo run --example chat`, then connect twice to `ws://127.0.0.1:8080/chat/garden`.
+//! "garden" is the name of a room.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,7 +10,7 @@ use oneloop::connection::{Endpoint, Hub, Key, Message, RouteMatch, Session};
 use oneloop::server::Server;
 use oneloop::websocket::CloseCode;
 
-/// Who is there, each with a name and a room. The first message is the name.
+/// The guests, each with a name and a room. The first message of a guest is the name.
 #[derive(Default)]
 struct Chat {
     guests: BTreeMap<Key, (Option<String>, String)>,

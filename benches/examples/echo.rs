@@ -1,5 +1,5 @@
-//! The smallest endpoint: whatever is sent to it comes back. `cargo run --example echo`, then connect to
-//! `ws://127.0.0.1:8080/mirror`.
+//! The smallest endpoint: every message goes back to its sender. Run `cargo run --example echo`,
+//! then connect to `ws://127.0.0.1:8080/mirror`.
 
 use std::error::Error;
 
@@ -11,7 +11,8 @@ struct Mirror;
 
 impl Endpoint for Mirror {
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
-        // There is room: while much is waiting for this peer, nothing is read from it.
+        // The write buffer has space: while much output waits for a peer, the server does not read
+        // from this peer.
         let _ = session.send(message);
     }
 }

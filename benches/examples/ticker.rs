@@ -1,5 +1,6 @@
-//! An endpoint that speaks without being asked: everybody hears a number every second, encoded once for
-//! all. `cargo run --example ticker`, then connect to `ws://127.0.0.1:8080/ticker`.
+//! An endpoint that sends without being asked: every connection receives a number each second, and
+//! the message is encoded once. Run `cargo run --example ticker`, then connect to
+//! `ws://127.0.0.1:8080/ticker`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -25,7 +26,7 @@ impl Endpoint for Ticker {
     }
 
     fn on_open(&mut self, session: &mut Session<'_>, _: RouteMatch<'_>) {
-        // Begins with the last number, if there was one.
+        // The new member first receives the last number, if the room has had any.
         session.join(ROOM, 1);
     }
 

@@ -1,12 +1,13 @@
 //! A whole event loop in one file, to read before the real one: every GET is answered with "Hello".
 //! Run `cargo run --example tiny -- 8081`, then `curl http://127.0.0.1:8081/`.
 //!
-//! One thread serves all connections, and only `poll` blocks. Where a socket cannot go on, the
-//! connection remembers how far it came, and the loop turns to the next one. The crate's `server`,
-//! `connection` and `transport` do the same in full. Left out here, with the consequences:
+//! A single thread serves every connection, and only `poll` blocks. Where a socket cannot go on,
+//! the connection remembers how far it came, and the loop turns to the next one. The crate's
+//! `server`, `connection` and `transport` do the same in full. Left out here, with the
+//! consequences:
 //!
 //! - Deadlines (`Timers`): a peer that stops within a head, or never reads, stays for ever.
-//! - A budget (`Budget`): a peer that always has the next request ready starves all others.
+//! - A budget (`Budget`): a peer that always has the next request ready starves the others.
 //! - Lingering (`Lingering`): closing a socket with unread bytes resets the connection, and the
 //!   peer may lose the last answer, such as a 431.
 //! - Generations (`Key`): slots are reused. Here only its own event closes a connection, so no
@@ -14,8 +15,6 @@
 //! - A pool (`Pool`): an idle connection keeps the memory of its two vectors.
 //! - A parser (`HeadParser`): each read searches the head for its end from the start again.
 //! - Descriptors (`Driver::shed`): when none is free, `accept` fails, and new peers wait.
-#![forbid(unsafe_code)]
-
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 
 use mio::net::{TcpListener, TcpStream};
@@ -84,7 +83,7 @@ impl Connection {
     fn pump(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         let mut chunk = [0; 4096];
         loop {
-            // Nothing is read while output waits. This is the back-pressure: `output` holds the
+            // Nothing is read while output waits. Because of this back-pressure, `output` holds the
             // answers to one chunk at most, however fast a peer asks and however slowly it reads.
             while !self.output.is_empty() {
                 let sent = attempt(&mut self.writable, || stream.write(&self.output))?;

@@ -1,14 +1,17 @@
-//! The *limit*: what the kernel costs before any server does work.
+//! The *limit*: the kernel's cost of a request, without the work of a server.
 //!
-//! A small file over loopback is nearly all TCP: a `recv`, a `send`, a share of an `epoll_wait`. No
-//! server costs less, so a server's number means something only beside this one; `cargo bench --bench
-//! versus` divides by it. It is also the smallest honest edge-triggered loop. It parses nothing: it
-//! counts the ends of heads in what one read gave and sends as many copies of a canned reply. What it
-//! leaves out is what a server is for: no deadline, no fairness, and an end of head that two reads cut
-//! in half is never seen. Load generators do not mind.
+//! The cost of a small file over loopback is nearly all TCP: a `recv`, a `send`, a share of an
+//! `epoll_wait`. No server of small files costs less, so the cost of a server has a meaning only
+//! when compared with the limit, and `cargo bench --bench versus` divides by it.
 //!
-//! Usage: `limit [--port N] [--bytes N] [--close]`. It begins by printing `http://127.0.0.1:PORT/`.
-
+//! This program is an edge-triggered loop without a parser. It counts the ends of request heads in
+//! the bytes of a read, and sends as many copies of a canned reply. The duties of a server are left
+//! out: deadlines and fairness are missing, and an end of head that is split between two reads goes
+//! unnoticed. Load generators do not split heads. (`benches/examples/tiny.rs` is a loop that is
+//! small and correct.)
+//!
+//! Usage: `limit [--port N] [--bytes N] [--close]`. The first line of output is
+//! `http://127.0.0.1:PORT/`.
 mod copies;
 mod listen;
 
@@ -19,7 +22,7 @@ use listen::{listen, number};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// No slab reaches this index, so the listener's token is never a connection's.
+/// The listener's token. No slab reaches this index, so no connection has the same token.
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> io::Result<()> {
@@ -33,20 +36,22 @@ fn main() -> io::Result<()> {
 
     let mut events = Events::with_capacity(1024);
     let mut connections = slab::Slab::new();
-    // One for the whole loop, zeroed once: an idle connection owns no buffer.
+    // A single buffer for the whole loop, zeroed once: an idle connection owns no buffer.
     let mut read_buffer = vec![0; 64 * 1024];
     loop {
         if poll.poll(&mut events, None).is_err() {
-            continue; // Interrupted by a signal: an empty turn.
+            continue; // Interrupted by a signal: a turn without events.
         }
         for event in &events {
             let token = event.token();
             if token == LISTENER {
-                // Until `WouldBlock`, as an edge demands. (Running out of descriptors ends it too.)
+                // Accept until `WouldBlock`, because an edge is reported once. (A lack of
+                // descriptors ends the loop too.)
                 while let Ok((stream, _)) = listener.accept() {
                     let mut connection = Connection::new(stream);
-                    // Its request is most often there already; a connection that is over after that
-                    // never meets epoll. Registration is an edge of its own: nothing is missed.
+                    // The request has most often arrived already. A connection that ends after its
+                    // answer is never registered. No edge is missed before the registration,
+                    // because registering reports the present state.
                     if connection.pump(&reply, &mut read_buffer) {
                         let entry = connections.vacant_entry();
                         let both = Interest::READABLE | Interest::WRITABLE;
@@ -55,12 +60,13 @@ fn main() -> io::Result<()> {
                     }
                 }
             } else if let Some(connection) = connections.get_mut(token.0) {
-                // A stale event (its connection closed earlier in this batch, the index taken again
-                // since) sets flags that make us try a read, which says `WouldBlock`.
+                // No event is stale: only the event of a connection closes the connection, and
+                // epoll reports a socket once per batch. (A stale event would cause a read, which
+                // fails with `WouldBlock`.)
                 connection.readable |= event.is_readable() || event.is_read_closed();
                 connection.peer_closed |= event.is_read_closed();
                 if !connection.pump(&reply, &mut read_buffer) {
-                    // Closing the only descriptor takes it out of epoll: no deregister.
+                    // Closing the only descriptor of a socket removes it from epoll.
                     connections.remove(token.0);
                 }
             }
@@ -70,11 +76,13 @@ fn main() -> io::Result<()> {
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes not yet sent. All replies are alike, so this also says where in a reply we are.
+    /// The number of bytes to send. Because all replies are equal, this is also the position within
+    /// a reply.
     owed: usize,
-    /// Sticky, for an edge is told once: cleared by `WouldBlock` or a short read.
+    /// Sticky, because an edge is reported once. `WouldBlock` or a short read clears the flag.
     readable: bool,
-    /// The end of the stream shared its edge with data: a short read then proves nothing.
+    /// The peer has ended its side. The end may share its edge with data, so a short read no longer
+    /// proves that the socket is empty.
     peer_closed: bool,
 }
 
@@ -89,13 +97,14 @@ impl Connection {
         }
     }
 
-    /// Sends what is owed and reads what is there until one of them would block. False when the
-    /// connection is over.
+    /// Sends the owed bytes and reads requests until a call would block. False when the connection
+    /// is over.
     fn pump(&mut self, reply: &Reply, read_buffer: &mut [u8]) -> bool {
         self.exchange(reply, read_buffer)
             .is_err_and(|error| error.kind() == WouldBlock)
     }
 
+    /// As `pump`, but reports `WouldBlock` as an error, and `Ok` when the connection is over.
     fn exchange(&mut self, reply: &Reply, read_buffer: &mut [u8]) -> io::Result<()> {
         loop {
             if self.owed > 0 {
@@ -121,7 +130,7 @@ impl Connection {
     }
 }
 
-/// What every request gets.
+/// The reply to every request.
 struct Reply {
     copies: Copies,
     close: bool,
@@ -130,7 +139,7 @@ struct Reply {
 impl Reply {
     fn new(body_bytes: usize, close: bool) -> Self {
         let persistence = if close { "close" } else { "keep-alive" };
-        // As long as a real head.
+        // The head is as long as the head of a real server.
         let head = format!(
             "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n\
              Last-Modified: Sat, 05 Nov 1994 08:49:37 GMT\r\nETag: \"2ebb4f91-400\"\r\n\

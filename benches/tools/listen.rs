@@ -1,4 +1,4 @@
-//! How the limits begin: the numbers of their command lines, and a listener.
+//! The start of both limits: the numbers of the command line, and a listener.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,8 +6,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use mio::net::TcpListener;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-/// As mio's `bind`, but with a backlog of 4096 instead of 128, and with `TCP_NODELAY`, which accepted
-/// sockets inherit on Linux: one system call less for each.
+/// Listens on 127.0.0.1, as mio's `bind` does, but with a backlog of 4096 instead of 128, and with
+/// `TCP_NODELAY`. On Linux, accepted sockets inherit this option, which saves a system call for
+/// each.
+///
+/// # Errors
+/// Those of socket(2), bind(2) and listen(2).
 pub fn listen(port: u16) -> io::Result<TcpListener> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
@@ -18,7 +22,10 @@ pub fn listen(port: u16) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// The number after `flag` among the arguments.
+/// Returns the number after `flag` among the arguments, or `otherwise` without the flag.
+///
+/// # Panics
+/// If the argument after `flag` is not a number.
 pub fn number(flag: &str, otherwise: usize) -> usize {
     let value = std::env::args()
         .skip_while(|argument| argument != flag)

@@ -1,14 +1,15 @@
-//! The *limit* of a WebSocket server: what the kernel costs before any server does work.
+//! The *limit* of a WebSocket server: the kernel's cost of a message, without the work of a server.
 //!
-//! As `limit.rs` for HTTP: a `recv`, a `send`, a share of an `epoll_wait`; `cargo bench --bench
-//! websocket` divides by it. After the opening handshake it parses nothing. All messages have one size,
-//! which it is told, so it counts bytes, and for as many frames as they come to it sends canned ones:
-//! those to an echo back to who sent them, all in one `send`; those to a room one to every member,
-//! each with a `send` of its own. It unmasks nothing, looks at no opcode, and answers neither Ping nor
-//! Close. Its canned content is what the load sends, so that the answers are right.
+//! As with `limit.rs` for HTTP, the cost is a `recv`, a `send` and a share of an `epoll_wait`, and
+//! `cargo bench --bench websocket` divides by it. After the opening handshake, this program parses
+//! nothing. All messages have the size of `--bytes`, so the number of received bytes gives the
+//! number of frames, and the answers are as many canned frames. In an echo, the frames go back to
+//! the sender in a single `send`. In a room, every member gets the frames with a separate `send`.
+//! Frames are not unmasked, opcodes are not read, and Ping and Close get no answer. The canned
+//! payload is the payload of the load generator, so the answers are right.
 //!
-//! Usage: `wslimit [--port N] [--bytes N] [--room]`. It begins by printing `ws://127.0.0.1:PORT/`.
-
+//! Usage: `wslimit [--port N] [--bytes N] [--room]`. The first line of output is
+//! `ws://127.0.0.1:PORT/`.
 mod copies;
 mod listen;
 mod wire;
@@ -21,7 +22,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-/// No slab reaches this index, so the listener's token is never a connection's.
+/// The listener's token. No slab reaches this index, so no connection has the same token.
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> io::Result<()> {
@@ -35,16 +36,17 @@ fn main() -> io::Result<()> {
 
     let mut events = Events::with_capacity(1024);
     let mut connections = Slab::new();
-    // One for the whole loop, zeroed once: an idle connection owns no buffer.
+    // A single buffer for the whole loop, zeroed once: an idle connection owns no buffer.
     let mut read_buffer = vec![0; 64 * 1024];
     loop {
         if poll.poll(&mut events, None).is_err() {
-            continue; // Interrupted by a signal: an empty turn.
+            continue; // Interrupted by a signal: a turn without events.
         }
         for event in &events {
             let token = event.token();
             if token == LISTENER {
-                // Until `WouldBlock`, as an edge demands. (Running out of descriptors ends it too.)
+                // Accept until `WouldBlock`, because an edge is reported once. (A lack of
+                // descriptors ends the loop too.)
                 while let Ok((stream, _)) = listener.accept() {
                     let mut connection = Connection::new(stream);
                     let entry = connections.vacant_entry();
@@ -54,21 +56,22 @@ fn main() -> io::Result<()> {
                 }
                 continue;
             }
-            // A stale event (its connection closed earlier in this batch, the index taken again since)
-            // makes us try a read, which says `WouldBlock`.
+            // No event is stale: only the event of a connection closes the connection, and epoll
+            // reports a socket once per batch. (A stale event would cause a read, which fails with
+            // `WouldBlock`.)
             let Some(connection) = connections.get_mut(token.0) else {
                 continue;
             };
             match connection.pump(&frames, is_room, &mut read_buffer) {
                 Err(error) if error.kind() == WouldBlock => {}
                 Ok(0) | Err(_) => {
-                    // Closing the only descriptor takes it out of epoll: no deregister.
+                    // Closing the only descriptor of a socket removes it from epoll.
                     connections.remove(token.0);
                 }
                 Ok(published) => {
                     for (_, member) in &mut connections {
                         member.owed += published * frames.copies.bytes_each;
-                        // Who is full or gone is seen to at its own next event.
+                        // A member whose socket is full or broken is handled at its own next event.
                         let _ = member.send(&frames);
                     }
                 }
@@ -79,11 +82,12 @@ fn main() -> io::Result<()> {
 
 struct Connection {
     stream: TcpStream,
-    /// What came of the opening handshake's request; `None` once it is answered.
+    /// The received part of the opening handshake's request. `None` after the answer.
     opening: Option<Vec<u8>>,
-    /// Bytes of a client's frame that is not whole yet.
+    /// The number of received bytes of an incomplete frame.
     partial: usize,
-    /// Bytes not yet sent. All frames are alike, so this also says where in a frame we are.
+    /// The number of bytes to send. Because all frames are equal, this is also the position within
+    /// a frame.
     owed: usize,
 }
 
@@ -97,9 +101,10 @@ impl Connection {
         }
     }
 
-    /// Sends what is owed, and reads and answers until one of them would block. What a member says to a
-    /// room is not answered but given back at once, the number of its messages: zero is the end of the
-    /// stream. (Who says a second thing before the first is heard waits for an edge; nobody does.)
+    /// Sends the owed bytes, then reads and answers until a call would block. For a room, returns
+    /// at once with the number of received messages, which the caller sends to the members. Zero
+    /// means the end of the stream. (A member that sends a second message before the first is
+    /// delivered waits for its next edge. The load generator never does this.)
     fn pump(
         &mut self,
         frames: &Frames,
@@ -124,15 +129,15 @@ impl Connection {
             }
             self.owed += whole * frames.copies.bytes_each;
             if received < read_buffer.len() {
-                // Drained. (An end of the stream that shared its edge with this goes unseen: the
-                // connection stays, and costs nothing.)
+                // The socket is drained. (An end of the stream in the same edge goes unnoticed. The
+                // connection then stays, and costs nothing.)
                 self.send(frames)?;
                 return Err(WouldBlock.into());
             }
         }
     }
 
-    /// Answers the opening handshake when its head is whole. Nothing may follow it in the same read.
+    /// Answers the opening handshake when its head is complete. The same read must not contain more.
     fn open(&mut self, received: &[u8]) -> io::Result<()> {
         let head = self.opening.get_or_insert_default();
         head.extend(received);
@@ -151,17 +156,17 @@ impl Connection {
             wire::accept(key.ok_or(io::ErrorKind::InvalidData)?)
         );
         self.opening = None;
-        // The first bytes of a connection fit.
+        // The send buffer is empty, so the answer fits.
         self.stream.write_all(answer.as_bytes())
     }
 
-    /// Sends all that is owed, or fails with `WouldBlock`.
+    /// Sends the owed bytes, or fails with `WouldBlock`.
     fn send(&mut self, frames: &Frames) -> io::Result<()> {
         frames.copies.send(&mut self.owed, &mut self.stream)
     }
 }
 
-/// What goes out and what comes in.
+/// The frames of a run: the canned answers, and the length of a received frame.
 struct Frames {
     copies: Copies,
     masked_bytes_each: usize,

@@ -1,5 +1,5 @@
-//! Who takes part, each with the settings it is best at: one worker, no log, no limit on the requests
-//! of a connection, a backlog of 4096.
+//! The servers that take part, each with its fastest settings: a single worker, no log, no limit on
+//! the number of requests per connection, a backlog of 4096.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,43 +12,49 @@ use crate::common::tools::{self, Tools};
 use crate::scenario::Scenario;
 use crate::site::Site;
 
-/// What the report divides by, beside the limit.
+/// The contender by which the report divides, beside the limit.
 pub const NGINX: &str = "nginx";
 
-/// The servers, all running.
+/// The running servers. Dropping this value ends their processes.
 pub struct Field {
     oneloop: Server,
-    /// The limit parses nothing, so each reply has a process of its own.
+    /// The limit parses nothing, so each kind of reply needs a process.
     limits: Vec<(Canned, Server)>,
     peers: Vec<(&'static str, Server)>,
+    /// Names and versions, for the report.
     pub versions: Vec<String>,
-    /// Who is not installed, in words.
+    /// A sentence for each server that is not installed.
     pub absent: Vec<String>,
 }
 
-/// Which canned reply.
+/// A kind of canned reply of the limit.
 #[derive(Clone, Copy, PartialEq)]
 struct Canned {
     body_bytes: usize,
     close: bool,
 }
 
-/// One server in one scenario.
+/// A server in a scenario.
 pub struct Contender<'a> {
     pub name: &'static str,
     pub server: &'a Server,
-    /// It answers the same whatever is asked: the probe cannot expect the file's bytes.
+    /// Whether the server sends the same canned reply to every request. The probe then cannot
+    /// expect the bytes of the file.
     pub canned: bool,
 }
 
 impl Contender<'_> {
-    /// The status it is to answer with.
+    /// Returns the status of a right reply.
     pub fn status_due(&self, scenario: &Scenario) -> u16 {
         if self.canned { 200 } else { scenario.status }
     }
 }
 
 impl Field {
+    /// Starts the servers for `scenarios`.
+    ///
+    /// # Errors
+    /// A sentence, when a server does not start. A missing nginx or lighttpd is no error.
     pub fn start(tools: &Tools, site: &Site, scenarios: &[&Scenario]) -> Result<Self, String> {
         let limit = programs::build_example("limit")?;
         let mut field = Self {
@@ -66,8 +72,9 @@ impl Field {
             }
         }
         if let Some(program) = field.invite("nginx") {
-            // Large files cost it least by `sendfile`, small ones without: head and body then leave in
-            // one piece. One row each, so that nobody is compared with nginx at its second best.
+            // Large files cost nginx least with `sendfile`, small files without, because head and
+            // body then leave in one piece. Each setting has a row, so that every comparison can be
+            // made with the better one.
             for (name, sendfile) in [(NGINX, "on"), ("nginx (sendfile off)", "off")] {
                 let server = start_nginx(tools, site, &program, sendfile)?;
                 field.peers.push((name, server));
@@ -80,7 +87,7 @@ impl Field {
         Ok(field)
     }
 
-    /// Finds a server that is welcome but not required.
+    /// Finds an optional server, and notes its version or its absence.
     fn invite(&mut self, name: &str) -> Option<PathBuf> {
         let program = tools::find(name);
         match &program {
@@ -92,7 +99,7 @@ impl Field {
         program
     }
 
-    /// Those who take part in `scenario`, in the order of the report.
+    /// Returns the contenders of `scenario`, in the order of the report.
     pub fn contenders(&self, scenario: &Scenario) -> Vec<Contender<'_>> {
         let canned = Canned::of(scenario);
         let limits = self.limits.iter().filter(|(known, _)| *known == canned);
@@ -151,9 +158,10 @@ fn start_nginx(
     Server::start(command, address)
 }
 
-/// `master_process off` makes the process that we start the one that works. `open_file_cache` saves
-/// three system calls per request, and may answer with metadata a minute old. `tcp_nopush` stays off:
-/// with it and `sendfile`, nginx stalls for some 40 ms on every pipelined batch.
+/// Returns nginx's configuration. With `master_process off`, the started process is the worker.
+/// `open_file_cache` saves three system calls per request, but may answer with metadata that is a
+/// minute old. `tcp_nopush` stays off, because with `tcp_nopush` and `sendfile` nginx stalls for
+/// some 40 ms on every pipelined batch.
 fn nginx_configuration(root: &Path, address: SocketAddr, sendfile: &str) -> String {
     let root = root.display();
     format!(
@@ -194,7 +202,8 @@ fn start_lighttpd(tools: &Tools, site: &Site, program: &Path) -> Result<Server, 
     Server::start(command, address)
 }
 
-/// 65535 is the most lighttpd can count to: a reconnection every 65535 requests is no cost.
+/// Returns lighttpd's configuration. lighttpd counts requests to 65535 at most, and the cost of a
+/// new connection after 65535 requests is negligible.
 fn lighttpd_configuration(site: &Site, address: SocketAddr) -> String {
     let root = site.root();
     let log = site.scratch.path().join("lighttpd.log");

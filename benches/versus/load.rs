@@ -1,4 +1,4 @@
-//! wrk: starts it, and reads what it counted and what it complained of.
+//! The load generator wrk: starts a run, and reads the counts and errors that wrk prints.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::site::Site;
 
 const PIPELINED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/versus/pipelined.lua");
 
-/// One contender under one kind of load.
+/// A contender under a kind of load.
 pub struct Wrk<'a> {
     pub program: &'a Path,
     pub tools: &'a Tools,
@@ -23,14 +23,14 @@ pub struct Wrk<'a> {
     pub seconds: u32,
 }
 
-/// What wrk counted in one run.
+/// The counts of a run of wrk.
 #[derive(Debug, PartialEq)]
 struct Counted {
-    /// Never zero.
+    /// Answered requests. Never zero.
     requests: u64,
     /// Replies with a status of 400 or more.
     refused: u64,
-    /// wrk's line on socket errors, if there were any.
+    /// The line in which wrk reports socket errors. `None` without errors.
     socket_errors: Option<String>,
 }
 
@@ -47,10 +47,11 @@ impl Load for Wrk<'_> {
         probe::check(&self.contender, self.scenario, self.site)
     }
 
-    /// The cost counts from start to end, opening and closing of the connections included.
+    /// Measures the whole run of wrk, with the opening and closing of its connections.
     ///
-    /// Replies that wrk no longer waited for at its end are in the cost but not in the count: about a
-    /// hundredth of a second's 10 MiB replies, nothing of the small ones, and the same for every server.
+    /// At its end, wrk does not wait for the last replies. They are in the cost but not in the
+    /// count. Of the 10 MiB replies of one second these are about a hundredth, of the small replies
+    /// hardly any, and the share is the same for every server.
     fn run(&self, meter: &mut dyn Meter) -> Result<Outcome, String> {
         let mut wrk = self.tools.on_load_core(self.program);
         wrk.arg("--threads=1");
@@ -84,6 +85,7 @@ impl Load for Wrk<'_> {
 }
 
 impl Wrk<'_> {
+    /// Describes the socket errors and the wrong statuses of a run. `None` without either.
     fn complaint(&self, counted: &Counted) -> Option<String> {
         let mut wrongs = Vec::from_iter(counted.socket_errors.clone());
         let refusals_due = match self.contender.status_due(self.scenario) {
@@ -107,7 +109,7 @@ impl std::fmt::Display for Wrk<'_> {
 }
 
 impl Counted {
-    /// `None` when nothing was counted.
+    /// Reads the output of wrk. `None` when wrk counted no request.
     fn parse(said: &str) -> Option<Self> {
         let lines = || said.lines().map(str::trim);
         let requests = lines().find_map(|line| line.split_once(" requests in "))?.0;

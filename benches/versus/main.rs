@@ -1,34 +1,37 @@
-//! The comparison: what a request costs here, in other servers, and at the limit.
+//! The comparison of HTTP servers: the cost of a request in oneloop, in other servers, and in the
+//! limit.
 //!
-//! `cargo bench --bench versus` runs oneloop, the limit (`benches/tools/limit.rs`: the kernel's
-//! share and nothing else), nginx and lighttpd over the same files, each as one worker on a core of
-//! its own with wrk on another, and prints a table for the README. It reports; it does not judge:
-//! nothing here fails because something was slow.
+//! The limit (`benches/tools/limit.rs`) is a server that parses nothing, so its cost is the
+//! kernel's share of a request. `cargo bench --bench versus` runs oneloop, the limit, nginx and
+//! lighttpd with the same files. Each server is a single worker on a core, and wrk has another
+//! core. The bench prints the table of `benches/README.md`. A slow server does not make the bench
+//! fail.
 //!
-//! # What is measured, and why not requests per second
+//! # Measurements
 //!
-//! On a shared machine, requests per second swing by 20-200 %, and with the generator on the second
-//! core they measure wrk as much as the server. Two things hold still:
+//! Requests per second are not measured. On a shared machine they swing by 20 to 200 %, and with
+//! the load generator on the second core they depend on wrk as much as on the server. Two other
+//! figures hold still:
 //!
-//! - **CPU time per request as a paired ratio.** The kernel's count of nanoseconds the server ran,
-//!   divided by the requests wrk counted. All servers stay up; every round runs each of them for a
-//!   moment, every second round in reverse order, and ratios are taken inside a round, so that a noisy
-//!   neighbour hits both sides of the division. The table has the median over the rounds, and the
-//!   least and the most in brackets.
-//! - **System calls per request**, counted by `strace -c` in a run of its own, which also warms the
-//!   server. Tracing slows a server down, so with many connections each wake-up finds more of them
-//!   ready than it would in the field; the setting up of the connections is in the number.
+//! - **CPU time per request, as a paired ratio.** The nanoseconds that the server ran, as the
+//!   kernel counts them, are divided by the number of requests that wrk counted. The servers stay
+//!   up. Every round runs each server for a moment, every second round in reverse order, and a
+//!   ratio is formed between two runs of one round. Other work on the machine then hits both sides
+//!   of the division. The table has the median over the rounds, with the least and the greatest
+//!   value in brackets.
+//! - **System calls per request**, counted by `strace -c` in a separate run, which also warms the
+//!   server. Tracing slows a server down, so with many connections a wake-up finds more ready
+//!   connections than without strace. The calls that open the connections are in the number.
 //!
-//! Every server first answers the scenario's request under the eyes of [`probe`]: the right status
-//! and, but for the limit, the right bytes; who does not is left out. That, and the errors wrk met, is
-//! said in capitals under the table.
+//! Before a scenario, [`probe`] checks one answer of every server: the status and, except for the
+//! limit, the bytes. A server with a wrong answer is left out. The report says this in capitals
+//! under the table, and also names the errors that wrk met.
 //!
 //! # The files
 //!
-//! `scenario` what is asked, a table to add rows to · `site` the files served · `field` who takes part,
-//! with which settings · `probe` one checked request · `load` wrk · `../common` the rounds, what is
-//! measured and the report, in common with the other comparisons.
-
+//! `scenario` the requests, a table that grows by rows · `site` the served files · `field` the
+//! servers and their settings · `probe` a checked request · `load` wrk · `../common` the rounds,
+//! the measurements and the report, shared with the other comparison.
 #[path = "../common/mod.rs"]
 mod common;
 mod field;
@@ -59,7 +62,7 @@ fn main() -> ExitCode {
     VERSUS.main(compare)
 }
 
-/// Runs what `options` chose, and gives the whole report.
+/// Runs the scenarios that `options` chose, and returns the whole report.
 fn compare(options: &Options) -> Result<String, String> {
     let scenarios = options::matching(&options.filter, SCENARIOS, |scenario| scenario.name)?;
     let tools = Tools::find()?;

@@ -1,4 +1,5 @@
--- wrk -s pipelined.lua URL -- N: sends N requests in one go. wrk itself counts each of their replies.
+-- wrk -s pipelined.lua URL -- N
+-- Sends N requests together. wrk itself counts each reply.
 init = function(arguments)
    local batch = {}
    for i = 1, tonumber(arguments[1]) do

@@ -1,4 +1,4 @@
-//! One request by hand before a scenario begins: a fast wrong answer is not worth timing.
+//! A checked request before a scenario begins, because the time of a wrong answer means nothing.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,8 +12,11 @@ use crate::field::Contender;
 use crate::scenario::{GZIP, Scenario};
 use crate::site::Site;
 
-/// Asks what wrk will ask. The status must be the one due; a 200 must carry the file's bytes, or as many
-/// if they are canned.
+/// Sends the request that wrk will send, and checks the reply. The status must be right. A 200 must
+/// carry the bytes of the file, or the right number of bytes if the reply is canned.
+///
+/// # Errors
+/// A sentence that says how the reply is wrong.
 pub fn check(contender: &Contender, scenario: &Scenario, site: &Site) -> Result<(), String> {
     let (status, body) = get(contender.server, scenario, contender.canned)
         .map_err(|error| format!("no answer: {error}"))?;
@@ -32,6 +35,7 @@ pub fn check(contender: &Contender, scenario: &Scenario, site: &Site) -> Result<
     Ok(())
 }
 
+/// Sends the request of `scenario`, and returns the status and the decoded body.
 fn get(server: &Server, scenario: &Scenario, canned: bool) -> std::io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(server.address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -64,7 +68,7 @@ fn get(server: &Server, scenario: &Scenario, canned: bool) -> std::io::Result<(u
             _ => {}
         }
     }
-    // A 304 may state the length of what it does not send (RFC 9110 §15.4.5).
+    // A 304 may have the Content-Length of a 200, but has no body (RFC 9110 §15.4.5).
     let mut body = vec![0; if status == 304 { 0 } else { length }];
     reply.read_exact(&mut body)?;
     if chunked {
@@ -81,6 +85,7 @@ fn get(server: &Server, scenario: &Scenario, canned: bool) -> std::io::Result<(u
     Ok((status, body))
 }
 
+/// Reads a chunked body to its end (RFC 9112 §7.1).
 fn read_chunks(reply: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {

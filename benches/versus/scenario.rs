@@ -1,31 +1,33 @@
-//! What is asked of every server: one row of data each.
+//! The requests to every server: a row of data for each scenario.
 
 use crate::site::{CODED, LARGE, MEDIUM, MODIFIED, PLAIN_TEXT, SMALL};
 
-/// One kind of load.
+/// A kind of load.
 pub struct Scenario {
     pub name: &'static str,
     pub path: &'static str,
-    /// Header field lines beside `Host`, as wrk's `-H` takes them.
+    /// Field lines beside `Host`, in the form that `-H` of wrk takes.
     pub fields: &'static [&'static str],
-    /// The one status every reply must have.
+    /// The status of a right reply.
     pub status: u16,
-    /// The body of the limit's canned reply. Where servers word their own (a 404), about as long.
+    /// The length of the body in the limit's canned reply. Where each server writes its own body (a
+    /// 404), a typical length.
     pub body_bytes: usize,
     pub connections: u32,
-    /// Requests sent in one go on each connection before any reply is read; 1 is no pipelining.
+    /// The number of requests that are sent together on each connection before a reply is read. 1
+    /// means no pipelining.
     pub pipelined: u32,
-    /// The server closes after each reply.
+    /// Whether the server closes the connection after each reply.
     pub close: bool,
 }
 
-/// A field that asks for gzip, which an answer must then have.
+/// A field line that asks for gzip. The reply must then be compressed.
 pub const GZIP: &str = "Accept-Encoding: gzip";
 
-/// What 200 KiB of the site's letters come to as gzip, about.
+/// The approximate size of 200 KiB of the site's letters after gzip.
 const CODED_BYTES: usize = 120 * 1024;
 
-/// A kept-alive GET of the small file: what the rows below differ from.
+/// A GET of the small file with keep-alive. The rows below name their differences from `PLAIN`.
 const PLAIN: Scenario = Scenario {
     name: "",
     path: SMALL.path,

@@ -1,4 +1,4 @@
-//! The directory every server serves: a few files in a temporary place, gone when dropped.
+//! The directory that every server serves: a few files in a temporary directory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,8 +11,9 @@ use flate2::write::GzEncoder;
 
 use crate::common::scratch::Scratch;
 
+/// A served file.
 pub struct Entry {
-    /// As requests name it: from the root, with the slash.
+    /// The path in a request, with the leading slash.
     pub path: &'static str,
     pub bytes: usize,
 }
@@ -30,35 +31,43 @@ pub const LARGE: Entry = Entry {
     bytes: 10 * 1024 * 1024,
 };
 
-/// Text that has its gzip coding beside it.
+/// A text with its gzip coding in a file beside it.
 pub const CODED: Entry = Entry {
     path: "/coded.txt",
     bytes: 200 * 1024,
 };
-/// The same text without.
+/// The same text without such a file.
 pub const PLAIN_TEXT: Entry = Entry {
     path: "/plain.txt",
     bytes: 200 * 1024,
 };
 
-/// When all files were last modified, twice. A constant, so that a scenario can ask for a 304 as data.
+/// The modification time of all files. It is a constant, so that a scenario can ask for a 304 with
+/// plain data.
 pub const MODIFIED: Modified = Modified {
     since: "If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT",
     unix_seconds: 1_704_067_200,
 };
 
+/// A time in two forms: as a conditional field line, and in seconds since 1970.
 pub struct Modified {
     pub since: &'static str,
     unix_seconds: u64,
 }
 
+/// The served files. The files are deleted on drop.
 pub struct Site {
-    /// Holds the root, and beside it configuration, error logs and the like.
+    /// Holds the root and, beside the root, the configurations, error logs and other files of
+    /// servers.
     pub scratch: Scratch,
     created: SystemTime,
 }
 
 impl Site {
+    /// Writes the files.
+    ///
+    /// # Errors
+    /// A sentence, when a file cannot be written.
     pub fn create() -> Result<Self, String> {
         let site = Self {
             scratch: Scratch::create("versus")?,
@@ -95,25 +104,26 @@ impl Site {
         Ok(())
     }
 
+    /// The served directory.
     pub fn root(&self) -> PathBuf {
         self.scratch.path().join("root")
     }
 
-    /// The file a request for `path` is answered from.
+    /// Returns the file for the request path `path`.
     pub fn file(&self, path: &str) -> PathBuf {
         self.root().join(path.trim_start_matches('/'))
     }
 
-    /// Waits until the files are three seconds old. A server that is careful about validators does not
-    /// cache a file whose last change is too recent for its timestamp to be trusted.
+    /// Waits until the files are three seconds old. A server with careful validators does not cache
+    /// a file that changed a moment ago, because a second change could keep the same timestamp.
     pub fn settle(&self) {
         let age = self.created.elapsed().unwrap_or_default();
         thread::sleep(Duration::from_secs(3).saturating_sub(age));
     }
 }
 
-/// Letters without a pattern a compressor could live on, different in every run: a stranger who took
-/// our port between its choice and the server's start cannot serve them.
+/// Returns random letters, which a compressor can shrink by little. The letters differ in every
+/// run, so a foreign process that took our port before the server's start cannot serve them.
 fn letters(count: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15 ^ u64::from(std::process::id());
     let mut letter = || {

@@ -1,4 +1,4 @@
-//! Who takes part, each as one process without a log.
+//! The servers that take part, each as one process without a log.
 
 use std::path::{Path, PathBuf};
 
@@ -12,20 +12,21 @@ use crate::scenario::{Audience, Scenario};
 const PEERS: [&str; 2] = ["fastwebsockets", "tungstenite"];
 const PEERS_MANIFEST: &str = "benches/peers/Cargo.toml";
 
-/// The servers, all running.
+/// The running servers. Dropping this value ends their processes.
 pub struct Field {
-    /// The limit parses nothing, so each size has a process of its own.
+    /// The limit parses nothing, so each size of message needs a process.
     limits: Vec<(Canned, Server)>,
-    /// `None` when it did not start.
+    /// `None` when oneloop did not start.
     oneloop: Option<Server>,
-    /// Each is an echo or a room.
+    /// A peer process is either an echo or a room.
     peers: Vec<(&'static str, Audience, Server)>,
+    /// Names and versions, for the report.
     pub versions: Vec<String>,
-    /// Who does not take part, in words.
+    /// A sentence for each server that does not take part.
     pub absent: Vec<String>,
 }
 
-/// Which messages, and to whom.
+/// The kind of messages that a limit sends.
 #[derive(Clone, Copy, PartialEq)]
 struct Canned {
     payload_bytes: usize,
@@ -33,6 +34,10 @@ struct Canned {
 }
 
 impl Field {
+    /// Starts the servers for `scenarios`.
+    ///
+    /// # Errors
+    /// A sentence, when a limit does not start. oneloop and the peers may be absent.
     pub fn start(
         tools: &Tools,
         scratch: &Scratch,
@@ -53,7 +58,7 @@ impl Field {
                 field.limits.push((canned, server));
             }
         }
-        // It serves an empty directory beside its endpoints.
+        // Beside its endpoints, oneloop serves an empty directory.
         match programs::start_oneloop(tools, scratch.path()) {
             Ok(server) => field.oneloop = Some(server),
             Err(problem) => field.absent.push(format!("LEFT OUT: oneloop: {problem}")),
@@ -64,7 +69,7 @@ impl Field {
         Ok(field)
     }
 
-    /// Builds and starts those that are welcome but not required.
+    /// Builds and starts the peers, which are optional.
     fn invite_peers(&mut self, tools: &Tools, scenarios: &[&Scenario]) -> Result<(), String> {
         let programs = build_peers()?;
         for name in PEERS {
@@ -80,7 +85,7 @@ impl Field {
         Ok(())
     }
 
-    /// Those who take part in `scenario`, in the order of the report.
+    /// Returns the names and servers of `scenario`, in the order of the report.
     pub fn contenders(&self, scenario: &Scenario) -> Vec<(&'static str, &Server)> {
         let canned = Canned::of(scenario);
         let limits = self.limits.iter().filter(|(known, _)| *known == canned);
@@ -113,7 +118,8 @@ fn start_limit(tools: &Tools, program: &Path, canned: Canned) -> Result<Server, 
     Server::start(command, address)
 }
 
-/// Has cargo build the peers, in a target directory of their own, and says in which directory they are.
+/// Builds the peers with cargo, in a separate target directory, and returns the directory of the
+/// binaries.
 fn build_peers() -> Result<PathBuf, String> {
     eprintln!("building the peers");
     let target = programs::target_directory()?.join("peers");
@@ -133,7 +139,7 @@ fn start_peer(tools: &Tools, program: &Path, audience: Audience) -> Result<Serve
     Server::start(command, address)
 }
 
-/// Name and version as the peers' lock file has them.
+/// Returns the name and version of a peer from the lock file of the peers.
 fn locked_version(name: &str) -> Option<String> {
     let lock = include_str!("../peers/Cargo.lock");
     let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;

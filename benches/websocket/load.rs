@@ -1,4 +1,5 @@
-//! wsload: starts it, tells it when, and reads what it counted and what it complained of.
+//! The load generator wsload: starting a run, telling wsload when to send, and reading its counts
+//! and errors.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::common::server::Server;
 use crate::common::tools::Tools;
 use crate::scenario::{Audience, Scenario};
 
-/// One contender under one kind of load.
+/// A contender under a kind of load.
 pub struct Wsload<'a> {
     pub program: &'a Path,
     pub tools: &'a Tools,
@@ -29,7 +30,7 @@ impl Load for Wsload<'_> {
         self.server
     }
 
-    /// wsload does it: a run that is over when it would begin.
+    /// Lets wsload probe the server, by a run of zero seconds.
     fn probe(&self) -> Result<(), String> {
         Run::start(self, 0).map(drop)
     }
@@ -61,7 +62,7 @@ impl std::fmt::Display for Wsload<'_> {
     }
 }
 
-/// A wsload that runs, killed when dropped.
+/// A running wsload. The process is killed on drop.
 struct Run {
     child: Child,
     orders: ChildStdin,
@@ -69,7 +70,7 @@ struct Run {
 }
 
 impl Run {
-    /// Returns when all connections are open and the probe has gone well.
+    /// Starts wsload, and returns when all connections are open and the probe has succeeded.
     fn start(load: &Wsload, seconds: u32) -> Result<Self, String> {
         let scenario = load.scenario;
         let path = match scenario.audience {
@@ -103,6 +104,7 @@ impl Run {
         }
     }
 
+    /// Sends the line that wsload waits for.
     fn go_on(&mut self) -> Result<(), String> {
         let told = self.orders.write_all(b"\n");
         told.map_err(|error| format!("wsload is gone: {error}: {}", self.problem()))
@@ -115,7 +117,7 @@ impl Run {
         Ok(line)
     }
 
-    /// All it has still to say, to its end.
+    /// Reads the rest of the output, up to the end of wsload.
     fn rest(&mut self) -> Result<String, String> {
         let mut rest = String::new();
         let read = self.said.read_to_string(&mut rest);
@@ -123,7 +125,7 @@ impl Run {
         Ok(rest)
     }
 
-    /// What it said on stderr as it ended.
+    /// Returns the error that wsload printed on stderr before its end.
     fn problem(&mut self) -> String {
         let mut problem = String::new();
         if let Some(mut stderr) = self.child.stderr.take() {
@@ -136,7 +138,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // It may have ended by itself; either way nobody is left, and no zombie.
+        // The process may have ended by itself. In both cases `wait` removes the zombie.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,26 +1,28 @@
-//! The comparison of WebSocket servers: what a message costs here, in other servers, and at the limit.
+//! The comparison of WebSocket servers: the cost of a message in oneloop, in other servers, and in
+//! the limit.
 //!
-//! `cargo bench --bench websocket` runs oneloop, the limit (`benches/tools/wslimit.rs`: the kernel's
-//! share and nothing else), fastwebsockets and tungstenite (`benches/peers`), each as one process on a
-//! core of its own with the load (`benches/tools/wsload`) on another, and prints a table for the
-//! README. It reports; it does not judge: nothing here fails because something was slow.
+//! The limit (`benches/tools/wslimit.rs`) is a server that parses nothing, so its cost is the
+//! kernel's share of a message. `cargo bench --bench websocket` runs oneloop, the limit,
+//! fastwebsockets and tungstenite (`benches/peers`). Each server is a single process on a core, and
+//! the load generator (`benches/tools/wsload`) has another core. The bench prints the table of
+//! `benches/README.md`. A slow server does not make the bench fail.
 //!
-//! # What is measured
+//! # Measurements
 //!
-//! As in `benches/versus`, whose main file says why: **CPU time per message as a paired ratio**, and
-//! **system calls per message**. Here both leave out the opening handshakes and what comes after the
-//! last answer: the load connects, probes, and says that it is ready; then the count begins, and it ends
-//! when all that was sent is answered. A message is one that came back, in a room one that a member
-//! heard.
+//! As in `benches/versus`, whose main file gives the reasons: **CPU time per message, as a paired
+//! ratio**, and **system calls per message**. Both leave out the opening handshakes and everything
+//! after the last answer. The load generator connects, probes, and reports that it is ready. Then
+//! the measurement begins, and it ends when all sent messages are answered. In an echo, a message
+//! counts when it comes back. In a room, each delivery to a member counts as a message.
 //!
-//! The load begins every run with a probe: the answers must be what was sent, unmasked, each in one
-//! binary frame. Who answers otherwise is left out, which is said in capitals under the table.
+//! The load generator begins every run with a probe. Each answer must have the sent payload,
+//! without a mask, in one binary frame. A server with another answer is left out, and the report
+//! says this in capitals under the table.
 //!
 //! # The files
 //!
-//! `scenario` what is sent, a table to add rows to · `field` who takes part · `load` runs wsload ·
-//! `../common` the rounds, what is measured and the report, in common with the other comparisons.
-
+//! `scenario` the messages, a table that grows by rows · `field` the servers · `load` runs wsload ·
+//! `../common` the rounds, the measurements and the report, shared with the other comparison.
 #[path = "../common/mod.rs"]
 mod common;
 mod field;
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
     WEBSOCKET.main(compare)
 }
 
-/// Runs what `options` chose, and gives the whole report.
+/// Runs the scenarios that `options` chose, and returns the whole report.
 fn compare(options: &Options) -> Result<String, String> {
     let scenarios = options::matching(&options.filter, SCENARIOS, |scenario| scenario.name)?;
     raise_descriptor_limit();
@@ -89,7 +91,7 @@ fn compare(options: &Options) -> Result<String, String> {
     ))
 }
 
-/// For the servers, which inherit it: not all of them see to that themselves.
+/// Raises the limit on descriptors. The servers inherit it, and not every server raises it itself.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

@@ -1,25 +1,26 @@
-//! What is sent to every server: one row of data each.
+//! The messages to every server: a row of data for each scenario.
 
-/// One kind of load.
+/// A kind of load.
 pub struct Scenario {
     pub name: &'static str,
     pub payload_bytes: usize,
     pub connections: usize,
-    /// Messages sent in one go before any answer is read.
+    /// The number of messages that are sent together before an answer is read.
     pub in_flight: usize,
-    /// Who hears what one connection sends.
+    /// The connections that receive a message.
     pub audience: Audience,
 }
 
+/// The connections that receive a message.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Audience {
-    /// The sender alone.
+    /// Only the sender.
     Echo,
-    /// All connections, the sender too.
+    /// Every connection, including the sender.
     Room,
 }
 
-/// A small message there and back: what the rows below differ from.
+/// An echo of a small message. The rows below name their differences from `PLAIN`.
 const PLAIN: Scenario = Scenario {
     name: "",
     payload_bytes: 20,

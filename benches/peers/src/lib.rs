@@ -1,16 +1,23 @@
-//! The command line that the peers share: `[--port N] [--room]`. Each prints where it listens, and then
-//! echoes, or is one room: whatever one member sends every member gets, the sender too.
-
+//! The command line that the peers share: `[--port N] [--room]`. A peer prints its address, and
+//! then sends every message back to its sender. With `--room`, every message goes to every
+//! connection, including the sender.
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 
+/// The options, with the listener already open.
 pub struct Options {
     pub listener: TcpListener,
     pub is_room: bool,
 }
 
 impl Options {
-    /// Already listening, without blocking. (The backlog is the standard library's, 128: more than one
-    /// connection at a time is never on its way.)
+    /// Reads the arguments, and listens on a non-blocking socket. (Its backlog is the 128 of the
+    /// standard library, because the load generator opens one connection after the other.)
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and listen(2).
+    ///
+    /// # Panics
+    /// If an argument is unknown, or the port is not a number.
     pub fn from_arguments() -> std::io::Result<Self> {
         let mut port = 0;
         let mut is_room = false;

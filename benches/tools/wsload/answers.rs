@@ -1,30 +1,30 @@
-//! What a server sends: the answers that are due, and control frames between them.
+//! The bytes from a server: the expected answers, and control frames between them.
 
-/// The one answer that is due, again and again.
+/// The expected answer, which is always the same.
 pub struct Due {
-    /// One whole frame.
+    /// The complete frame.
     pub frame: Vec<u8>,
     pub payload_bytes: usize,
-    /// Hold the payload against what was sent too, not the head alone.
+    /// Whether the payload is compared too, and not only the head.
     pub is_probe: bool,
 }
 
-/// The answers on one connection, however they are cut.
+/// The answers on a connection. A read may end anywhere in a frame.
 #[derive(Default)]
 pub struct Answers {
-    /// Bytes of an answer that is not whole yet.
+    /// The number of received bytes of an incomplete answer.
     at: usize,
-    /// A control frame (RFC 6455 §5.5) that is not whole yet. Servers may send Ping at any time.
+    /// An incomplete control frame (RFC 6455 §5.5). A server may send Ping at any time.
     control: Vec<u8>,
-    /// The answer to a Ping, to be sent between two batches.
+    /// The answer to a Ping, which must be sent between two batches.
     pub pong: Vec<u8>,
 }
 
 impl Answers {
-    /// Counts the answers that end in `bytes`.
+    /// Counts the answers whose last byte is in `bytes`.
     ///
     /// # Errors
-    /// Whatever is not due, in words.
+    /// A sentence about the first unexpected byte, or about a Close.
     pub fn hear(&mut self, mut bytes: &[u8], due: &Due) -> Result<usize, String> {
         let mut heard = 0;
         let head_bytes = due.frame.len() - due.payload_bytes;
@@ -55,9 +55,11 @@ impl Answers {
         Ok(heard)
     }
 
-    /// Takes a control frame, or as much of one as is there, and gives what is behind it.
+    /// Takes a control frame, or the received part of a control frame, and returns the bytes after
+    /// it.
     fn hear_control<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], String> {
-        // Two bytes, then as many as the second says: it is 125 at most, and servers do not mask.
+        // Two bytes, then the payload. The second byte is its length, at most 125, because a server
+        // sets no mask bit.
         let whole = |control: &[u8]| 2 + control.get(1).map_or(0, |length| usize::from(*length));
         let mut taken = 0;
         while self.control.len() < whole(&self.control) {
@@ -70,7 +72,7 @@ impl Answers {
         let control = std::mem::take(&mut self.control);
         match control[..] {
             [0x89, length @ 0..126, ref payload @ ..] => {
-                // Of Pings that are unanswered yet, the last may stand for all (§5.5.3).
+                // With several unanswered Pings, an answer to the last is enough (§5.5.3).
                 self.pong = [&[0x8A, length | 0x80, 1, 1, 1, 1], payload].concat();
                 self.pong[6..].iter_mut().for_each(|byte| *byte ^= 1);
             }
@@ -87,7 +89,7 @@ impl Answers {
     }
 }
 
-/// What is wrong with the byte at this place of an answer.
+/// Describes the error when the byte at position `at` of an answer is wrong.
 fn objection(at: usize, byte: u8, head_bytes: usize) -> String {
     match at {
         0 => format!("answered a frame that begins with {byte:#04x}, not FIN and binary"),
@@ -113,7 +115,7 @@ mod tests {
         }
     }
 
-    /// What is heard of `bytes`, whole and cut at every byte: so many answers, or an objection.
+    /// Checks the number of answers in `bytes`, or the error, with the bytes cut at every position.
     fn check(bytes: &[u8], due: &Due, expected: Result<usize, &str>) {
         for cut in 0..=bytes.len() {
             let mut answers = Answers::default();
@@ -176,7 +178,7 @@ mod tests {
         check(&bytes, &due, Ok(2));
         let mut answers = Answers::default();
         assert_eq!(answers.hear(&bytes, &due), Ok(2));
-        // By luck, the key of ones turns h into i and i into h.
+        // The masking key of ones turns h into i, and i into h.
         assert_eq!(answers.pong, b"\x8A\x82\x01\x01\x01\x01ih");
     }
 

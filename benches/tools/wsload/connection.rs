@@ -1,4 +1,4 @@
-//! One connection: sends batches, hears answers.
+//! A connection, which sends batches and receives answers.
 
 use std::io::{self, ErrorKind::WouldBlock, Read, Write};
 
@@ -7,26 +7,27 @@ use mio::net::TcpStream;
 
 use crate::answers::{Answers, Due};
 
-/// What every connection sends and expects: the same for all.
+/// The messages and the expected answers, equal for every connection.
 pub struct Messages {
-    /// The messages of one batch, masked, one behind the other.
+    /// The frames of a batch, masked, one after the other.
     pub batch: Vec<u8>,
-    /// How many those are.
+    /// The number of messages in a batch.
     pub in_flight: usize,
-    /// What is to be heard, so many times.
+    /// The expected answer to each message.
     pub due: Due,
 }
 
 pub struct Connection {
     pub stream: TcpStream,
-    /// Messages that it has yet to hear.
+    /// The number of answers that are still missing.
     pub owed: usize,
-    /// Bytes of the batch that are yet to be sent.
+    /// The number of bytes of the batch that are not sent yet.
     unsent: usize,
     answers: Answers,
 }
 
 impl Connection {
+    /// Takes a stream after the opening handshake.
     pub fn new(stream: TcpStream) -> Self {
         Self {
             stream,
@@ -37,12 +38,18 @@ impl Connection {
     }
 
     /// Begins to send a batch.
+    ///
+    /// # Errors
+    /// A sentence, when the connection has failed.
     pub fn send(&mut self, messages: &Messages) -> Result<(), String> {
         self.unsent = messages.batch.len();
         self.write(messages)
     }
 
-    /// Does what the event allows: what was heard is no longer owed.
+    /// Writes and reads as far as the event allows, and subtracts the received answers from `owed`.
+    ///
+    /// # Errors
+    /// A sentence, when the connection has failed or an answer is wrong.
     pub fn proceed(
         &mut self,
         event: &Event,
@@ -67,7 +74,8 @@ impl Connection {
         }
     }
 
-    /// Sends what is left until the socket is full; the edge on which it no longer is comes as an event.
+    /// Sends the rest of the batch until the socket is full. An event will report when the socket
+    /// has space again.
     fn write(&mut self, messages: &Messages) -> Result<(), String> {
         let mut write = || -> io::Result<()> {
             while self.unsent > 0 {
@@ -87,7 +95,10 @@ impl Connection {
         }
     }
 
-    /// Takes what came.
+    /// Takes received bytes.
+    ///
+    /// # Errors
+    /// A sentence, when an answer is wrong or was not expected.
     pub fn hear(&mut self, bytes: &[u8], messages: &Messages) -> Result<(), String> {
         let heard = self.answers.hear(bytes, &messages.due)?;
         let owed = self.owed.checked_sub(heard);

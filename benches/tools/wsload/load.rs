@@ -1,4 +1,4 @@
-//! All connections, in turns.
+//! The load: the connections, and their loop.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -13,27 +13,32 @@ use crate::options::Options;
 use crate::tally::Tally;
 use crate::wire;
 
-/// How long the last answers may take after the time to send is over.
+/// The time that the last answers may take after the end of sending.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The connections, after their opening handshakes.
 pub struct Load {
     poll: Poll,
-    /// `None` where it has failed. In a room, the first that has not is who sends.
+    /// `None` in place of a connection that has failed. In a room, the first remaining connection
+    /// sends.
     connections: Vec<Option<Connection>>,
     messages: Messages,
     is_room: bool,
-    /// Messages that all connections together have yet to hear.
+    /// The number of missing answers on every connection together.
     awaited: usize,
 }
 
 impl Load {
-    /// Connects, and has all opening handshakes done.
+    /// Opens the connections.
+    ///
+    /// # Errors
+    /// A sentence, when an opening handshake fails.
     pub fn open(options: &Options) -> Result<Self, String> {
         let Options {
             authority, path, ..
         } = options;
         let address = resolve(authority)?;
-        // Masked by one key each: no two messages of a batch are alike.
+        // Each message has a different key, so the messages of a batch differ.
         let masked = (0..options.in_flight).map(|_| {
             let key = (opening::random() as u32)
                 .to_ne_bytes()
@@ -70,7 +75,11 @@ impl Load {
         })
     }
 
-    /// One batch on every connection, or one for all, with every byte of the answers looked at.
+    /// Sends a batch on every connection, or in a room a single batch, and checks every byte of the
+    /// answers.
+    ///
+    /// # Errors
+    /// A sentence, when an answer is wrong or missing.
     pub fn probe(&mut self) -> Result<(), String> {
         self.messages.due.is_probe = true;
         let tally = self.run(Duration::ZERO)?;
@@ -81,13 +90,16 @@ impl Load {
         }
     }
 
-    /// Sends for so long, but at least once, and hears what is answered.
+    /// Sends batches for `duration`, at least one, and waits for the answers.
+    ///
+    /// # Errors
+    /// A sentence, when polling fails. Errors of connections are in the tally.
     pub fn run(&mut self, duration: Duration) -> Result<Tally, String> {
         let mut tally = Tally::default();
         let mut events = Events::with_capacity(1024);
         let mut read_buffer = vec![0; 64 * 1024];
         let begin = Instant::now();
-        // When the batch that a connection waits for was sent.
+        // The time when each connection sent its batch.
         let mut sent = vec![begin; self.connections.len()];
         if self.is_room {
             self.publish(&mut tally);
@@ -144,7 +156,7 @@ impl Load {
         Ok(tally)
     }
 
-    /// A batch that is for this connection alone.
+    /// Sends a batch whose answers go to this connection only.
     fn send(&mut self, index: usize, tally: &mut Tally) {
         let Some(connection) = &mut self.connections[index] else {
             return;
@@ -156,7 +168,7 @@ impl Load {
         }
     }
 
-    /// A batch that is for all.
+    /// Sends a batch to the room. Every connection expects the answers.
     fn publish(&mut self, tally: &mut Tally) {
         for connection in self.connections.iter_mut().flatten() {
             connection.owed = self.messages.in_flight;
@@ -171,6 +183,7 @@ impl Load {
         }
     }
 
+    /// Closes a connection and counts its error.
     fn fail(&mut self, index: usize, error: String, tally: &mut Tally) {
         if let Some(connection) = self.connections[index].take() {
             self.awaited -= connection.owed;
@@ -178,6 +191,7 @@ impl Load {
         }
     }
 
+    /// Fails every connection with a missing answer.
     fn give_up(&mut self, tally: &mut Tally) {
         for index in 0..self.connections.len() {
             let waits = |connection: &Connection| connection.owed > 0;

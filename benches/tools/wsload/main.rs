@@ -1,22 +1,24 @@
-//! A load of WebSocket messages: what wrk is for requests.
+//! A load generator for WebSocket messages, as wrk is for requests.
 //!
 //! ```sh
 //! cargo run --release --example wsload -- ws://127.0.0.1:8080/echo -c 64 -n 16 -s 20 -d 5
 //! ```
 //!
-//! opens 64 connections, keeps sending 16 binary messages of 20 bytes on each in one go, the next 16
-//! when those are answered, for 5 seconds, and says how many were answered. With `--room` the first
-//! connection sends, and the next messages follow when every connection, its own too, has heard the last.
+//! opens 64 connections and sends for 5 seconds. On each connection, 16 binary messages of 20 bytes
+//! leave together, and the next 16 follow when these are answered. At the end, the program prints
+//! the number of answers. With `--room`, the first connection sends, and the next messages follow
+//! when every connection, including the sender, has received the last message.
 //!
-//! The first messages are a probe: their answers must have the right bytes, unmasked, each in one
-//! binary frame. Later answers are held against their heads only, so as to spare the core that this runs
-//! on; then the frames are prepared and masked once for all (a client that talks to strangers draws
-//! a new masking key for each: RFC 6455 §5.3). It is one thread over mio, as the server is, and ends by
-//! itself: what is not answered [in time](load::PATIENCE) is an error.
+//! The first messages are a probe: their answers must have the right bytes, without a mask, each in
+//! a single binary frame. Of later answers only the heads are compared, which saves time on the
+//! core of the load generator. For the same reason, the frames are built and masked only once. (A
+//! real client needs a new masking key for each frame: RFC 6455 §5.3.) The program is a single
+//! thread over mio, as the server is. It always ends: a message without an answer [in
+//! time](load::PATIENCE) is an error.
 //!
-//! `options` the command line · `opening` the opening handshakes · `answers` what a server sends ·
-//! `connection` one connection · `load` all of them, in turns · `tally` what is counted · `../wire.rs` the frames.
-
+//! `options` the command line · `opening` the opening handshakes · `answers` the bytes from a
+//! server · `connection` a connection · `load` all connections, and the loop · `tally` the counts ·
+//! `../wire.rs` the frames.
 mod answers;
 mod connection;
 mod load;
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// False when there were errors.
+/// Makes the run. Returns false when a connection had an error.
 fn run(options: &Options) -> Result<bool, String> {
     raise_descriptor_limit();
     let mut load = Load::open(options)?;
@@ -72,13 +74,13 @@ fn run(options: &Options) -> Result<bool, String> {
     Ok(tally.errors.is_empty())
 }
 
-/// Or for the end of the input: whoever would have said more is gone.
+/// Waits for a line of input, or for the end of the input, which means that the caller has ended.
 fn wait_for_a_line() {
     let _ = io::stdin().read_line(&mut String::new());
 }
 
-/// As far as is allowed: a connection is a descriptor, and 1,024 is a common limit to begin with. When it
-/// does not suffice, connecting says so.
+/// Raises the limit on descriptors as far as allowed. Each connection needs a descriptor, and 1,024
+/// is a common limit at first. If the limit is still too low, connecting fails with an error.
 fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

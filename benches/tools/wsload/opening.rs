@@ -1,5 +1,5 @@
-//! The opening handshakes (RFC 6455 §4.1), one after the other and blocking: what is measured begins
-//! after them.
+//! The opening handshakes (RFC 6455 §4.1), one after the other. The calls block, because the
+//! measurement begins only afterwards.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
@@ -11,12 +11,16 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::wire;
 
-/// For each step of a handshake.
+/// The timeout of each step of a handshake.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// More than this is no answer to a handshake.
+/// The largest accepted head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// A connection that is open, without blocking from now on, and what came behind the answer's head.
+/// Opens a connection. Returns the stream, which is non-blocking from now on, and the bytes after
+/// the head of the answer.
+///
+/// # Errors
+/// A sentence, when the handshake fails.
 pub fn open(
     address: SocketAddr,
     authority: &str,
@@ -42,7 +46,7 @@ pub fn open(
     Ok((stream, rest))
 }
 
-/// The head of the answer as text, and what came behind it.
+/// Reads the head of the answer. Returns the head as text, and the bytes after the head.
 fn read_head(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     let mut received = Vec::new();
     let mut buffer = [0; 1024];
@@ -62,7 +66,7 @@ fn read_head(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     }
 }
 
-/// What the client must look at (§4.1, the numbered list at its end).
+/// Checks the answer as a client must (§4.1, the numbered list at its end).
 fn check(head: &str, accept: &str) -> Result<(), String> {
     let status_line = head.lines().next().unwrap_or_default();
     if !status_line.starts_with("HTTP/1.1 101 ") {
@@ -90,7 +94,8 @@ fn check(head: &str, accept: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The keys of the standard library's hash maps are the one thing random in it.
+/// Returns a random number. The only random numbers of the standard library are the keys of its
+/// hash maps.
 pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,9 +1,10 @@
-//! The command line.
+//! The command line of wsload.
 
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// The usage message.
 pub const USAGE: &str = "\
 usage: wsload [-c N] [-n N] [-s BYTES] [-d SECONDS] [--room] [--hold] ws://HOST[:PORT]/PATH
   -c N        connections (64)
@@ -13,6 +14,7 @@ usage: wsload [-c N] [-n N] [-s BYTES] [-d SECONDS] [--room] [--hold] ws://HOST[
   --room      the first connection sends, and all hear it
   --hold      wait for a line of input when ready, and for another before closing";
 
+/// The options, with the defaults of the usage message.
 #[derive(Debug)]
 pub struct Options {
     /// `host:port`
@@ -27,7 +29,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// `None` when the user asked for help.
+    /// Reads the options. `None` means that the user asked for help.
+    ///
+    /// # Errors
+    /// A sentence about the first wrong argument.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self {
             authority: String::new(),
@@ -85,7 +90,7 @@ impl Display for Options {
     }
 }
 
-/// The authority, with a port, and the path.
+/// Splits a URL into its authority, completed by a port, and its path.
 fn split(url: &str) -> Result<(String, String), String> {
     let rest = url
         .strip_prefix("ws://")

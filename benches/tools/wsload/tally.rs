@@ -1,17 +1,18 @@
-//! What is counted in a run, and how it is told.
+//! The counts of a run, and their text.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
+/// The counts of a run.
 #[derive(Default)]
 pub struct Tally {
-    /// Answers, or in a room messages heard.
+    /// The number of answers, or in a room the number of deliveries.
     pub messages: u64,
     pub elapsed: Duration,
-    /// What went wrong, and on how many connections.
+    /// Each error, with the number of connections on which it occurred.
     pub errors: BTreeMap<String, usize>,
-    /// From the sending of a batch to its last answer.
+    /// The times from the sending of a batch to its last answer.
     pub latencies: Latencies,
 }
 
@@ -37,19 +38,20 @@ impl Display for Tally {
     }
 }
 
-/// A histogram whose steps grow by 5 %: no room, and nothing to sort.
+/// A histogram with steps that grow by 5 %. The histogram needs little memory and no sorting.
 pub struct Latencies([u64; 600]);
 
-/// Steps in which a latency grows e-fold.
+/// The number of steps in which a latency grows by the factor e.
 const STEPS: f64 = 20.0;
 
 impl Latencies {
+    /// Adds a latency.
     pub fn add(&mut self, latency: Duration) {
         let step = (latency.as_nanos().max(1) as f64).ln() * STEPS;
         self.0[(step as usize).min(599)] += 1;
     }
 
-    /// The latencies that these shares do not exceed; `None` when nothing was added.
+    /// Returns the latencies below which these shares of the values lie, or `None` without values.
     fn quantiles<const N: usize>(&self, shares: [f64; N]) -> Option<[Duration; N]> {
         let total: u64 = self.0.iter().sum();
         let quantile = |share: f64| {

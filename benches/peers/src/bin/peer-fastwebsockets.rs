@@ -1,7 +1,6 @@
-//! fastwebsockets over hyper and tokio on one thread, after its own examples (`echo_server`, and for the
-//! room `echo_server_split`). It sends each message with a write of its own; there is nothing to batch
-//! answers with, short of a buffered stream and a guess when to flush it.
-
+//! fastwebsockets over hyper and tokio on one thread, as in its own examples (`echo_server`, and
+//! for the room `echo_server_split`). Each message leaves with a separate write. The library cannot
+//! batch answers: a buffered stream would, but then the server would have to guess when to flush.
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -37,7 +36,7 @@ async fn serve(options: Options) -> std::io::Result<()> {
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, room.clone()));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // How a connection ends is the load's affair; it sees to it that it gets its answers.
+            // An error is not reported here, because the load generator notices missing answers.
             let _ = connection.with_upgrades().await;
         });
     }
@@ -49,7 +48,8 @@ async fn answer(
 ) -> Result<Response<Empty<Bytes>>, WebSocketError> {
     let (response, upgraded) = upgrade(&mut request)?;
     tokio::spawn(async move {
-        // As in the examples: its budget would send a busy connection to the back of the queue.
+        // `unconstrained` as in the examples. Otherwise tokio's budget would send a busy connection
+        // to the end of the queue.
         let _ = match room {
             None => tokio::task::unconstrained(echo(upgraded)).await,
             Some(room) => tokio::task::unconstrained(join(upgraded, room)).await,
@@ -58,7 +58,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Pings and Close are answered by the library, as it does unless told otherwise.
+/// Sends each message back. The library itself answers Ping and Close, which is its default.
 async fn echo(upgraded: UpgradeFut) -> Result<(), WebSocketError> {
     let mut socket = FragmentCollector::new(upgraded.await?);
     loop {
@@ -71,8 +71,8 @@ async fn echo(upgraded: UpgradeFut) -> Result<(), WebSocketError> {
     }
 }
 
-/// Reads in one task and writes in another: reading cannot be cancelled, so one task that waits for
-/// either is not to be had.
+/// Reads in one task and writes in another. A single task cannot wait for both, because a read of
+/// this library cannot be cancelled.
 async fn join(upgraded: UpgradeFut, room: Sender<Bytes>) -> Result<(), WebSocketError> {
     let (reader, mut writer) = upgraded.await?.split(tokio::io::split);
     let mut mail = room.subscribe();
@@ -86,7 +86,7 @@ async fn join(upgraded: UpgradeFut, room: Sender<Bytes>) -> Result<(), WebSocket
     }));
     let mut reader = FragmentCollectorRead::new(reader);
     loop {
-        // The load sends no Ping, and at its Close it is over: nothing to send for either.
+        // The load generator sends no Ping, and after its Close it expects no answer.
         let frame = reader
             .read_frame(&mut |_| async { Ok::<_, Infallible>(()) })
             .await?;
