@@ -212,11 +212,11 @@
 //! From the top down, with the lines of the functions that matter most:
 //!
 //! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code, in 23 lines.
-//! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 31 lines.
+//! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 23 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 16 lines.
 //! 5. [`http`]: a resumable parser; `HeadParser::parse`, in 36 lines.
-//! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 26 lines.
+//! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 30 lines.
 //! 7. [`site`]: a file that is fresh for each request, and nearly free.
 //! 8. [`Endpoint`]: the interface for your own program, with three examples in `benches/examples`
 //!    (`echo`, `chat` and `ticker`). `/echo` and `/rooms/NAME` are made with it.

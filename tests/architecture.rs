@@ -29,15 +29,15 @@ const PLAN: &[Module] = &[
     module("http", Some(1), &["sys", "config"]),
     module("transport", Some(1), &["sys", "config"]),
     module("websocket", Some(1), &["sys", "config"]),
-    module("site", Some(3), &["sys", "config", "http"]),
+    module("site", Some(2), &["sys", "config", "http"]),
     module(
         "connection",
-        Some(4),
+        Some(3),
         &["sys", "config", "http", "transport", "websocket", "site"],
     ),
     module(
         "server",
-        Some(5),
+        Some(4),
         &[
             "sys",
             "config",

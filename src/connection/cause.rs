@@ -1,4 +1,4 @@
-//! Floor 4, connection: the causes for which connections end, and how often each occurred.
+//! Floor 3, connection: the causes for which connections end, and how often each occurred.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Floor 4, connection: the context of one pump. The server owns the parts of the context, and one
+//! Floor 3, connection: the context of one pump. The server owns the parts of the context, and one
 //! connection after another borrows them.
 //!
 //! The context has three parts. [`Turn`] is fixed for a whole turn, [`Shared`] is used by one

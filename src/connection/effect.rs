@@ -1,4 +1,4 @@
-//! Floor 4, connection: the effects, which connections and endpoints queue for the server to carry
+//! Floor 3, connection: the effects, which connections and endpoints queue for the server to carry
 //! out.
 //!
 //! Architecture invariant: a connection has no access to other connections or to rooms. To reach

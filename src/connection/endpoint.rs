@@ -1,4 +1,4 @@
-//! Floor 4, connection: the [`Endpoint`], the third kind of answer beside files and refusals. The
+//! Floor 3, connection: the [`Endpoint`], the third kind of answer beside files and refusals. The
 //! trait is the interface between the crate and your own program.
 //!
 //! A single endpoint serves every connection to its path. The server calls the endpoint from the

@@ -1,4 +1,4 @@
-//! Floor 4, connection: a request and its answer, as shown in the log.
+//! Floor 3, connection: a request and its answer, as shown in the log.
 
 use std::net::SocketAddr;
 use std::time::Instant;

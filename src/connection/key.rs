@@ -1,4 +1,4 @@
-//! Floor 4, connection: keys, which name connections and are never used twice.
+//! Floor 3, connection: keys, which name connections and are never used twice.
 
 /// Names a connection for the whole life of the connection. A later connection in the same slot of
 /// the slab gets another key. Events, timers and queues hold keys. A late event then finds no

@@ -1,4 +1,4 @@
-//! Floor 4, connection: WebSocket messages on their way to the peers: the text or bytes from an
+//! Floor 3, connection: WebSocket messages on their way to the peers: the text or bytes from an
 //! endpoint, the frame, the compressed frame (if compression saves bytes), and the broadcast, which
 //! is encoded once for many recipients.
 //!

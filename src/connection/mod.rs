@@ -1,4 +1,4 @@
-//! Floor 4, connection: one connection, the pump that moves its bytes, and the modes that decide.
+//! Floor 3, connection: one connection, the pump that moves its bytes, and the modes that decide.
 //!
 //! [`Connection::pump`] is the heart of the server and knows no protocol. The pump steps the mode,
 //! which turns input into output; then the pump writes and reads. These rounds go on until no byte

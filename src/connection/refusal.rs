@@ -1,4 +1,4 @@
-//! Floor 4, connection: the refusal of a request as a value: the status, a sentence for the author
+//! Floor 3, connection: the refusal of a request as a value: the status, a sentence for the author
 //! of the request, and the cause for which the connection ends after the answer.
 
 use std::error::Error;

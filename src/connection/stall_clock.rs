@@ -1,4 +1,4 @@
-//! Floor 4, connection: the clock that shows whether bytes move on, in either direction.
+//! Floor 3, connection: the clock that shows whether bytes move on, in either direction.
 
 use std::time::Instant;
 

@@ -109,12 +109,12 @@ impl BodyDecoder {
     /// use oneloop::http::{BodyDecoder, Framing};
     /// let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
     /// let bytes = b"5;x=y\r\nhello\r\n0\r\n\r\nGET";
-    /// let piece = decoder.decode(bytes).unwrap();
-    /// assert_eq!(&bytes[piece.framing..][..piece.content], b"hello");
-    /// let rest = &bytes[piece.framing + piece.content..];
-    /// let piece = decoder.decode(rest).unwrap();
-    /// assert!(piece.last && piece.content == 0);
-    /// assert_eq!(&rest[piece.framing..], b"GET");
+    /// let part = decoder.decode(bytes).unwrap();
+    /// assert_eq!(&bytes[part.framing..][..part.content], b"hello");
+    /// let rest = &bytes[part.framing + part.content..];
+    /// let part = decoder.decode(rest).unwrap();
+    /// assert!(part.last && part.content == 0);
+    /// assert_eq!(&rest[part.framing..], b"GET");
     /// ```
     ///
     /// # Errors
@@ -237,11 +237,11 @@ mod tests {
         let (mut content, mut at) = (Vec::new(), 0);
         for &cut in cuts {
             while at < cut {
-                let piece = decoder.decode(&bytes[at..cut])?;
-                at += piece.framing;
-                content.extend_from_slice(&bytes[at..at + piece.content]);
-                at += piece.content;
-                if piece.last {
+                let part = decoder.decode(&bytes[at..cut])?;
+                at += part.framing;
+                content.extend_from_slice(&bytes[at..at + part.content]);
+                at += part.content;
+                if part.last {
                     return Ok((content, Some(at)));
                 }
             }
@@ -346,8 +346,8 @@ mod tests {
     #[test]
     fn a_chunk_may_be_as_large_as_its_digits_say() {
         let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
-        let piece = decoder.decode(b"ffffffffffffffff\r\nab").unwrap();
-        assert_eq!((piece.framing, piece.content, piece.last), (18, 2, false));
+        let part = decoder.decode(b"ffffffffffffffff\r\nab").unwrap();
+        assert_eq!((part.framing, part.content, part.last), (18, 2, false));
         assert_eq!(decoder.left, u64::MAX - 2);
     }
 }

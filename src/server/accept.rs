@@ -1,4 +1,4 @@
-//! Floor 5, server: accepting connections, and the limit on their number. At the limit, an idle
+//! Floor 4, server: accepting connections, and the limit on their number. At the limit, an idle
 //! connection is evicted to make space for a new one. If no connection is idle, the new connection
 //! is answered with 503.
 

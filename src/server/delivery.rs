@@ -1,4 +1,4 @@
-//! Floor 5, server: carrying out the effects of connections and endpoints. A message for a room is
+//! Floor 4, server: carrying out the effects of connections and endpoints. A message for a room is
 //! encoded once and queued for each member. The bytes are sent after the last effect of the turn
 //! has been carried out.
 

@@ -1,4 +1,4 @@
-//! Floor 5, server: the second seam, [`Driver`], and the implementation with `mio`. A driver waits,
+//! Floor 4, server: the second seam, [`Driver`], and the implementation with `mio`. A driver waits,
 //! accepts and reads the clocks. A driver must not know HTTP, and must not decide anything.
 //!
 //! Architecture invariant: `mio` is named by `server::driver` and `transport::tcp` alone, and

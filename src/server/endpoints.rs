@@ -1,4 +1,4 @@
-//! Floor 5, server: the built-in endpoints. The interface is the same as for endpoints of your own
+//! Floor 4, server: the built-in endpoints. The interface is the same as for endpoints of your own
 //! program.
 
 use crate::connection::{Answer, Endpoint, Hub, Message, Post, RouteMatch, Session};

@@ -1,4 +1,4 @@
-//! Floor 5, server: the access log. Logging must not block the loop: lines are gathered in a
+//! Floor 4, server: the access log. Logging must not block the loop: lines are gathered in a
 //! bounded buffer, and once a turn as many bytes are written as standard output takes. When the
 //! buffer is full, lines are dropped and counted. A terminal stopped with Ctrl-S stops the log, but
 //! not the server.

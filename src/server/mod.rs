@@ -1,7 +1,7 @@
-//! Floor 5, server: the loop, and the slab of connections. The server knows every floor below. The
+//! Floor 4, server: the loop, and the slab of connections. The server knows every floor below. The
 //! server decides *when* a connection is moved; the floors below decide *how* the connection moves.
 //!
-//! Architecture invariant: no module below floor 5 names `server`.
+//! Architecture invariant: no module below floor 4 names `server`.
 //!
 //! # One turn
 //!

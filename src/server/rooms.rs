@@ -1,4 +1,4 @@
-//! Floor 5, server: the members and the history of each room. A room holds keys and frames, and
+//! Floor 4, server: the members and the history of each room. A room holds keys and frames, and
 //! must not know [`Connection`](crate::connection::Connection).
 //!
 //! Rooms and members are kept in the order of names and keys, because the order of delivery must
@@ -186,7 +186,7 @@ impl Rooms {
 
     /// Adds a message to a room's history, for later members. When memory is short, the history is
     /// emptied instead.
-    pub(super) fn remember(&mut self, number: usize, history: &Rc<Broadcast>, is_short: bool) {
+    pub(super) fn remember(&mut self, number: usize, message: &Rc<Broadcast>, is_short: bool) {
         let Some(room) = self.rooms.get_mut(number) else {
             return;
         };
@@ -195,8 +195,8 @@ impl Rooms {
             room.history_bytes = 0;
             return;
         }
-        room.history.push_back(Rc::clone(history));
-        room.history_bytes += history.frame_bytes();
+        room.history.push_back(Rc::clone(message));
+        room.history_bytes += message.frame_bytes();
         while room.history.len() > self.messages_max || room.history_bytes > self.bytes_max {
             let Some(oldest) = room.history.pop_front() else {
                 break;
@@ -259,9 +259,9 @@ mod tests {
 
     fn say(rooms: &mut Rooms, pool: &mut Pool, name: &str, text: &str) {
         let frame = PlainFrame::new(Message::Text(text));
-        let history = Rc::new(Broadcast::new(frame, pool));
+        let message = Rc::new(Broadcast::new(frame, pool));
         for number in rooms.of_audience(&Audience::Room(name.into())) {
-            rooms.remember(number, &history, pool.account().is_over());
+            rooms.remember(number, &message, pool.account().is_over());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Floor 5, server: from a [`Config`] to a listening server. An error at the start is reported in a
+//! Floor 4, server: from a [`Config`] to a listening server. An error at the start is reported in a
 //! single line, with the next step to try.
 
 use std::ffi::OsStr;

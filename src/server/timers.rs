@@ -1,4 +1,4 @@
-//! Floor 5, server: one deadline for each connection, in a coarse and lazy timing wheel. The wheel
+//! Floor 4, server: one deadline for each connection, in a coarse and lazy timing wheel. The wheel
 //! must not know the purpose of a deadline.
 //!
 //! *Coarse*: the wheel advances in ticks of 100 ms, and never reports a deadline early. *Lazy*: a

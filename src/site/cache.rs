@@ -1,4 +1,4 @@
-//! Floor 3, site: the cache of representations and of absent files, with a bound on its total
+//! Floor 2, site: the cache of representations and of absent files, with a bound on its total
 //! weight. The cache must not know the disk: [`Site`](super::Site) checks whether an entry still
 //! holds.
 

@@ -1,4 +1,4 @@
-//! Floor 3, site: content codings (RFC 9110 §8.4.1) made on the fly, a slice at a time.
+//! Floor 2, site: content codings (RFC 9110 §8.4.1) made on the fly, a slice at a time.
 //!
 //! Compressing is the only long computation of the site, and while it runs, the single thread moves
 //! no other connection. A file therefore goes through its encoder in slices of [`SLICE_BYTES`], and

@@ -1,4 +1,4 @@
-//! Floor 3, site: the third seam, [`Files`], and its implementation for the disk. This file must
+//! Floor 2, site: the third seam, [`Files`], and its implementation for the disk. This file must
 //! not know requests or sockets: it takes paths, and returns open files and their stats.
 //!
 //! Architecture invariant: nothing here names `rustix`; system calls that `std` lacks are in `sys`.

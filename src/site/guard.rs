@@ -1,4 +1,4 @@
-//! Floor 3, site: the guard, which decides whether a request is let in. The decision depends on the
+//! Floor 2, site: the guard, which decides whether a request is let in. The decision depends on the
 //! host that the request is for and on the web page that sends the request. The guard must not know
 //! the files or the endpoints.
 //!

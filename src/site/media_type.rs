@@ -1,4 +1,4 @@
-//! Floor 3, site: the media type of a file, from the ending of its name (RFC 9110 §8.3).
+//! Floor 2, site: the media type of a file, from the ending of its name (RFC 9110 §8.3).
 //!
 //! The `mime_guess` crate knows the registry of media types. A short table takes precedence where
 //! browsers need another type. Text gets a charset, because without a charset browsers guess, and

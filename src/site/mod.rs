@@ -1,4 +1,4 @@
-//! Floor 3, site: the answers to requests, made from files. The site knows the codec of HTTP and
+//! Floor 2, site: the answers to requests, made from files. The site knows the codec of HTTP and
 //! reaches the files through the seam [`Files`]. The site must not read a clock: each method that
 //! needs the current time takes it as a parameter.
 //!

@@ -1,4 +1,4 @@
-//! Floor 3, site: the paths at which an endpoint answers instead of a file. The endpoints
+//! Floor 2, site: the paths at which an endpoint answers instead of a file. The endpoints
 //! themselves are not known here: the server has a table of endpoints, and a mount holds the number
 //! of a row.
 

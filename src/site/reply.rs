@@ -1,4 +1,4 @@
-//! Floor 3, site: replies, the answers to requests: a status, a response head and a body.
+//! Floor 2, site: replies, the answers to requests: a status, a response head and a body.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Floor 3, site: representations. A representation is one form in which a file can be sent, with
+//! Floor 2, site: representations. A representation is one form in which a file can be sent, with
 //! everything that does not depend on the request: the media type, the content coding, the
 //! validators (RFC 9110 §8) and ready-made response heads.
 

@@ -1,4 +1,4 @@
-//! Floor 3, site: the selection of a representation for a request (RFC 9110 §12.1). The candidates
+//! Floor 2, site: the selection of a representation for a request (RFC 9110 §12.1). The candidates
 //! are the original file, a *sibling* (a coding that lies beside the original, such as `app.js.br`
 //! beside `app.js`), and the output of an encoder, made for an earlier request or for this request.
 

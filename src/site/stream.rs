@@ -1,4 +1,4 @@
-//! Floor 3, site: bodies that are sent slice by slice: files, several ranges of a file, and the
+//! Floor 2, site: bodies that are sent slice by slice: files, several ranges of a file, and the
 //! output of an encoder. Whenever the write buffer has room, the connection asks for the next slice
 //! with [`Site::next_slice`](super::Site::next_slice).
 

@@ -1,4 +1,4 @@
-//! Floor 3, site: tests of answers about files with coarse timestamps, coarser than on the disks
+//! Floor 2, site: tests of answers about files with coarse timestamps, coarser than on the disks
 //! where the tests run.
 
 use std::cell::RefCell;

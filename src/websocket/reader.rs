@@ -30,7 +30,7 @@ pub struct FramePart {
     /// The offset after the content, at which the next part begins.
     pub end: usize,
     /// The meaning of the content.
-    pub what: FrameEvent,
+    pub event: FrameEvent,
 }
 
 /// The meaning of the content of a [`FramePart`].
@@ -99,24 +99,28 @@ impl Reader {
     /// ```
     /// use oneloop::websocket::{MessageKind, FramePart, Reader, ReaderConfig, FrameEvent};
     ///
-    /// let rules = ReaderConfig { message_bytes_max: 1000, deflate: false };
+    /// let config = ReaderConfig { message_bytes_max: 1000, deflate: false };
     /// let mut bytes = *b"\x81\x82kkkk\x03\x02";
-    /// let piece = Reader::default().read(&mut bytes, &rules).unwrap();
+    /// let part = Reader::default().read(&mut bytes, &config).unwrap();
     /// let (kind, compressed) = (MessageKind::Text, false);
-    /// let what = FrameEvent::Data { kind, compressed, first: true, last: true };
-    /// assert_eq!(piece, FramePart { at: 6, end: 8, what });
-    /// assert_eq!(&bytes[piece.at..piece.end], b"hi");
+    /// let event = FrameEvent::Data { kind, compressed, first: true, last: true };
+    /// assert_eq!(part, FramePart { at: 6, end: 8, event });
+    /// assert_eq!(&bytes[part.at..part.end], b"hi");
     /// ```
     ///
     /// # Errors
     /// The first violation, at the byte that proves the violation. The bytes after this point have
     /// no meaning.
-    pub fn read(&mut self, bytes: &mut [u8], rules: &ReaderConfig) -> Result<FramePart, Violation> {
+    pub fn read(
+        &mut self,
+        bytes: &mut [u8],
+        config: &ReaderConfig,
+    ) -> Result<FramePart, Violation> {
         if self.left > 0 {
             return self.data(bytes, 0, false);
         }
         let header = FrameHeader::parse(bytes, |opcode, rsv1, length| {
-            self.judge(opcode, rsv1, length, rules)
+            self.judge(opcode, rsv1, length, config)
         })?;
         let Some(header) = header else {
             return Ok(PARTIAL);
@@ -144,10 +148,10 @@ impl Reader {
         opcode: Opcode,
         rsv1: bool,
         length: Option<u64>,
-        rules: &ReaderConfig,
+        config: &ReaderConfig,
     ) -> Result<(), Violation> {
         let begins = matches!(opcode, Opcode::Text | Opcode::Binary);
-        if rsv1 && !(rules.deflate && begins) {
+        if rsv1 && !(config.deflate && begins) {
             return Err(Violation::ReservedBit);
         }
         if begins && self.message.is_some() {
@@ -163,8 +167,8 @@ impl Reader {
         let max = match compressed {
             // DEFLATE adds five bytes to each block that cannot be compressed. A block has 16 KiB,
             // or less if a fast encoder ends blocks early.
-            true => rules.message_bytes_max + rules.message_bytes_max / 256 + 64,
-            false => rules.message_bytes_max,
+            true => config.message_bytes_max + config.message_bytes_max / 256 + 64,
+            false => config.message_bytes_max,
         };
         match length {
             Some(1) if opcode == Opcode::Close => Err(Violation::Close),
@@ -193,13 +197,13 @@ impl Reader {
             self.message = None;
         }
         let (kind, compressed) = (message.kind, message.compressed);
-        let what = FrameEvent::Data {
+        let event = FrameEvent::Data {
             kind,
             compressed,
             first,
             last,
         };
-        Ok(FramePart { at, end, what })
+        Ok(FramePart { at, end, event })
     }
 
     /// Checks the next part of a text message, which is the last part if `last` is true. For a
@@ -219,7 +223,7 @@ impl Reader {
 const PARTIAL: FramePart = FramePart {
     at: 0,
     end: 0,
-    what: FrameEvent::Partial,
+    event: FrameEvent::Partial,
 };
 
 /// Describes a control frame, after all of the frame has arrived.
@@ -238,7 +242,7 @@ fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<FramePart, Violatio
         return Ok(PARTIAL);
     };
     mask(payload, header.key);
-    let what = match header.opcode {
+    let event = match header.opcode {
         Opcode::Ping => FrameEvent::Ping,
         Opcode::Pong => FrameEvent::Pong,
         _ => {
@@ -246,7 +250,7 @@ fn control(bytes: &mut [u8], header: &FrameHeader) -> Result<FramePart, Violatio
             FrameEvent::Close
         }
     };
-    Ok(FramePart { at, end, what })
+    Ok(FramePart { at, end, event })
 }
 
 #[cfg(test)]
@@ -292,7 +296,7 @@ mod tests {
     fn read_cut(
         bytes: &[u8],
         cuts: impl IntoIterator<Item = usize>,
-        rules: &ReaderConfig,
+        config: &ReaderConfig,
     ) -> (Vec<Got>, Option<(Violation, usize)>) {
         let (mut reader, mut read_buffer, mut got) = (Reader::default(), Vec::new(), Vec::new());
         let (mut gathered, mut from) = (Vec::new(), 0);
@@ -300,13 +304,13 @@ mod tests {
             read_buffer.extend_from_slice(&bytes[from..cut]);
             from = cut;
             loop {
-                let piece = match reader.read(&mut read_buffer, rules) {
-                    Ok(piece) => piece,
+                let part = match reader.read(&mut read_buffer, config) {
+                    Ok(part) => part,
                     Err(violation) => return (got, Some((violation, cut))),
                 };
-                let content = read_buffer[piece.at..piece.end].to_vec();
-                read_buffer.drain(..piece.end);
-                match piece.what {
+                let content = read_buffer[part.at..part.end].to_vec();
+                read_buffer.drain(..part.end);
+                match part.event {
                     FrameEvent::Partial => break,
                     FrameEvent::Data {
                         kind, first, last, ..
@@ -317,7 +321,7 @@ mod tests {
                             got.push(Got::Message(kind, std::mem::take(&mut gathered)));
                         }
                     }
-                    what => got.push(Got::Control(what, content)),
+                    event => got.push(Got::Control(event, content)),
                 }
             }
         }
@@ -326,19 +330,19 @@ mod tests {
 
     /// Checks that the bytes have the same meaning for every cut, and that reading byte by byte
     /// finds the violation at the last byte.
-    fn check(bytes: &[u8], rules: &ReaderConfig, expected: &[Got], violation: Option<Violation>) {
-        let (got, end) = read_cut(bytes, [], rules);
+    fn check(bytes: &[u8], config: &ReaderConfig, expected: &[Got], violation: Option<Violation>) {
+        let (got, end) = read_cut(bytes, [], config);
         assert_eq!(got, expected, "{bytes:x?}");
         assert_eq!(end.map(|(v, _)| v), violation, "{bytes:x?}");
         for cut in 0..bytes.len() {
-            let (halves, end) = read_cut(bytes, [cut], rules);
+            let (halves, end) = read_cut(bytes, [cut], config);
             assert_eq!(
                 (&halves, end.map(|(v, _)| v)),
                 (&got, violation),
                 "at {cut}"
             );
         }
-        let (bytewise, end) = read_cut(bytes, 0..bytes.len(), rules);
+        let (bytewise, end) = read_cut(bytes, 0..bytes.len(), config);
         assert_eq!((bytewise, end), (got, violation.map(|v| (v, bytes.len()))));
     }
 
@@ -402,14 +406,14 @@ mod tests {
 
     #[test]
     fn rsv1_is_for_the_first_frame_of_a_message_and_only_with_the_extension() {
-        let rules = ReaderConfig {
+        let config = ReaderConfig {
             deflate: true,
             ..RULES
         };
         let is_compressed = |mut bytes: Vec<u8>| {
-            let piece = Reader::default().read(&mut bytes, &rules).unwrap();
+            let part = Reader::default().read(&mut bytes, &config).unwrap();
             matches!(
-                piece.what,
+                part.event,
                 FrameEvent::Data {
                     compressed: true,
                     ..
@@ -419,11 +423,11 @@ mod tests {
         assert!(is_compressed(frame(0xc1, b"\xff")));
         assert!(!is_compressed(frame(0x81, b"a")));
         for first in [0xc9, 0xc8, 0xca] {
-            check(&[first], &rules, &[], Some(Violation::ReservedBit));
+            check(&[first], &config, &[], Some(Violation::ReservedBit));
         }
         let mut bytes = frame(0x41, b"a");
         bytes.push(0xc0);
-        check(&bytes, &rules, &[], Some(Violation::ReservedBit));
+        check(&bytes, &config, &[], Some(Violation::ReservedBit));
     }
 
     #[test]
@@ -434,17 +438,17 @@ mod tests {
         let mut bytes = frame(0x02, &[1; 200]);
         bytes.extend_from_slice(b"\x80\xe5");
         check(&bytes, &RULES, &[], Some(Violation::TooLarge));
-        let rules = ReaderConfig {
+        let config = ReaderConfig {
             deflate: true,
             ..RULES
         };
         // The size of 300 bytes of noise after compression into several blocks.
         assert!(
             Reader::default()
-                .read(&mut frame(0xc2, &[1; 365]), &rules)
+                .read(&mut frame(0xc2, &[1; 365]), &config)
                 .is_ok()
         );
-        check(b"\xc2\xfe\x01\x6e", &rules, &[], Some(Violation::TooLarge));
+        check(b"\xc2\xfe\x01\x6e", &config, &[], Some(Violation::TooLarge));
         let huge = [&b"\x82\xff\x7f"[..], &[0xff; 7]].concat();
         check(&huge, &RULES, &[], Some(Violation::TooLarge));
     }

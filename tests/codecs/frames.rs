@@ -51,7 +51,7 @@ impl Sent {
 fn meant(frames: &[Sent]) -> Vec<Got> {
     let (mut got, mut message) = (Vec::new(), None);
     for frame in frames {
-        let what = match frame.opcode {
+        let event = match frame.opcode {
             Opcode::Ping => FrameEvent::Ping,
             Opcode::Pong => FrameEvent::Pong,
             Opcode::Close => FrameEvent::Close,
@@ -69,7 +69,7 @@ fn meant(frames: &[Sent]) -> Vec<Got> {
                 continue;
             }
         };
-        got.push(Got::Control(what, frame.payload.clone()));
+        got.push(Got::Control(event, frame.payload.clone()));
     }
     got
 }

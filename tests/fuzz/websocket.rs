@@ -42,11 +42,11 @@ pub fn read_frames(
             };
             let content = read_buffer[piece.at..piece.end].to_vec();
             read_buffer.drain(..piece.end);
-            let (kind, compressed, first, last) = match piece.what {
+            let (kind, compressed, first, last) = match piece.event {
                 FrameEvent::Partial => break,
                 FrameEvent::Ping | FrameEvent::Pong | FrameEvent::Close => {
-                    got.push(Got::Control(piece.what, content));
-                    match piece.what {
+                    got.push(Got::Control(piece.event, content));
+                    match piece.event {
                         FrameEvent::Close => return (got, None),
                         _ => continue,
                     }

@@ -1,4 +1,4 @@
-//! Floor 4, connection: the mode that waits for the answer of an endpoint to a whole request.
+//! Floor 3, connection: the mode that waits for the answer of an endpoint to a whole request.
 
 use super::pending_response::PendingResponse;
 use super::{Mode, Wanted, Wants};

@@ -1,13 +1,13 @@
-//! Floor 4, connection: the modes of a connection (its states), and every way from one to another.
+//! Floor 3, connection: the modes of a connection (its states), and every way from one to another.
 //!
 //! The usual ways, from left to right and back:
 //!
 //! ```text
-//!                     answered, or all sent
+//!                     answered, or the last byte was sent
 //!             ┌──────────────┬──────────────────┬───────────────┐
 //!             ▼              │                  │               │
 //! accepted ─▶ ReadingHead ─▶ ReadingBody ─▶ AwaitingEndpoint    │
-//!             │    │         │  body is whole                   │
+//!             │    │         │ large answer                     │
 //!             │    │         ▼                                  │
 //!             │    └───────▶ Streaming ─────────────────────────┘
 //!             │     large answer
@@ -19,38 +19,39 @@
 //!
 //! ```text
 //! ReadingHead      ─┬─▶ ReadingHead      a small answer was queued whole
-//!                   ├─▶ ReadingBody      a head came whole whose body follows
-//!                   ├─▶ Streaming        an answer with a large body was begun
+//!                   ├─▶ ReadingBody      the head is complete, and a body follows
+//!                   ├─▶ Streaming        an answer with a large body has begun
 //!                   ├─▶ WebSocket        an opening handshake was accepted
-//!                   ├─▶ Lingering        the last answer, a refusal, the end of file, a deadline or a stop
+//!                   ├─▶ Lingering        last answer, refusal, end of file, deadline or stop
 //!                   └─▶ Closed           the transport failed, or the peer stalled
-//! ReadingBody      ─┬─▶ ReadingBody      a piece of the body was taken
-//!                   ├─▶ ReadingHead      the body came whole and a small answer was queued
-//!                   ├─▶ Streaming        the body came whole and a large answer was begun
-//!                   ├─▶ AwaitingEndpoint the body came whole and went to an endpoint
-//!                   ├─▶ Lingering        the last answer, or the body was refused
+//! ReadingBody      ─┬─▶ ReadingBody      a part of the body was consumed
+//!                   ├─▶ ReadingHead      the body is complete, and a small answer was queued
+//!                   ├─▶ Streaming        the body is complete, and a large answer has begun
+//!                   ├─▶ AwaitingEndpoint the body is complete, and an endpoint has it
+//!                   ├─▶ Lingering        last answer, or the body was refused
 //!                   └─▶ Closed           the transport failed, or the peer stalled
-//! AwaitingEndpoint ─┬─▶ ReadingHead      the endpoint answered
-//!                   ├─▶ Lingering        the endpoint answered, and it was the last answer
+//! AwaitingEndpoint ─┬─▶ ReadingHead      the endpoint has answered
+//!                   ├─▶ Lingering        the endpoint has given the last answer
 //!                   └─▶ Closed           the transport failed
-//! Streaming        ─┬─▶ Streaming        another piece was queued
-//!                   ├─▶ ReadingHead      all was sent
-//!                   ├─▶ Lingering        all was sent, and it was the last answer, or the file is not what it was
+//! Streaming        ─┬─▶ Streaming        another slice was queued
+//!                   ├─▶ ReadingHead      the last byte was sent
+//!                   ├─▶ Lingering        the last answer was sent, or the file has changed
 //!                   └─▶ Closed           the transport failed, or the peer stalled
-//! WebSocket        ─┬─▶ WebSocket        frames were dealt with, or a ping was sent
-//!                   ├─▶ Lingering        a close frame came or was queued, or the end of file
+//! WebSocket        ─┬─▶ WebSocket        frames were handled, or a ping was sent
+//!                   ├─▶ Lingering        a close frame came or was queued, or end of file
 //!                   └─▶ Closed           the transport failed, or the peer stalled
-//! Lingering        ───▶ Closed           the peer closed, nothing could be lost, or patience ended
+//! Lingering        ───▶ Closed           the peer has closed, no byte can be lost, or time is up
 //! ```
 //!
 //! Each mode has a file, and is a struct with private fields. A mode can only be made by the
-//! constructors in its file, its *ways in*, which are named `after`.
+//! constructors in its file, its *ways in*: `ReadingHead::new`, and one `after` in each other mode.
 //!
 //! Architecture invariant: no transition happens that [`TRANSITIONS`] does not list. The simulation
 //! notes each transition and compares.
 //!
-//! Architecture invariant: a request is answered at most once, and never after a close. A request that
-//! was read is a value, `PendingResponse`, which its answer consumes; the compiler sees to it.
+//! Architecture invariant: a request is answered at most once, and never after a close. A request
+//! that was read is a value, `PendingResponse`, and the answer consumes the value: the compiler
+//! enforces the rule.
 //!
 //! Architecture invariant: a mode has no socket. A mode is told the facts in [`Input`], and appends
 //! output to the write buffer. An end of file, a deadline and a stop are inputs like bytes.
@@ -121,63 +122,63 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             ReadingHead,
             ReadingBody,
-            "a head came whole whose body follows",
+            "the head is complete, and a body follows",
         ),
         (
             ReadingHead,
             Streaming,
-            "an answer with a large body was begun",
+            "an answer with a large body has begun",
         ),
         (ReadingHead, WebSocket, "an opening handshake was accepted"),
         (
             ReadingHead,
             Lingering,
-            "the last answer, a refusal, the end of file, a deadline or a stop",
+            "last answer, refusal, end of file, deadline or stop",
         ),
         (
             ReadingHead,
             Closed,
             "the transport failed, or the peer stalled",
         ),
-        (ReadingBody, ReadingBody, "a piece of the body was taken"),
+        (ReadingBody, ReadingBody, "a part of the body was consumed"),
         (
             ReadingBody,
             ReadingHead,
-            "the body came whole and a small answer was queued",
+            "the body is complete, and a small answer was queued",
         ),
         (
             ReadingBody,
             Streaming,
-            "the body came whole and a large answer was begun",
+            "the body is complete, and a large answer has begun",
         ),
         (
             ReadingBody,
             AwaitingEndpoint,
-            "the body came whole and went to an endpoint",
+            "the body is complete, and an endpoint has it",
         ),
         (
             ReadingBody,
             Lingering,
-            "the last answer, or the body was refused",
+            "last answer, or the body was refused",
         ),
         (
             ReadingBody,
             Closed,
             "the transport failed, or the peer stalled",
         ),
-        (AwaitingEndpoint, ReadingHead, "the endpoint answered"),
+        (AwaitingEndpoint, ReadingHead, "the endpoint has answered"),
         (
             AwaitingEndpoint,
             Lingering,
-            "the endpoint answered, and it was the last answer",
+            "the endpoint has given the last answer",
         ),
         (AwaitingEndpoint, Closed, "the transport failed"),
-        (Streaming, Streaming, "another piece was queued"),
-        (Streaming, ReadingHead, "all was sent"),
+        (Streaming, Streaming, "another slice was queued"),
+        (Streaming, ReadingHead, "the last byte was sent"),
         (
             Streaming,
             Lingering,
-            "all was sent, and it was the last answer, or the file is not what it was",
+            "the last answer was sent, or the file has changed",
         ),
         (
             Streaming,
@@ -187,12 +188,12 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             WebSocket,
             WebSocket,
-            "frames were dealt with, or a ping was sent",
+            "frames were handled, or a ping was sent",
         ),
         (
             WebSocket,
             Lingering,
-            "a close frame came or was queued, or the end of file",
+            "a close frame came or was queued, or end of file",
         ),
         (
             WebSocket,
@@ -202,7 +203,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             Lingering,
             Closed,
-            "the peer closed, nothing could be lost, or patience ended",
+            "the peer has closed, no byte can be lost, or time is up",
         ),
     ]
 };
@@ -288,7 +289,7 @@ impl Wants {
 impl<S: Files> Mode<S> {
     /// Returns the mode of a newly accepted connection.
     pub fn first(now: Instant) -> Mode<S> {
-        Mode::ReadingHead(ReadingHead::first(now))
+        Mode::ReadingHead(ReadingHead::new(now))
     }
 
     /// Returns the name of the mode.

@@ -1,4 +1,4 @@
-//! Floor 4, connection: a request that has been read and must be answered, once.
+//! Floor 3, connection: a request that has been read and must be answered, once.
 
 use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::{Method, Persistence, RequestHead, ResponseHead, Status, Version, finish_head};
@@ -103,7 +103,7 @@ impl PendingResponse {
             cx.tally.log_exchange(*exchange);
         }
         match self.persistence {
-            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(cx.turn.now.instant)),
+            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::new(cx.turn.now.instant)),
             Persistence::Close => Mode::Lingering(Lingering::after(
                 cause,
                 self.must_linger,

@@ -1,4 +1,4 @@
-//! Floor 4, connection: the mode that receives the body of a request, for an endpoint or only to
+//! Floor 3, connection: the mode that receives the body of a request, for an endpoint or only to
 //! find the end of the body.
 //!
 //! A body without an endpoint is read too, within a limit, because the next request begins where

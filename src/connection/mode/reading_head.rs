@@ -1,4 +1,4 @@
-//! Floor 4, connection: the mode that waits for a request, and receives its head.
+//! Floor 3, connection: the mode that waits for a request, and receives its head.
 
 use std::time::Instant;
 
@@ -24,20 +24,15 @@ pub(crate) struct ReadingHead {
     parser: Option<Box<HeadParser>>,
 }
 
-/// The ways in.
+/// The way in.
 impl ReadingHead {
-    /// The connection was just accepted.
-    pub(super) fn first(now: Instant) -> ReadingHead {
+    /// The connection was just accepted, or its previous request has been answered.
+    pub(super) fn new(now: Instant) -> ReadingHead {
         ReadingHead {
             since: now,
             begun: false,
             parser: None,
         }
-    }
-
-    /// The previous request has been answered.
-    pub(super) fn next(now: Instant) -> ReadingHead {
-        ReadingHead::first(now)
     }
 }
 

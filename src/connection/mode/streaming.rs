@@ -1,4 +1,4 @@
-//! Floor 4, connection: the mode that sends a large body.
+//! Floor 3, connection: the mode that sends a large body.
 
 use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
 use crate::connection::{Cause, Context, Exchange, Input};
@@ -67,7 +67,7 @@ impl<S: Files> Streaming<S> {
         }
         let now = cx.turn.now.instant;
         match self.persistence {
-            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::next(now)),
+            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::new(now)),
             Persistence::Close => {
                 Mode::Lingering(Lingering::after(Cause::LastAnswer, self.must_linger, now))
             }

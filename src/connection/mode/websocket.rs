@@ -1,4 +1,4 @@
-//! Floor 4, connection: the mode of a WebSocket connection (RFC 6455), from the opening handshake
+//! Floor 3, connection: the mode of a WebSocket connection (RFC 6455), from the opening handshake
 //! to the last frame.
 //!
 //! Frames are parsed in place, in the read buffer. A message in a single frame goes to the endpoint
@@ -356,13 +356,13 @@ impl State {
             self.inflate(input, cx)?;
             return Ok(true);
         }
-        let rules = ReaderConfig {
+        let config = ReaderConfig {
             message_bytes_max: cx.turn.limits.message_bytes_max as u64,
             deflate: self.deflate.is_some(),
         };
-        let FramePart { at, end, what } =
-            self.reader.read(input.read_buffer.bytes_mut(), &rules)?;
-        match what {
+        let FramePart { at, end, event } =
+            self.reader.read(input.read_buffer.bytes_mut(), &config)?;
+        match event {
             FrameEvent::Partial => return Ok(false),
             FrameEvent::Data {
                 kind,
@@ -418,11 +418,11 @@ impl State {
         kind: MessageKind,
         first: bool,
         last: bool,
-        route: std::ops::Range<usize>,
+        place: std::ops::Range<usize>,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
-        let content = &input.read_buffer.bytes()[route];
+        let content = &input.read_buffer.bytes()[place];
         if first && last {
             return self.deliver_message(kind, content, input.key, input.write_buffer, cx);
         }
