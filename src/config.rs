@@ -190,8 +190,8 @@ pub struct Limits {
     /// connection is idle, the new connection gets a 503; up to 64 connections beyond the bound may
     /// wait for their 503, and any further connection is closed without an answer.
     ///
-    /// Why 10,000: the round number of the "C10K problem"; an idle connection costs less than 300
-    /// bytes. Descriptors are scarcer than memory, so the program lowers the bound to three
+    /// Why 10,000: the round number of the "C10K problem"; an idle connection costs about
+    /// 300 bytes. Descriptors are scarcer than memory, so the program lowers the bound to three
     /// quarters of the descriptors that it may open.
     pub connections_max: usize,
     /// Bytes that all connections hold together in read buffers, request bodies, messages and write
@@ -209,7 +209,8 @@ pub struct Limits {
     /// Bytes in the write buffer of a connection. Default: 64 KiB.
     ///
     /// At or above the bound, the connection answers no further request or message, and reads no
-    /// further input except the body of a request. Below the bound, the next answer or the next
+    /// further input, except for the body of a request and for input that is thrown away in
+    /// `Lingering`. Below the bound, the next answer or the next
     /// slice of a body (of at most `turn_bytes`) is queued whole, so the buffer may then hold about
     /// the sum of the two bounds.
     ///
@@ -272,8 +273,9 @@ pub struct Limits {
     /// Why 10,000: a message for a thousand members is a thousand deliveries, so a turn delivers
     /// about ten such messages.
     pub turn_deliveries: usize,
-    /// Bytes that one connection may read and write in one turn. Default: 256 KiB. The last write
-    /// of the turn may exceed the bound. A slice of a large body has at most this size too.
+    /// Bytes that one connection may read and write when it is pumped. Default: 256 KiB. The last
+    /// write may exceed the bound, and the first read of a turn and the flush after a delivery have a
+    /// budget of their own. A slice of a large body has at most this size too.
     ///
     /// Over the bound, the connection goes on in the next turn.
     ///
@@ -299,8 +301,8 @@ pub struct Limits {
     ///
     /// Over the bound, the remaining connections wait in the backlog for the next turn.
     ///
-    /// Why 64: a flood of new connections must not starve the open connections. The `run` phase of
-    /// a turn works through connections in chunks of the same size.
+    /// Why 64: a flood of new connections must not starve the open connections. A batch of the
+    /// step *run* has the same size.
     pub accepts_per_turn: u32,
     /// The time for which the server stops accepting after a failure of accept(2), such as having
     /// no descriptor left. Default: 100 ms. The pause ends earlier if a connection closes.
@@ -339,7 +341,8 @@ pub struct Limits {
     /// (`proxy_read_timeout`). The answer to the ping keeps the connection open.
     pub ping_time: Duration,
     /// The time after a ping for any bytes to come from the WebSocket peer. Default: 20 s. The time
-    /// does not run while the server reads nothing from the peer because the peer reads nothing.
+    /// does not run while the connection is held back because its write buffer is full: the pong
+    /// may be among the bytes that the server does not read then.
     ///
     /// Over the bound, the connection is closed with the code 1011.
     ///

@@ -40,6 +40,64 @@
 //! that state machine. Before the real loop, read the same idea in a hundred lines:
 //! `benches/examples/tiny.rs`.
 //!
+//! # Readiness in ten lines
+//!
+//! epoll reports readiness here as an *edge*: one event when a socket becomes readable or writable, and
+//! no other event until that changes. A loop that forgets an event is never told again. So each socket
+//! has three *sticky* flags ([`Tcp`](transport::Tcp)):
+//!
+//! | flag | is set | is cleared |
+//! |---|---|---|
+//! | `readable` | at the start; by an event | by a read that gets EAGAIN, or fewer bytes than asked for (unless `peer_closed`) |
+//! | `writable` | at the start; by an event; by [`Connection::expire`](connection::Connection::expire), to try once more | by a write that gets EAGAIN |
+//! | `peer_closed` | by an event | never |
+//!
+//! A short read proves that the receive buffer is empty (epoll(7) says so of stream sockets), and saves
+//! the read that would return EAGAIN. A short write proves nothing. After the FIN of a peer a short read
+//! proves nothing either: the edge of the FIN is spent, and only another read finds the end of file.
+//!
+//! # Lexicon
+//!
+//! One word has one meaning, in the code and in these pages. The words of RFC 9110, 9112 and 6455 and
+//! of POSIX come first; these are ours:
+//!
+//! | word | meaning |
+//! |---|---|
+//! | edge, sticky | an event that is reported once; a flag that stays set until a system call clears it |
+//! | slab, slot | the table of connections; one place in the table |
+//! | turn | one trip of the loop: wait, mark, accept, run, deliver, expire, record |
+//! | batch | up to 64 connections that are all read from before the first is pumped |
+//! | pump | moves one connection as far as its budget goes: step, write, read, and again |
+//! | step, round | one action of a mode: some input becomes some output, or another mode; one trip of the pump through step, write and read |
+//! | mode | the state of a connection: what it is doing. RFC 9293 has a *state* of TCP already |
+//! | budget | bytes, rounds and steps that one connection may use when it is read from, pumped or flushed in a turn |
+//! | verdict | the result of a pump: wait, pump again, throttled, or close |
+//! | plan | the decision about a request, made from its head alone |
+//! | cost | the price of an answer, in steps |
+//! | key | the name of one connection: its slot and a generation; a name comes again after two thousand million connections |
+//! | read buffer, write buffer | bytes that came and were not consumed; bytes that wait to be sent |
+//! | segment, tail | parts of a write buffer: a file or shared bytes by reference; small output, copied |
+//! | pool, account | the stock of buffers; the sum of the memory that all connections hold because of their peers |
+//! | charge, release | adds memory to the account; takes it off again |
+//! | effect | a wish of a connection that the server carries out, because it concerns other connections |
+//! | endpoint | a value of the program that answers messages and POST requests at a path |
+//! | mount | the path of an endpoint |
+//! | room | a named group of WebSocket connections; its *history* is the last messages. In the names `has_room`, `on_room` and `WithRoom`, and in "no room, no step", the word means space in a write buffer |
+//! | broadcast | one message for many connections, encoded once |
+//! | site | the tree of files, and how they become answers |
+//! | representation | a file in one content coding, with the heads of its answers (RFC 9110 §3.2) |
+//! | epoch | a stretch of time without a read: a stat(2) in an epoch is later than each request that the epoch answers |
+//! | slice | a stretch of a large body that is queued at once |
+//! | settled | of a file: it was changed so long ago that another change would show in its times (in git's words, not *racily clean*) |
+//! | exchange | a request and its answer, for the log |
+//! | pending response | the duty to answer one request, as a value that the answer consumes |
+//! | refusal, denial | an error status for a request that is wrong; one for a request that the guard does not let in |
+//! | cause | why a connection ended. RFC 6455 calls the text in a close frame its *reason* |
+//! | must linger | the peer may still be sending, so a plain close could destroy the last answer |
+//! | throttled | paused because the queue of effects is full |
+//! | evict, reject, shed | ends an idle connection to make space; answers 503 to a new one; closes a new one unanswered |
+//! | `after(…)` | a constructor of a mode: its way in, which takes the mode before it by value |
+//!
 //! # The life of a request
 //!
 //! The second request of a kept connection, for a small file, from `epoll_wait` back to it. Each row
@@ -56,41 +114,46 @@
 //! | `connection/mod.rs` `Connection::pump` | steps, writes and reads until no byte moves | |
 //! | `connection/mode/reading_head.rs` `ReadingHead::step` | parses the bytes in the read buffer | |
 //! | `http/parser.rs` `HeadParser::parse` | finds the end of the head; resumes when it has not come | |
-//! | `connection/mode/reading_head.rs` `ReadingHead::serve` | decides on a plan, then acts on it | |
+//! | `connection/mode/reading_head.rs` `ReadingHead::serve` | makes a plan from the head, then carries it out | |
 //! | `site/mod.rs` `Site::route` | asks the guard, then looks for an endpoint at the path | |
 //! | `site/mod.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
 //! | `site/select.rs` `Site::lookup` | trusts a cached file only if its stat(2) is unchanged | `newfstatat` |
 //! | `connection/mode/pending_response.rs` `PendingResponse::answer` | appends head and body to the write buffer | |
 //! | `connection/mod.rs` `Connection::flush_once` | hands the write buffer to the transport | |
-//! | `transport/tcp.rs` `Tcp::write` | clears `writable` if the kernel took less than offered | `send` |
-//! | `server/timers.rs` `Timers::arm` | leaves the deadline where it is, because the new one is later | |
-//! | `server/log.rs` `Log::record` | formats the exchanges of the turn and writes them at once | `write` |
+//! | `transport/tcp.rs` `Tcp::write` | clears `writable` only if the kernel says EAGAIN | `send` |
+//! | `server/timers.rs` `Timers::arm` | keeps the earlier alarm: a deadline that moved away is asked for again then | |
+//! | `server/log.rs` `Log::record` | formats the exchanges of the turn, for one write | `write` |
 //!
-//! `strace` shows this very request, of curl, to `oneloop www --log combined` (cut to 100 columns).
-//! The log line is the one call that a server without a log does not make:
+//! `strace` shows this request, made by curl, of `oneloop /srv/www --log combined` (long strings are
+//! cut, as strace does). Without a log, the fourth call is not made:
 //!
 //! ```text
-//! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=4294967296}}], 1024, 30076) = 1
-//! recvfrom(9, "GET / HTTP/1.1\r\nHost: 127.0.0.1:18080\r\nUser-Agent: curl/7.88.1\r\nAcc"..., 65536) = 79
-//! newfstatat(AT_FDCWD, "www/index.html", {st_mode=S_IFREG|0644, st_size=11, ...}, 0) = 0
-//! sendto(9, "HTTP/1.1 200 OK\r\nLast-Modified: Thu, 26 Nov 2026 00:03:26 GMT\r\nETa"..., 328) = 328
-//! write(1, "127.0.0.1 - - [26/Nov/2026:01:03:27 +0000] \"GET / HTTP/1.1\" 200 11 "..., 85) = 85
+//! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=4294967296}}], 1024, 29999) = 1
+//! recvfrom(11, "GET /favicon.svg HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n"..., 65536, 0, NULL, NULL) = 90
+//! newfstatat(AT_FDCWD, "/srv/www/favicon.svg", {st_mode=S_IFREG|0644, st_size=392, ...}, 0) = 0
+//! sendto(11, "HTTP/1.1 200 OK\r\nLast-Modified: Thu, 26 Nov 2026 0"..., 700, MSG_NOSIGNAL, NULL, 0) = 700
+//! write(9, "127.0.0.1 - - [26/Nov/2026:01:47:23 +0000] \"GET /f"..., 97) = 97
 //! epoll_wait(5, ...
 //! ```
 //!
+//! Variations: other requests of the batch for the same file share the stat. A client that accepts
+//! codings costs one more stat, of the directory, if the media type is worth compressing. A body above
+//! 4 KiB leaves by `writev`, with its head; a file above 64 KiB by `send` and `sendfile`, in slices of
+//! at most 256 KiB, each after an `fstat`. A slice is queued only while fewer than 64 KiB wait, and
+//! nothing is read from the client meanwhile. The bytes of such a file are never in this process.
+//!
 //! # The life of a room message
 //!
-//! One member of a room of three sends `hello`, uncompressed. The message is framed once, and costs one
-//! system call for each member.
+//! One member of a room of three sends `hello`, uncompressed.
 //!
 //! | function | step | system call |
 //! |---|---|---|
 //! | `connection/mod.rs` `Connection::fill` | reads the masked frame of the sender | `recv` |
-//! | `connection/mode/websocket.rs` `WebSocket::step` | takes frames while there is room for answers | |
+//! | `connection/mode/websocket.rs` `WebSocket::step` | takes frames, unless the queue of effects is full | |
 //! | `websocket/reader.rs` `Reader::read` | finds the frame, and unmasks it where it lies | |
 //! | `connection/mode/websocket.rs` `State::deliver_message` | hands the message to the endpoint | |
 //! | `connection/endpoint.rs` `Session::broadcast` | frames the message, and leaves an effect | |
-//! | `connection/effect.rs` `Effects::push` | queues the effect; over a bound, senders are throttled | |
+//! | `connection/effect.rs` `Effects::push` | queues the effect for the server | |
 //! | `server/delivery.rs` `Server::deliver` | takes effects from the queue, in order | |
 //! | `server/delivery.rs` `Server::publish` | lists the members, and adds to the room's history | |
 //! | `connection/mod.rs` `Connection::enqueue_broadcast` | appends the frame to each write buffer | |
@@ -98,16 +161,19 @@
 //! | `server/delivery.rs` `Server::flush_connection` | writes to each member, after all effects | `send` × 3 |
 //!
 //! ```text
-//! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=8589934592}}], 1024, 20045) = 1
-//! recvfrom(9, "\201\205Fe\232\32.\0\366v)", 65536, 0, NULL, NULL) = 11
-//! sendto(9, "\201\5hello", 7, MSG_NOSIGNAL, NULL, 0) = 7
+//! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=8589934592}}], 1024, 20058) = 1
+//! recvfrom(11, "\201\205\3303\205\227\260V\351\373\267", 65536, 0, NULL, NULL) = 11
 //! sendto(11, "\201\5hello", 7, MSG_NOSIGNAL, NULL, 0) = 7
 //! sendto(12, "\201\5hello", 7, MSG_NOSIGNAL, NULL, 0) = 7
+//! sendto(13, "\201\5hello", 7, MSG_NOSIGNAL, NULL, 0) = 7
 //! epoll_wait(5, ...
 //! ```
 //!
-//! A frame of up to 4 KiB is copied into each write buffer, because a copy is cheaper than a segment of
-//! its own; a larger frame is shared by reference.
+//! The costs for a room of *n* members: the message is copied once into a frame, and a frame of up to
+//! 4 KiB once more into each write buffer, because such a copy is cheaper than a segment of its own; a
+//! larger frame is shared by reference. About four allocations are made for the message, and one for
+//! each write buffer that is empty and finds no buffer in the stock of the pool, which keeps 64. *n*
+//! system calls send the message. Several messages of one turn leave in the same *n* calls.
 //!
 //! # The difficulties
 //!
@@ -130,7 +196,7 @@
 //! | a peer is gone and has sent no FIN | [`WebSocket`](connection::mode::WebSocket): a ping, and a deadline for the pong |
 //! | many peers together hold too much memory | one [`Account`](transport::pool::Account) for all |
 //! | the process has no descriptors left | [`Server::accept`](server::Server) rests, and sheds one connection with a reserve |
-//! | a file changes while it is served | [`site`]: one stat(2) for each batch of requests, and one fstat(2) for each slice |
+//! | a file changes while it is served | [`site`]: a stat(2) after the request was read, shared by a batch, and an fstat(2) before each slice |
 //! | compressing takes long | one slice in each turn: [`Site::next_slice`](site::Site::next_slice) |
 //! | a page of a stranger sends requests, in the user's browser | [`Guard`](site::Guard): the `Host` and the `Origin` of each request |
 //! | a terminal stops reading the log | [`Log`](server::Log): bounded, and never waited for |
@@ -169,49 +235,16 @@
 //! signals) and [`Files`](site::Files). In the program, `mio` and the disk are behind the seams. In
 //! `tests/simulation`, a simulated kernel is, which cuts bytes anywhere, loses descriptors, resets
 //! connections and lets the clock jump, all from a seed. The same seed of the same commit gives the
-//! same run, so a bug that was found once is found again.
-//!
-//! # Lexicon
-//!
-//! One word has one meaning, in the code and in these pages. The words of RFC 9110, 9112 and 6455 and
-//! of POSIX come first; these are ours:
-//!
-//! | word | meaning |
-//! |---|---|
-//! | turn | one trip of the loop: wait, mark, accept, run, deliver, expire, record |
-//! | batch | up to 64 connections that are all read from before the first is pumped |
-//! | pump | moves one connection as far as its budget goes: step, write, read, and again |
-//! | step | one action of a mode: some input becomes some output, or another mode |
-//! | mode | the state of a connection: what it is doing. RFC 9293 has a *state* of TCP already |
-//! | budget | bytes, rounds and steps that one connection may use in one turn |
-//! | cost | the price of an answer, in steps |
-//! | key | the name of one connection: its slot in the slab and a generation, never used twice |
-//! | read buffer, write buffer | bytes that came and were not consumed; bytes that wait to be sent |
-//! | segment, tail | parts of a write buffer: a file or shared bytes by reference; small output, copied |
-//! | charge, release | adds memory to the account of all connections; takes it off again |
-//! | effect | a wish of a connection that the server carries out, because it concerns other connections |
-//! | endpoint | a value of the program that answers messages and POST requests at a path |
-//! | mount | the path of an endpoint |
-//! | room | a named group of WebSocket connections; its *history* is the last messages. In `has_room` and `on_room` alone, the word means space in a write buffer |
-//! | broadcast | one message for many connections, encoded once |
-//! | site | the tree of files, and how they become answers |
-//! | representation | a file in one content coding, with the heads of its answers (RFC 9110 §3.2) |
-//! | epoch | the time between two reads: a stat(2) vouches for the requests of its epoch alone |
-//! | slice | a stretch of a large body that is queued at once |
-//! | settled | of a file: it was changed so long ago that another change would show in its times (in git's words, not *racily clean*) |
-//! | pending response | the duty to answer one request, as a value that the answer consumes |
-//! | refusal, denial | an error status for a request that is wrong; one for a request that the guard does not let in |
-//! | cause | why a connection ended. RFC 6455 calls the text in a close frame its *reason* |
-//! | must linger | the peer may still be sending, so a plain close could destroy the last answer |
-//! | throttled | paused because the queue of effects is full |
-//! | evict, reject, shed | ends an idle connection to make space; answers 503 to a new one; closes a new one unanswered |
-//! | `after(…)` | a constructor of a mode: its way in, which takes the mode before it by value |
+//! same run, so a bug that a seed has found is found again at that commit. A failure prints the seed;
+//! `ONELOOP_SEED=n cargo test --test simulation -- --nocapture` plays it again with every step. The
+//! next commit may draw other runs from the seed: to keep the case, write it down as a script in
+//! `tests/simulation/scripts.rs`.
 //!
 //! # The order of reading
 //!
 //! From the top down, with the lines of the functions that matter most:
 //!
-//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code, in 23 lines.
+//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 23 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 23 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 16 lines.
@@ -220,6 +253,28 @@
 //! 7. [`site`]: a file that is fresh for each request, and nearly free.
 //! 8. [`Endpoint`]: the interface for your own program, with three examples in `benches/examples`
 //!    (`echo`, `chat` and `ticker`). `/echo` and `/rooms/NAME` are made with it.
+//!
+//! # To extend it
+//!
+//! *A mode*: a file in `connection/mode` with a struct, its way in, `step`, `wants`, and if need be a
+//! deadline and `abandon`; a variant of [`Mode`](connection::Mode), where the compiler then asks for each
+//! answer; rows in [`TRANSITIONS`](connection::TRANSITIONS); a script in the simulation.
+//!
+//! *A thing that concerns two connections*: an [`Effect`](connection::Effect), which the server carries
+//! out in *deliver*. A connection must not reach another one in any other way.
+//!
+//! *A reverse proxy* needs what is not there yet: a response parser on floor 1 beside the request
+//! parser; `connect` in [`Driver`](server::Driver), which can only accept today; modes for the side
+//! towards the backend; and a step of the turn in which the server, which alone may touch two
+//! connections, moves bytes from the read buffer of one to the write buffer of the other, and tells each
+//! whether its partner has room, so that back-pressure reaches through both sockets. The design forbids a
+//! blocking look-up of a name, a thread, and a mode that holds a socket.
+//!
+//! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`. The trait
+//! does not suffice as it is: `finish_write` cannot say that it is blocked, but a close_notify can be; no
+//! method asks for a write while the write buffer is empty, which handshakes and key updates need; `fill`
+//! reads only when the mode wants input, but a handshake always does; `is_drained` must count decrypted
+//! bytes; `send_file` has to copy, which must cost budget.
 //!
 //! # Dependencies
 //!

@@ -223,8 +223,8 @@ impl<'a, S: Files> Context<'a, S> {
         }
     }
 
-    /// Returns the number of bytes in a write buffer up to which other connections may add
-    /// broadcasts; fewer when memory is short.
+    /// Returns the bound, in bytes, for a broadcast: a write buffer that would hold more is full. The
+    /// bound is lower when memory is short.
     pub(super) fn write_buffer_max(&self) -> u64 {
         match self.shared.pool.account().is_over() {
             true => self.write_buffer_high(),

@@ -59,7 +59,8 @@ impl<'a> RouteMatch<'a> {
 /// - `protocols` names the subprotocols.
 ///
 /// All methods run on the loop and must return soon: no other connection moves meanwhile. Do slow
-/// work in a thread of your own program, and fetch the result in `on_tick`.
+/// work in a thread of your own program, and publish the result in `on_tick`. (`on_post` must return
+/// its answer at once.)
 ///
 /// This endpoint answers each text in capitals:
 ///

@@ -1,8 +1,9 @@
-//! Floor 3, connection: keys, which name connections and are never used twice.
+//! Floor 3, connection: keys, which name connections. A key is used again only after two thousand
+//! million connections.
 
 /// Names a connection for the whole life of the connection. A later connection in the same slot of
-/// the slab gets another key. Events, timers and queues hold keys. A late event then finds no
-/// connection instead of a wrong connection.
+/// the slab gets another key. Events and queues hold keys: what comes late finds no connection,
+/// instead of a wrong one. (Timers hold slots, and are disarmed when the connection is removed.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     index: u32,

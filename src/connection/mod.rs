@@ -91,7 +91,7 @@ enum Stepped {
     Nothing,
     /// At least one step did something, and the mode waits for input or output.
     Something,
-    /// The input is handled, and sending output would not enable another step.
+    /// All input is handled: another step needs more input, and sending the output changes nothing.
     Everything,
     /// Input is left over because the queue of effects is full.
     Throttled,

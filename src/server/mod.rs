@@ -11,11 +11,11 @@
 //!    runnable or an effect is queued: work is left from the turn before.
 //! 2. *mark* each event: set the readiness of its connection, and queue the connection. Nothing
 //!    more is done in reaction to an event, so a stale or spurious event can do no harm: at
-//!    worst, a system call returns EAGAIN.
+//!    worst, a system call returns EAGAIN. A signal is acted on after the last event is marked.
 //! 3. *accept* a bounded number of connections from each listener: a storm of new connections must
 //!    not starve the open connections. Accepting comes after marking, because a new connection may
-//!    get the slot of a closed one, and must not receive an event of the wait that came before.
-//!    When the process runs out of descriptors, accepting pauses.
+//!    get the slot of a closed one, and must not receive an event of the wait that came before
+//!    (the generation in the key is a second defence against the same). When the process runs out of descriptors, accepting pauses.
 //! 4. *run* the queued connections in batches: first read for each connection of a batch, then
 //!    answer for each. One look at a file then vouches for every request of the batch (the reason
 //!    is told in [`site`](crate::site)). A connection with a spent budget is queued again for the
@@ -259,7 +259,9 @@ where
     fn mark(&mut self, event: Event) -> bool {
         match event.source {
             Source::Connection(key) => {
-                // No slot: the connection was closed after the kernel reported the event.
+                // No slot: the event is late, for a connection that is closed. epoll forgets a socket
+                // when it is closed, so only the simulation sends such events; no rule of epoll says
+                // that they cannot come.
                 if let Some(slot) = get(&mut self.connections, key) {
                     slot.connection.mark(event.ready);
                     enqueue(slot, &mut self.runnable);

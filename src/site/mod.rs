@@ -22,9 +22,9 @@
 //! nothing, because the file may have changed between the check and the request. (Measured: when a
 //! check also counted for requests that were read later, 194 answers of 2,489 were stale.)
 //!
-//! One stat(2) for each request would be expensive. The server therefore reads for a whole chunk of
+//! One stat(2) for each request would be expensive. The server therefore reads for a whole batch of
 //! connections first, and answers afterwards. One check of a file is then later than every request
-//! in the chunk, and serves all requests for the file.
+//! in the batch, and serves all requests for the file.
 //!
 //! An *epoch* is a stretch of time in which the server answers and does not read: each check in an
 //! epoch is later than every request that the epoch answers. Epochs are numbered, and each entry

@@ -52,7 +52,9 @@ pub enum Io {
     Failed(io::Error),
 }
 
-/// A non-blocking byte stream that remembers its readiness: TCP, or a replacement in a simulator.
+/// A non-blocking byte stream that remembers its readiness. The one implementation today is [`Tcp`];
+/// the simulator stands in for the kernel one level lower, behind [`Socket`], so that the flags of
+/// `Tcp` run in each test too.
 ///
 /// A call is cheap while no byte can be moved: an operation whose readiness flag is clear returns
 /// [`Io::Blocked`] without a system call.

@@ -78,7 +78,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// The number of unused buffers of each kind that are kept. A turn fills the read buffers of
-    /// one chunk of connections at a time, so more buffers are rarely needed at once.
+    /// one batch of connections at a time, so more read buffers are rarely needed at once. A message
+    /// for a large room needs a write buffer for each member, most of which are allocated anew.
     const KEPT: usize = 64;
 
     /// A growing buffer whose capacity is larger than this number of bytes is not kept for reuse,

@@ -99,8 +99,9 @@ impl<S> Tcp<S> {
             return Io::Blocked;
         }
         let moved = attempt(&mut self.socket, send);
-        // A short write proves nothing (a signal may have cut the call short), so only EAGAIN
-        // clears the flag.
+        // A short write proves nothing: the kernel may have stopped at a signal, or at the memory of
+        // one packet, with space left. Only EAGAIN clears the flag. (A short read is another matter:
+        // the kernel returns fewer bytes than asked for only when it has no more.)
         self.writable = !matches!(moved, Io::Blocked);
         moved
     }

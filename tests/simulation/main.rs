@@ -18,7 +18,7 @@
 //! and prints every step:
 //!
 //! ```text
-//! ONELOOP_SEED=n cargo test --test simulation
+//! ONELOOP_SEED=n cargo test --test simulation -- --nocapture
 //! ```
 //!
 //! A seed names a run of *one commit* only: the cast is drawn from the list of scripts, so every new
@@ -36,7 +36,8 @@
 //!   while a client could be accepted. Each such sleep is a lost edge. Nor does the server sleep on
 //!   input that has been read, while the client waits for the answer.
 //! - No connection of a cooperative client ends by a deadline; each such end is a lost edge too.
-//! - A direction that said EAGAIN is left alone until an event for this very connection.
+//! - A direction that said EAGAIN is left alone until an event for this very connection, or until a
+//!   deadline passes that makes the server try a write once more.
 //! - The server comes to rest: the number of turns is bounded, the server does not spin through
 //!   turns in which nothing happens, and no connection stays for ever.
 //! - The invariants of the server hold after every turn (`Server::check`). At the end nothing is

@@ -7,6 +7,19 @@
 //!
 //! If no input can be unread, the server closes at once: the kernel goes on sending the queued
 //! output after a close, and lingering would only cost two more system calls.
+//!
+//! # When a connection must linger, and what a close can still lose
+//!
+//! A connection must linger if bytes may come that the server will not read: after a request whose body is
+//! refused, after bytes that cannot be parsed, after a close frame of ours, and at a stop, when the
+//! client may be sending its next request.
+//!
+//! | the end | the answer is lost if |
+//! |---|---|
+//! | not lingering, drained | bytes arrive between the last read and the close, and the client has not read the answer |
+//! | lingering: 2 s without a byte, 30 s in all, or 64 MiB discarded | the client has not read the answer by then, and sends on |
+//! | stalled: 30 s without taking 16 KiB | the client reads too slowly; the rest is not sent |
+//! | 10 s after a stop, or a second signal | the answer is not sent by then |
 
 use std::time::Instant;
 
@@ -57,8 +70,8 @@ impl Lingering {
             self.discarded += discarded;
         }
         let sent = input.write_buffer.is_empty();
-        // A close is not a reset after the end of file, or if no input is unread and the peer is
-        // not sending.
+        // A close resets the connection only if input is unread, or comes later. Neither can happen
+        // after the end of file, nor when the socket is drained and the peer has announced nothing.
         let safe = match self.shut {
             Some(_) => input.eof,
             None => sent && (input.eof || (input.drained && !self.must_linger)),

@@ -36,7 +36,7 @@
 //! Streaming        ─┬─▶ Streaming        another slice was queued
 //!                   ├─▶ ReadingHead      the last byte was sent
 //!                   ├─▶ Lingering        the last answer was sent, or the file has changed
-//!                   └─▶ Closed           the transport failed, or the peer stalled
+//!                   └─▶ Closed           the transport failed, the peer stalled, or the file ended early
 //! WebSocket        ─┬─▶ WebSocket        frames were handled, or a ping was sent
 //!                   ├─▶ Lingering        a close frame came or was queued, or end of file
 //!                   └─▶ Closed           the transport failed, or the peer stalled
@@ -183,7 +183,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             Streaming,
             Closed,
-            "the transport failed, or the peer stalled",
+            "the transport failed, the peer stalled, or the file ended early",
         ),
         (
             WebSocket,
