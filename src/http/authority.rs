@@ -17,7 +17,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::classes::{NAME, all, is};
+use super::classes::{NAME, first_outside, is};
 
 /// A host with an optional port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,12 +42,19 @@ impl<'a> Authority<'a> {
     /// assert_eq!(Authority::parse(b"user@example.org"), None);
     /// ```
     pub fn parse(value: &'a [u8]) -> Option<Authority<'a>> {
-        let (host, digits) = split(value);
+        // A name or an IPv4 address ends at the colon before the port. Everything else takes longer.
+        let end = first_outside(NAME, value, 0);
+        let (host, digits) = match value.get(end) {
+            None => (value, &b""[..]),
+            Some(b':') => (&value[..end], &value[end + 1..]),
+            Some(_) => split(value),
+        };
         let port = match digits {
             b"" => None,
             _ => Some(port(digits)?),
         };
-        let is_host = !host.is_empty() && (is_ip_literal(host) || is_reg_name(host));
+        let is_host =
+            !host.is_empty() && (host.len() == end || is_ip_literal(host) || is_encoded_name(host));
         is_host.then_some(Authority { host, port })
     }
 }
@@ -82,12 +89,6 @@ fn is_ip_literal(host: &[u8]) -> bool {
 
 /// Whether the host is `*( unreserved / pct-encoded / sub-delims )` without the comma. This grammar
 /// includes IPv4 addresses.
-fn is_reg_name(host: &[u8]) -> bool {
-    // Percent-encoding is rare in a host, so the fast check comes first.
-    all(NAME, host) || is_encoded_name(host)
-}
-
-/// Like [`is_reg_name`], for a host with percent-encoded bytes.
 fn is_encoded_name(host: &[u8]) -> bool {
     let mut rest = host.iter();
     while let Some(byte) = rest.next() {

@@ -25,9 +25,11 @@
 //! and the results of the finished lines. A head that arrives byte by byte therefore costs no more
 //! than a head that arrives whole, and the outcome does not depend on where the head was cut.
 
+use std::mem;
+
 use memchr::memchr;
 
-use super::classes::{TARGET, TOKEN, VALUE, all, is};
+use super::classes::{TARGET, TOKEN, VALUE, all, first_control, first_outside, is};
 use super::request::Span;
 use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
 
@@ -105,6 +107,8 @@ pub struct HeadParser {
     line: usize,
     /// The end of the search so far: the unfinished line has no line feed before this offset.
     searched: usize,
+    /// Whether the unfinished line holds a control byte before `searched`.
+    has_control: bool,
     /// The number of field lines so far.
     fields: usize,
     /// Whether the next line is the request line.
@@ -117,6 +121,7 @@ impl Default for HeadParser {
             head: Head::default(),
             line: 0,
             searched: 0,
+            has_control: false,
             fields: 0,
             at_request_line: true,
         }
@@ -149,15 +154,17 @@ impl HeadParser {
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed, HeadError> {
         let max = limits.head_bytes_max.min(usize::from(u16::MAX));
         loop {
-            let Some(at) = memchr(b'\n', &bytes[self.searched..]) else {
-                self.searched = bytes.len();
+            if self.valid_field_line(bytes, max, limits) {
+                continue;
+            }
+            let Some(end) = self.line_feed(bytes) else {
                 return self.unfinished(bytes, max, limits);
             };
-            let end = self.searched + at;
             if end >= max {
                 return Err(self.too_large(&bytes[..max], limits));
             }
             let line = Span::new(self.line, end);
+            let is_clean = !mem::take(&mut self.has_control);
             (self.line, self.searched) = (end + 1, end + 1);
             let Some((b'\r', text)) = line.of(bytes).split_last() else {
                 return Err(self.bare_line_feed(line.of(bytes)));
@@ -178,7 +185,7 @@ impl HeadParser {
                 if self.fields > limits.fields_max {
                     return Err(HeadError::TooManyFields);
                 }
-                self.field_line(text, usize::from(line.start))?;
+                self.field_line(bytes, usize::from(line.start), end - 1, is_clean)?;
             }
         }
     }
@@ -187,6 +194,78 @@ impl HeadParser {
     /// skipped before a request line.
     pub fn has_begun(bytes: &[u8]) -> bool {
         !matches!(bytes, b"" | b"\r" | b"\r\n")
+    }
+
+    /// Takes the next line, if it is a complete and valid field line that was not searched before, as
+    /// nearly every line is. Otherwise returns `false` and changes nothing: the steps in
+    /// [`parse`](HeadParser::parse) then find the error, or the part of the line that has come. They
+    /// accept every line that is accepted here, and do the same with it.
+    #[inline]
+    fn valid_field_line(&mut self, bytes: &[u8], max: usize, limits: &HeadLimits) -> bool {
+        if self.at_request_line || self.searched != self.line || self.fields >= limits.fields_max {
+            return false;
+        }
+        let begin = self.line;
+        let colon = first_outside(TOKEN, bytes, begin);
+        if colon == begin || bytes.get(colon) != Some(&b':') {
+            return false;
+        }
+        let Some(end) = first_control(bytes, colon + 1) else {
+            return false;
+        };
+        if !bytes[end..].starts_with(b"\r\n") || end + 1 >= max {
+            return false;
+        }
+        self.note_field(bytes, begin, colon, end);
+        self.fields += 1;
+        (self.line, self.searched) = (end + 2, end + 2);
+        true
+    }
+
+    /// Remembers where the value of a known field is. `begin`, `colon` and `end` are offsets in the
+    /// head, of the name, the colon after the name, and the end of the value.
+    #[inline]
+    fn note_field(&mut self, bytes: &[u8], begin: usize, colon: usize, end: usize) {
+        let Some(field) = Field::from_name(&bytes[begin..colon]) else {
+            return;
+        };
+        let first = &mut self.head.first[field as usize];
+        if first.is_some() {
+            self.head.repeated |= 1 << field as u32;
+            return;
+        }
+        let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
+        let (mut start, mut end) = (colon + 1, end);
+        while start < end && is_space(bytes[start]) {
+            start += 1;
+        }
+        while start < end && is_space(bytes[end - 1]) {
+            end -= 1;
+        }
+        *first = Span::new(start, end);
+    }
+
+    /// Returns the offset of the line feed that ends the unfinished line, and notes whether a control
+    /// byte comes before its CR LF. `None` if the line feed has not come yet.
+    fn line_feed(&mut self, bytes: &[u8]) -> Option<usize> {
+        if !self.has_control {
+            let Some(control) = first_control(bytes, self.searched) else {
+                self.searched = bytes.len();
+                return None;
+            };
+            match bytes[control..] {
+                [b'\r', b'\n', ..] => return Some(control + 1),
+                // The next byte decides.
+                [b'\r'] => {
+                    self.searched = control;
+                    return None;
+                }
+                [..] => (self.searched, self.has_control) = (control, true),
+            }
+        }
+        let found = memchr(b'\n', &bytes[self.searched..]).map(|at| self.searched + at);
+        self.searched = found.unwrap_or(bytes.len());
+        found
     }
 
     /// Decides about bytes without a further line feed: an error, or the need for more bytes.
@@ -245,14 +324,19 @@ impl HeadParser {
         offset: usize,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
-        let space = line
-            .iter()
-            .position(|b| !is(TOKEN, *b))
-            .filter(|at| *at > 0 && line[*at] == b' ')
-            .ok_or(HeadError::RequestLine)?;
+        let space = first_outside(TOKEN, line, 0);
+        if space == 0 || line.get(space) != Some(&b' ') {
+            return Err(HeadError::RequestLine);
+        }
         let (method, rest) = (&line[..space], &line[space + 1..]);
-        let space = memchr(b' ', rest).ok_or(HeadError::RequestLine)?;
-        let (target, version) = (&rest[..space], &rest[space + 1..]);
+        // The end of a valid target is the first byte that cannot stand in a target.
+        let end = first_outside(TARGET, rest, 0);
+        let is_valid = rest.get(end) == Some(&b' ');
+        let end = match is_valid {
+            true => end,
+            false => memchr(b' ', rest).ok_or(HeadError::RequestLine)?,
+        };
+        let (target, version) = (&rest[..end], &rest[end + 1..]);
         if target.is_empty() {
             return Err(HeadError::RequestLine);
         }
@@ -272,7 +356,7 @@ impl HeadParser {
             }
             _ => return Err(HeadError::RequestLine),
         };
-        if !all(TARGET, target) {
+        if !is_valid {
             return Err(HeadError::TargetByte);
         }
         self.head.method = Method::from_token(method);
@@ -282,32 +366,27 @@ impl HeadParser {
         Ok(())
     }
 
-    /// Parses a field line, without its CRLF. `offset` is the offset of the line in the head. The
-    /// line must not be empty.
-    fn field_line(&mut self, line: &[u8], offset: usize) -> Result<(), HeadError> {
-        if matches!(line[0], b' ' | b'\t') {
+    /// Parses the field line between the offsets `begin` and `end`, without its CRLF. The line must not
+    /// be empty. `is_clean` says that the line is known to hold no control byte.
+    fn field_line(
+        &mut self,
+        bytes: &[u8],
+        begin: usize,
+        end: usize,
+        is_clean: bool,
+    ) -> Result<(), HeadError> {
+        let line = &bytes[..end];
+        if matches!(line[begin], b' ' | b'\t') {
             return Err(HeadError::Fold);
         }
-        let colon = line
-            .iter()
-            .position(|b| !is(TOKEN, *b))
-            .filter(|at| *at > 0 && line[*at] == b':')
-            .ok_or(HeadError::FieldName)?;
-        let value = &line[colon + 1..];
-        if !all(VALUE, value) {
+        let colon = first_outside(TOKEN, line, begin);
+        if colon == begin || line.get(colon) != Some(&b':') {
+            return Err(HeadError::FieldName);
+        }
+        if !is_clean && !all(VALUE, &line[colon + 1..]) {
             return Err(HeadError::FieldValue);
         }
-        let Some(field) = Field::from_name(&line[..colon]) else {
-            return Ok(());
-        };
-        if self.head.first[field as usize].is_some() {
-            self.head.repeated |= 1 << field as u32;
-            return Ok(());
-        }
-        let leading = value.len() - value.trim_ascii_start().len();
-        let start = offset + colon + 1 + leading;
-        let len = value.trim_ascii().len();
-        self.head.first[field as usize] = Span::new(start, start + len);
+        self.note_field(bytes, begin, colon, end);
         Ok(())
     }
 

@@ -111,33 +111,71 @@ impl Field {
     /// The known field with this name. Letter case does not matter (RFC 9110 §5.1).
     pub(super) fn from_name(name: &[u8]) -> Option<Field> {
         // The length and at most two letters leave a single name for the comparison.
-        let (field, known): (Field, &[u8]) = match (name.len(), name.first()? | 0x20) {
-            (4, _) => (Field::Host, b"host"),
-            (5, _) => (Field::Range, b"range"),
-            (6, b'o') => (Field::Origin, b"origin"),
-            (6, _) => (Field::Expect, b"expect"),
-            (7, b'u') => (Field::Upgrade, b"upgrade"),
-            (7, _) => (Field::Referer, b"referer"),
+        let (field, is_same) = match (name.len(), name.first()? | 0x20) {
+            (4, _) => (Field::Host, is_same(name, b"host")),
+            (5, _) => (Field::Range, is_same(name, b"range")),
+            (6, b'o') => (Field::Origin, is_same(name, b"origin")),
+            (6, _) => (Field::Expect, is_same(name, b"expect")),
+            (7, b'u') => (Field::Upgrade, is_same(name, b"upgrade")),
+            (7, _) => (Field::Referer, is_same(name, b"referer")),
             (8, b'i') => match name[3] | 0x20 {
-                b'm' => (Field::IfMatch, b"if-match"),
-                _ => (Field::IfRange, b"if-range"),
+                b'm' => (Field::IfMatch, is_same(name, b"if-match")),
+                _ => (Field::IfRange, is_same(name, b"if-range")),
             },
-            (10, b'c') => (Field::Connection, b"connection"),
-            (10, _) => (Field::UserAgent, b"user-agent"),
-            (13, _) => (Field::IfNoneMatch, b"if-none-match"),
-            (14, _) => (Field::ContentLength, b"content-length"),
-            (15, _) => (Field::AcceptEncoding, b"accept-encoding"),
-            (17, b'i') => (Field::IfModifiedSince, b"if-modified-since"),
-            (17, b's') => (Field::WebSocketKey, b"sec-websocket-key"),
-            (17, _) => (Field::TransferEncoding, b"transfer-encoding"),
-            (19, _) => (Field::IfUnmodifiedSince, b"if-unmodified-since"),
-            (21, _) => (Field::WebSocketVersion, b"sec-websocket-version"),
-            (22, _) => (Field::WebSocketProtocol, b"sec-websocket-protocol"),
-            (24, _) => (Field::WebSocketExtensions, b"sec-websocket-extensions"),
+            (10, b'c') => (Field::Connection, is_same(name, b"connection")),
+            (10, _) => (Field::UserAgent, is_same(name, b"user-agent")),
+            (13, _) => (Field::IfNoneMatch, is_same(name, b"if-none-match")),
+            (14, _) => (Field::ContentLength, is_same(name, b"content-length")),
+            (15, _) => (Field::AcceptEncoding, is_same(name, b"accept-encoding")),
+            (17, b'i') => (Field::IfModifiedSince, is_same(name, b"if-modified-since")),
+            (17, b's') => (Field::WebSocketKey, is_same(name, b"sec-websocket-key")),
+            (17, _) => (Field::TransferEncoding, is_same(name, b"transfer-encoding")),
+            (19, _) => (
+                Field::IfUnmodifiedSince,
+                is_same(name, b"if-unmodified-since"),
+            ),
+            (21, _) => (
+                Field::WebSocketVersion,
+                is_same(name, b"sec-websocket-version"),
+            ),
+            (22, _) => (
+                Field::WebSocketProtocol,
+                is_same(name, b"sec-websocket-protocol"),
+            ),
+            (24, _) => (
+                Field::WebSocketExtensions,
+                is_same(name, b"sec-websocket-extensions"),
+            ),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(known).then_some(field)
+        is_same.then_some(field)
     }
+}
+
+/// Whether a field name is the one that `known` spells in lower case. The name must be a token.
+///
+/// Setting bit 0x20 turns a capital letter into a small one. Of the other bytes of a token only `^` and
+/// `_` change, to bytes that no known name has. So the names are compared eight bytes at a time; the
+/// last eight overlap with the bytes before.
+fn is_same<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    const SMALL: u64 = u64::from_le_bytes([0x20; 8]);
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return false;
+    };
+    let word = |bytes: &[u8; N], at: usize| {
+        let mut word = [0; 8];
+        let len = N.min(8);
+        word[..len].copy_from_slice(&bytes[at..at + len]);
+        u64::from_le_bytes(word)
+    };
+    let differs = |at| (word(name, at) | SMALL) ^ (word(known, at) | SMALL);
+    let mut difference = differs(N.saturating_sub(8));
+    let mut at = 0;
+    while at + 8 < N {
+        difference |= differs(at);
+        at += 8;
+    }
+    difference == 0
 }
 
 /// The way to find the end of a request body (RFC 9112 §6.3).
@@ -329,7 +367,8 @@ impl<'a> RequestHead<'a> {
     /// protocols. The handshake may still be invalid. In HTTP/1.0, Upgrade has no meaning (RFC 9110
     /// §7.8).
     pub fn wants_websocket(&self) -> bool {
-        self.method() == Method::Get
+        self.has_any(&[Field::Upgrade])
+            && self.method() == Method::Get
             && self.version() == Version::Http11
             && self
                 .members(Field::Upgrade)
@@ -346,6 +385,14 @@ impl<'a> RequestHead<'a> {
     pub fn value(&self, field: Field) -> Option<&'a [u8]> {
         let span = self.head.first[field as usize];
         span.is_some().then(|| span.of(self.bytes))
+    }
+
+    /// The value of a field that came on a single line.
+    fn only_value(&self, field: Field) -> Option<&'a [u8]> {
+        match self.head.repeated & (1 << field as u32) {
+            0 => self.value(field),
+            _ => None,
+        }
     }
 
     /// The values of a field, one for each line, in the order of the lines. The head is searched
@@ -383,6 +430,12 @@ impl<'a> RequestHead<'a> {
 
     /// Whether the client wants to keep the connection open after the response (RFC 9112 §9.3).
     pub fn wants_persistence(&self) -> bool {
+        // Nearly every request has one of these, and no list to take apart.
+        match self.only_value(Field::Connection) {
+            Some(b"keep-alive" | b"Keep-Alive") => return true,
+            Some(b"close") => return false,
+            Some(_) | None => {}
+        }
         let mut keep_alive = false;
         for option in self.members(Field::Connection) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -402,7 +455,7 @@ impl<'a> RequestHead<'a> {
     /// The expectation of the client. HTTP/1.0 has no expectations, so the server ignores an Expect
     /// field in an HTTP/1.0 request.
     pub fn expectation(&self) -> Expectation {
-        if self.version() == Version::Http10 {
+        if self.version() == Version::Http10 || !self.has_any(&[Field::Expect]) {
             return Expectation::None;
         }
         let mut expectation = Expectation::None;
