@@ -109,13 +109,15 @@ pub struct SitePath<'a> {
 
 impl<'a> SitePath<'a> {
     /// Decodes `path`, the path of a target, which must begin with a slash. The path is decoded
-    /// only once: `%252e` becomes `%2e`, not a dot. Repeated slashes count as a single slash. A
-    /// path as links usually have it, without `%`, backslash, NUL, `//` and `/.`, is borrowed and
-    /// not copied.
+    /// only once: `%252e` becomes `%2e`, not a dot. Repeated slashes count as a single slash, and a
+    /// `.` segment, which means the directory that holds it, is dropped (RFC 3986 §5.2.4), even if
+    /// the dot is encoded (§6.2.2). A `..` segment is not resolved: clients resolve it before they
+    /// send a path, so a path that still has one is meant to lead out. A path as links usually have
+    /// it, without `%`, backslash, NUL, `//` and `/.`, is borrowed and not copied.
     ///
     /// ```
     /// use oneloop::http::{PathError, SitePath};
-    /// assert_eq!(SitePath::decode(b"/a%20b//c").unwrap().bytes(), b"a b/c");
+    /// assert_eq!(SitePath::decode(b"/a%20b//c/./d").unwrap().bytes(), b"a b/c/d");
     /// assert_eq!(SitePath::decode(b"/%2e%2e/etc/passwd"), Err(PathError::Absent));
     /// assert_eq!(SitePath::decode(b"/%zz"), Err(PathError::Encoding));
     /// ```
@@ -160,7 +162,8 @@ impl<'a> SitePath<'a> {
     }
 }
 
-/// Decodes percent-encoding and drops repeated slashes. The first slash is dropped too.
+/// Decodes percent-encoding, and drops repeated slashes and `.` segments. The first slash is
+/// dropped too.
 fn unescape(path: &[u8]) -> Result<Vec<u8>, PathError> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path.iter();
@@ -176,12 +179,26 @@ fn unescape(path: &[u8]) -> Result<Vec<u8>, PathError> {
                 }
                 decoded
             }
-            b'/' if matches!(out.last(), None | Some(b'/')) => continue,
+            b'/' => {
+                drop_dot_segment(&mut out);
+                if matches!(out.last(), None | Some(b'/')) {
+                    continue;
+                }
+                byte
+            }
             _ => byte,
         };
         out.push(decoded);
     }
+    drop_dot_segment(&mut out);
     Ok(out)
+}
+
+/// Drops the last segment if the segment is `.`, and keeps the slash before it.
+fn drop_dot_segment(out: &mut Vec<u8>) {
+    if matches!(out[..], [b'.'] | [.., b'/', b'.']) {
+        out.pop();
+    }
 }
 
 #[cfg(test)]
@@ -252,7 +269,22 @@ mod tests {
             ("/a/../b", absent),
             ("/%2e%2e/x", absent),
             ("/.%2e/x", absent),
-            ("/./x", absent),
+            // A `.` segment means its parent, and vanishes.
+            ("/./x", Ok(b"x")),
+            ("/a/././b/./", Ok(b"a/b/")),
+            ("/a/%2e/x", Ok(b"a/x")),
+            ("/a/%2E//./x", Ok(b"a/x")),
+            ("/.", Ok(b"")),
+            ("/a/.", Ok(b"a/")),
+            ("/a/%2e", Ok(b"a/")),
+            ("//./", Ok(b"")),
+            ("/./.well-known/x", Ok(b".well-known/x")),
+            ("/a/./../b", absent),
+            ("/./.git/config", absent),
+            ("/./...", absent),
+            ("/a./.b", absent),
+            ("/a./b", Ok(b"a./b")),
+            ("/.%2f", absent),
             ("/.git/config", absent),
             ("/a/.well-known/x", absent),
             ("/a%2fb", absent),

@@ -89,7 +89,7 @@ impl Mounts {
     pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
         let path = request.path()?;
         let rest = &path[1..];
-        let is_plain = !matches!(rest, [b'%' | b'/', ..]);
+        let is_plain = !matches!(rest, [b'%' | b'/' | b'.', ..]);
         if is_plain && !self.points.iter().any(|point| point.may_begin(rest)) {
             return None;
         }
@@ -120,6 +120,10 @@ mod tests {
             ("/echo", Some((3, "", ""))),
             ("/%65cho?a=%20&b", Some((3, "", "a=%20&b"))),
             ("//echo", Some((3, "", ""))),
+            ("/./echo", Some((3, "", ""))),
+            ("/rooms/./a", Some((1, "a", ""))),
+            ("/rooms/%2e/a", Some((1, "a", ""))),
+            ("/rooms/.", None),
             ("http://x/echo", Some((3, "", ""))),
             ("/echo/", None),
             ("/echoes", None),

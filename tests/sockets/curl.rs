@@ -87,6 +87,8 @@ fn a_folder_redirect_keeps_the_query() {
     let to = ["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}"];
     let expected = format!("301 {}", server.url("/a%20folder/?x=1&y=%2f"));
     check(&server, &to, "/a%20folder?x=1&y=%2f", &expected);
+    let as_is = [&["--path-as-is"][..], &to].concat();
+    check(&server, &as_is, "/%2e/a%20folder?x=1&y=%2f", &expected);
     check(&server, &["-L"], "/a%20folder?x=1", "inside");
 }
 
@@ -125,7 +127,6 @@ fn no_path_leads_out_of_the_root() {
         "//../secret",
         "/%252e%252e/secret",
         "/sub/../sub/page",
-        "/./sub/page",
     ] {
         check(&server, &flags, path, "404");
     }
@@ -133,6 +134,8 @@ fn no_path_leads_out_of_the_root() {
     for path in [
         "/sub/page",
         "//sub//page",
+        "/./sub/./page",
+        "/sub/%2e/page",
         "/s%75b/page",
         "/.well-known/page",
     ] {
