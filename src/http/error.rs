@@ -23,6 +23,7 @@ impl HeadError {
             | E::ConflictingFraming
             | E::TransferEncoding
             | E::Incomplete => Status::BadRequest,
+            E::TargetScheme => Status::MisdirectedRequest,
             E::TargetTooLong => Status::UriTooLong,
             E::Version => Status::HttpVersionNotSupported,
             E::HeadTooLarge | E::TooManyFields => Status::RequestHeaderFieldsTooLarge,
@@ -37,6 +38,7 @@ impl HeadError {
             E::RequestLine => "the request line is not: method SP request-target SP HTTP-version",
             E::TargetByte => "the request target holds a byte that must be percent-encoded",
             E::TargetForm => "the request target has no form that fits its method",
+            E::TargetScheme => "this connection is for http:// alone, without TLS",
             E::TargetTooLong => "the request target is too long",
             E::Version => "this server speaks HTTP/1.1 and HTTP/1.0",
             E::BareLineFeed => "a line must end in CR LF",

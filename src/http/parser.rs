@@ -44,6 +44,8 @@ pub enum HeadError {
     /// A request target with none of the four forms of §3.2, or with a form that the method does
     /// not allow.
     TargetForm,
+    /// A request target in absolute-form with another scheme than `http` (RFC 9110 §7.4).
+    TargetScheme,
     /// A request target longer than [`HeadLimits::target_bytes_max`].
     TargetTooLong,
     /// A major version of HTTP other than 1.

@@ -554,7 +554,7 @@ mod tests {
             ("GET / HTTP/1.1", "a:1", Some(("a", Some(1)))),
             ("GET http://b/ HTTP/1.1", "a:1", Some(("b", None))),
             (
-                "GET https://[::1]:2?q HTTP/1.1",
+                "GET HTTP://[::1]:2?q HTTP/1.1",
                 "",
                 Some(("[::1]", Some(2))),
             ),

@@ -3,10 +3,16 @@
 //! ```text
 //! request-target = origin-form / absolute-form / authority-form / asterisk-form
 //! origin-form    = absolute-path [ "?" query ]
-//! absolute-form  = ( "http" / "https" ) "://" authority path-abempty [ "?" query ]
+//! absolute-form  = scheme "://" authority path-abempty [ "?" query ]
 //! authority-form = uri-host ":" port
 //! asterisk-form  = "*"
 //! ```
+//!
+//! The scheme must be `http`: connections have no TLS here, and a request for a target with the
+//! scheme `https` must be rejected then (RFC 9110 §7.4): otherwise an attacker with control of the
+//! network could make this server answer for a site behind TLS. The server has no authority for
+//! another scheme either. A URI without an authority (`urn:a`, `http:/a`) is not accepted, because
+//! the URI names no server.
 
 use std::borrow::Cow;
 
@@ -40,7 +46,8 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// [`HeadError::TargetForm`] if the target has none of the four forms, or has a form that the
-    /// method does not allow.
+    /// method does not allow, and [`HeadError::TargetScheme`] for absolute-form with another scheme
+    /// than `http`.
     pub fn parse(method: Method, target: &'a [u8]) -> Result<Target<'a>, HeadError> {
         if method == Method::Connect {
             // In authority-form the port is required (RFC 9110 §9.3.6).
@@ -55,12 +62,9 @@ impl<'a> Target<'a> {
             _ => {
                 let scheme_end = memchr(b':', target).ok_or(HeadError::TargetForm)?;
                 let scheme = &target[..scheme_end];
-                let http = [&b"http"[..], b"https"]
-                    .iter()
-                    .any(|known| scheme.eq_ignore_ascii_case(known));
                 let rest = target[scheme_end + 1..]
                     .strip_prefix(b"//")
-                    .filter(|_| http)
+                    .filter(|_| is_scheme(scheme))
                     .ok_or(HeadError::TargetForm)?;
                 let end = rest
                     .iter()
@@ -68,7 +72,10 @@ impl<'a> Target<'a> {
                     .unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(end);
                 let authority = Authority::parse(authority).ok_or(HeadError::TargetForm)?;
-                Ok(Target::with_path(Some(authority), path))
+                match scheme.eq_ignore_ascii_case(b"http") {
+                    true => Ok(Target::with_path(Some(authority), path)),
+                    false => Err(HeadError::TargetScheme),
+                }
             }
         }
     }
@@ -85,6 +92,12 @@ impl<'a> Target<'a> {
             query,
         }
     }
+}
+
+/// Whether the bytes are `ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )` (RFC 3986 §3.1).
+fn is_scheme(bytes: &[u8]) -> bool {
+    let may_follow = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(may_follow)
 }
 
 /// The reason why a path cannot name a file.
@@ -215,6 +228,7 @@ mod tests {
             })
         };
         let bad = Err(HeadError::TargetForm);
+        let foreign = Err(HeadError::TargetScheme);
         for (method, target, expected) in [
             (
                 Method::Get,
@@ -225,7 +239,7 @@ mod tests {
             (Method::Get, "http://h:1/a", path(Some(b"h:1"), b"/a", None)),
             (
                 Method::Get,
-                "HTTPS://[::1]?q",
+                "HTTP://[::1]?q",
                 path(Some(b"[::1]"), b"", Some(b"q")),
             ),
             (Method::Options, "*", Ok(Target::Asterisk)),
@@ -233,7 +247,19 @@ mod tests {
             (Method::Get, "*", bad),
             (Method::Get, "a", bad),
             (Method::Get, "h:1", bad),
-            (Method::Get, "ftp://h/", bad),
+            (Method::Get, "https://h/", foreign),
+            (Method::Get, "HTTPS://[::1]?q", foreign),
+            (Method::Options, "https://h", foreign),
+            (Method::Get, "ftp://h/", foreign),
+            (Method::Get, "ws://h/", foreign),
+            (Method::Get, "a+b-c.1://h:1/x", foreign),
+            (Method::Get, "1a://h/", bad),
+            (Method::Get, "a_b://h/", bad),
+            (Method::Get, "://h/", bad),
+            (Method::Get, "https:/h", bad),
+            (Method::Get, "https://u@h/", bad),
+            (Method::Get, "urn:a", bad),
+            (Method::Get, "/https://h/", path(None, b"/https://h/", None)),
             (Method::Get, "http:/a", bad),
             (Method::Get, "http:///a", bad),
             (Method::Get, "http://:80/a", bad),

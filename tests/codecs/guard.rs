@@ -60,7 +60,7 @@ fn request() -> impl Strategy<Value = String> {
     let target = prop_oneof![
         3 => Just("/".to_owned()),
         1 => (host(), port()).prop_map(|(host, port)| format!("http://{host}{port}/")),
-        1 => host().prop_map(|host| format!("HTTPS://{host}?http://localhost/")),
+        1 => host().prop_map(|host| format!("HTTP://{host}?http://localhost/")),
     ];
     let named = prop::option::weighted(0.9, (host(), port()));
     let origins = prop::collection::vec(origin(), 0..3);

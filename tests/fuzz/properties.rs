@@ -363,7 +363,6 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
     let target = text(request.target());
     let absolute = target
         .strip_prefix("http://")
-        .or(target.strip_prefix("https://"))
         .filter(|_| request.method() != Method::Connect);
     let authority = match absolute {
         Some(rest) => rest.split(['/', '?']).next().unwrap().to_owned(),
