@@ -150,6 +150,14 @@ impl BodyDecoder {
         })
     }
 
+    /// The number of bytes of content that have been announced and have not come: the rest of a
+    /// body with a Content-Length, or the rest of the current chunk. 0 between two chunks, and
+    /// within the line of a chunk size, because the line may yet prove to be an error.
+    pub fn announced(&self) -> u64 {
+        let is_content = matches!(self.state, State::Content | State::ChunkContent);
+        if is_content { self.left } else { 0 }
+    }
+
     /// Takes one byte of framing and returns the next state.
     fn frame(&mut self, byte: u8) -> Result<State, BodyError> {
         let expect = |wanted: u8, next: State, error: BodyError| match byte == wanted {
@@ -348,6 +356,25 @@ mod tests {
         let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
         let part = decoder.decode(b"ffffffffffffffff\r\nab").unwrap();
         assert_eq!((part.framing, part.content, part.last), (18, 2, false));
-        assert_eq!(decoder.left, u64::MAX - 2);
+        assert_eq!(decoder.announced(), u64::MAX - 2);
+    }
+
+    #[test]
+    fn a_size_is_announced_when_its_line_is_whole() {
+        let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
+        for (bytes, announced) in [
+            ("", 0),
+            ("f", 0),
+            ("f;a=b\r", 0),
+            ("\n", 255),
+            ("abc", 252),
+        ] {
+            decoder.decode(bytes.as_bytes()).unwrap();
+            assert_eq!(decoder.announced(), announced, "{bytes:?}");
+        }
+        let mut decoder = BodyDecoder::new(Framing::Length(5)).unwrap();
+        assert_eq!(decoder.announced(), 5);
+        decoder.decode(b"hello").unwrap();
+        assert_eq!(decoder.announced(), 0);
     }
 }

@@ -172,7 +172,9 @@ impl Incoming {
             let part = self.decoder.decode(bytes)?;
             let content = &bytes[part.framing..][..part.content];
             self.received += content.len();
-            if self.received > cx.turn.limits.body_bytes_max {
+            // A chunk that is too large is refused by its size, before the client has sent it.
+            let at_least = (self.received as u64).saturating_add(self.decoder.announced());
+            if at_least > cx.turn.limits.body_bytes_max as u64 {
                 return Err(too_large());
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
@@ -202,7 +204,8 @@ impl Incoming {
     }
 }
 
-/// The body exceeds the limit, by `Content-Length` or by the number of received bytes.
+/// The body exceeds the limit, by `Content-Length`, or by the received bytes and the size of the
+/// current chunk.
 pub(super) fn too_large() -> Refusal {
     Refusal::of_request(Status::ContentTooLarge, "the request body is too large")
 }
