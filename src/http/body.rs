@@ -6,16 +6,19 @@
 //! chunk-size      = 1*HEXDIG
 //! last-chunk      = 1*("0") [ chunk-ext ] CRLF
 //! chunk-ext       = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+//! chunk-ext-name  = token
+//! chunk-ext-val   = token / quoted-string
 //! trailer-section = *( field-line CRLF )
 //! ```
 //!
-//! Chunk extensions and trailers have no meaning here. The decoder skips both, but each must be a
-//! well-formed line, and their total length is bounded: otherwise a body could consist of framing
-//! without content. No trailer is ever merged into the head, so a trailer cannot smuggle a field
+//! Chunk extensions and trailers have no meaning here. The decoder skips both, but each must be
+//! well-formed, because request smuggling depends on recipients that take malformed extensions in
+//! different ways. Their total length is bounded: otherwise a body could consist of framing without
+//! content. No trailer is ever merged into the head, so a trailer cannot smuggle a field
 //! into the head (§7.1.2).
 //!
-//! These are errors: a bare LF, a bare CR, white space before a chunk size, white space after a
-//! chunk size without an extension, and a chunk size of more than 16 digits.
+//! These are errors: a bare LF, a bare CR, white space before a chunk size, white space at the end
+//! of a line with a chunk size, and a chunk size of more than 16 digits.
 
 use super::Framing;
 use super::classes::{TOKEN, VALUE, is};
@@ -26,7 +29,7 @@ pub enum BodyError {
     /// A chunk size that is not a hexadecimal number or has more than 16 digits, or a line with a
     /// chunk size that does not end in CRLF.
     ChunkSize,
-    /// A chunk extension with a control byte.
+    /// A chunk extension that is not a token, perhaps with `=` and a token or a quoted string.
     ChunkExtension,
     /// A chunk without CRLF after the data.
     ChunkEnd,
@@ -68,7 +71,21 @@ enum State {
     Size(u8),
     /// White space after a chunk size: a semicolon must follow.
     SizeSpace,
-    Extension,
+    /// White space after a semicolon: the name of an extension must follow.
+    Semicolon,
+    ExtensionName,
+    /// White space after a name: `=` or a semicolon must follow.
+    NameSpace,
+    /// White space after `=`: a value must follow.
+    Equals,
+    ExtensionToken,
+    ExtensionQuoted,
+    /// The byte after a backslash in a quoted string.
+    QuotedPair,
+    /// After the closing quote of a value.
+    ValueEnd,
+    /// White space after a value: a semicolon must follow.
+    ValueSpace,
     SizeLf,
     ChunkContent,
     ChunkCr,
@@ -171,18 +188,53 @@ impl BodyDecoder {
                     Ok(State::Size(digits + 1))
                 }
                 (None, b'\r') if digits > 0 => Ok(State::SizeLf),
-                (None, b';') if digits > 0 => self.skip(State::Extension),
+                (None, b';') if digits > 0 => self.skip(State::Semicolon),
                 (None, b' ' | b'\t') if digits > 0 => self.skip(State::SizeSpace),
                 _ => Err(BodyError::ChunkSize),
             },
             State::SizeSpace => match byte {
                 b' ' | b'\t' => self.skip(State::SizeSpace),
-                b';' => self.skip(State::Extension),
+                b';' => self.skip(State::Semicolon),
                 _ => Err(BodyError::ChunkSize),
             },
-            State::Extension => match byte {
-                b'\r' => Ok(State::SizeLf),
-                _ if is(VALUE, byte) => self.skip(State::Extension),
+            State::Semicolon => match byte {
+                b' ' | b'\t' => self.skip(State::Semicolon),
+                _ if is(TOKEN, byte) => self.skip(State::ExtensionName),
+                _ => Err(BodyError::ChunkExtension),
+            },
+            State::ExtensionName | State::NameSpace => match byte {
+                b'=' => self.skip(State::Equals),
+                b' ' | b'\t' => self.skip(State::NameSpace),
+                b';' => self.skip(State::Semicolon),
+                b'\r' if self.state == State::ExtensionName => Ok(State::SizeLf),
+                _ if is(TOKEN, byte) && self.state == State::ExtensionName => {
+                    self.skip(State::ExtensionName)
+                }
+                _ => Err(BodyError::ChunkExtension),
+            },
+            State::Equals => match byte {
+                b' ' | b'\t' => self.skip(State::Equals),
+                b'"' => self.skip(State::ExtensionQuoted),
+                _ if is(TOKEN, byte) => self.skip(State::ExtensionToken),
+                _ => Err(BodyError::ChunkExtension),
+            },
+            State::ExtensionQuoted => match byte {
+                b'"' => self.skip(State::ValueEnd),
+                b'\\' => self.skip(State::QuotedPair),
+                _ if is(VALUE, byte) => self.skip(State::ExtensionQuoted),
+                _ => Err(BodyError::ChunkExtension),
+            },
+            State::QuotedPair => match is(VALUE, byte) {
+                true => self.skip(State::ExtensionQuoted),
+                false => Err(BodyError::ChunkExtension),
+            },
+            State::ExtensionToken | State::ValueEnd | State::ValueSpace => match byte {
+                b' ' | b'\t' => self.skip(State::ValueSpace),
+                b';' => self.skip(State::Semicolon),
+                b'\r' if self.state != State::ValueSpace => Ok(State::SizeLf),
+                _ if is(TOKEN, byte) && self.state == State::ExtensionToken => {
+                    self.skip(State::ExtensionToken)
+                }
                 _ => Err(BodyError::ChunkExtension),
             },
             State::SizeLf => {
@@ -293,6 +345,20 @@ mod tests {
         );
         check("1;a\r\nx\r\n0;b=\"c;d\"\r\n\r\n", Ok("x"));
         check("1 \t;a = b\r\nx\r\n0\r\n\r\n", Ok("x"));
+        for extension in [
+            ";a;b",
+            ";a=b;c",
+            " ; a \t= b ; c",
+            ";a=\"\"",
+            ";a=\"b\";c=\"\\\"\\\\\";d",
+            "; a\t=\t\"x y\t\u{e9}=;\" ;b",
+            ";!#$%&'*+-.^_`|~=0",
+        ] {
+            check(
+                format!("1{extension}\r\nx\r\n0{extension}\r\n\r\n"),
+                Ok("x"),
+            );
+        }
         check("1\r\nx\r\n0\r\nA: b\r\nContent-Length: 9\r\n\r\n", Ok("x"));
     }
 
@@ -313,6 +379,32 @@ mod tests {
             (";a\r\n", E::ChunkSize),
             ("1;a\n", E::ChunkExtension),
             ("1;a\0\r\n", E::ChunkExtension),
+            ("1;\r\n", E::ChunkExtension),
+            ("1; \r\n", E::ChunkExtension),
+            ("1;;a\r\n", E::ChunkExtension),
+            ("1;a;\r\n", E::ChunkExtension),
+            ("1;=x\r\n", E::ChunkExtension),
+            ("1;[a=b\r\n", E::ChunkExtension),
+            ("1;\u{e9}\r\n", E::ChunkExtension),
+            ("1;\"a\"\r\n", E::ChunkExtension),
+            ("1;a \r\n", E::ChunkExtension),
+            ("1;a b\r\n", E::ChunkExtension),
+            ("1;a=\r\n", E::ChunkExtension),
+            ("1;a= \r\n", E::ChunkExtension),
+            ("1;a=;b\r\n", E::ChunkExtension),
+            ("1;a==b\r\n", E::ChunkExtension),
+            ("1;a=b=c\r\n", E::ChunkExtension),
+            ("1;a=b \r\n", E::ChunkExtension),
+            ("1;a=b c\r\n", E::ChunkExtension),
+            ("1;a=[\r\n", E::ChunkExtension),
+            ("1;a=b\"c\"\r\n", E::ChunkExtension),
+            ("1;a=\"b\r\n", E::ChunkExtension),
+            ("1;a=\"b\n\"\r\n", E::ChunkExtension),
+            ("1;a=\"b\0\"\r\n", E::ChunkExtension),
+            ("1;a=\"b\\\r\n", E::ChunkExtension),
+            ("1;a=\"b\"c\r\n", E::ChunkExtension),
+            ("1;a=\"b\" \r\n", E::ChunkExtension),
+            ("1;a=\"b\" c\r\n", E::ChunkExtension),
             ("1;a\rb\r\n", E::ChunkSize),
             ("1\r\nxy", E::ChunkEnd),
             ("1\r\nx\n", E::ChunkEnd),
@@ -362,13 +454,7 @@ mod tests {
     #[test]
     fn a_size_is_announced_when_its_line_is_whole() {
         let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap();
-        for (bytes, announced) in [
-            ("", 0),
-            ("f", 0),
-            ("f;a=b\r", 0),
-            ("\n", 255),
-            ("abc", 252),
-        ] {
+        for (bytes, announced) in [("", 0), ("f", 0), ("f;a=b\r", 0), ("\n", 255), ("abc", 252)] {
             decoder.decode(bytes.as_bytes()).unwrap();
             assert_eq!(decoder.announced(), announced, "{bytes:?}");
         }

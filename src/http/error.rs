@@ -73,7 +73,7 @@ impl BodyError {
             BodyError::ChunkSize => {
                 "a chunk size is one hexadecimal number that ends with its line"
             }
-            BodyError::ChunkExtension => "a chunk extension holds a control byte",
+            BodyError::ChunkExtension => "a chunk extension is a name, or name=value",
             BodyError::ChunkEnd => "a chunk is not as long as its size says",
             BodyError::Trailer => "a trailer is not a field line",
             BodyError::TooMuchFraming => "there are too many chunk extensions or trailers",

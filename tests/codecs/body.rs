@@ -7,8 +7,10 @@ use crate::sorted;
 
 /// A chunked body and its content.
 fn chunked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
-    let extension =
-        prop_oneof![3 => Just(String::new()), 1 => "[ \t]{0,2};[a-z]{1,3}(=[!-~]{0,4})?"];
+    let value = r#"([0-9A-Z|]{1,4}|"([ !#-\[\]-~]|\\[ -~])*")"#;
+    let extensions = format!(r"([ \t]*;[ \t]?[a-z!~]{{1,3}}([ \t]?=[ \t]?{value})?){{1,2}}");
+    let extensions = prop::string::string_regex(&extensions).expect("a regular expression");
+    let extension = prop_oneof![3 => Just(String::new()), 1 => extensions];
     let chunk = (
         prop::collection::vec(any::<u8>(), 1..40),
         0..4_usize,
