@@ -101,7 +101,7 @@ enum State {
 
 impl BodyDecoder {
     /// The largest number of bytes of chunk extensions and trailers in one body, CRLF not counted:
-    /// 16 KiB, the same as the default bound of a whole head.
+    /// 16 KiB, half the default bound of a head: no cookie makes this part of a request grow.
     const SKIPPED_MAX: u16 = 16 << 10;
 
     /// Returns a decoder for a body with this framing, or `None` if the request has no body.

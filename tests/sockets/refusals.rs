@@ -66,9 +66,9 @@ fn each_offence_has_its_status() {
     is("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, false);
     // Too large.
     is(&get(&format!("/{long}")), 414, false);
-    is(&format!("GET /{}", long.repeat(3)), 414, false);
+    is(&format!("GET /{}", long.repeat(5)), 414, false);
     is(
-        &with(&format!("Cookie: {}\r\n", long.repeat(3))),
+        &with(&format!("Cookie: {}\r\n", long.repeat(5))),
         431,
         false,
     );
@@ -83,6 +83,24 @@ fn each_offence_has_its_status() {
     // A body that breaks on the way.
     is(&format!("{chunked}five\r\n"), 400, false);
     is(&format!("{chunked}1\r\nxx"), 400, false);
+}
+
+/// Every server on localhost gets the cookies of every other: ports do not matter to cookies.
+#[test]
+fn a_head_may_have_32_kib_and_no_byte_more() {
+    let folder = Folder::with("a", "a");
+    let server = Server::of(folder.path());
+    let head = |n: usize| {
+        let cookies = "x".repeat(n);
+        format!("GET /a HTTP/1.1\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n")
+    };
+    let most = (32 << 10) - head(0).len();
+    let mut client = server.connect();
+    client.send([head(17_000), head(most), head(most), head(most)].concat());
+    for _ in 0..4 {
+        assert_eq!(client.answer().text(), "a");
+    }
+    check(&server, &head(most + 1), 431, false);
 }
 
 #[test]
