@@ -95,7 +95,9 @@
 //! | cause | why a connection ended. RFC 6455 calls the text in a close frame its *reason* |
 //! | must linger | the peer may still be sending, so a plain close could destroy the last answer |
 //! | throttled | paused because the queue of effects is full |
+//! | newcomer, crowd | a new connection without a slot; all newcomers at the limit of connections |
 //! | evict, reject, shed | ends an idle connection to make space; answers 503 to a new one; closes a new one unanswered |
+//! | give way | of a busy connection: to end with its next answer, because newcomers wait |
 //! | `after(…)` | a constructor of a mode: its way in, which takes the mode before it by value |
 //!
 //! # The life of a request
@@ -195,6 +197,7 @@
 //! | one message is for a thousand peers | effects, carried out by the [`server`]; one [`Broadcast`](connection::Broadcast), encoded once |
 //! | a peer is gone and has sent no FIN | [`WebSocket`](connection::mode::WebSocket): a ping, and a deadline for the pong |
 //! | many peers together hold too much memory | one [`Account`](transport::pool::Account) for all |
+//! | more connections come than are allowed | [`Server::accept`](server::Server): they wait, idle connections are evicted, and busy ones give way |
 //! | the process has no descriptors left | [`Server::accept`](server::Server) rests, and sheds one connection with a reserve |
 //! | a file changes while it is served | [`site`]: a stat(2) after the request was read, shared by a batch, and an fstat(2) before each slice |
 //! | compressing takes long | one slice in each turn: [`Site::next_slice`](site::Site::next_slice) |

@@ -68,6 +68,8 @@ pub(crate) struct Input<'a, S: Files> {
     expired: bool,
     /// Another connection needs this slot: end, unless a request is in flight.
     evict: bool,
+    /// Other connections wait for a slot: the next answer is the last.
+    gives_way: bool,
 }
 
 /// The next action of the server for a connection, after a pump.
@@ -103,6 +105,7 @@ enum Stepped {
 ///
 /// - *inputs* report an event to the connection: [`mark`](Connection::mark),
 ///   [`expire`](Connection::expire), [`evict_if_idle`](Connection::evict_if_idle),
+///   [`give_way`](Connection::give_way),
 ///   [`reject_overloaded`](Connection::reject_overloaded),
 ///   [`endpoint_answered`](Connection::endpoint_answered),
 ///   [`enqueue_broadcast`](Connection::enqueue_broadcast);
@@ -128,6 +131,8 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     expired: bool,
     /// Another connection needs this slot, and the next step must learn of it.
     evict: bool,
+    /// Other connections wait for a slot, and the next answer is the last.
+    gives_way: bool,
     /// When output last moved on, or began to wait.
     output: StallClock,
 }
@@ -145,6 +150,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             eof: false,
             expired: false,
             evict: false,
+            gives_way: false,
             output: StallClock::new(now),
         }
     }
@@ -187,6 +193,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// a request has come by then.
     pub fn evict_if_idle(&mut self) {
         self.evict = true;
+    }
+
+    /// Reports that other connections wait for a slot: the next answer is the last. Returns `false`
+    /// if the report changes nothing, because the connection gives way already, is ending, or has
+    /// no further answers to give (WebSocket).
+    pub fn give_way(&mut self) -> bool {
+        !mem::replace(&mut self.gives_way, true) && self.mode.has_answers()
     }
 
     /// Answers 503 on a newly accepted connection, and ends the connection.
@@ -378,6 +391,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             drained: self.transport.is_drained(),
             expired: mem::take(&mut self.expired),
             evict: mem::take(&mut self.evict),
+            gives_way: self.gives_way,
         };
         (mode, input)
     }
@@ -482,11 +496,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Returns since when the connection has been idle: no request is in flight, no byte waits in
-    /// either direction, and no event has announced any. `None`: the connection is not idle.
+    /// either direction, and no event has announced any. `None`: the connection is not idle. A peer
+    /// that has just taken the rest of an answer has not been idle before.
     pub fn idle_since(&self) -> Option<Instant> {
         let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
         let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
-        self.mode.wants().idle_since.filter(|_| still)
+        let since = self.mode.wants().idle_since.filter(|_| still)?;
+        Some(since.max(self.output.last_progress()))
     }
 
     /// Returns why the connection was closed. `None`: the connection is open.

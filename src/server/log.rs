@@ -29,7 +29,7 @@ pub struct Log {
     /// Whether standard output is closed (EPIPE): no further line can be read.
     ended: bool,
     clock: Clock,
-    /// When a failure to accept was last reported.
+    /// When a failure to accept, or a crowd at the limit of connections, was last reported.
     reported: Option<Instant>,
 }
 
@@ -135,16 +135,32 @@ impl Log {
         self.waiting.drain(..written);
     }
 
-    /// Warns on standard error about a failure to accept, at most once a second.
+    /// Warns about a failure to accept.
     pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
+        self.warn(
+            format_args!("cannot accept connections: {error}; if this persists, raise `ulimit -n`"),
+            now,
+        );
+    }
+
+    /// Warns that new connections wait, because `max` connections are open.
+    pub(super) fn at_the_limit(&mut self, max: usize, now: Instant) {
+        self.warn(
+            format_args!(
+                "at the limit of {max} connections: new ones wait until others end; \
+                 --max-connections sets the limit"
+            ),
+            now,
+        );
+    }
+
+    /// Warns on standard error, at most once a second.
+    fn warn(&mut self, warning: fmt::Arguments<'_>, now: Instant) {
         let often = |at| now.saturating_duration_since(at) < Duration::from_secs(1);
         if !self.reported.is_some_and(often) {
             self.reported = Some(now);
             // Not eprintln, which panics when standard error is closed.
-            let _ = writeln!(
-                io::stderr(),
-                "warning: cannot accept connections: {error}; if this persists, raise `ulimit -n`"
-            );
+            let _ = writeln!(io::stderr(), "warning: {warning}");
         }
     }
 }

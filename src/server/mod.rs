@@ -55,6 +55,7 @@ use crate::connection::{
 };
 use crate::site::{Files, Site};
 use crate::transport::{Pool, Transport};
+use accept::Crowd;
 use rooms::Rooms;
 use timers::Timers;
 
@@ -96,14 +97,13 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     ticks: Vec<Tick>,
     /// For each listener, whether connections may be waiting to be accepted.
     acceptable: Vec<bool>,
-    /// When accepting resumes, if it is paused for lack of descriptors.
+    /// When accepting resumes, if it is paused for lack of descriptors or of slots.
     accept_paused_until: Option<Instant>,
     /// After the first signal, the time when unfinished work is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
-    /// The idle connections, the longest idle last; `None` until the list is needed. The list is
-    /// made at most once a turn.
-    idle: Option<Vec<Key>>,
+    /// New connections that wait for a slot.
+    crowd: Crowd<D::Stream>,
     /// Storage for a turn, kept because the next turn uses the allocations again.
     events: Vec<Event>,
     batch: Vec<Key>,
@@ -157,7 +157,7 @@ where
             accept_paused_until: None,
             stop_at: None,
             log: None,
-            idle: None,
+            crowd: Crowd::default(),
             events: Vec::new(),
             batch: Vec::new(),
             due: Vec::new(),
@@ -375,7 +375,7 @@ where
             self.tally.counters.count(cause);
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
-            // The close has made a descriptor available.
+            // The close has made a descriptor and a slot available.
             self.accept_paused_until = None;
         }
     }
@@ -465,6 +465,10 @@ where
                 "nobody will ever call this connection again"
             );
         }
+        assert!(
+            self.connections.len() <= self.turn.limits.connections_max + Self::REJECTED_MAX,
+            "more connections than allowed"
+        );
         assert_eq!(queued, self.runnable.len(), "queued once each, and alive");
         assert_eq!(buffers, self.shared.pool.buffers_out(), "a buffer was lost");
         assert!(

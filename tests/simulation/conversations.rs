@@ -738,6 +738,11 @@ pub fn aside() -> Script {
     cooperative("speaks to an echo", within("/echo", false, acts))
 }
 
+/// A client that keeps its slot without a word.
+pub fn lodger() -> Script {
+    uncooperative("stays", within("/echo", false, vec![Pause(3 * PATIENCE)]))
+}
+
 /// Clients that stop reading for longer than the time to answer a ping: the first reads again
 /// later, the second never.
 pub fn turned_away() -> [Script; 2] {

@@ -127,6 +127,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use memchr::memmem;
 use oneloop::config::{Limits, SlowMember};
 use oneloop::connection::{Cause, Counters, ModeName, TRANSITIONS, Transitions};
 use oneloop::server::{Echo, Flow, PostEcho, RoomsEndpoint, Server};
@@ -243,6 +244,7 @@ fn an_echo_is_heard_however_full_the_mailbox_is() {
 fn who_has_its_whole_answer_makes_room_at_once() {
     let limits = Limits {
         connections_max: 1,
+        eviction_idle_time: Duration::ZERO,
         turn_bytes: 1_000,
         ..weather::usual_limits()
     };
@@ -262,6 +264,59 @@ fn who_has_its_whole_answer_makes_room_at_once() {
         let answered = run_with(2 * weather::PATIENCE);
         assert_eq!(run_with(answered), answered);
     }
+}
+
+/// A busy client is not closed between two requests in favour of a newcomer: the client would lose
+/// the request that is on its way, and come again, and the two would only evict each other.
+#[test]
+fn over_the_limit_newcomers_wait_until_a_slot_is_free() {
+    let limits = Limits {
+        connections_max: 1,
+        turnover_time: 10 * weather::PATIENCE,
+        newcomer_time: 10 * weather::PATIENCE,
+        ..weather::usual_limits()
+    };
+    let scripts = [(); 3].map(|()| Rc::new(scripts::busy(100)));
+    let finished = run(together(&scripts), limits);
+    for client in &finished.world.clients {
+        assert!(!client.was_cut_short, "{}", client.status());
+    }
+    assert_eq!(finished.counters.closed(Cause::Overloaded), 0);
+}
+
+#[test]
+fn whoever_asks_without_a_pause_is_told_to_give_way_to_a_newcomer() {
+    let limits = Limits {
+        connections_max: 1,
+        ..weather::usual_limits()
+    };
+    let scripts = [1_000, 1].map(|requests| Rc::new(scripts::busy(requests)));
+    let finished = run(together(&scripts), limits);
+    let [stays, comes] = &finished.world.clients[..] else {
+        panic!("there are two");
+    };
+    assert!(!comes.was_cut_short, "{}", comes.status());
+    let told = memmem::find_iter(&stays.received, "\r\nConnection: close\r\n");
+    assert!(stays.was_cut_short && stays.answers > 1);
+    assert_eq!(told.count(), 1, "the last answer says so, and no other");
+    assert_eq!(finished.counters.requests, stays.answers as u64 + 1);
+}
+
+/// WebSocket connections have no last answer, and may never end.
+#[test]
+fn newcomers_are_told_503_when_no_slot_becomes_free_for_a_while() {
+    let limits = Limits {
+        connections_max: 1,
+        newcomer_time: weather::PATIENCE,
+        ..weather::usual_limits()
+    };
+    let mut scripts = vec![Rc::new(conversations::lodger())];
+    scripts.resize(6, Rc::new(scripts::turned_down()));
+    let finished = run(together(&scripts), limits);
+    for client in &finished.world.clients {
+        assert!(!client.was_cut_short, "{}", client.status());
+    }
+    assert_eq!(finished.counters.closed(Cause::Overloaded), 5);
 }
 
 /// While the queue of effects is always full, no connection gets ahead by more messages than fit
@@ -559,6 +614,16 @@ fn in_turn(
     run(world, limits)
 }
 
+/// A calm world in which the first client comes first, and all others soon after it.
+fn together(scripts: &[Rc<Script>]) -> World {
+    let mut world = World::new(Rng::new(0), Weather::calm(), scripts, false);
+    let begin = world.clients[0].not_before;
+    for client in &mut world.clients[1..] {
+        client.not_before = begin + Duration::from_micros(100);
+    }
+    world
+}
+
 /// Runs a cast, and checks the bytes that each client has received against the expected ones.
 fn perform(
     seed: u64,
@@ -617,7 +682,8 @@ struct Finished {
 }
 
 /// Runs a server in a world until all clients have left, or until the server is stopped.
-fn run(world: World, limits: Limits) -> Finished {
+fn run(mut world: World, limits: Limits) -> Finished {
+    world.connections_max = limits.connections_max;
     let world = Rc::new(RefCell::new(world));
     let files = SimFiles {
         world: Rc::clone(&world),

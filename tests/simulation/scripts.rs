@@ -606,6 +606,20 @@ fn hostile() -> Vec<Script> {
     ]
 }
 
+/// A client that asks without a pause.
+pub fn busy(requests: usize) -> Script {
+    let asks = repeat(requests, [get("/small.txt"), file("small.txt")]);
+    cooperative("asks without a pause", [asks, vec![Close]].concat())
+}
+
+/// A client that the server has no slot for.
+pub fn turned_down() -> Script {
+    uncooperative(
+        "finds no slot",
+        [get("/small.txt"), status(503), AwaitEnd, Close],
+    )
+}
+
 /// Pairs of clients: the first asks for as much as a turn can give, in bytes or in steps, and
 /// stays; the second asks for little.
 pub fn lodgers() -> [[Script; 2]; 2] {

@@ -54,6 +54,8 @@ pub struct World {
     /// The number of moves so far.
     moves: u64,
     listeners: [Listener; LISTENERS],
+    /// The limit of the server. With one connection more than that, other clients have to wait.
+    pub connections_max: usize,
     /// An accept was refused for lack of a descriptor: accepting may pause for a while.
     was_refused: bool,
     /// The number of signals not yet taken, and whether an event for them is due.
@@ -122,6 +124,7 @@ impl World {
             jumped_before: Duration::ZERO,
             moves: 0,
             listeners: Default::default(),
+            connections_max: usize::MAX,
             was_refused: false,
             signals: (0, false),
             stops: 0,
@@ -422,7 +425,8 @@ impl World {
         let waits = |l: &Listener| !l.backlog.is_empty() && !l.on_ready_list;
         let wakes_soon = until.is_some_and(|at| at - self.now <= ACCEPT_PAUSE_MAX);
         let rests = self.was_refused && wakes_soon;
-        if self.listeners.iter().any(waits) && !self.is_full() && !rests {
+        let is_crowded = self.open() > self.connections_max;
+        if self.listeners.iter().any(waits) && !self.is_full() && !is_crowded && !rests {
             panic!("an edge was lost: somebody waits to be accepted");
         }
         if let Some(wire) = self.wires.iter().find(|wire| wire.is_neglected()) {
@@ -442,8 +446,13 @@ impl World {
 
     /// Whether the server has as many open connections as descriptors.
     fn is_full(&self) -> bool {
+        self.open() >= self.weather.descriptors_max
+    }
+
+    /// The number of connections that the server has accepted and not closed.
+    fn open(&self) -> usize {
         let open = self.wires.iter().filter(|w| w.end == ServerEnd::Open);
-        open.count() >= self.weather.descriptors_max
+        open.count()
     }
 
     /// The server waits for ever, and no client will ever move.

@@ -173,15 +173,18 @@ fn over_the_limit_those_idle_longest_make_room() {
     for client in &mut clients {
         assert_eq!(client.get("/a").status, 200);
     }
-    for _ in 0..3 {
-        let mut newcomer = server.connect();
-        assert_eq!(newcomer.get("/a").status, 200);
-        clients.remove(0).assert_end();
-        clients.push(newcomer);
-    }
+    // The newcomer waits until the first client has been idle for a second.
+    let mut newcomer = server.connect();
+    assert_eq!(newcomer.get("/a").status, 200);
+    clients.remove(0).assert_end();
+    clients.push(newcomer);
     for client in &mut clients {
         assert_eq!(client.get("/a").status, 200);
     }
+    server.signal(Signal::TERM);
+    let warning = "warning: at the limit of 3 connections: ";
+    let finished = server.process.finish();
+    assert!(finished.stderr.starts_with(warning), "{}", finished.stderr);
 }
 
 #[test]

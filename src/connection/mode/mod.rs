@@ -331,6 +331,17 @@ impl<S: Files> Mode<S> {
         }
     }
 
+    /// Whether further requests may be answered in this mode, or after it.
+    pub(super) fn has_answers(&self) -> bool {
+        match self {
+            Mode::ReadingHead(_)
+            | Mode::ReadingBody(_)
+            | Mode::AwaitingEndpoint(_)
+            | Mode::Streaming(_) => true,
+            Mode::WebSocket(_) | Mode::Lingering(_) | Mode::Closed(_) => false,
+        }
+    }
+
     /// Takes the answer of an endpoint, if the connection awaits an answer.
     pub(super) fn endpoint_answered(
         self,

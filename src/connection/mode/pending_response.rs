@@ -67,9 +67,10 @@ impl PendingResponse {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        if cx.turn.stopping && self.persistence == Persistence::KeepAlive {
-            // The peer cannot know that the server is stopping, and may be sending the next
-            // request.
+        let is_last = cx.turn.stopping || input.gives_way;
+        if is_last && self.persistence == Persistence::KeepAlive {
+            // The peer cannot know that the server is stopping, or needs the slot, and may be
+            // sending the next request.
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
         cx.budget.spend_steps(reply.cost - 1);
