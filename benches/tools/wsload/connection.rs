@@ -15,6 +15,31 @@ pub struct Messages {
     pub in_flight: usize,
     /// The expected answer to each message.
     pub due: Due,
+    /// Whether the messages go to a room, in which every connection hears every message.
+    pub is_room: bool,
+}
+
+impl Messages {
+    /// Subtracts `heard` answers from `owed`.
+    ///
+    /// # Errors
+    /// A sentence, if there are more answers than messages.
+    fn left(&self, owed: usize, heard: usize) -> Result<usize, String> {
+        let cure = match self.is_room {
+            true => "another client speaks in this room",
+            false => "is this a room? add --room",
+        };
+        owed.checked_sub(heard)
+            .ok_or_else(|| format!("more answers than messages: {cure}"))
+    }
+
+    /// Describes missing answers.
+    pub fn missing(&self) -> &'static str {
+        match self.is_room {
+            true => "a message was not heard by all: is this no room? leave --room out",
+            false => "not all messages were answered",
+        }
+    }
 }
 
 pub struct Connection {
@@ -101,11 +126,35 @@ impl Connection {
     /// A sentence, when an answer is wrong or was not expected.
     pub fn hear(&mut self, bytes: &[u8], messages: &Messages) -> Result<(), String> {
         let heard = self.answers.hear(bytes, &messages.due)?;
-        let owed = self.owed.checked_sub(heard);
-        self.owed = owed.ok_or("more answers than messages")?;
+        self.owed = messages.left(self.owed, heard)?;
         if self.answers.pong.is_empty() {
             return Ok(());
         }
         self.write(messages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[test]
+    fn a_wrong_number_of_answers_names_the_cure() {
+        let messages = |is_room| Messages {
+            batch: Vec::new(),
+            in_flight: 1,
+            due: Due {
+                frame: wire::frame(1, None),
+                payload_bytes: 1,
+                is_probe: false,
+            },
+            is_room,
+        };
+        assert_eq!(messages(false).left(3, 2), Ok(1));
+        let surplus = messages(false).left(1, 2).unwrap_err();
+        assert!(surplus.ends_with("is this a room? add --room"));
+        assert!(!messages(true).left(0, 1).unwrap_err().contains("add"));
+        assert!(messages(true).missing().ends_with("leave --room out"));
     }
 }

@@ -23,7 +23,6 @@ pub struct Load {
     /// sends.
     connections: Vec<Option<Connection>>,
     messages: Messages,
-    is_room: bool,
     /// The number of missing answers on every connection together.
     awaited: usize,
 }
@@ -53,6 +52,7 @@ impl Load {
                 payload_bytes: options.payload_bytes,
                 is_probe: true,
             },
+            is_room: options.is_room,
         };
         let poll = Poll::new().map_err(|error| format!("cannot poll: {error}"))?;
         let mut connections = Vec::new();
@@ -70,7 +70,6 @@ impl Load {
             poll,
             connections,
             messages,
-            is_room: options.is_room,
             awaited: 0,
         })
     }
@@ -101,7 +100,7 @@ impl Load {
         let begin = Instant::now();
         // The time when each connection sent its batch.
         let mut sent = vec![begin; self.connections.len()];
-        if self.is_room {
+        if self.messages.is_room {
             self.publish(&mut tally);
         } else {
             for index in 0..self.connections.len() {
@@ -134,7 +133,7 @@ impl Load {
                 tally.messages += heard as u64;
                 if let Err(error) = outcome {
                     self.fail(index, error, &mut tally);
-                } else if is_answered && !self.is_room {
+                } else if is_answered && !self.messages.is_room {
                     let now = Instant::now();
                     tally.latencies.add(now - sent[index]);
                     sent[index] = now;
@@ -143,7 +142,7 @@ impl Load {
                     }
                 }
             }
-            if self.awaited == 0 && self.is_room {
+            if self.awaited == 0 && self.messages.is_room {
                 let now = Instant::now();
                 tally.latencies.add(now - sent[0]);
                 sent[0] = now;
@@ -196,7 +195,7 @@ impl Load {
         for index in 0..self.connections.len() {
             let waits = |connection: &Connection| connection.owed > 0;
             if self.connections[index].as_ref().is_some_and(waits) {
-                self.fail(index, "not all messages were answered".into(), tally);
+                self.fail(index, self.messages.missing().into(), tally);
             }
         }
     }

@@ -67,6 +67,9 @@ fn run(options: &Options) -> Result<bool, String> {
         wait_for_a_line();
     }
     let tally = load.run(options.duration)?;
+    if let (0, Some(error)) = (tally.messages, tally.errors.keys().next()) {
+        return Err(error.clone());
+    }
     println!("{tally}");
     if options.hold {
         wait_for_a_line();
