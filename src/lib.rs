@@ -285,8 +285,8 @@
 //! with `sha1` and `base64` for the opening handshake. Everything else comes from libraries, of which
 //! none starts a thread: `rustix` (safe system calls), `clap` (the command line), `httpdate` (the three
 //! forms of an HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content
-//! coding), `jiff` (local time in the log), `mime_guess` (media types), `percent-encoding` (the
-//! `Location` of a redirect) and `signal-hook-mio` (signals as events).
+//! coding), `jiff` (local time in the log), `mime_guess` (media types), `percent-encoding` (queries, and
+//! the `Location` of a redirect) and `signal-hook-mio` (signals as events).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -9,9 +9,12 @@
 //! message to a room is queued, and delivered after the connections of this turn were pumped:
 //! usually still in the same turn.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 use super::Key;
 use super::effect::{Audience, Effect, Effects};
@@ -27,24 +30,46 @@ pub struct RouteMatch<'a> {
     /// The segment in place of the `*` in the path of the endpoint, decoded; empty if the path has
     /// no `*`.
     pub name: &'a str,
-    /// The query: the part after the question mark, not decoded.
+    /// The query: the part after the question mark, not decoded. [`parameter`](Self::parameter)
+    /// decodes.
     pub query: &'a str,
 }
 
 impl<'a> RouteMatch<'a> {
-    /// Returns the value of the first parameter with this name in the query, not decoded; empty for
-    /// a parameter without a value. `None`: the query does not have the parameter.
+    /// Returns the value of the first parameter with this name in the query; empty for a parameter
+    /// without a value. `None`: the query does not have the parameter.
+    ///
+    /// Names and values are decoded as a browser encodes the fields of a form
+    /// (`application/x-www-form-urlencoded`, WHATWG URL §5.1): `+` stands for a space, and `%` with
+    /// two hexadecimal digits for a byte. A `%` without two digits stands for itself. Bytes that are
+    /// not UTF-8 become U+FFFD.
     ///
     /// ```
-    /// let route = oneloop::connection::RouteMatch { name: "", query: "last=5&presence" };
-    /// assert_eq!(route.parameter("last"), Some("5"));
-    /// assert_eq!(route.parameter("presence"), Some(""));
+    /// let query = "last=5&presence&who=J%C3%BCrgen+Klopp";
+    /// let route = oneloop::connection::RouteMatch { name: "", query };
+    /// assert_eq!(route.parameter("last").as_deref(), Some("5"));
+    /// assert_eq!(route.parameter("presence").as_deref(), Some(""));
+    /// assert_eq!(route.parameter("who").as_deref(), Some("Jürgen Klopp"));
     /// assert_eq!(route.parameter("first"), None);
     /// ```
-    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+    pub fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
         let parameters = self.query.split('&');
         let mut pairs = parameters.map(|p| p.split_once('=').unwrap_or((p, "")));
-        pairs.find(|(n, _)| *n == name).map(|(_, value)| value)
+        pairs
+            .find(|(n, _)| decoded(n) == name)
+            .map(|(_, value)| decoded(value))
+    }
+}
+
+/// Decodes a name or a value of a query. Plain text is borrowed.
+fn decoded(text: &str) -> Cow<'_, str> {
+    match text.contains('+') {
+        true => {
+            let spaced = text.replace('+', " ");
+            let decoded = percent_decode_str(&spaced).decode_utf8_lossy();
+            Cow::Owned(decoded.into_owned())
+        }
+        false => percent_decode_str(text).decode_utf8_lossy(),
     }
 }
 
@@ -384,5 +409,30 @@ impl Endpoints {
     /// Records that a message to the endpoint has led to an effect.
     pub(super) fn mark_as_publisher(&mut self, number: u16) {
         self.rows[usize::from(number)].publishes = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_as_a_form_is_encoded() {
+        for (query, expected) in [
+            ("a=1&a=2", Some("1")),
+            ("b&a", Some("")),
+            ("%61=x", Some("x")),
+            ("a=b+c%2Bd%20e", Some("b c+d e")),
+            ("a=%C3%A4", Some("ä")),
+            ("a=%26%3D&b", Some("&=")),
+            ("a=b=c", Some("b=c")),
+            ("a=100%&b=%zz", Some("100%")),
+            ("a=%ff", Some("\u{fffd}")),
+            ("A=1&aa=2&+a=3", None),
+            ("", None),
+        ] {
+            let route = RouteMatch { name: "", query };
+            assert_eq!(route.parameter("a").as_deref(), expected, "{query}");
+        }
     }
 }

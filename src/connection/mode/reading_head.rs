@@ -278,7 +278,7 @@ fn accept<S: Files>(
         keys: values(Field::WebSocketKey),
         versions: values(Field::WebSocketVersion),
         protocols: values(Field::WebSocketProtocol),
-        extensions: match route.parameter("deflate") {
+        extensions: match route.parameter("deflate").as_deref() {
             Some("off") => Vec::new(),
             _ => values(Field::WebSocketExtensions),
         },
