@@ -17,7 +17,7 @@ pub struct Config {
     pub bind: Bind,
     /// The port to listen on.
     pub port: Port,
-    /// The format of the access log, which has one line for each request.
+    /// The format of the access log on standard output, which has one line for each request.
     pub log: LogFormat,
     /// Whether symbolic links that lead out of the root are followed. Links that stay within the
     /// root are always followed.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use clap::Parser;
 use oneloop::cli::Cli;
 use oneloop::config::Config;
-use oneloop::server::{BoundServer, Log, Server};
+use oneloop::server::{BoundServer, Server};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -49,8 +49,7 @@ fn run(
         // The server goes on if standard output is a closed pipe.
         let _ = banner(&bound, terminal, began);
     }
-    let log = Log::new(config.log, config.limits.log_bytes_max);
-    let mut server = bound.server.with_log(log);
+    let mut server = bound.server;
     server.run()?;
     if !quiet {
         // The summary is written like the log: a reader that has stopped reading must not delay the

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::{Echo, MioDriver, PostEcho, RoomsEndpoint, Server};
+use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server};
 use crate::config::{Config, Port};
 use crate::site::{Disk, Guard, Site};
 use crate::sys;
@@ -22,7 +22,7 @@ const DRAWS: u32 = 16;
 
 /// A server, bound to its addresses and ready to run; made by [`Server::bind`].
 pub struct BoundServer {
-    /// The server. Add endpoints and a log, then call [`Server::run`].
+    /// The server. Add endpoints, then call [`Server::run`].
     pub server: Server<MioDriver, Disk>,
     /// The addresses of the listeners, with the same port everywhere.
     pub addresses: Vec<SocketAddr>,
@@ -32,8 +32,8 @@ pub struct BoundServer {
     pub missing: Vec<(IpAddr, io::Error)>,
 }
 
-/// Why a server did not start.
-#[derive(Debug)]
+/// Why a server did not start. `Debug` writes the same sentence as `Display`, because a `main` that
+/// returns this error prints it with `Debug`.
 pub enum StartError {
     /// The path cannot be served.
     Root(PathBuf, io::Error),
@@ -46,6 +46,12 @@ pub enum StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,7 +107,8 @@ impl Server<MioDriver, Disk> {
     /// ```
     ///
     /// [`Server::run`] returns after SIGINT or SIGTERM. Endpoints of your own are added before with
-    /// [`Server::with_endpoint`], and a log with [`Server::with_log`].
+    /// [`Server::with_endpoint`]. The log of the configuration goes to standard output, and warnings
+    /// go to standard error.
     ///
     /// # Errors
     /// [`StartError`]. No listener is left open then.
@@ -123,7 +130,9 @@ impl Server<MioDriver, Disk> {
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let guard = Guard::new(&config.allow_hosts);
         let site = Site::new(disk, &index, &config.limits).with_guard(guard);
+        let log = Log::new(config.log, config.limits.log_bytes_max);
         let mut server = Server::new(driver, count, site, config.limits.clone())
+            .with_log(log)
             .with_endpoint("/echo", Echo)
             .with_endpoint("/rooms/*", RoomsEndpoint);
         if config.test_endpoints {
@@ -194,4 +203,34 @@ fn listen_on(config: &Config, port: u16) -> Result<Listening, StartError> {
         }
     }
     Ok(Listening { listeners, missing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LogFormat;
+
+    #[test]
+    fn a_server_has_the_log_of_its_configuration() {
+        for (log, logs) in [(LogFormat::Off, false), (LogFormat::Combined, true)] {
+            let config = Config {
+                port: Port::Exactly(0),
+                log,
+                ..Config::new(env!("CARGO_MANIFEST_DIR"))
+            };
+            let bound = Server::bind(&config).expect("a port is free");
+            assert_eq!(bound.server.tally.is_logging, logs, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn a_main_that_returns_the_error_prints_a_sentence() {
+        let Err(error) = Server::bind(&Config::new("/no/such/folder")) else {
+            panic!("there is no such folder");
+        };
+        let sentence = "cannot serve /no/such/folder: no such file or directory; \
+                        name a directory, or one file";
+        assert_eq!(format!("{error:?}"), sentence);
+        assert_eq!(error.to_string(), sentence);
+    }
 }
