@@ -129,35 +129,54 @@ pub(super) fn described(
 
 /// The validators of a file, or of the output when the file is encoded in `coding`.
 ///
-/// The entity tag is made from the inode number, the size and both timestamps of the file, and
-/// changes with each of them. The tag is strong if the file [is settled](is_settled), and weak if
+/// The entity tag is a hash of the device, the inode number, the size and both timestamps of the
+/// file, in 16 hexadecimal digits. The tag does not tell these facts to the client, and is the same
+/// in each run of the program. The tag is strong if the file [is settled](is_settled), and weak if
 /// not (§8.8.1).
 ///
-/// If the last change of the file is too recent, the current time is added to the tag, because a
+/// If the last change of the file is too recent, the current time goes into the hash too, because a
 /// second change within the clock's tick would keep the same stat, and the new content would get
 /// the old tag.
 ///
 /// Each coding has its own tag, because its bytes differ (§8.8.3.3).
 pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Validators {
+    // Only the low 64 bits of a time count: they repeat after 584 years.
     let nanoseconds = |time: SystemTime| {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        since.unwrap_or_default().as_nanos()
+        since.unwrap_or_default().as_nanos() as u64
     };
-    let (modified, changed) = (nanoseconds(stat.modified), nanoseconds(stat.changed));
-    let opaque = format!("{:x}-{:x}-{modified:x}-{changed:x}", stat.inode, stat.size);
-    let opaque = match coding.token() {
-        Some(token) => format!("{opaque}-{token}"),
-        None => opaque,
+    let seen_at = match shows_changes(stat, now) {
+        true => 0,
+        false => nanoseconds(now),
     };
-    let opaque = match shows_changes(stat, now) {
-        true => opaque,
-        false => format!("{opaque}-at-{:x}", nanoseconds(now)),
-    };
+    let opaque = hash(&[
+        stat.device,
+        stat.inode,
+        stat.size,
+        nanoseconds(stat.modified),
+        nanoseconds(stat.changed),
+        coding as u64,
+        seen_at,
+    ]);
     Validators {
-        tag: EntityTag::new(&opaque, !is_settled(stat, now)),
+        tag: EntityTag::new(&format!("{opaque:016x}"), !is_settled(stat, now)),
         // A time in the future must not be sent (§8.8.2.1).
         modified: whole_seconds(stat.modified.min(now)),
     }
+}
+
+/// Returns a hash of `words` that is the same in each run, unlike the hash of a `HashMap`.
+///
+/// Each word is added to the state, and the state goes through the finalizer of SplitMix64 (Steele,
+/// Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). The finalizer is
+/// a bijection, so two lists that differ in a single word never have the same hash.
+fn hash(words: &[u64]) -> u64 {
+    words.iter().fold(0, |state: u64, word| {
+        let z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
 }
 
 /// Whether the stat of a file identifies the content: any later change of the file must show in the
@@ -186,4 +205,67 @@ fn shows_changes(stat: &Stat, now: SystemTime) -> bool {
         false => Duration::from_millis(20),
     };
     now.duration_since(stat.changed).unwrap_or_default() > tick
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::FileKind;
+
+    fn at(ms: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
+    }
+
+    /// A file that was made at 1,700,000,000.123 s after the epoch.
+    fn stat() -> Stat {
+        Stat {
+            kind: FileKind::File,
+            device: 1,
+            inode: 2,
+            size: 3,
+            modified: at(1_700_000_000_123),
+            changed: at(1_700_000_000_123),
+        }
+    }
+
+    const LATER: u64 = 1_700_000_060_000;
+
+    fn tag(stat: &Stat, coding: Coding, now: u64) -> String {
+        validators(stat, coding, at(now)).tag.as_str().to_owned()
+    }
+
+    #[test]
+    fn a_tag_is_short_and_the_same_in_each_run() {
+        assert_eq!(
+            tag(&stat(), Coding::Identity, LATER),
+            "\"58794a6bdf20d57e\""
+        );
+        assert_eq!(
+            tag(&stat(), Coding::Identity, LATER),
+            tag(&stat(), Coding::Identity, LATER + 1)
+        );
+    }
+
+    #[test]
+    fn a_tag_changes_with_each_fact_about_the_file() {
+        let mut tags = vec![tag(&stat(), Coding::Identity, LATER)];
+        let edits: [fn(&mut Stat); 5] = [
+            |stat| stat.device = 9,
+            |stat| stat.inode = 9,
+            |stat| stat.size = 9,
+            |stat| stat.modified = at(9),
+            |stat| stat.changed = at(9),
+        ];
+        for edit in edits {
+            let mut stat = stat();
+            edit(&mut stat);
+            tags.push(tag(&stat, Coding::Identity, LATER));
+        }
+        tags.push(tag(&stat(), Coding::Gzip, LATER));
+        tags.push(tag(&stat(), Coding::Brotli, LATER));
+        let all = tags.len();
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), all, "{tags:?}");
+    }
 }

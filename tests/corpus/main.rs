@@ -51,7 +51,7 @@ fn limits() -> Limits {
 
 /// The fields of an answer with the small file.
 const SMALL_FIELDS: &str = "Last-Modified: Tue, 14 Nov 2023 22:13:20 GMT\r\n\
-    ETag: \"6-6-17979cfe362a0000-17979cfe362a0000\"\r\n\
+    ETag: \"f6daa5bb50c461e8\"\r\n\
     Cache-Control: no-cache\r\nVary: Accept-Encoding\r\n\
     Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
     Content-Length: 6\r\nAccept-Ranges: bytes\r\n";
