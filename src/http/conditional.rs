@@ -66,9 +66,10 @@ impl EntityTag {
 pub struct Validators {
     /// The entity tag.
     pub tag: EntityTag,
-    /// The time in `Last-Modified`. The field carries whole seconds, so the time must be in whole
-    /// seconds too: see [`whole_seconds`].
-    pub modified: SystemTime,
+    /// The time in `Last-Modified`; `None` if no date is sent, and then each condition with a date
+    /// is ignored (§13.1.3, §13.1.4) or does not hold (§13.1.5). The field carries whole seconds,
+    /// so the time must be in whole seconds too: see [`whole_seconds`].
+    pub modified: Option<SystemTime>,
 }
 
 /// The result of the preconditions of a request.
@@ -108,7 +109,7 @@ pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Preco
             return Precondition::Failed;
         }
     } else if let Some(since) = date(request, Field::IfUnmodifiedSince)
-        && validators.modified > since
+        && validators.modified.is_some_and(|modified| modified > since)
     {
         return Precondition::Failed;
     }
@@ -123,7 +124,7 @@ pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Preco
         }
     } else if let Some(since) = date(request, Field::IfModifiedSince)
         && read
-        && validators.modified <= since
+        && validators.modified.is_some_and(|modified| modified <= since)
     {
         return Precondition::NotModified;
     }
@@ -144,7 +145,8 @@ fn if_range(request: &RequestHead<'_>, validators: &Validators) -> bool {
         // not count. Whether a file changed twice in a second long past is unknown. A client that
         // sends the tag from an earlier response never relies on the date.
         (Some(value), None) => {
-            !validators.tag.is_weak() && parse_date(value) == Some(validators.modified)
+            let date = parse_date(value);
+            !validators.tag.is_weak() && date.is_some() && date == validators.modified
         }
         (Some(_), Some(_)) => false,
     }
@@ -208,7 +210,7 @@ mod tests {
     fn validators(weak: bool) -> Validators {
         Validators {
             tag: EntityTag::new("a,b", weak),
-            modified: UNIX_EPOCH + Duration::from_secs(784_111_777),
+            modified: Some(UNIX_EPOCH + Duration::from_secs(784_111_777)),
         }
     }
 
@@ -292,6 +294,22 @@ mod tests {
         }
         let since = "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT";
         check(&validators(false), "POST", since, HOLDS);
+    }
+
+    #[test]
+    fn without_a_date_of_its_own_a_representation_meets_no_date() {
+        let undated = Validators {
+            modified: None,
+            ..validators(false)
+        };
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (field, expected) in [
+            ("If-Modified-Since", HOLDS),
+            ("If-Unmodified-Since", HOLDS),
+            ("If-Range", Precondition::Holds { ranges: false }),
+        ] {
+            check(&undated, "GET", &format!("{field}: {date}"), expected);
+        }
     }
 
     #[test]

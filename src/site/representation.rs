@@ -56,6 +56,15 @@ pub(super) struct Source<F> {
 }
 
 impl<F> Source<F> {
+    fn share(&self) -> Source<F> {
+        Source {
+            path: self.path.clone(),
+            media_type: self.media_type.clone(),
+            content: self.content.share(),
+            ..*self
+        }
+    }
+
     /// The length of the content in bytes.
     fn len(&self) -> u64 {
         match &self.content {
@@ -95,13 +104,25 @@ impl<F> Representation<F> {
     pub fn len(&self) -> u64 {
         self.source.len()
     }
+
+    /// The same representation with a date, if it has none and may have one by `now`.
+    pub fn dated(&self, now: SystemTime) -> Option<Representation<F>> {
+        if self.validators.modified.is_some() {
+            return None;
+        }
+        last_modified(&self.source.stat, now)?;
+        Some(Representation::new(self.source.share(), now))
+    }
 }
 
 /// A head with the fields that every answer about a representation carries, including 304
 /// (§15.4.5): the validators, and the fields for caches.
 pub(super) fn validated(status: Status, validators: &Validators, varies: bool) -> ResponseHead {
-    let mut head = ResponseHead::new(status)
-        .field("Last-Modified", HttpDate::new(validators.modified))
+    let mut head = ResponseHead::new(status);
+    if let Some(modified) = validators.modified {
+        head = head.field("Last-Modified", HttpDate::new(modified));
+    }
+    head = head
         .field("ETag", validators.tag.as_str())
         .field("Cache-Control", "no-cache");
     if varies {
@@ -160,9 +181,25 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
     ]);
     Validators {
         tag: EntityTag::new(&format!("{opaque:016x}"), !is_settled(stat, now)),
-        // A time in the future must not be sent (§8.8.2.1).
-        modified: whole_seconds(stat.modified.min(now)),
+        modified: last_modified(stat, now),
     }
+}
+
+/// The date for `Last-Modified`, or `None` if a date would not tell this content from another:
+///
+/// - The second of the modification is not over, so the file may change once more with the same
+///   date. A client that asks with the date alone would get 304 for ever.
+/// - The time is at most one second after the epoch. Tools that build the same bytes from the same
+///   sources give every file such a time, in each build.
+/// - The time is in the future. Such a date must not be sent (§8.8.2.1), and the current time in
+///   its place would be another date for each request.
+fn last_modified(stat: &Stat, now: SystemTime) -> Option<SystemTime> {
+    const SECOND: Duration = Duration::from_secs(1);
+    let second = whole_seconds(stat.modified);
+    let is_over = now
+        .duration_since(second)
+        .is_ok_and(|since| since > SECOND + tick(stat));
+    (is_over && second > SystemTime::UNIX_EPOCH + SECOND).then_some(second)
 }
 
 /// Returns a hash of `words` that is the same in each run, unlike the hash of a `HashMap`.
@@ -192,19 +229,21 @@ pub(super) fn is_settled(stat: &Stat, now: SystemTime) -> bool {
 }
 
 /// Whether the last change of a file is so long ago that another change must show in the
-/// timestamps. Timestamps come from a clock that ticks every 1 to 10 ms, so 20 ms are enough. On
-/// some file systems the clock ticks every one or two seconds. Their timestamps have no fraction
-/// of a second, and for such timestamps 2 s must have passed.
+/// timestamps.
 fn shows_changes(stat: &Stat, now: SystemTime) -> bool {
-    let whole = |time: SystemTime| {
-        time.duration_since(SystemTime::UNIX_EPOCH)
-            .is_ok_and(|t| t.subsec_nanos() == 0)
-    };
-    let tick = match whole(stat.changed) {
+    now.duration_since(stat.changed).unwrap_or_default() > tick(stat)
+}
+
+/// An upper bound of the time in which a timestamp of this file stays the same. Timestamps come
+/// from a clock that ticks every 1 to 10 ms, so 20 ms are enough. On some file systems the clock
+/// ticks every one or two seconds. Their timestamps have no fraction of a second, and for such
+/// timestamps the bound is 2 s.
+fn tick(stat: &Stat) -> Duration {
+    let since = stat.changed.duration_since(SystemTime::UNIX_EPOCH);
+    match since.is_ok_and(|t| t.subsec_nanos() == 0) {
         true => Duration::from_secs(2),
         false => Duration::from_millis(20),
-    };
-    now.duration_since(stat.changed).unwrap_or_default() > tick
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl<F: Files> Site<F> {
             if self.is_worth_encoding(&original, coding, &acceptable, request) {
                 // The output of an earlier encoder may be cached. The same key may also hold a
                 // sibling that is too old to count, so the path must match.
-                if let Some(Lookup::Present(made)) = self.lookup(path, coding)
+                if let Some(Lookup::Present(made)) = self.lookup(path, coding, now)
                     && *made.source.path == *path
                 {
                     return Ok(Selected::Available(made));
@@ -95,7 +95,12 @@ impl<F: Files> Site<F> {
 
     /// The cached outcome for a path, if the entry was checked in this epoch or is checked now with
     /// success. An entry that no longer holds is removed.
-    fn lookup(&mut self, path: &[u8], coding: Coding) -> Option<Lookup<F::File>> {
+    fn lookup(
+        &mut self,
+        path: &[u8],
+        coding: Coding,
+        now: SystemTime,
+    ) -> Option<Lookup<F::File>> {
         let entry = self.cache.get(path, coding)?;
         if entry.checked != self.epoch {
             let holds = match &entry.lookup {
@@ -107,6 +112,16 @@ impl<F: Files> Site<F> {
                 return None;
             }
             entry.checked = self.epoch;
+            // The entry was made before the second of the file's modification was over.
+            if let Lookup::Present(made) = &entry.lookup
+                && let Some(dated) = made.dated(now)
+            {
+                let dated = Rc::new(dated);
+                let lookup = Lookup::Present(Rc::clone(&dated));
+                self.cache
+                    .insert(Entry::new(path, coding, lookup, self.epoch));
+                return Some(Lookup::Present(dated));
+            }
         }
         Some(match &entry.lookup {
             Lookup::Present(made) => Lookup::Present(Rc::clone(made)),
@@ -120,7 +135,7 @@ impl<F: Files> Site<F> {
         path: &[u8],
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
-        match self.lookup(path, Coding::Identity) {
+        match self.lookup(path, Coding::Identity, now) {
             Some(Lookup::Present(made)) => return Ok(made),
             Some(Lookup::Absent) => return Err(FileError::Absent),
             None => {}
@@ -149,7 +164,7 @@ impl<F: Files> Site<F> {
             stat.kind == FileKind::File && stat.modified >= original.source.stat.modified
         };
         // The same key may hold the output of an encoder, so the path must differ.
-        if let Some(Lookup::Present(made)) = self.lookup(path, coding)
+        if let Some(Lookup::Present(made)) = self.lookup(path, coding, now)
             && *made.source.path != *path
             && counts(&made.source.stat)
         {

@@ -31,6 +31,19 @@ impl OneFile {
         }
     }
 
+    /// Changes the content, and sets both times.
+    fn edit(&self, content: &[u8], modified: SystemTime, changed: SystemTime) {
+        let mut file = self.file.borrow_mut();
+        file.0 = content.to_vec();
+        let size = content.len() as u64;
+        file.1 = Stat {
+            size,
+            modified,
+            changed,
+            ..file.1
+        };
+    }
+
     /// Changes the content in the same tick of the clock.
     fn overwrite(&self, content: &[u8]) {
         let mut file = self.file.borrow_mut();
@@ -133,4 +146,55 @@ fn what_was_encoded_of_an_edition_that_may_be_gone_is_not_kept() {
     let read = flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut content);
     read.expect("it can be decoded");
     assert_eq!(content, "other edition. ".repeat(200));
+}
+
+/// A client that has no tag asks with the date alone. Two editions of one second have one date.
+#[test]
+fn no_date_is_sent_while_the_second_of_the_change_is_not_over() {
+    let changed = |ms| UNIX_EPOCH + Duration::from_millis(784_111_777_000 + ms);
+    let since = "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    let disk = OneFile::new(b"first", changed(100));
+    let mut site = Site::new(disk.clone(), b"index.html", &Limits::default());
+    for now in [101, 300, 301] {
+        let (head, _) = ask(&mut site, since, changed(now));
+        assert!(head.starts_with("HTTP/1.1 200"), "{now}: {head}");
+        assert!(!head.contains("Last-Modified"), "{now}: {head}");
+    }
+    disk.edit(b"other", changed(500), changed(500));
+    for now in [600, 999, 1_001] {
+        let (head, body) = ask(&mut site, since, changed(now));
+        assert_eq!(body, b"other", "{now}");
+        assert!(!head.contains("Last-Modified"), "{now}: {head}");
+    }
+    let (head, _) = ask(&mut site, "", changed(1_100));
+    let date = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    assert!(head.contains(date), "{head}");
+    let (head, _) = ask(&mut site, since, changed(1_101));
+    assert!(head.starts_with("HTTP/1.1 304"), "{head}");
+    assert!(head.contains(date), "{head}");
+}
+
+#[test]
+fn a_time_that_says_nothing_about_the_change_is_not_sent() {
+    let changed = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let now = changed + Duration::from_secs(60);
+    let disk = OneFile::new(b"first", changed);
+    for (modified, is_sent) in [
+        (UNIX_EPOCH, false),
+        (UNIX_EPOCH - Duration::from_secs(9), false),
+        (UNIX_EPOCH + Duration::from_millis(1_999), false),
+        (UNIX_EPOCH + Duration::from_secs(2), true),
+        (now + Duration::from_secs(9), false),
+        (changed, true),
+    ] {
+        disk.edit(b"second", modified, changed);
+        let mut site = Site::new(disk.clone(), b"index.html", &Limits::default());
+        for _ in 0..2 {
+            let (head, _) = ask(&mut site, "", now);
+            assert_eq!(head.contains("Last-Modified"), is_sent, "{modified:?}");
+        }
+        let since = "If-Modified-Since: Sun, 06 Nov 2094 08:49:37 GMT\r\n";
+        let (head, _) = ask(&mut site, since, now);
+        assert_eq!(head.starts_with("HTTP/1.1 304"), is_sent, "{modified:?}");
+    }
 }

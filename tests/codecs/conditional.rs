@@ -119,7 +119,7 @@ proptest! {
             (true, true) => Precondition::Failed,
             (true, false) => Precondition::Holds { ranges },
         };
-        let validators = Validators { tag: EntityTag::new(OURS, weak), modified: ours };
+        let validators = Validators { tag: EntityTag::new(OURS, weak), modified: Some(ours) };
         let got = with_request(method, &fields, |request| precondition(request, &validators));
         prop_assert_eq!(got, expected, "{}", fields);
     }

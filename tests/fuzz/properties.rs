@@ -273,7 +273,7 @@ fn with_fields(bytes: &[u8], check: impl Fn(&RequestHead<'_>)) {
 /// The outcome of preconditions is allowed for the method. Without the fields, it is the same as
 /// without preconditions. A weak tag never counts as a strong match.
 pub fn conditional(bytes: &[u8]) {
-    let modified = UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let modified = Some(UNIX_EPOCH + Duration::from_secs(784_111_777));
     with_fields(bytes, |request| {
         let [weak, strong] = [true, false].map(|weak| {
             let tag = EntityTag::new("a", weak);
