@@ -1,15 +1,22 @@
 //! Floor 2, site: the media type of a file, from the ending of its name (RFC 9110 §8.3).
 //!
 //! The `mime_guess` crate knows the registry of media types. A short table takes precedence where
-//! browsers need another type. Text gets a charset, because without a charset browsers guess, and
-//! often guess wrongly.
+//! browsers need another type. Text gets the charset UTF-8, because without a charset browsers
+//! guess, and often guess wrongly. Text that declares another encoding gets no charset, so that the
+//! declaration counts.
 
 use std::borrow::Cow;
 
+use super::charset;
+
+/// The number of bytes at the beginning of a file that [`of`] examines. A page must declare its
+/// encoding within this number of bytes (HTML, "specifying the document's character encoding").
+pub(super) const BEGINNING_BYTES: usize = 1024;
+
 /// Returns the value of `Content-Type` for a path: `application/octet-stream` for a name without a
-/// known ending. `beginning` reads the first bytes of the file into its argument, and returns their
-/// number; it is called for `.ts` alone, which has two meanings.
-pub(super) fn of(path: &[u8], beginning: impl FnOnce(&mut [u8]) -> usize) -> Cow<'static, str> {
+/// known ending. `beginning` is the first [`BEGINNING_BYTES`] bytes of the file, or the whole file
+/// if the file is shorter.
+pub(super) fn of(path: &[u8], beginning: &[u8]) -> Cow<'static, str> {
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
     let ending = name
         .iter()
@@ -22,7 +29,7 @@ pub(super) fn of(path: &[u8], beginning: impl FnOnce(&mut [u8]) -> usize) -> Cow
             .or_else(|| mime_guess::from_ext(ending).first_raw())
             .unwrap_or("application/octet-stream"),
     };
-    match essence.starts_with("text/") {
+    match essence.starts_with("text/") && !charset::is_other_than_utf8(essence, beginning) {
         true => format!("{essence}; charset=utf-8").into(),
         false => essence.into(),
     }
@@ -54,9 +61,8 @@ pub(super) fn is_compressible(media_type: &str) -> bool {
 
 /// Whether a file is an MPEG transport stream: packets of 188 bytes, each beginning with 0x47
 /// (ISO/IEC 13818-1, 2.4.3.2). Two packets are examined.
-fn is_transport_stream(beginning: impl FnOnce(&mut [u8]) -> usize) -> bool {
-    let mut bytes = [0; 189];
-    beginning(&mut bytes) == bytes.len() && bytes[0] == 0x47 && bytes[188] == 0x47
+fn is_transport_stream(beginning: &[u8]) -> bool {
+    [0, 188].map(|at| beginning.get(at)) == [Some(&0x47); 2]
 }
 
 fn overridden(ending: &str) -> Option<&'static str> {
@@ -108,22 +114,23 @@ mod tests {
             ("x.\u{fffd}", "application/octet-stream"),
             ("", "application/octet-stream"),
         ] {
-            assert_eq!(of(path.as_bytes(), |_| 0), expected, "{path}");
+            assert_eq!(of(path.as_bytes(), b""), expected, "{path}");
         }
     }
 
     #[test]
     fn a_ts_is_video_only_if_it_is_one() {
-        let script = |bytes: &mut [u8]| {
-            bytes.fill(b'G');
-            100
-        };
-        assert_eq!(of(b"a.ts", script), "text/plain; charset=utf-8");
-        let video = |bytes: &mut [u8]| {
-            bytes.fill(b'G');
-            bytes.len()
-        };
-        assert_eq!(of(b"a.ts", video), "video/mp2t");
+        assert_eq!(of(b"a.ts", &[b'G'; 100]), "text/plain; charset=utf-8");
+        assert_eq!(of(b"a.ts", &[b'G'; 189]), "video/mp2t");
+    }
+
+    #[test]
+    fn text_that_declares_another_encoding_gets_no_charset() {
+        let page = b"<meta charset=Shift_JIS>";
+        assert_eq!(of(b"a.html", page), "text/html");
+        assert_eq!(of(b"a.txt", page), "text/plain; charset=utf-8");
+        assert_eq!(of(b"a.txt", b"\xff\xfea\0"), "text/plain");
+        assert_eq!(of(b"a.css", b"@charset \"big5\";"), "text/css");
     }
 
     #[test]
@@ -143,7 +150,7 @@ mod tests {
             ("a", false),
         ] {
             assert_eq!(
-                is_compressible(&of(path.as_bytes(), |_| 0)),
+                is_compressible(&of(path.as_bytes(), b"")),
                 expected,
                 "{path}"
             );

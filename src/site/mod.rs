@@ -61,6 +61,7 @@
 //! The safe way to replace a file is therefore rename(2).
 
 mod cache;
+mod charset;
 mod encoding;
 mod files;
 mod guard;

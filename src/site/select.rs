@@ -246,11 +246,6 @@ impl<F: Files> Site<F> {
             opened => opened?,
         };
         let mut intact = true;
-        let beginning = |peek: &mut [u8]| self.files.read_at(&open, peek, 0).unwrap_or(0);
-        let media_type = match original {
-            Some(original) => original.source.media_type.clone(),
-            None => media_type::of(path, beginning),
-        };
         let content = match stat.size > self.cached_file_bytes_max {
             true => Content::File(Rc::new(open)),
             false => {
@@ -261,6 +256,18 @@ impl<F: Files> Site<F> {
                 intact = self.files.fstat(&open) == Ok(stat);
                 Content::Memory(bytes.into())
             }
+        };
+        let mut buffer = [0; media_type::BEGINNING_BYTES];
+        let beginning = match &content {
+            Content::Memory(bytes) => &bytes[..bytes.len().min(buffer.len())],
+            Content::File(open) => {
+                let read = self.files.read_at(open, &mut buffer, 0)?;
+                &buffer[..read]
+            }
+        };
+        let media_type = match original {
+            Some(original) => original.source.media_type.clone(),
+            None => media_type::of(path, beginning),
         };
         let source = Source {
             path: file,
