@@ -22,6 +22,9 @@ pub(super) struct Entry<F> {
     pub checked: u64,
     /// The siblings of the path, as last found in its directory; in entries for identity alone.
     pub siblings: Option<Siblings>,
+    /// The siblings that are not in the coding of their name, each with its stat when last read; in
+    /// entries for identity alone.
+    pub unfit: Vec<(Coding, Stat)>,
     /// Whether the entry was used since the hand last passed.
     used: bool,
 }
@@ -54,6 +57,7 @@ impl<F> Entry<F> {
             lookup,
             checked,
             siblings: None,
+            unfit: Vec::new(),
             used: false,
         }
     }

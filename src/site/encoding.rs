@@ -32,6 +32,23 @@ pub(super) fn is_made_here(coding: Coding) -> bool {
     }
 }
 
+/// Whether a file may be in this coding, judged by its length and its first bytes. An interrupted
+/// build leaves files that are empty or cut short, or files in no coding at all.
+pub(super) fn may_be_in(coding: Coding, length: u64, beginning: &[u8]) -> bool {
+    match coding {
+        // A header of 10 bytes and a trailer of 8. DEFLATE is the only method (RFC 1952 §2.3).
+        Coding::Gzip => length >= 18 && beginning.starts_with(&[0x1f, 0x8b, 8]),
+        // A frame, or a frame that decoders skip (RFC 8878 §3.1).
+        Coding::Zstd => matches!(
+            beginning,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]
+        ),
+        // Brotli has no mark at the beginning, but no stream is empty (RFC 7932 §9.1).
+        Coding::Brotli => length > 0,
+        Coding::Identity => true,
+    }
+}
+
 /// An encoder in the middle of a file.
 pub(super) enum Encoder {
     Gzip(Box<GzEncoder<Vec<u8>>>),
@@ -108,6 +125,28 @@ mod tests {
         }
         .expect("valid");
         out
+    }
+
+    #[test]
+    fn a_coding_shows_in_the_first_bytes_of_a_file() {
+        let gzip = Encoder::new(Coding::Gzip).finish().unwrap();
+        let brotli = Encoder::new(Coding::Brotli).finish().unwrap();
+        let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x00, 0x01, 0x00, 0x00];
+        for (coding, bytes, expected) in [
+            (Coding::Gzip, &gzip[..], true),
+            (Coding::Gzip, &gzip[..17], false),
+            (Coding::Gzip, b"", false),
+            (Coding::Gzip, b"alert('this is a script');", false),
+            (Coding::Zstd, &zstd, true),
+            (Coding::Zstd, b"\x50\x2a\x4d\x18\0\0\0\0", true),
+            (Coding::Zstd, &zstd[..3], false),
+            (Coding::Zstd, &gzip, false),
+            (Coding::Brotli, &brotli, true),
+            (Coding::Brotli, b"", false),
+        ] {
+            let got = may_be_in(coding, bytes.len() as u64, bytes);
+            assert_eq!(got, expected, "{coding:?} {}", bytes.escape_ascii());
+        }
     }
 
     #[test]

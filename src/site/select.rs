@@ -151,8 +151,8 @@ impl<F: Files> Site<F> {
         loaded
     }
 
-    /// The sibling of `path` in this coding. A sibling counts only if it is a regular file and not
-    /// older than the original.
+    /// The sibling of `path` in this coding. A sibling counts only if it is a regular file, not
+    /// older than the original, and [may be in the coding](encoding::may_be_in).
     fn sibling(
         &mut self,
         path: &[u8],
@@ -172,7 +172,10 @@ impl<F: Files> Site<F> {
         }
         // The stat is taken before the sibling is opened. Loading a sibling that is too old would
         // replace the output of an encoder that is cached in its place.
-        if !counts(&self.files.stat(&sibling_of(path, coding))?) {
+        let stat = self.files.stat(&sibling_of(path, coding))?;
+        let entry = self.cache.get(path, Coding::Identity);
+        let is_unfit = entry.is_some_and(|entry| entry.unfit.contains(&(coding, stat)));
+        if !counts(&stat) || is_unfit {
             return Err(FileError::Absent);
         }
         let made = self.load(path, coding, Some(original), now)?;
@@ -224,7 +227,7 @@ impl<F: Files> Site<F> {
 
     /// Opens the file at `path`, or its sibling in `coding` if an `original` is given. A small file
     /// is read into memory. The representation is cached, unless the file changed while it was read
-    /// or is not settled.
+    /// or is not settled. A sibling that is not in its coding counts as absent.
     fn load(
         &mut self,
         path: &[u8],
@@ -265,6 +268,16 @@ impl<F: Files> Site<F> {
                 &buffer[..read]
             }
         };
+        if original.is_some() && !encoding::may_be_in(coding, stat.size, beginning) {
+            // Remembered with its stat, because a look at each request would read the file again.
+            if is_settled(&stat, now)
+                && let Some(entry) = self.cache.get(path, Coding::Identity)
+            {
+                entry.unfit.retain(|(other, _)| *other != coding);
+                entry.unfit.push((coding, stat));
+            }
+            return Err(FileError::Absent);
+        }
         let media_type = match original {
             Some(original) => original.source.media_type.clone(),
             None => media_type::of(path, beginning),

@@ -325,11 +325,15 @@ impl Tree {
     }
 }
 
-/// Text with the name and the version of its file, so that an answer shows its origin.
+/// Text with the name and the version of its file, so that an answer shows its origin. A sibling
+/// begins like a file in its coding.
 fn content(name: &str, version: usize, length: usize) -> Rc<[u8]> {
     let line = format!("{name}, version {version}\n");
-    let lines = line.repeat(length / line.len() + 1);
-    lines.as_bytes()[..length].into()
+    let mut bytes = line.repeat(length / line.len() + 1).into_bytes();
+    if name.ends_with(".gz") {
+        bytes[..3].copy_from_slice(&[0x1f, 0x8b, 8]);
+    }
+    bytes[..length].into()
 }
 
 /// An open file. A handle keeps the file that was opened, even if another file is renamed over it.

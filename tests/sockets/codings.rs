@@ -112,6 +112,38 @@ fn a_sibling_that_is_brought_up_to_date_in_place_is_sent_again() {
     assert_eq!(answer.body, gzip(&content), "the very file");
 }
 
+/// An interrupted build leaves siblings that are empty, cut short, or in no coding.
+#[test]
+fn a_sibling_that_is_not_in_its_coding_is_passed_over() {
+    let content = text("content", 4000);
+    let folder = Folder::with("a.js", &content);
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for broken in [&b""[..], &gzip(&content)[..9], &content] {
+        // In place, so that the directory stays the same.
+        let sibling = folder.put("a.js.gz", broken);
+        folder.put("a.js.zst", broken);
+        if broken.is_empty() {
+            folder.put("a.js.br", broken);
+        }
+        eventually("all is at rest", || {
+            check(&mut client, "/a.js", GZIP, (200, Some("gzip")), &content);
+            let zstd = ["Accept-Encoding: zstd"];
+            check(&mut client, "/a.js", &zstd, (200, None), &content);
+            if broken.is_empty() {
+                check(&mut client, "/a.js", BROTLI, (200, Some("br")), &content);
+            }
+            at_rest(&sibling) && at_rest(folder.path())
+        });
+        // The output of the encoder stays in the cache beside the broken sibling.
+        let answer = check(&mut client, "/a.js", GZIP, (200, Some("gzip")), &content);
+        assert_eq!(answer.field("Transfer-Encoding"), None);
+    }
+    folder.put("a.js.gz", gzip(&content));
+    let answer = check(&mut client, "/a.js", GZIP, (200, Some("gzip")), &content);
+    assert_eq!(answer.body, gzip(&content), "the very file");
+}
+
 /// Ranges may be ignored; a refusal would be the last resort.
 #[test]
 fn who_takes_no_identity_gets_a_coding_in_place_of_a_range() {
