@@ -7,7 +7,8 @@
 
 use std::borrow::Cow;
 
-use super::charset;
+use super::{charset, encoding};
+use crate::http::Coding;
 
 /// The number of bytes at the beginning of a file that [`of`] examines. A page must declare its
 /// encoding within this number of bytes (HTML, "specifying the document's character encoding").
@@ -17,12 +18,7 @@ pub(super) const BEGINNING_BYTES: usize = 1024;
 /// known ending. `beginning` is the first [`BEGINNING_BYTES`] bytes of the file, or the whole file
 /// if the file is shorter.
 pub(super) fn of(path: &[u8], beginning: &[u8]) -> Cow<'static, str> {
-    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
-    let ending = name
-        .iter()
-        .rposition(|b| *b == b'.')
-        .map_or(&[][..], |dot| &name[dot + 1..]);
-    let ending = str::from_utf8(ending).unwrap_or("");
+    let ending = ending_of(path);
     let essence = match ending.eq_ignore_ascii_case("ts") && is_transport_stream(beginning) {
         true => "video/mp2t",
         false => overridden(ending)
@@ -33,6 +29,26 @@ pub(super) fn of(path: &[u8], beginning: &[u8]) -> Cow<'static, str> {
         true => format!("{essence}; charset=utf-8").into(),
         false => essence.into(),
     }
+}
+
+/// Returns the coding in which the whole file is, beneath its media type. An `.svgz` is an
+/// `image/svg+xml` in gzip, and browsers show the image only if `Content-Encoding` says so. Other
+/// compressed files, such as `.tgz`, have a media type of their own and are in no coding: a browser
+/// would save them decompressed, under a name that says otherwise.
+pub(super) fn coding_of(path: &[u8], length: u64, beginning: &[u8]) -> Coding {
+    let is_svgz = ending_of(path).eq_ignore_ascii_case("svgz");
+    match is_svgz && encoding::may_be_in(Coding::Gzip, length, beginning) {
+        true => Coding::Gzip,
+        false => Coding::Identity,
+    }
+}
+
+/// The ending of the file's name, without the dot; empty if the name has none.
+fn ending_of(path: &[u8]) -> &str {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    let dot = name.iter().rposition(|b| *b == b'.');
+    let ending = dot.map_or(&[][..], |dot| &name[dot + 1..]);
+    str::from_utf8(ending).unwrap_or("")
 }
 
 /// Whether content of this type is worth compressing: text in some form, or another format without
@@ -122,6 +138,24 @@ mod tests {
     fn a_ts_is_video_only_if_it_is_one() {
         assert_eq!(of(b"a.ts", &[b'G'; 100]), "text/plain; charset=utf-8");
         assert_eq!(of(b"a.ts", &[b'G'; 189]), "video/mp2t");
+    }
+
+    #[test]
+    fn only_a_compressed_drawing_is_in_a_coding() {
+        let gzip = [&[0x1f, 0x8b, 8][..], &[0; 20]].concat();
+        for (path, bytes, expected) in [
+            ("a.svgz", &gzip[..], Coding::Gzip),
+            ("a.SVGZ", &gzip, Coding::Gzip),
+            ("a.svgz", b"<svg/>", Coding::Identity),
+            ("a.svg", &gzip, Coding::Identity),
+            ("a.svg.gz", &gzip, Coding::Identity),
+            ("a.tgz", &gzip, Coding::Identity),
+            ("svgz", &gzip, Coding::Identity),
+        ] {
+            let got = coding_of(path.as_bytes(), bytes.len() as u64, bytes);
+            assert_eq!(got, expected, "{path}");
+        }
+        assert_eq!(of(b"a.svgz", &gzip), "image/svg+xml");
     }
 
     #[test]

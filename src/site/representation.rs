@@ -47,6 +47,7 @@ pub(super) struct Source<F> {
     pub stat: Stat,
     /// The media type of the content, without its coding.
     pub media_type: Cow<'static, str>,
+    /// The coding that the content is in. An original may be in one too: an `.svgz` is in gzip.
     pub coding: Coding,
     /// Whether the content is a whole file on the disk. If not, it is the output of an encoder.
     pub own_file: bool,

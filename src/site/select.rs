@@ -37,6 +37,11 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<Selected<F::File>, FileError> {
         let original = self.original(path, now)?;
+        if original.source.coding != Coding::Identity {
+            // The file itself is in a coding, and there is no other form. A client that does not
+            // take the coding gets the file all the same, which RFC 9110 §12.5.3 allows.
+            return Ok(Selected::Available(original));
+        }
         let acceptable = Acceptable::from_request(request);
         if !original.source.varies || !acceptable.wants_coding() {
             return Ok(match acceptable.takes(Coding::Identity) {
@@ -282,12 +287,21 @@ impl<F: Files> Site<F> {
             Some(original) => original.source.media_type.clone(),
             None => media_type::of(path, beginning),
         };
+        let own_coding = match original {
+            Some(_) => coding,
+            None => media_type::coding_of(path, stat.size, beginning),
+        };
+        let varies = match (original, own_coding) {
+            (None, Coding::Identity) => media_type::is_compressible(&media_type),
+            (None, _) => false,
+            (Some(_), _) => true,
+        };
         let source = Source {
             path: file,
             stat,
-            varies: original.is_some() || media_type::is_compressible(&media_type),
+            varies,
             media_type,
-            coding,
+            coding: own_coding,
             own_file: true,
             content,
         };

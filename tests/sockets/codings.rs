@@ -112,6 +112,34 @@ fn a_sibling_that_is_brought_up_to_date_in_place_is_sent_again() {
     assert_eq!(answer.body, gzip(&content), "the very file");
 }
 
+/// The file is sent as it is, in one of the sizes that are answered from memory, that are worth
+/// encoding, and that are sent from the disk.
+#[test]
+fn a_compressed_drawing_is_sent_in_its_coding_to_every_client() {
+    let folder = Folder::new();
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    for size in [20, 5_000, 300_000] {
+        let drawing = pattern(size);
+        let file = gzip(&drawing);
+        folder.put("a.svgz", &file);
+        for accepted in ["gzip, br", "br", "identity", "gzip;q=0", "*;q=0"] {
+            let field = format!("Accept-Encoding: {accepted}");
+            let is = (200, Some("gzip"));
+            let answer = check(&mut client, "/a.svgz", &[&field], is, &drawing);
+            assert_eq!(answer.body, file, "the very file");
+            assert_eq!(answer.field("Content-Type"), Some("image/svg+xml"));
+            assert_eq!(answer.field("Vary"), None);
+        }
+        let range = ["Range: bytes=1-2"];
+        let answer = check(&mut client, "/a.svgz", &range, (206, Some("gzip")), b"");
+        assert_eq!(answer.body, file[1..=2]);
+        folder.put("a.tgz", &file);
+        let answer = client.ask("/a.tgz", GZIP);
+        assert_eq!(answer.field("Content-Encoding"), None);
+    }
+}
+
 /// An interrupted build leaves siblings that are empty, cut short, or in no coding.
 #[test]
 fn a_sibling_that_is_not_in_its_coding_is_passed_over() {
