@@ -19,7 +19,10 @@ pub(super) const BEGINNING_BYTES: usize = 1024;
 /// if the file is shorter.
 pub(super) fn of(path: &[u8], beginning: &[u8]) -> Cow<'static, str> {
     let ending = ending_of(path);
-    let essence = match ending.eq_ignore_ascii_case("ts") && is_transport_stream(beginning) {
+    let is_script_or_video = ["ts", "mts", "cts"]
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known));
+    let essence = match is_script_or_video && is_transport_stream(beginning) {
         true => "video/mp2t",
         false => overridden(ending)
             .or_else(|| mime_guess::from_ext(ending).first_raw())
@@ -76,9 +79,11 @@ pub(super) fn is_compressible(media_type: &str) -> bool {
 }
 
 /// Whether a file is an MPEG transport stream: packets of 188 bytes, each beginning with 0x47
-/// (ISO/IEC 13818-1, 2.4.3.2). Two packets are examined.
+/// (ISO/IEC 13818-1, 2.4.3.2). Cameras write `.mts` files with a time of 4 bytes in front of each
+/// packet. Two packets are examined.
 fn is_transport_stream(beginning: &[u8]) -> bool {
-    [0, 188].map(|at| beginning.get(at)) == [Some(&0x47); 2]
+    let has_sync_at = |places: [usize; 2]| places.map(|at| beginning.get(at)) == [Some(&0x47); 2];
+    has_sync_at([0, 188]) || has_sync_at([4, 4 + 192])
 }
 
 fn overridden(ending: &str) -> Option<&'static str> {
@@ -99,6 +104,8 @@ fn overridden(ending: &str) -> Option<&'static str> {
         ("webmanifest", "application/manifest+json"),
         // TypeScript, unless the file is an MPEG transport stream. Browsers run no TypeScript.
         ("ts", "text/plain"),
+        ("mts", "text/plain"),
+        ("cts", "text/plain"),
         ("tsx", "text/plain"),
         ("jsx", "text/plain"),
     ];
@@ -136,8 +143,17 @@ mod tests {
 
     #[test]
     fn a_ts_is_video_only_if_it_is_one() {
-        assert_eq!(of(b"a.ts", &[b'G'; 100]), "text/plain; charset=utf-8");
-        assert_eq!(of(b"a.ts", &[b'G'; 189]), "video/mp2t");
+        let mut of_a_camera = [0; 1024];
+        for at in (4..1024).step_by(192) {
+            of_a_camera[at] = b'G';
+        }
+        for path in ["a.ts", "a.mts", "a.CTS"] {
+            let path = path.as_bytes();
+            assert_eq!(of(path, &[b'G'; 100]), "text/plain; charset=utf-8");
+            assert_eq!(of(path, b"export {};"), "text/plain; charset=utf-8");
+            assert_eq!(of(path, &[b'G'; 189]), "video/mp2t");
+            assert_eq!(of(path, &of_a_camera), "video/mp2t");
+        }
     }
 
     #[test]
