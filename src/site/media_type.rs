@@ -1,7 +1,8 @@
 //! Floor 2, site: the media type of a file, from the ending of its name (RFC 9110 §8.3).
 //!
 //! The `mime_guess` crate knows the registry of media types. A short table takes precedence where
-//! browsers need another type. Text gets the charset UTF-8, because without a charset browsers
+//! browsers need another type, or where the crate has an odd one. A file without a known type is
+//! sent as text if the first bytes are text (`README`, `.vue`). Text gets the charset UTF-8, because without a charset browsers
 //! guess, and often guess wrongly. Text that declares another encoding gets no charset, so that the
 //! declaration counts.
 
@@ -14,9 +15,9 @@ use crate::http::Coding;
 /// encoding within this number of bytes (HTML, "specifying the document's character encoding").
 pub(super) const BEGINNING_BYTES: usize = 1024;
 
-/// Returns the value of `Content-Type` for a path: `application/octet-stream` for a name without a
-/// known ending. `beginning` is the first [`BEGINNING_BYTES`] bytes of the file, or the whole file
-/// if the file is shorter.
+/// Returns the value of `Content-Type` for a path. `beginning` is the first [`BEGINNING_BYTES`]
+/// bytes of the file, or the whole file if the file is shorter. For a name without a known ending,
+/// the type is `text/plain` or `application/octet-stream`, by the beginning.
 pub(super) fn of(path: &[u8], beginning: &[u8]) -> Cow<'static, str> {
     let ending = ending_of(path);
     let is_script_or_video = ["ts", "mts", "cts"]
@@ -26,12 +27,32 @@ pub(super) fn of(path: &[u8], beginning: &[u8]) -> Cow<'static, str> {
         true => "video/mp2t",
         false => overridden(ending)
             .or_else(|| mime_guess::from_ext(ending).first_raw())
-            .unwrap_or("application/octet-stream"),
+            .filter(|essence| *essence != UNKNOWN)
+            .unwrap_or_else(|| match is_text(beginning) {
+                true => "text/plain",
+                false => UNKNOWN,
+            }),
     };
     match essence.starts_with("text/") && !charset::is_other_than_utf8(essence, beginning) {
         true => format!("{essence}; charset=utf-8").into(),
         false => essence.into(),
     }
+}
+
+const UNKNOWN: &str = "application/octet-stream";
+
+/// Whether a file is text: its first 512 bytes are UTF-8, perhaps with a character that is cut at
+/// the end, and without control characters. Tab, line feed, form feed, carriage return and escape
+/// do not count as control characters, as in MIME Sniffing ("binary data byte"). An empty file is
+/// text.
+fn is_text(beginning: &[u8]) -> bool {
+    let beginning = &beginning[..beginning.len().min(512)];
+    let is_control = |b: &u8| matches!(b, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f);
+    let is_utf8 = match str::from_utf8(beginning) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    is_utf8 && !beginning.iter().any(is_control)
 }
 
 /// Returns the coding in which the whole file is, beneath its media type. An `.svgz` is an
@@ -73,6 +94,9 @@ pub(super) fn is_compressible(media_type: &str) -> bool {
                 | "font/otf"
                 | "application/vnd.ms-fontobject"
                 | "image/bmp"
+                | "model/obj"
+                | "model/mtl"
+                | "model/stl"
                 | "image/x-icon"
                 | "image/vnd.microsoft.icon"
         )
@@ -108,6 +132,31 @@ fn overridden(ending: &str) -> Option<&'static str> {
         ("cts", "text/plain"),
         ("tsx", "text/plain"),
         ("jsx", "text/plain"),
+        // Sources that a browser shows as text only. Some have types by which they are saved.
+        ("sh", "text/plain"),
+        ("bat", "text/plain"),
+        ("pl", "text/plain"),
+        ("sql", "text/plain"),
+        ("tex", "text/plain"),
+        ("dart", "text/plain"),
+        ("json5", "text/plain"),
+        ("wgsl", "text/wgsl"),
+        // JSON by another name.
+        ("importmap", "application/importmap+json"),
+        ("topojson", "application/json"),
+        // Registered types of which `mime_guess` knows none, or another.
+        ("m4a", "audio/mp4"),
+        ("cur", "image/vnd.microsoft.icon"),
+        ("ktx2", "image/ktx2"),
+        ("usdz", "model/vnd.usdz+zip"),
+        ("obj", "model/obj"),
+        ("mtl", "model/mtl"),
+        ("stl", "model/stl"),
+        ("3mf", "model/3mf"),
+        ("zst", "application/zstd"),
+        ("deb", "application/vnd.debian.binary-package"),
+        // Not registered, but used by every server of packages.
+        ("rpm", "application/x-rpm"),
     ];
     let same = |(lookup, _): &&(&str, _)| ending.eq_ignore_ascii_case(lookup);
     table.iter().find(same).map(|(_, essence)| *essence)
@@ -133,11 +182,67 @@ mod tests {
             ("x.otf", "font/otf"),
             ("x.m4s", "video/iso.segment"),
             ("x.txt", "text/plain; charset=utf-8"),
-            ("dir.html/LICENSE", "application/octet-stream"),
-            ("x.\u{fffd}", "application/octet-stream"),
-            ("", "application/octet-stream"),
+            ("x.wgsl", "text/wgsl; charset=utf-8"),
+            ("x.geojson", "application/geo+json"),
+            ("x.topojson", "application/json"),
+            ("x.importmap", "application/importmap+json"),
+            ("x.m4a", "audio/mp4"),
+            ("x.cur", "image/vnd.microsoft.icon"),
+            ("x.ktx2", "image/ktx2"),
+            ("x.usdz", "model/vnd.usdz+zip"),
+            ("x.obj", "model/obj"),
+            ("x.stl", "model/stl"),
+            ("x.rpm", "application/x-rpm"),
+            ("x.deb", "application/vnd.debian.binary-package"),
+            ("x.sh", "text/plain; charset=utf-8"),
         ] {
-            assert_eq!(of(path.as_bytes(), b""), expected, "{path}");
+            assert_eq!(of(path.as_bytes(), b"\0"), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_known_type_is_text_if_it_reads_like_text() {
+        let text = "text/plain; charset=utf-8";
+        let long = "\u{e9}".repeat(600);
+        let late = [&[b'a'; 512][..], b"\0"].concat();
+        for (bytes, expected) in [
+            (&b""[..], text),
+            (b"all:\n\tmake\r\n\x0c\x1b[0m\x7f", text),
+            ("\u{feff}na\u{ef}ve".as_bytes(), text),
+            (long.as_bytes(), text),
+            // The cut is in the middle of a character.
+            (&long.as_bytes()[1..], "application/octet-stream"),
+            (&long.as_bytes()[..511], text),
+            (&late, text),
+            (b"\x7fELF\x02\x01", "application/octet-stream"),
+            (b"a\0", "application/octet-stream"),
+            (b"na\xefve", "application/octet-stream"),
+            (b"\xff\xfea\0", "application/octet-stream"),
+        ] {
+            for path in [
+                "dir.html/LICENSE",
+                "Makefile",
+                "",
+                "x.\u{fffd}",
+                "x.jsonl",
+                "x.jsonc",
+                "x.vue",
+                "x.svelte",
+                "x.astro",
+                "x.proto",
+                "x.graphql",
+                "x.gql",
+                "x.glsl",
+                "x.vert",
+                "x.frag",
+                "x.patch",
+                "x.diff",
+                "x.java",
+                "x.bin",
+            ] {
+                let shown = bytes.escape_ascii();
+                assert_eq!(of(path.as_bytes(), bytes), expected, "{path}: {shown}");
+            }
         }
     }
 
@@ -197,10 +302,11 @@ mod tests {
             ("a.woff2", false),
             ("a.mp4", false),
             ("a.zip", false),
+            ("a.stl", true),
             ("a", false),
         ] {
             assert_eq!(
-                is_compressible(&of(path.as_bytes(), b"")),
+                is_compressible(&of(path.as_bytes(), b"\0")),
                 expected,
                 "{path}"
             );
