@@ -282,7 +282,7 @@
 //! # Dependencies
 //!
 //! The loop, the protocols and the state machines are this crate's own, on `mio`, `slab` and `memchr`,
-//! with `sha1` and `base64` for the opening handshake. Everything else comes from libraries, of which
+//! with `sha1` and `base64` for the opening handshake (and `sha1` for boundaries). Everything else comes from libraries, of which
 //! none starts a thread: `rustix` (safe system calls), `clap` (the command line), `httpdate` (the three
 //! forms of an HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content
 //! coding), `jiff` (local time in the log), `mime_guess` (media types), `percent-encoding` (queries, and

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
@@ -129,7 +130,9 @@ impl Server<MioDriver, Disk> {
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let guard = Guard::new(&config.allow_hosts);
-        let site = Site::new(disk, &index, &config.limits).with_guard(guard);
+        let site = Site::new(disk, &index, &config.limits)
+            .with_guard(guard)
+            .with_boundary_seed(random_words());
         let log = Log::new(config.log, config.limits.log_bytes_max);
         let mut server = Server::new(driver, count, site, config.limits.clone())
             .with_log(log)
@@ -145,6 +148,12 @@ impl Server<MioDriver, Disk> {
             missing,
         })
     }
+}
+
+/// Returns 128 random bits. The keys of a `RandomState` come from the operating system, and need
+/// neither a descriptor nor a device file.
+fn random_words() -> [u64; 2] {
+    [(); 2].map(|()| RandomState::new().build_hasher().finish())
 }
 
 struct Listening {

@@ -85,6 +85,8 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
+use sha1::{Digest, Sha1};
+
 use crate::config::Limits;
 use crate::http::{
     ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead, ResponseHead,
@@ -116,8 +118,10 @@ pub struct Site<F: Files> {
     encoding: Vec<RunningEncoder>,
     /// The cost of the current answer beyond the usual one step, in steps of the budget.
     cost: u32,
-    /// The number in the last boundary between parts of a multipart body. No number is used twice.
-    boundary: u64,
+    /// The secret from which the boundaries between parts of multipart bodies are made.
+    boundary_seed: [u64; 2],
+    /// The number of boundaries so far.
+    boundaries: u64,
 }
 
 /// The part of the server that answers a request.
@@ -158,8 +162,17 @@ impl<F: Files> Site<F> {
             epoch: 0,
             encoding: Vec::new(),
             cost: 0,
-            boundary: 0,
+            boundary_seed: [0; 2],
+            boundaries: 0,
         }
+    }
+
+    /// Makes the boundaries of multipart bodies from `seed`, which must be secret and random.
+    /// Without a seed, each boundary can be predicted, as suits a simulation.
+    #[must_use]
+    pub fn with_boundary_seed(mut self, seed: [u64; 2]) -> Site<F> {
+        self.boundary_seed = seed;
+        self
     }
 
     /// Replaces the default guard by `guard`.
@@ -333,8 +346,7 @@ impl<F: Files> Site<F> {
         representation: &Representation<F::File>,
         ranges: &[ByteRange],
     ) -> Reply<F::File> {
-        self.boundary += 1;
-        let boundary = format!("{:020}", self.boundary);
+        let boundary = self.next_boundary();
         let (media_type, whole) = (&representation.source.media_type, representation.len());
         let mut before = "--";
         let parts = ranges.iter().map(|range| {
@@ -372,6 +384,17 @@ impl<F: Files> Site<F> {
             }
         };
         Reply::new(Status::PartialContent, head, body)
+    }
+
+    /// Returns a boundary of 20 hexadecimal digits. A boundary must not occur in any part (RFC 2046
+    /// §5.1.1). The files are not searched; instead, the boundary has 80 bits that a writer of files
+    /// cannot guess, even one that knows all earlier boundaries: they are a hash of the secret seed.
+    fn next_boundary(&mut self) -> String {
+        self.boundaries += 1;
+        let [a, b] = self.boundary_seed;
+        let words = [a, b, self.boundaries].map(u64::to_le_bytes);
+        let digest = Sha1::digest(words.as_flattened());
+        digest[..10].iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// Answers with the original in a coding, encoded while the response is sent. The body is

@@ -198,3 +198,30 @@ fn a_time_that_says_nothing_about_the_change_is_not_sent() {
         assert_eq!(head.starts_with("HTTP/1.1 304"), is_sent, "{modified:?}");
     }
 }
+
+/// A file may contain any text, also the boundaries of earlier answers and of a counter.
+#[test]
+fn no_boundary_can_be_guessed_from_another() {
+    let changed = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let now = changed + Duration::from_secs(60);
+    let disk = OneFile::new(b"a\r\n--00000000000000000001\r\nb", changed);
+    let mut boundaries = Vec::new();
+    for seed in [[0, 0], [1, 0], [0, 1]] {
+        let site = Site::new(disk.clone(), b"index.html", &Limits::default());
+        let mut site = site.with_boundary_seed(seed);
+        for _ in 0..2 {
+            let (head, body) = ask(&mut site, "Range: bytes=0-0,2-25\r\n", now);
+            let boundary = head.split("boundary=").nth(1).expect("it has one");
+            let boundary = boundary.lines().next().expect("a line").to_owned();
+            let digits = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+            assert!(boundary.len() == 20 && digits(&boundary), "{boundary}");
+            let body = String::from_utf8(body).expect("text");
+            assert_eq!(body.matches(&boundary).count(), 3, "{body}");
+            boundaries.push(boundary);
+        }
+    }
+    let all = boundaries.len();
+    boundaries.sort();
+    boundaries.dedup();
+    assert_eq!(boundaries.len(), all, "{boundaries:?}");
+}

@@ -177,6 +177,18 @@ fn ranges_are_the_true_bytes() {
     }
 }
 
+/// The file's writer knows the first boundary of another run of the program.
+#[test]
+fn each_run_draws_its_own_boundaries() {
+    let folder = Folder::with("a", "abc");
+    let kind = || {
+        let server = Server::of(folder.path());
+        let answer = server.connect().ask("/a", &["Range: bytes=0-0,2-2"]);
+        answer.field("Content-Type").expect("a type").to_owned()
+    };
+    assert_ne!(kind(), kind());
+}
+
 #[test]
 fn what_is_no_range_of_this_file_is_all_of_it_or_416() {
     let folder = Folder::with("empty", "");
