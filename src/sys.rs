@@ -225,9 +225,12 @@ pub(crate) fn leads_out(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::XDEV | Errno::LOOP))
 }
 
-/// Whether a failed open or stat means that no such file exists beneath the root. Three cases
-/// count: the name does not exist, the path leads out of the root, or a file of this kind cannot be
-/// opened for reading (a socket).
+/// Whether a failed open or stat means that no such file exists beneath the root. Four cases
+/// count: the name does not exist, the file system cannot have such a name, the path leads out of
+/// the root, or a file of this kind cannot be opened for reading (a socket).
+///
+/// A file system whose names are text refuses other bytes: with `EILSEQ` if the name is not valid
+/// UTF-8, and with `EINVAL` if a character may not occur (vfat, ntfs).
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -236,6 +239,8 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
                 | Errno::NOTDIR
                 | Errno::LOOP
                 | Errno::NAMETOOLONG
+                | Errno::ILSEQ
+                | Errno::INVAL
                 | Errno::XDEV
                 | Errno::NXIO
                 | Errno::NODEV
@@ -330,6 +335,21 @@ mod tests {
         for outside in [&b"../x"[..], b"src/../../x", b".."] {
             let error = open_by_walking(&root, outside).expect_err("leads out");
             assert_eq!(Errno::from_io_error(&error), Some(Errno::XDEV));
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_file_system_cannot_have_is_absent() {
+        for errno in [
+            Errno::NOENT,
+            Errno::NAMETOOLONG,
+            Errno::ILSEQ,
+            Errno::INVAL,
+        ] {
+            assert!(is_absent(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE, Errno::STALE] {
+            assert!(!is_absent(&errno.into()), "{errno}");
         }
     }
 
