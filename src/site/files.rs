@@ -90,6 +90,8 @@ pub enum FileError {
     Denied,
     /// No descriptor or memory is left to open the file now.
     Exhausted,
+    /// The file was changed during each of several attempts to read it.
+    Changing,
     /// The disk failed.
     Failed,
 }
@@ -101,6 +103,7 @@ impl FileError {
             FileError::Absent | FileError::Directory => "there is no such file here",
             FileError::Denied => "this file may not be read by the server",
             FileError::Exhausted => "no file can be opened now, try again",
+            FileError::Changing => "this file is being written, try again",
             FileError::Failed => "the file could not be read",
         }
     }

@@ -55,8 +55,10 @@
 //! single slice, is therefore not always noticed.
 //!
 //! A file of at most 64 KiB ([`Limits::cached_file_bytes_max`]) is read into memory before the
-//! response begins. If the file is overwritten during this read, the bytes are sent as they were
-//! read, perhaps half of each version, but not cached.
+//! response begins. If the file is overwritten during this read, the bytes may be half of each
+//! version, and the file is read again: 8 times at most, and then the answer is 503. An overwrite
+//! within the same tick of the clock as the change before, with the same size, goes unnoticed; the
+//! entity tag is weak then, and matches no later request.
 //!
 //! The safe way to replace a file is therefore rename(2).
 
@@ -651,7 +653,7 @@ fn without_file<F>(error: FileError) -> Reply<F> {
     let status = match error {
         FileError::Absent | FileError::Directory => Status::NotFound,
         FileError::Denied => Status::Forbidden,
-        FileError::Exhausted => Status::ServiceUnavailable,
+        FileError::Exhausted | FileError::Changing => Status::ServiceUnavailable,
         FileError::Failed => Status::InternalServerError,
     };
     Reply::plain(status, error.sentence())

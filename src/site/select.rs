@@ -231,8 +231,8 @@ impl<F: Files> Site<F> {
     }
 
     /// Opens the file at `path`, or its sibling in `coding` if an `original` is given. A small file
-    /// is read into memory. The representation is cached, unless the file changed while it was read
-    /// or is not settled. A sibling that is not in its coding counts as absent.
+    /// is read into memory, and read again if it changed meanwhile. The representation is cached,
+    /// unless the file is not settled. A sibling that is not in its coding counts as absent.
     fn load(
         &mut self,
         path: &[u8],
@@ -243,9 +243,12 @@ impl<F: Files> Site<F> {
         /// In steps of the budget. Loading a file makes half a dozen system calls; an ordinary step
         /// makes none.
         const COST: u32 = 8;
+        /// The number of times that a small file is read. A file that changes during each read, of
+        /// a few microseconds, is written all the time.
+        const READS_MAX: u32 = 8;
         self.cost += COST;
         let file = sibling_of(path, coding);
-        let (open, stat) = match self.files.open(&file) {
+        let (open, mut stat) = match self.files.open(&file) {
             // The files held open by the cache make room for the file that is needed now.
             Err(FileError::Exhausted) if self.cache.has_open_files() => {
                 self.cache.close_files();
@@ -253,17 +256,26 @@ impl<F: Files> Site<F> {
             }
             opened => opened?,
         };
-        let mut intact = true;
-        let content = match stat.size > self.cached_file_bytes_max {
-            true => Content::File(Rc::new(open)),
-            false => {
-                let mut bytes = vec![0; stat.size as usize];
-                let read = self.files.read_at(&open, &mut bytes, 0)?;
-                bytes.truncate(read);
-                // Was the file the same from beginning to end?
-                intact = self.files.fstat(&open) == Ok(stat);
-                Content::Memory(bytes.into())
+        let mut reads = 0;
+        let content = loop {
+            if stat.size > self.cached_file_bytes_max {
+                break Content::File(Rc::new(open));
             }
+            if reads == READS_MAX {
+                return Err(FileError::Changing);
+            }
+            reads += 1;
+            let mut bytes = vec![0; stat.size as usize];
+            let read = self.files.read_at(&open, &mut bytes, 0)?;
+            bytes.truncate(read);
+            // If the file has changed since its stat was taken, the bytes may be half of each
+            // version, and the stat is not the stat of these bytes.
+            match self.files.fstat(&open) {
+                Ok(after) if after == stat => break Content::Memory(bytes.into()),
+                Ok(after) => stat = after,
+                Err(_) => {}
+            }
+            self.cost += COST;
         };
         let mut buffer = [0; media_type::BEGINNING_BYTES];
         let beginning = match &content {
@@ -306,7 +318,7 @@ impl<F: Files> Site<F> {
             content,
         };
         let made = Rc::new(Representation::new(source, now));
-        if intact && is_settled(&stat, now) {
+        if is_settled(&stat, now) {
             let lookup = Lookup::Present(Rc::clone(&made));
             self.cache
                 .insert(Entry::new(path, coding, lookup, self.epoch));

@@ -1,7 +1,7 @@
 //! Floor 2, site: tests of answers about files with coarse timestamps, coarser than on the disks
 //! where the tests run.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,8 @@ use crate::sys::FileKind;
 #[derive(Clone)]
 struct OneFile {
     file: Rc<RefCell<(Vec<u8>, Stat)>>,
+    /// How many of the next reads are disturbed: the file is overwritten in the middle.
+    disturbed: Rc<Cell<u32>>,
 }
 
 impl OneFile {
@@ -28,6 +30,7 @@ impl OneFile {
         };
         OneFile {
             file: Rc::new(RefCell::new((content.to_vec(), stat))),
+            disturbed: Rc::default(),
         }
     }
 
@@ -71,10 +74,20 @@ impl Files for OneFile {
     }
 
     fn read_at(&self, (): &(), into: &mut [u8], at: u64) -> Result<usize, FileError> {
-        let content = &self.file.borrow().0[at as usize..];
-        let n = content.len().min(into.len());
-        into[..n].copy_from_slice(&content[..n]);
-        Ok(n)
+        let copy = |into: &mut [u8], at: usize| {
+            let content = &self.file.borrow().0[at..];
+            let n = content.len().min(into.len());
+            into[..n].copy_from_slice(&content[..n]);
+            n
+        };
+        let (first, second) = into.split_at_mut(into.len() / 2);
+        let n = copy(first, at as usize);
+        if let Some(left) = self.disturbed.get().checked_sub(1) {
+            self.disturbed.set(left);
+            let changed = self.file.borrow().1.changed + Duration::from_millis(100);
+            self.edit(format!("edit {left}").as_bytes(), changed, changed);
+        }
+        Ok(n + copy(second, at as usize + n))
     }
 }
 
@@ -224,4 +237,28 @@ fn no_boundary_can_be_guessed_from_another() {
     boundaries.sort();
     boundaries.dedup();
     assert_eq!(boundaries.len(), all, "{boundaries:?}");
+}
+
+/// Otherwise the answer would be half of each version, under the strong tag of the first.
+#[test]
+fn a_file_that_is_overwritten_while_it_is_read_is_read_again() {
+    let changed = UNIX_EPOCH + Duration::from_millis(1_700_000_000_500);
+    let now = changed + Duration::from_secs(60);
+    let disk = OneFile::new(b"edit 9", changed);
+    let mut site = Site::new(disk.clone(), b"index.html", &Limits::default());
+    disk.disturbed.set(7);
+    let (head, body) = ask(&mut site, "", now);
+    assert_eq!(body, b"edit 0", "{head}");
+    let condition = format!("If-None-Match: {}\r\n", tag(&head));
+    let (head, _) = ask(&mut site, &condition, now);
+    assert!(head.starts_with("HTTP/1.1 304"), "{head}");
+    // A file that is written all the time cannot be read.
+    disk.edit(b"edit 9", changed, changed);
+    disk.disturbed.set(1_000);
+    let (head, _) = ask(&mut site, "", now);
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert_eq!(disk.disturbed.get(), 1_000 - 8);
+    disk.disturbed.set(0);
+    let (head, body) = ask(&mut site, "", now);
+    assert_eq!(body, disk.file.borrow().0, "{head}");
 }

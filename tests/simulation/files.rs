@@ -186,7 +186,7 @@ impl Tree {
             State::Content(content) => status == 200 && **content == *body,
             State::Failing(FileError::Absent | FileError::Directory) => status == 404,
             State::Failing(FileError::Denied) => status == 403,
-            State::Failing(FileError::Exhausted) => status == 503,
+            State::Failing(FileError::Exhausted | FileError::Changing) => status == 503,
             State::Failing(FileError::Failed) => status == 500,
         };
         self.files[name].history[moments].iter().any(shows)
@@ -259,6 +259,13 @@ impl Tree {
             }
             entry.history.push(entry.state());
         }
+    }
+
+    /// Whether another change of any file would show in the times of the file.
+    pub fn shows_changes(&self, wall: SystemTime) -> bool {
+        let now = self.timestamp(wall);
+        let mut files = self.files.values();
+        files.all(|file| file.inode.borrow().changed < now)
     }
 
     fn timestamp(&self, wall: SystemTime) -> SystemTime {
@@ -411,8 +418,18 @@ impl Files for SimFiles {
 
     fn read_at(&self, file: &SimFile, into: &mut [u8], at: u64) -> Result<usize, FileError> {
         self.fails(file.name.as_bytes(), FileError::Failed, true)?;
-        let bytes = file.slice(at, into.len());
-        into[..bytes.len()].copy_from_slice(&bytes);
-        Ok(bytes.len())
+        // A read takes a while, and an edit in place may come in the middle.
+        let (first, second) = into.split_at_mut(into.len() / 2);
+        let mut read = 0;
+        for part in [first, second] {
+            let bytes = file.slice(at + read as u64, part.len());
+            part[..bytes.len()].copy_from_slice(&bytes);
+            read += bytes.len();
+            if bytes.len() < part.len() {
+                break;
+            }
+            self.world.borrow_mut().meddle_with_a_read();
+        }
+        Ok(read)
     }
 }

@@ -239,6 +239,14 @@ impl World {
         }
     }
 
+    /// A change in the middle of a read must show in the times of the file: no server could notice
+    /// another.
+    pub fn meddle_with_a_read(&mut self) {
+        if self.tree.shows_changes(self.wall()) {
+            self.meddle();
+        }
+    }
+
     fn edit(&mut self) {
         let wall = self.wall();
         self.tree.edit(&mut self.rng, wall);
