@@ -7,14 +7,15 @@
 //! Exit codes: 0 after a clean stop; 1 if the server could not start or could not go on; 2 for
 //! wrong flags (`clap` returns this code).
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use oneloop::cli::Cli;
 use oneloop::config::Config;
-use oneloop::server::{BoundServer, Server};
+use oneloop::server::{BoundServer, Log, Server};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
     match run(&config, cli.quiet, terminal, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
+            // Not eprintln, which panics when standard error is closed, and waits for a reader.
+            let _ = Output::stderr().write(format!("error: {error}\n").as_bytes());
             ExitCode::FAILURE
         }
     }
@@ -38,31 +40,28 @@ fn run(
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let bound = Server::bind(config)?;
+    let mut log = Log::new(config.log, config.limits.log_bytes_max);
+    if terminal {
+        log = log.on_terminal();
+    }
+    if !quiet {
+        log = log.with_notices();
+    }
     for (ip, error) in &bound.missing {
-        // eprintln would panic if standard error is closed.
-        let _ = writeln!(
-            io::stderr(),
-            "warning: not listening on {ip} ({error}); going on without it"
-        );
+        log.warn(format_args!(
+            "not listening on {ip} ({error}); going on without it"
+        ));
     }
-    if !quiet {
-        // The server goes on if standard output is a closed pipe.
-        let _ = banner(&bound, terminal, began);
-    }
-    let mut server = bound.server;
+    log.notice(&banner(&bound, terminal, began));
+    let mut server = bound.server.with_log(log);
     server.run()?;
-    if !quiet {
-        // The summary is written like the log: a reader that has stopped reading must not delay the
-        // end of the program.
-        let summary = format!("stopped: {}\n", server.counters());
-        let _ = Output::stdout().write(summary.as_bytes());
-    }
     Ok(())
 }
 
-/// Prints the addresses of the server and the path that is served. On a terminal, the lines are
-/// indented, with an empty line before and after, and in colour unless `NO_COLOR` forbids colour.
-fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> io::Result<()> {
+/// Returns the addresses of the server and the path that is served, in lines. On a terminal, the
+/// lines are indented, with an empty line before and after, and in colour unless `NO_COLOR` forbids
+/// colour.
+fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> String {
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let (bold, cyan, off) = match colour {
         true => ("\x1b[1m", "\x1b[36m", "\x1b[0m"),
@@ -71,31 +70,20 @@ fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> io::Result<()>
     let indent = if terminal { "  " } else { "" };
     let version = env!("CARGO_PKG_VERSION");
     let ms = began.elapsed().as_secs_f64() * 1e3;
-    let out = &mut io::stdout().lock();
-    if terminal {
-        writeln!(out)?;
-    }
-    writeln!(
-        out,
-        "{indent}{bold}oneloop {version}{off} ready in {ms:.0} ms"
-    )?;
+    let mut out = String::new();
+    let mut line = |text: &str| writeln!(out, "{indent}{text}").expect("a String takes all");
+    line(&format!("{bold}oneloop {version}{off} ready in {ms:.0} ms"));
     for address in &bound.addresses {
-        writeln!(out, "{indent}{cyan}http://{address}/{off}")?;
+        line(&format!("{cyan}http://{address}/{off}"));
     }
-    writeln!(out, "{indent}serving {}", bound.root.display())?;
+    line(&format!("serving {}", bound.root.display()));
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
-    match local {
-        true => writeln!(
-            out,
-            "{indent}reachable from this machine only; Ctrl-C stops it"
-        )?,
-        false => writeln!(
-            out,
-            "{indent}anyone who can reach these addresses can read the files; Ctrl-C stops it"
-        )?,
+    line(match local {
+        true => "reachable from this machine only; Ctrl-C stops it",
+        false => "anyone who can reach these addresses can read the files; Ctrl-C stops it",
+    });
+    match terminal {
+        true => format!("\n{out}\n"),
+        false => out,
     }
-    if terminal {
-        writeln!(out)?;
-    }
-    out.flush()
 }

@@ -63,6 +63,10 @@ pub(crate) fn send_file(
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), count)?)
 }
 
+/// The signal that a write beyond the limit on the size of files (`ulimit -f`) causes. By default
+/// the signal ends the process; with a handler, the write fails with `EFBIG`.
+pub(crate) const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
+
 /// Whether a call failed because the process or the system has no descriptor or no memory left. The
 /// same call will fail again until a descriptor is closed or memory is freed. (If accept(2) failed,
 /// the connection stays in the backlog.)
@@ -248,12 +252,13 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-// ── Standard output ────────────────────────────────────────────────────────────────────────────
+// ── Standard output and standard error ─────────────────────────────────────────────────────────
 
-/// Writes to standard output without waiting for the reader. A terminal that was stopped with
-/// Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
+/// Writes to standard output or standard error without waiting for the reader. A terminal that was
+/// stopped with Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
 #[derive(Debug)]
 pub struct Output {
+    fd: BorrowedFd<'static>,
     kind: OutputKind,
 }
 
@@ -263,7 +268,7 @@ enum OutputKind {
     File,
     /// A pipe or a terminal, opened a second time. The flag `O_NONBLOCK` belongs to the open file
     /// description, and the parent process shares the description that we inherited. Setting the
-    /// flag there would change the parent's standard output too.
+    /// flag there would change the parent's output too.
     Reopened(File),
     /// A socket. The flag `MSG_DONTWAIT` makes each single call non-blocking.
     Socket,
@@ -275,51 +280,57 @@ enum OutputKind {
 impl Output {
     /// Returns an `Output` that suits the kind of file that standard output is.
     pub fn stdout() -> Output {
-        let kind = match rustix::fs::fstat(stdout()).map(|s| FileType::from_raw_mode(s.st_mode)) {
+        Output::of(rustix::stdio::stdout(), "/proc/self/fd/1")
+    }
+
+    /// Returns an `Output` that suits the kind of file that standard error is.
+    pub fn stderr() -> Output {
+        Output::of(rustix::stdio::stderr(), "/proc/self/fd/2")
+    }
+
+    /// `path` names the same file as `fd`, in proc(5).
+    fn of(fd: BorrowedFd<'static>, path: &str) -> Output {
+        let kind = match rustix::fs::fstat(fd).map(|s| FileType::from_raw_mode(s.st_mode)) {
             Ok(FileType::RegularFile) => OutputKind::File,
             Ok(FileType::Socket) => OutputKind::Socket,
             _ => {
                 let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                match rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()) {
+                match rustix::fs::open(path, flags, Mode::empty()) {
                     Ok(file) => OutputKind::Reopened(File::from(file)),
                     Err(_) => OutputKind::Polled,
                 }
             }
         };
-        Output { kind }
+        Output { fd, kind }
     }
 
-    /// Writes as many of `bytes` as standard output takes now, and returns their number.
+    /// Writes as many of `bytes` as the output takes now, and returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` if standard output takes no byte now, and the other errors of write(2), send(2)
-    /// and poll(2).
+    /// `WouldBlock` if the output takes no byte now, and the other errors of write(2), send(2) and
+    /// poll(2).
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         /// The value of POSIX's `PIPE_BUF` on Linux, in bytes. A pipe that poll(2) reports as
         /// writable takes at least this many bytes without blocking.
         const PIPE_BUF: usize = 4096;
+        let fd = self.fd;
         match &self.kind {
-            OutputKind::File => Ok(rustix::io::write(stdout(), bytes)?),
+            OutputKind::File => Ok(rustix::io::write(fd, bytes)?),
             OutputKind::Reopened(file) => Ok(rustix::io::write(file, bytes)?),
             OutputKind::Socket => {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                Ok(rustix::net::send(stdout(), bytes, flags)?)
+                Ok(rustix::net::send(fd, bytes, flags)?)
             }
             OutputKind::Polled => {
-                let out = stdout();
-                let mut polled = [PollFd::new(&out, PollFlags::OUT)];
+                let mut polled = [PollFd::new(&fd, PollFlags::OUT)];
                 let at_once = Timespec::default();
                 match rustix::event::poll(&mut polled, Some(&at_once))? {
                     0 => Err(io::ErrorKind::WouldBlock.into()),
-                    _ => Ok(rustix::io::write(out, &bytes[..bytes.len().min(PIPE_BUF)])?),
+                    _ => Ok(rustix::io::write(fd, &bytes[..bytes.len().min(PIPE_BUF)])?),
                 }
             }
         }
     }
-}
-
-fn stdout() -> BorrowedFd<'static> {
-    rustix::stdio::stdout()
 }
 
 #[cfg(test)]
@@ -340,12 +351,7 @@ mod tests {
 
     #[test]
     fn a_name_that_a_file_system_cannot_have_is_absent() {
-        for errno in [
-            Errno::NOENT,
-            Errno::NAMETOOLONG,
-            Errno::ILSEQ,
-            Errno::INVAL,
-        ] {
+        for errno in [Errno::NOENT, Errno::NAMETOOLONG, Errno::ILSEQ, Errno::INVAL] {
             assert!(is_absent(&errno.into()), "{errno}");
         }
         for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE, Errno::STALE] {

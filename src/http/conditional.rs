@@ -124,7 +124,9 @@ pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Preco
         }
     } else if let Some(since) = date(request, Field::IfModifiedSince)
         && read
-        && validators.modified.is_some_and(|modified| modified <= since)
+        && validators
+            .modified
+            .is_some_and(|modified| modified <= since)
     {
         return Precondition::NotModified;
     }

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::connection::{Key, Now};
+use crate::sys::SIGXFSZ;
 use crate::transport::{Ready, Tcp, Transport};
 
 /// The source of an event.
@@ -107,7 +108,8 @@ impl MioDriver {
     /// longer.
     const EVENTS: usize = 1024;
 
-    /// Takes over non-blocking listeners, and installs handlers for SIGINT and SIGTERM.
+    /// Takes over non-blocking listeners, and installs handlers for SIGINT and SIGTERM, and one for
+    /// SIGXFSZ, so that a log file at the limit of its size does not end the process.
     ///
     /// # Errors
     /// The errors of epoll_create(2), epoll_ctl(2) and sigaction(2).
@@ -119,7 +121,7 @@ impl MioDriver {
             poll.registry()
                 .register(listener, token, Interest::READABLE)?;
         }
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(MioDriver {
@@ -183,7 +185,8 @@ impl Driver for MioDriver {
     }
 
     fn signal(&mut self) -> Option<Signal> {
-        self.signals.pending().next().map(|_| Signal::Stop)
+        let mut pending = self.signals.pending();
+        pending.find(|n| *n != SIGXFSZ).map(|_| Signal::Stop)
     }
 
     fn close_listeners(&mut self) {

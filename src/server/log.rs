@@ -1,106 +1,141 @@
-//! Floor 4, server: the access log. Logging must not block the loop: lines are gathered in a
-//! bounded buffer, and once a turn as many bytes are written as standard output takes. When the
-//! buffer is full, lines are dropped and counted. A terminal stopped with Ctrl-S stops the log, but
-//! not the server.
+//! Floor 4, server: the access log, and the warnings of the server. Logging must not block the
+//! loop: [`Lines`] are gathered in bounded buffers, and once a turn as many bytes are written as the
+//! outputs take. When a buffer is full, lines are dropped and counted. A terminal stopped with
+//! Ctrl-S stops the log, but not the server; a full disk neither.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::tz::TimeZone;
 
+use super::lines::Lines;
 use crate::config::LogFormat;
-use crate::connection::{Exchange, Now};
+use crate::connection::{Counters, Exchange, Now};
 use crate::sys::Output;
 
-/// The access log.
+/// The access log on standard output, and warnings on standard error.
 #[derive(Debug)]
 pub struct Log {
     format: LogFormat,
-    output: Output,
-    /// Lines waiting for standard output. Written bytes are removed, so the first line may be
-    /// partial.
-    waiting: String,
-    bytes_max: usize,
-    /// The number of lines dropped since the last note about dropped lines.
-    dropped: u64,
-    /// Whether the last write to standard output would have blocked.
-    blocked: bool,
-    /// Whether standard output is closed (EPIPE): no further line can be read.
-    ended: bool,
+    /// Standard output: the access log.
+    log: Lines,
+    /// Standard error: warnings.
+    errors: Lines,
+    /// Whether standard output is a terminal.
+    terminal: bool,
+    /// Whether [notices](Log::notice) are written.
+    notices: bool,
     clock: Clock,
     /// When a failure to accept, or a crowd at the limit of connections, was last reported.
     reported: Option<Instant>,
 }
 
 impl Log {
-    /// How long to wait before a blocked output is tried again. Standard output is not registered
-    /// with the poll: epoll(7) does not take regular files, and a log is not worth an event source.
+    /// How long to wait before a blocked output is tried again. The outputs are not registered with
+    /// the poll: epoll(7) does not take regular files, and a log is not worth an event source.
     const RETRY: Duration = Duration::from_millis(100);
 
-    /// A log to standard output with at most `bytes_max` bytes waiting.
+    /// A log to standard output with at most `bytes_max` bytes waiting, and warnings to standard
+    /// error with the same bound.
     pub fn new(format: LogFormat, bytes_max: usize) -> Log {
         Log {
             format,
-            output: Output::stdout(),
-            waiting: String::new(),
-            bytes_max,
-            dropped: 0,
-            blocked: false,
-            ended: false,
+            log: Lines::new(Output::stdout(), bytes_max),
+            errors: Lines::new(Output::stderr(), bytes_max),
+            terminal: false,
+            notices: false,
             clock: Clock::new(),
             reported: None,
         }
     }
 
+    /// Also writes notices: the lines about the server itself, such as the summary at the end.
+    #[must_use]
+    pub fn with_notices(mut self) -> Log {
+        self.notices = true;
+        self
+    }
+
+    /// Standard output is a terminal, so a person reads the log. Notices then stand among the lines
+    /// of the log.
+    #[must_use]
+    pub fn on_terminal(mut self) -> Log {
+        self.terminal = true;
+        self
+    }
+
+    /// Writes `text`, one line or several, each with a line end, unless no notices are wanted.
+    /// Notices go to standard error if standard output is not a terminal: a program that reads the
+    /// log must find the log there and nothing else.
+    pub fn notice(&mut self, text: &str) {
+        if self.notices {
+            match self.terminal {
+                true => self.log.push(text),
+                false => self.errors.push(text),
+            }
+            self.flush();
+        }
+    }
+
+    /// Writes a warning, which is one line, to standard error.
+    pub fn warn(&mut self, text: impl fmt::Display) {
+        self.errors.push(&format!("warning: {text}\n"));
+        self.errors.flush();
+    }
+
     /// Whether exchanges need to be collected.
     pub fn wants_exchanges(&self) -> bool {
-        self.format != LogFormat::Off && !self.ended
+        self.format != LogFormat::Off && !self.log.has_ended()
     }
 
     /// When to run a turn even if no event comes, because lines are waiting; `None` if no retry is
     /// needed.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
-        (self.blocked && !self.waiting.is_empty()).then(|| now + Log::RETRY)
+        let blocked = self.log.is_blocked() || self.errors.is_blocked();
+        blocked.then(|| now + Log::RETRY)
     }
 
     /// Formats `exchanges`, empties the list, and writes as much as standard output takes. The
     /// clock is read again only if a line is to be written: a service time ends here, not at the
     /// beginning of the turn.
     pub(super) fn record(&mut self, exchanges: &mut Vec<Exchange>, now: impl FnOnce() -> Now) {
-        if exchanges.is_empty() && self.waiting.is_empty() {
+        if exchanges.is_empty() && !self.log.is_waiting() && !self.errors.is_waiting() {
             return;
         }
         let now = now();
         for exchange in exchanges.drain(..) {
-            if self.waiting.len() >= self.bytes_max {
-                self.dropped += 1;
+            if !self.log.has_space() {
+                self.log.drop_one();
                 continue;
             }
-            if self.dropped > 0 {
-                let dropped = std::mem::take(&mut self.dropped);
-                self.note_dropped(dropped);
-            }
+            self.note_dropped();
             self.line(&exchange, now);
         }
-        self.write();
+        self.flush();
     }
 
-    /// Adds a line with the number of dropped lines, in the format of the log.
-    fn note_dropped(&mut self, dropped: u64) {
-        let out = &mut self.waiting;
-        match self.format {
-            LogFormat::Json => writeln!(out, "{{\"dropped\":{dropped}}}"),
-            _ => writeln!(
-                out,
-                "# {dropped} lines dropped: the log was not read in time"
-            ),
+    /// Reports the lines dropped so far, if any, in the format of the log.
+    fn note_dropped(&mut self) {
+        let dropped = self.log.take_dropped();
+        if dropped == 0 {
+            return;
         }
-        .expect("a String takes all");
+        let out = self.log.buffer();
+        match self.format {
+            LogFormat::Json => writeln!(out, "{{\"dropped\":{dropped}}}").expect("a Vec takes all"),
+            LogFormat::Pretty => {
+                writeln!(out, "{dropped} lines dropped: {UNREAD}").expect("a Vec takes all");
+            }
+            // The combined format has no such line, and a reader would stumble over it.
+            LogFormat::Combined | LogFormat::Off => {
+                self.warn(format_args!("{dropped} lines of the log dropped: {UNREAD}"));
+            }
+        }
     }
 
     fn line(&mut self, exchange: &Exchange, now: Now) {
-        let out = &mut self.waiting;
+        let out = self.log.buffer();
         let took = now.instant.saturating_duration_since(exchange.began);
         let time = self.clock.at(now.wall);
         match self.format {
@@ -109,35 +144,34 @@ impl Log {
             LogFormat::Json => json(out, exchange, took, now.wall),
             LogFormat::Off => Ok(()),
         }
-        .expect("a String takes all");
+        .expect("a Vec takes all");
     }
 
-    fn write(&mut self) {
-        let mut written = 0;
-        self.blocked = false;
-        while written < self.waiting.len() {
-            match self.output.write(&self.waiting.as_bytes()[written..]) {
-                Ok(0) => break,
-                Ok(n) => written += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked = true;
-                    break;
-                }
-                // A full disk may have space again; a closed pipe stays closed.
-                Err(e) => {
-                    self.ended |= e.kind() == io::ErrorKind::BrokenPipe;
-                    written = self.waiting.len();
-                }
-            }
+    /// Writes what the outputs take now.
+    fn flush(&mut self) {
+        if let Some(error) = self.log.flush() {
+            self.warn(format_args!(
+                "the log cannot be written: {error}; lines that find no space in memory are counted"
+            ));
         }
-        // Lines are ASCII, so every offset is a character boundary.
-        self.waiting.drain(..written);
+        self.errors.flush();
+    }
+
+    /// Writes the last lines: the summary, and the number of lines that are lost. An output that
+    /// takes nothing must not delay the end of the program.
+    pub(super) fn finish(&mut self, counters: &Counters) {
+        self.note_dropped();
+        self.notice(&format!("stopped: {counters}\n"));
+        self.flush();
+        let lost = self.log.abandon();
+        if lost > 0 && !self.log.has_ended() {
+            self.warn(format_args!("{lost} lines of the log were not written"));
+        }
     }
 
     /// Warns about a failure to accept.
     pub(super) fn cannot_accept(&mut self, error: &io::Error, now: Instant) {
-        self.warn(
+        self.warn_now_and_then(
             format_args!("cannot accept connections: {error}; if this persists, raise `ulimit -n`"),
             now,
         );
@@ -145,7 +179,7 @@ impl Log {
 
     /// Warns that new connections wait, because `max` connections are open.
     pub(super) fn at_the_limit(&mut self, max: usize, now: Instant) {
-        self.warn(
+        self.warn_now_and_then(
             format_args!(
                 "at the limit of {max} connections: new ones wait until others end; \
                  --max-connections sets the limit"
@@ -154,19 +188,21 @@ impl Log {
         );
     }
 
-    /// Warns on standard error, at most once a second.
-    fn warn(&mut self, warning: fmt::Arguments<'_>, now: Instant) {
+    /// Warns at most once a second.
+    fn warn_now_and_then(&mut self, warning: fmt::Arguments<'_>, now: Instant) {
         let often = |at| now.saturating_duration_since(at) < Duration::from_secs(1);
         if !self.reported.is_some_and(often) {
             self.reported = Some(now);
-            // Not eprintln, which panics when standard error is closed.
-            let _ = writeln!(io::stderr(), "warning: {warning}");
+            self.warn(warning);
         }
     }
 }
 
+/// Why lines of the log were dropped.
+const UNREAD: &str = "the log was not read in time";
+
 /// `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`
-fn pretty(out: &mut String, exchange: &Exchange, took: Duration, time: &Time) -> fmt::Result {
+fn pretty(out: &mut Vec<u8>, exchange: &Exchange, took: Duration, time: &Time) -> io::Result<()> {
     let (method, target) = (or_dash(&exchange.method), or_dash(&exchange.target));
     let cut = if exchange.complete { "" } else { " (cut off)" };
     writeln!(
@@ -182,7 +218,7 @@ fn pretty(out: &mut String, exchange: &Exchange, took: Duration, time: &Time) ->
 }
 
 /// The "combined" format of Apache httpd: `%h - - [%t] "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
-fn combined(out: &mut String, exchange: &Exchange, time: &Time) -> fmt::Result {
+fn combined(out: &mut Vec<u8>, exchange: &Exchange, time: &Time) -> io::Result<()> {
     write!(out, "{} - - [{}] \"", exchange.peer.ip(), time.date)?;
     match &*exchange.method {
         b"" => write!(out, "-")?,
@@ -204,7 +240,12 @@ fn combined(out: &mut String, exchange: &Exchange, time: &Time) -> fmt::Result {
     )
 }
 
-fn json(out: &mut String, exchange: &Exchange, took: Duration, wall: SystemTime) -> fmt::Result {
+fn json(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    took: Duration,
+    wall: SystemTime,
+) -> io::Result<()> {
     let since = wall
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -240,7 +281,7 @@ impl fmt::Display for Escaped<'_> {
         for &byte in self.0 {
             match byte {
                 b'"' | b'\\' | 0..0x20 | 0x7f.. => write!(f, "\\x{byte:02x}")?,
-                _ => f.write_char(char::from(byte))?,
+                _ => fmt::Write::write_char(f, char::from(byte))?,
             }
         }
         Ok(())
@@ -257,7 +298,7 @@ impl fmt::Display for JsonText<'_> {
             match byte {
                 b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
                 0..0x20 | 0x7f.. => write!(f, "\\u{byte:04x}")?,
-                _ => f.write_char(char::from(byte))?,
+                _ => fmt::Write::write_char(f, char::from(byte))?,
             }
         }
         Ok(())
@@ -347,10 +388,10 @@ mod tests {
         }
     }
 
-    fn shown(write: impl FnOnce(&mut String) -> fmt::Result) -> String {
-        let mut out = String::new();
+    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
         write(&mut out).unwrap();
-        out
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod accept;
 mod delivery;
 mod driver;
 mod endpoints;
+mod lines;
 mod log;
 mod rooms;
 mod start;
@@ -201,6 +202,9 @@ where
     /// The errors of [`Driver::wait`].
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
+        if let Some(log) = &mut self.log {
+            log.finish(&self.tally.counters);
+        }
         Ok(())
     }
 

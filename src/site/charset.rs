@@ -30,7 +30,9 @@ pub(super) fn is_other_than_utf8(essence: &str, beginning: &[u8]) -> bool {
     };
     let is_utf8 = |label: &[u8]| {
         let names: [&[u8]; 2] = [b"utf-8", b"utf8"];
-        names.iter().any(|n| label.trim_ascii().eq_ignore_ascii_case(n))
+        names
+            .iter()
+            .any(|n| label.trim_ascii().eq_ignore_ascii_case(n))
     };
     label.is_some_and(|label| !is_utf8(label))
 }
@@ -45,7 +47,10 @@ fn label_of_page(page: &[u8]) -> Option<&[u8]> {
             rest = &rest[memmem::find(&rest[1..], b"-->")? + 4..];
             continue;
         }
-        let name = rest.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        let name = rest
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric())
+            .count();
         let is_meta = rest[..name].eq_ignore_ascii_case(b"meta");
         rest = &rest[name..];
         if name == 0 {
@@ -188,9 +193,21 @@ mod tests {
         check("text/css", b"@charset \"iso-8859-15\"; a {}", true);
         check("text/css", b"@charset \"UTF-8\"; a {}", false);
         check("text/css", b" @charset \"iso-8859-15\"; a {}", false);
-        check("text/xml", b"<?xml version=\"1.0\" encoding='latin1'?>", true);
-        check("text/xml", b"<?xml version=\"1.0\" encoding=\"utf-8\"?>", false);
-        check("text/xml", b"<?xml version=\"1.0\"?><a encoding='x'/>", false);
+        check(
+            "text/xml",
+            b"<?xml version=\"1.0\" encoding='latin1'?>",
+            true,
+        );
+        check(
+            "text/xml",
+            b"<?xml version=\"1.0\" encoding=\"utf-8\"?>",
+            false,
+        );
+        check(
+            "text/xml",
+            b"<?xml version=\"1.0\"?><a encoding='x'/>",
+            false,
+        );
     }
 
     #[test]

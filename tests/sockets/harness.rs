@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, ChildStdout, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -117,10 +117,12 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Process {
-        let command = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        Process::with_outputs(command, Stdio::piped(), Stdio::piped())
+    }
+
+    /// Starts `command` with these outputs.
+    pub fn with_outputs(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Process {
+        let command = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let child = command.spawn().expect("the program exists");
         Process { child }
     }
@@ -129,17 +131,34 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// The standard output of the process, which can be taken once.
-    pub fn stdout(&mut self) -> Lines {
-        Lines {
-            pipe: self.child.stdout.take().expect("taken once"),
-            bytes: Vec::new(),
-        }
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("it is our child");
     }
 
-    /// Closes the reading end of standard error.
-    pub fn close_stderr(&mut self) {
-        self.child.stderr = None;
+    /// The standard output of the process, which can be taken once.
+    pub fn stdout(&mut self) -> Lines {
+        Lines::of(self.child.stdout.take().expect("taken once").into())
+    }
+
+    /// The standard error of the process, which can be taken once.
+    pub fn stderr(&mut self) -> Lines {
+        Lines::of(self.child.stderr.take().expect("taken once").into())
+    }
+
+    /// Limits the process to `n` further descriptors.
+    pub fn allow_descriptors(&self, n: usize) {
+        // The limit applies to descriptor numbers, not to the number of open descriptors.
+        let used = descriptors(self.pid());
+        let mut free = (0..).filter(|number| !used.contains_key(number));
+        let limit = free.nth(n).map(u64::from);
+        self.limit(Resource::Nofile, limit, limit);
+    }
+
+    /// Sets a limit of the process, soft and hard.
+    pub fn limit(&self, resource: Resource, current: Option<u64>, maximum: Option<u64>) {
+        let limit = Rlimit { current, maximum };
+        let set = rustix::process::prlimit(Some(self.pid()), resource, limit);
+        set.expect("it is our child");
     }
 
     /// Waits until the process has ended. Returns the exit code, or `None` after a signal.
@@ -163,10 +182,10 @@ impl Process {
             false => String::new(),
         };
         let code = self.code();
-        let mut stderr = String::new();
-        if let Some(pipe) = &mut self.child.stderr {
-            pipe.read_to_string(&mut stderr).expect("it is text");
-        }
+        let stderr = match self.child.stderr.is_some() {
+            true => self.stderr().rest(),
+            false => String::new(),
+        };
         Finished {
             code,
             stdout,
@@ -189,13 +208,29 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// The lines of a process on standard output. Unread lines stay in the pipe.
+/// The lines of a process on standard output or standard error. Unread lines stay in the pipe.
 pub struct Lines {
-    pipe: ChildStdout,
+    pipe: fs::File,
     bytes: Vec<u8>,
 }
 
 impl Lines {
+    fn of(pipe: OwnedFd) -> Lines {
+        let (pipe, bytes) = (pipe.into(), Vec::new());
+        Lines { pipe, bytes }
+    }
+
+    /// The next line that begins with `beginning`, without the beginning.
+    pub fn find(&mut self, beginning: &str) -> String {
+        loop {
+            let line = self.next();
+            let line = line.unwrap_or_else(|| panic!("no line begins with {beginning}"));
+            if let Some(rest) = line.strip_prefix(beginning) {
+                return rest.to_owned();
+            }
+        }
+    }
+
     /// The next line without its end; `None` at the end of the output.
     pub fn next(&mut self) -> Option<String> {
         loop {
@@ -213,7 +248,7 @@ impl Lines {
     }
 
     /// The unread output, up to the end.
-    fn rest(&mut self) -> String {
+    pub fn rest(&mut self) -> String {
         while self.read() > 0 {}
         String::from_utf8(std::mem::take(&mut self.bytes)).expect("it is text")
     }
@@ -247,8 +282,10 @@ pub struct Server {
     pub banner: Vec<String>,
     /// The listening addresses, from the banner.
     pub addresses: Vec<SocketAddr>,
-    /// The output after the banner.
+    /// Standard output, which is the log.
     pub stdout: Lines,
+    /// Standard error after the banner.
+    pub stderr: Lines,
 }
 
 impl Server {
@@ -266,15 +303,15 @@ impl Server {
     /// Starts `command` and reads its banner.
     pub fn from(command: &mut Command) -> Server {
         let mut process = Process::start(command);
-        let mut stdout = process.stdout();
+        let (stdout, mut stderr) = (process.stdout(), process.stderr());
         let mut banner = Vec::new();
         while !banner
             .iter()
             .any(|l: &String| l.ends_with("Ctrl-C stops it"))
         {
-            match stdout.next() {
+            match stderr.next() {
                 Some(line) => banner.push(line),
-                None => panic!("it did not start: {}", process.finish().stderr),
+                None => panic!("it did not start: {banner:?}"),
             }
         }
         let address = |line: &String| {
@@ -288,6 +325,7 @@ impl Server {
             process,
             banner,
             stdout,
+            stderr,
         }
     }
 
@@ -329,16 +367,7 @@ impl Server {
 
     /// Limits the server to `n` further descriptors.
     pub fn allow_descriptors(&self, n: usize) {
-        // The limit applies to descriptor numbers, not to the number of open descriptors.
-        let used = descriptors(self.process.pid());
-        let mut free = (0..).filter(|number| !used.contains_key(number));
-        let limit = free.nth(n).map(u64::from);
-        let limit = Rlimit {
-            current: limit,
-            maximum: limit,
-        };
-        let set = rustix::process::prlimit(Some(self.process.pid()), Resource::Nofile, limit);
-        set.expect("a limit can be lowered");
+        self.process.allow_descriptors(n);
     }
 
     /// The listening addresses, from the kernel.

@@ -1,10 +1,13 @@
 //! The access log, which must never block the server.
 
 use std::collections::VecDeque;
+use std::fs;
+use std::process::Stdio;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal};
 
-use crate::harness::{BIG, Folder, Server, get};
+use crate::harness::{BIG, Client, Folder, Process, Server, eventually, get, program};
+use crate::peer::Peer;
 
 /// A line with 9 in place of each number: the form of the line, whatever the clock says.
 fn shape(line: &str) -> String {
@@ -132,9 +135,9 @@ fn a_log_that_nobody_reads_stops_nobody() {
     for _ in 0..REQUESTS {
         assert_eq!(client.get(&long).status, 404);
     }
-    // The test begins to read. The number of dropped lines is reported in the place where the lines
-    // are missing, before the next line that fits.
-    let (mut long_lines, mut dropped) = (0, None);
+    // The test begins to read. Standard output holds lines of the format alone, so the number of
+    // dropped lines is reported on standard error, before the next line that fits.
+    let (mut long_lines, mut first, mut dropped) = (0, None, None);
     let mut asked = VecDeque::new();
     for n in 0.. {
         let target = format!("/after/{n}");
@@ -142,12 +145,15 @@ fn a_log_that_nobody_reads_stops_nobody() {
         asked.push_back(target);
         while dropped.is_none() && server.stdout.is_waiting() {
             let line = server.stdout.next().expect("it goes on");
-            match line.strip_prefix("# ").and_then(|l| l.split_once(' ')) {
-                Some((count, "lines dropped: the log was not read in time")) => {
+            match line.contains(&long) {
+                true => long_lines += 1,
+                false => {
+                    first = Some(line);
+                    let said = server.stderr.find("warning: ");
+                    let end = " lines of the log dropped: the log was not read in time";
+                    let count = said.strip_suffix(end).expect("nothing else is wrong");
                     dropped = count.parse::<usize>().ok();
                 }
-                Some(_) => panic!("{line}"),
-                None => long_lines += usize::from(line.contains(&long)),
             }
         }
         if dropped.is_some() {
@@ -155,7 +161,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
         }
     }
     // The count has every request that was made while the buffer was full, and no other.
-    let line = server.stdout.next().expect("what was noted before");
+    let line = first.expect("it came with the number");
     let kept = asked
         .iter()
         .position(|a| line.contains(&format!("{a} ")))
@@ -196,4 +202,143 @@ fn a_log_whose_reader_is_gone_stops_nobody() {
     let stop = rustix::process::kill_process(process.pid(), Signal::TERM);
     stop.expect("it is our child");
     assert_eq!(process.code(), Some(0));
+}
+
+/// A limit on the size of files stands for the full disk. The limit is later lifted, as if files had
+/// been deleted.
+#[test]
+fn a_full_disk_costs_whole_lines_which_are_counted() {
+    let folder = Folder::with("a", "hello");
+    let path = folder.put("log", "");
+    let file = fs::File::options().append(true).open(&path);
+    let file = file.expect("it was just made");
+    let mut process = Process::with_outputs(
+        program()
+            .arg(folder.path())
+            .args(["--port", "0", "--log", "json"]),
+        file.into(),
+        Stdio::piped(),
+    );
+    let mut stderr = process.stderr();
+    let address = stderr.find("http://").replace('/', "");
+    let mut client = Client::to(address.parse().expect("an address"));
+    process.limit(Resource::Fsize, Some(1_000), None);
+    let long = format!("/{}", "x".repeat(4_000));
+    let mut requests = 0;
+    for _ in 0..50 {
+        assert_eq!(client.get(&long).status, 404);
+        requests += 1;
+    }
+    stderr.find("warning: the log cannot be written: ");
+    process.limit(Resource::Fsize, None, None);
+    let log = || fs::read_to_string(&path).expect("it is text");
+    eventually("the lines that found space are written", || {
+        log().len() > 64 << 10
+    });
+    assert_eq!(client.get("/a").status, 200);
+    requests += 1;
+    process.signal(Signal::TERM);
+    assert_eq!(process.code(), Some(0));
+    let mut counted = 0;
+    for line in log().lines() {
+        parse_json(line);
+        let dropped = line.strip_prefix(r#"{"dropped":"#);
+        counted += dropped.map_or(1, |n| n.trim_end_matches('}').parse().expect("a number"));
+    }
+    assert_eq!(counted, requests);
+    assert!(
+        log().contains(r#"{"dropped":"#),
+        "the test fills the buffer"
+    );
+}
+
+/// `jq`, goaccess and the like read standard output, and stumble over any line that is not of the
+/// format: the banner, a notice, the summary.
+#[test]
+fn standard_output_holds_the_log_and_nothing_else() {
+    for format in ["combined", "json"] {
+        let folder = Folder::with("a", "hello");
+        let mut server = Server::with(folder.path(), &["--log", format]);
+        let mut client = server.connect();
+        for target in ["/a", "/none", "/%22%5c", "/a"] {
+            client.get(target);
+        }
+        let mut refused = server.connect();
+        refused.send("hello\r\n\r\n");
+        assert_eq!(refused.answer().status, 400);
+        let mut peer = Peer::of(&server, "/echo");
+        peer.say("hello");
+        assert_eq!(peer.hear(), "hello");
+        server.signal(Signal::TERM);
+        assert_eq!(server.process.code(), Some(0));
+        let lines = server.stdout.rest();
+        assert!(lines.lines().count() >= 6, "{lines}");
+        for line in lines.lines() {
+            match format {
+                "json" => parse_json(line),
+                _ => parse_combined(line),
+            }
+        }
+        server.stderr.find("stopped: 5 requests on 3 connections");
+    }
+}
+
+/// Checks that the line is an object of strings, numbers, `true` and `false` (RFC 8259).
+fn parse_json(line: &str) {
+    let mut rest = line.strip_prefix('{').expect(line);
+    loop {
+        rest = parse_json_string(rest).strip_prefix(':').expect(line);
+        rest = match rest.strip_prefix(['t', 'f']) {
+            Some(word) => word.strip_prefix("rue").or(word.strip_prefix("alse")),
+            None if rest.starts_with('"') => Some(parse_json_string(rest)),
+            None => {
+                let end = rest.find([',', '}']).expect(line);
+                rest[..end].parse::<f64>().expect(line);
+                Some(&rest[end..])
+            }
+        }
+        .expect(line);
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return assert_eq!(rest, "}", "{line}"),
+        }
+    }
+}
+
+/// Checks the string at the beginning, and returns the text after it.
+fn parse_json_string(text: &str) -> &str {
+    let mut chars = text.char_indices();
+    assert_eq!(chars.next(), Some((0, '"')), "{text}");
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return &text[at + 1..],
+            '\\' => match chars.next().expect("an escape").1 {
+                'u' => {
+                    let digits: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
+                    u16::from_str_radix(&digits, 16).expect("four digits");
+                }
+                c => assert!("\"\\/bfnrt".contains(c), "{text}"),
+            },
+            c => assert!(!c.is_control(), "{text}"),
+        }
+    }
+    panic!("no end: {text}");
+}
+
+/// Checks `%h - - [%t] "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
+fn parse_combined(line: &str) {
+    let (host, rest) = line.split_once(" - - [").expect(line);
+    host.parse::<std::net::IpAddr>().expect(line);
+    let (time, rest) = rest.split_once("] \"").expect(line);
+    jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", time).expect(line);
+    let quoted: Vec<_> = rest.split('"').collect();
+    let [_request, numbers, _referer, " ", _agent, ""] = quoted[..] else {
+        panic!("{line}");
+    };
+    let numbers: Vec<_> = numbers.trim().split(' ').collect();
+    let [status, bytes] = numbers[..] else {
+        panic!("{line}");
+    };
+    assert!(status.len() == 3 && status.parse::<u16>().is_ok(), "{line}");
+    assert!(bytes.parse::<u64>().is_ok(), "{line}");
 }

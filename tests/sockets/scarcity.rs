@@ -1,8 +1,14 @@
 //! Descriptors: none is ever lost, and the server survives when they run out.
 
+use std::io::{self, Write};
+use std::process::Stdio;
+
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 
-use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually};
+use crate::harness::{
+    BIG, Client, Folder, Process, Server, at_rest, eventually, listening, program,
+};
 
 /// A server with counted descriptors.
 struct Counted {
@@ -128,22 +134,66 @@ fn when_descriptors_run_out_the_next_is_shut_out_and_later_let_in() {
 fn that_descriptors_ran_out_is_said_or_not_but_ends_nothing() {
     let folder = Folder::with("a", "hello");
     for heard in [true, false] {
-        let mut counted = Counted::new(&folder);
-        if !heard {
-            counted.server.process.close_stderr();
-        }
-        counted.server.allow_descriptors(0);
-        let mut outside = counted.server.connect();
+        let Counted {
+            server, mut first, ..
+        } = Counted::new(&folder);
+        server.allow_descriptors(0);
+        let mut outside = server.connect();
+        let Server {
+            mut process,
+            stderr,
+            ..
+        } = server;
+        // Without a reader, standard error is a closed pipe.
+        let mut stderr = heard.then_some(stderr);
         assert!(outside.try_head().is_err(), "there is no room");
         // The open connection is answered, perhaps only with the news that no file can be opened.
-        let status = counted.first.get("/a").status;
+        let status = first.get("/a").status;
         assert!(matches!(status, 200 | 503), "{status}");
-        counted.server.signal(Signal::TERM);
-        let finished = counted.server.process.finish();
-        assert_eq!(finished.code, Some(0));
-        let warning = "warning: cannot accept connections: ";
-        assert_eq!(finished.stderr.contains(warning), heard);
+        let stop = rustix::process::kill_process(process.pid(), Signal::TERM);
+        stop.expect("it is our child");
+        assert_eq!(process.code(), Some(0));
+        if let Some(stderr) = &mut stderr {
+            stderr.find("warning: cannot accept connections: ");
+        }
     }
+}
+
+/// A terminal that was stopped with Ctrl-S takes no byte, like this pipe, and no warning either.
+#[test]
+fn a_standard_error_that_takes_nothing_stops_nobody() {
+    let folder = Folder::with("a", "hello");
+    let (_reader, writer) = io::pipe().expect("there is a descriptor");
+    let blocking = |yes| {
+        let flags = rustix::fs::fcntl_getfl(&writer).expect("it is open");
+        let flags = match yes {
+            true => flags - OFlags::NONBLOCK,
+            false => flags | OFlags::NONBLOCK,
+        };
+        rustix::fs::fcntl_setfl(&writer, flags).expect("it is a pipe");
+    };
+    blocking(false);
+    while (&writer).write(&[b'x'; 4096]).is_ok() {}
+    blocking(true);
+    let mut process = Process::with_outputs(
+        program()
+            .arg(folder.path())
+            .args(["--bind", "127.0.0.1", "--port", "0"]),
+        Stdio::piped(),
+        writer.into(),
+    );
+    eventually("it listens", || !listening(process.pid()).is_empty());
+    let address = listening(process.pid())[0];
+    let mut inside = Client::to(address);
+    assert_eq!(inside.get("/a").status, 200);
+    process.allow_descriptors(0);
+    let mut outside = Client::to(address);
+    assert!(outside.try_head().is_err(), "there is no descriptor");
+    // The open connection is answered, perhaps only with the news that no file can be opened.
+    let status = inside.get("/a").status;
+    assert!(matches!(status, 200 | 503), "{status}");
+    process.signal(Signal::TERM);
+    assert_eq!(process.code(), Some(0));
 }
 
 /// Large files stay open for later requests, but are closed rather than refuse a request.

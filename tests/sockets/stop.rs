@@ -120,8 +120,8 @@ fn a_stop_ends_with_a_summary() {
     refused.assert_end();
     server.signal(Signal::TERM);
     client.assert_end();
-    let summary = "stopped: 3 requests on 2 connections: 1 refused, 1 stopped";
-    assert_eq!(server.stdout.next().as_deref(), Some(summary));
-    assert_eq!(server.stdout.next(), None);
+    let summary = "3 requests on 2 connections: 1 refused, 1 stopped";
+    assert_eq!(server.stderr.find("stopped: "), summary);
+    assert_eq!(server.stderr.next(), None);
     assert_eq!(server.process.code(), Some(0));
 }

@@ -324,7 +324,7 @@ fn a_stop_tells_everybody_1001() {
         assert!(reading.frame().payload == large, "byte for byte");
         reading.assert_closed(1001);
         assert_eq!(server.process.code(), Some(0));
-        let line = server.stdout.next().expect("a summary");
+        let line = server.stderr.find("stopped: ");
         assert!(line.contains("4 requests on 4 connections"), "{line}");
     }
 }
