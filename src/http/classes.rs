@@ -10,8 +10,9 @@ pub const TARGET: u8 = 2;
 pub const VALUE: u8 = 4;
 /// The bytes of a host name: the reg-name of RFC 3986 §3.2.2 without `%` and without the comma.
 pub const NAME: u8 = 8;
-/// The bytes that stand for themselves in a path: every byte except `%`, backslash and NUL. `%`
-/// begins an encoded byte, and no file of a site has a backslash or a NUL in its name.
+/// The bytes that stand for themselves in a segment of a path: every byte except the slash, `%`,
+/// backslash and NUL. `%` begins an encoded byte, and no file of a site has a backslash or a NUL in
+/// its name.
 pub const PLAIN: u8 = 16;
 
 /// The classes of each byte as a set of bits: a single table look-up tests any class.
@@ -29,7 +30,7 @@ static CLASSES: [u8; 256] = {
         if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
             classes[byte] |= VALUE;
         }
-        if !matches!(b, b'%' | b'\\' | 0) {
+        if !matches!(b, b'/' | b'%' | b'\\' | 0) {
             classes[byte] |= PLAIN;
         }
         byte += 1;

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::classes::{PLAIN, all};
+use super::classes::{PLAIN, first_outside};
 use super::{Authority, HeadError, Method};
 
 /// A request target in one of the four forms.
@@ -100,6 +100,21 @@ fn is_scheme(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(may_follow)
 }
 
+/// Whether a path needs no decoding: it has no `%`, backslash or NUL, no empty segment, and no segment
+/// that begins with a dot.
+fn is_usual(path: &[u8]) -> bool {
+    let mut at = 0;
+    loop {
+        at = first_outside(PLAIN, path, at);
+        match path[at..] {
+            [] => return true,
+            [b'/', b'/' | b'.', ..] => return false,
+            [b'/', ..] => at += 1,
+            [..] => return false,
+        }
+    }
+}
+
 /// The reason why a path cannot name a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PathError {
@@ -140,8 +155,7 @@ impl<'a> SitePath<'a> {
     /// [`PathError::Absent`] if no file of a site can have the path.
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
-        let mut pairs = path.windows(2);
-        if all(PLAIN, path) && !pairs.any(|pair| matches!(pair, [b'/', b'/' | b'.'])) {
+        if is_usual(path) {
             let bytes = Cow::Borrowed(&path[1..]);
             return Ok(SitePath { bytes });
         }

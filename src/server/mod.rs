@@ -213,7 +213,9 @@ where
     /// # Errors
     /// The errors of [`Driver::wait`].
     pub fn turn(&mut self) -> io::Result<Flow> {
-        let timeout = self.timeout(self.driver.now().instant);
+        // Counted from the beginning of the last turn: a look at the clock for each turn would cost
+        // more than the length of a turn, which is all that a deadline can be late by.
+        let timeout = self.timeout(self.turn.now.instant);
         let mut events = mem::take(&mut self.events);
         self.driver.wait(&mut events, timeout)?;
         self.turn.begin(self.driver.now());
