@@ -1,6 +1,6 @@
-//! Floor 0, config: the configuration of a server, which does not change after the start. Each
-//! bound on time, memory and work per turn is a field of [`Limits`], with its unit, its default and
-//! the reason for the default.
+//! Floor 0, config: the configuration of a server, which does not change after the start. The bounds
+//! on time, memory and work per turn are fields of [`Limits`], with unit, default and the reason for
+//! the default. (A few small bounds, which no server needs to change, are constants beside their use.)
 //!
 //! Architecture invariant: this module names no other module of the crate.
 

@@ -42,13 +42,14 @@
 //!
 //! # Readiness in ten lines
 //!
-//! epoll reports readiness here as an *edge*: one event when a socket becomes readable or writable, and
-//! no other event until that changes. A loop that forgets an event is never told again. So each socket
-//! has three *sticky* flags ([`Tcp`](transport::Tcp)):
+//! epoll reports readiness here as an *edge*: an event when bytes arrive, or when a full send buffer has
+//! space again, and no reminder of bytes or space that were there before. A loop that forgets an event
+//! is never told again. So each socket has three *sticky* flags ([`Tcp`](transport::Tcp)), which start
+//! as ready, since a new connection is tried before it is registered:
 //!
 //! | flag | is set | is cleared |
 //! |---|---|---|
-//! | `readable` | at the start; by an event | by a read that gets EAGAIN, or fewer bytes than asked for (unless `peer_closed`) |
+//! | `readable` | at the start; by an event | by a read that gets EAGAIN, or at least one byte but fewer than asked for (unless `peer_closed`) |
 //! | `writable` | at the start; by an event; by [`Connection::expire`](connection::Connection::expire), to try once more | by a write that gets EAGAIN |
 //! | `peer_closed` | by an event | never |
 //!
@@ -65,7 +66,7 @@
 //! |---|---|
 //! | edge, sticky | an event that is reported once; a flag that stays set until a system call clears it |
 //! | slab, slot | the table of connections; one place in the table |
-//! | turn | one trip of the loop: wait, mark, accept, run, deliver, expire, record |
+//! | turn | one trip of the loop, in seven parts: wait, mark, accept, run, deliver, expire, record |
 //! | batch | up to 64 connections that are all read from before the first is pumped |
 //! | pump | moves one connection as far as its budget goes: step, write, read, and again |
 //! | step, round | one action of a mode: some input becomes some output, or another mode; one trip of the pump through step, write and read |
@@ -77,7 +78,9 @@
 //! | key | the name of one connection: its slot and a generation; a name comes again after two thousand million connections |
 //! | read buffer, write buffer | bytes that came and were not consumed; bytes that wait to be sent |
 //! | segment, tail | parts of a write buffer: a file or shared bytes by reference; small output, copied |
-//! | pool, account | the stock of buffers; the sum of the memory that all connections hold because of their peers |
+//! | drained | of a socket: the last read left it empty, and no event has announced bytes since |
+//! | back-pressure | a peer that does not read is not read from either, until TCP makes it wait |
+//! | pool, account | a stock of buffers for all connections; the sum of the memory that all connections hold because of their peers |
 //! | charge, release | adds memory to the account; takes it off again |
 //! | effect | a wish of a connection that the server carries out, because it concerns other connections |
 //! | endpoint | a value of the program that answers messages and POST requests at a path |
@@ -112,21 +115,22 @@
 //! | `server/mod.rs` `Server::run_queued` | takes up to 64 queued connections as a batch | |
 //! | `connection/mod.rs` `Connection::fill` | reads once for each connection of the batch | |
 //! | `transport/tcp.rs` `Tcp::read` | clears `readable` if the kernel had less than asked for | `recv` |
-//! | `server/mod.rs` `Server::pump` | then, connection by connection: lends the context | |
+//! | `site/mod.rs` `Site::begin_epoch` | declares each earlier look at a file too old | |
+//! | `server/mod.rs` `Server::pump` | then, connection by connection: lends the [context](connection::Context) | |
 //! | `connection/mod.rs` `Connection::pump` | steps, writes and reads until no byte moves | |
 //! | `connection/mode/reading_head.rs` `ReadingHead::step` | parses the bytes in the read buffer | |
-//! | `http/parser.rs` `HeadParser::parse` | finds the end of the head; resumes when it has not come | |
+//! | `http/parser.rs` `HeadParser::parse` | finds the end of the head; an incomplete head goes on from there after the next read | |
 //! | `connection/mode/reading_head.rs` `ReadingHead::serve` | makes a plan from the head, then carries it out | |
 //! | `site/mod.rs` `Site::route` | asks the guard, then looks for an endpoint at the path | |
 //! | `site/mod.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
 //! | `site/select.rs` `Site::lookup` | trusts a cached file only if its stat(2) is unchanged | `newfstatat` |
 //! | `connection/mode/pending_response.rs` `PendingResponse::answer` | appends head and body to the write buffer | |
-//! | `connection/mod.rs` `Connection::flush_once` | hands the write buffer to the transport | |
+//! | `connection/mod.rs` `Connection::flush_once` | hands the write buffer to the transport, by `WriteBuffer::flush` | |
 //! | `transport/tcp.rs` `Tcp::write` | clears `writable` only if the kernel says EAGAIN | `send` |
-//! | `server/timers.rs` `Timers::arm` | keeps the earlier alarm: a deadline that moved away is asked for again then | |
+//! | `server/timers.rs` `Timers::arm` | a deadline that moved later leaves the old alarm in place; when it rings, the server asks for the present one | |
 //! | `server/log.rs` `Log::record` | formats the exchanges of the turn, for one write | `write` |
 //!
-//! `strace` shows this request, made by curl, of `oneloop /srv/www --log combined` (long strings are
+//! `strace` shows this request (the number in the event, 2³² here, is the key: generation 1, slot 0), made by curl, of `oneloop /srv/www --log combined` (long strings are
 //! cut, as strace does). Without a log, the fourth call is not made:
 //!
 //! ```text
@@ -138,11 +142,13 @@
 //! epoll_wait(5, ...
 //! ```
 //!
-//! Variations: other requests of the batch for the same file share the stat. A client that accepts
-//! codings costs one more stat, of the directory, if the media type is worth compressing. A body above
-//! 4 KiB leaves by `writev`, with its head; a file above 64 KiB by `send` and `sendfile`, in slices of
-//! at most 256 KiB, each after an `fstat`. A slice is queued only while fewer than 64 KiB wait, and
-//! nothing is read from the client meanwhile. The bytes of such a file are never in this process.
+//! Variations: other requests of the batch for the same file share the stat. If the client accepts
+//! codings and the media type is worth compressing, the directory is looked at too, and the sibling or
+//! the original of the encoding that is sent. A body above 4 KiB leaves by `writev`, with its head. A
+//! file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB, each after an
+//! `fstat`. A slice is queued only while fewer than 64 KiB wait, and until the last byte of the body has
+//! left, nothing is read from the client. The bytes that `sendfile` sends never enter this process, so
+//! such a download holds a few hundred bytes here: the connection, an open file and an offset.
 //!
 //! # The life of a room message
 //!
@@ -173,9 +179,10 @@
 //!
 //! The costs for a room of *n* members: the message is copied once into a frame, and a frame of up to
 //! 4 KiB once more into each write buffer, because such a copy is cheaper than a segment of its own; a
-//! larger frame is shared by reference. About four allocations are made for the message, and one for
-//! each write buffer that is empty and finds no buffer in the stock of the pool, which keeps 64. *n*
-//! system calls send the message. Several messages of one turn leave in the same *n* calls.
+//! larger frame is shared by reference, and leaves by `writev`. About four allocations are made for the
+//! message. Of the write buffers that are empty, 64 take a buffer that the pool has kept, and each other
+//! one allocates: for 1,000 idle members 1,001 copies, about 940 allocations and 1,000 calls. Several
+//! messages of one turn leave in the same calls.
 //!
 //! # The difficulties
 //!
@@ -240,8 +247,8 @@
 //! connections and lets the clock jump, all from a seed. The same seed of the same commit gives the
 //! same run, so a bug that a seed has found is found again at that commit. A failure prints the seed;
 //! `ONELOOP_SEED=n cargo test --test simulation -- --nocapture` plays it again with every step. The
-//! next commit may draw other runs from the seed: to keep the case, write it down as a script in
-//! `tests/simulation/scripts.rs`.
+//! next commit may draw other runs from the seed: to keep the case, write a script and play it with fixed
+//! weather and limits, as the directed tests in `tests/simulation/main.rs` do.
 //!
 //! # The order of reading
 //!
@@ -267,13 +274,14 @@
 //! out in *deliver*. A connection must not reach another one in any other way.
 //!
 //! *A reverse proxy* needs what is not there yet: a response parser on floor 1 beside the request
-//! parser; `connect` in [`Driver`](server::Driver), which can only accept today; modes for the side
-//! towards the backend; and a step of the turn in which the server, which alone may touch two
+//! parser; `connect` in [`Driver`](server::Driver), which can only accept today, and a transport that
+//! waits until it is connected; a route and a plan for such a request; a mode for each of its two sides; and a part of the turn in which the server, which alone may touch two
 //! connections, moves bytes from the read buffer of one to the write buffer of the other, and tells each
 //! whether its partner has room, so that back-pressure reaches through both sockets. The design forbids a
 //! blocking look-up of a name, a thread, and a mode that holds a socket.
 //!
-//! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`. The trait
+//! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`: `Tcp` takes a
+//! short read as proof of an empty socket, which a record of TLS is not. The trait
 //! does not suffice as it is: `finish_write` cannot say that it is blocked, but a close_notify can be; no
 //! method asks for a write while the write buffer is empty, which handshakes and key updates need; `fill`
 //! reads only when the mode wants input, but a handshake always does; `is_drained` must count decrypted

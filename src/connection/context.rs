@@ -2,8 +2,8 @@
 //! connection after another borrows them.
 //!
 //! The context has three parts. [`Turn`] is fixed for a whole turn, [`Shared`] is used by one
-//! connection after another, and [`Tally`] only grows. In addition, each connection gets a new
-//! [`Budget`] in each turn.
+//! connection after another, and [`Tally`] only grows. In addition, there is a [`Budget`], which is
+//! full again for each read of a batch, each pump, each broadcast and each flush.
 //!
 //! Architecture invariant: a connection keeps no part of the context. The context is borrowed, and
 //! the borrow ends with the call.
@@ -131,7 +131,7 @@ impl Tally {
     }
 }
 
-/// The share of a turn that a connection may use. When any part is spent, the connection stays
+/// The share of a turn that a connection may use when it is pumped. When any part is spent, the connection stays
 /// queued and goes on in the next turn: no readiness is lost, and the other connections do not
 /// starve.
 #[derive(Clone, Copy, Debug)]

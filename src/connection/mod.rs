@@ -93,7 +93,7 @@ enum Stepped {
     Nothing,
     /// At least one step did something, and the mode waits for input or output.
     Something,
-    /// All input is handled: another step needs more input, and sending the output changes nothing.
+    /// All input is handled: only new input can make another step possible.
     Everything,
     /// Input is left over because the queue of effects is full.
     Throttled,

@@ -20,7 +20,8 @@ where
 {
     /// Carries out as many effects as a turn may; the rest is left for the next turn. Connections
     /// with new output are written to at the end: several messages then leave in a single write. No
-    /// connection is read from here, so the number of effects does not grow meanwhile.
+    /// connection is read from here. Only endpoints that answer a post, and connections that end, add
+    /// effects meanwhile.
     pub(super) fn deliver(&mut self) {
         self.tick();
         let mut left = self.turn.limits.turn_deliveries;

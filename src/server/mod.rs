@@ -20,9 +20,9 @@
 //!    answer for each. One look at a file then vouches for every request of the batch (the reason
 //!    is told in [`site`](crate::site)). A connection with a spent budget is queued again for the
 //!    next turn.
-//! 5. *deliver*: carry out the queued effects. Effects are messages for rooms, and bodies for
-//!    endpoints. Only the server may touch two connections, so this work is the server's. Each
-//!    connection with new output is written to once, at the end of the step: several messages then
+//! 5. *deliver*: carry out the queued effects. Effects are messages for rooms, changes of who is in
+//!    a room, and bodies for endpoints. Only the server may touch two connections, so this work is the server's. Each
+//!    connection with new output is written to once, at the end of this part: several messages then
 //!    leave in a single system call.
 //! 6. *expire*: notify the connections whose deadline has passed. Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.

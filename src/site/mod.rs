@@ -51,8 +51,9 @@
 //!
 //! This check does not notice every change. sendfile(2) does not copy the file: the pages of the
 //! page cache go into the socket's buffer, and bytes that wait there still change with the file.
-//! After the last slice, no check follows. An in-place overwrite of a small file, whose body is a
-//! single slice, is therefore not always noticed.
+//! Bytes that are queued and wait for space in the socket change with it too. After the last
+//! slice, no check follows. An in-place overwrite of a file that is a single slice (up to 256 KiB) is
+//! therefore not always noticed.
 //!
 //! A file of at most 64 KiB ([`Limits::cached_file_bytes_max`]) is read into memory before the
 //! response begins. If the file is overwritten during this read, the bytes may be half of each
@@ -480,8 +481,8 @@ impl<F: Files> Site<F> {
         debug_assert!(!stream.is_at_end());
         match stream {
             Stream::File(stream) => {
-                let piece = self.slice_of(&stream.open, &mut stream.left, max);
-                (piece, 1)
+                let slice = self.slice_of(&stream.open, &mut stream.left, max);
+                (slice, 1)
             }
             Stream::Multipart(stream) => {
                 let Some((head, left)) = stream.parts.front_mut() else {
@@ -492,11 +493,11 @@ impl<F: Files> Site<F> {
                     out.extend_from_slice(&std::mem::take(head));
                     return (BodySlice::Written, 1);
                 }
-                let piece = self.slice_of(&stream.open, left, max);
+                let slice = self.slice_of(&stream.open, left, max);
                 if left.start == left.end {
                     stream.parts.pop_front();
                 }
-                (piece, 1)
+                (slice, 1)
             }
             Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
                 Ok(()) => (BodySlice::Written, Self::SLICE),

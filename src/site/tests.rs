@@ -105,8 +105,8 @@ fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<
         Body::Stream(mut stream) => {
             let later = now + Duration::from_secs(10);
             while !stream.is_at_end() {
-                let (piece, _) = site.next_slice(&mut stream, 1 << 20, &mut body, later);
-                assert!(matches!(piece, BodySlice::Written));
+                let (slice, _) = site.next_slice(&mut stream, 1 << 20, &mut body, later);
+                assert!(matches!(slice, BodySlice::Written));
             }
         }
     }

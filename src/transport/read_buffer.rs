@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_inbox_owns_no_buffer() {
+    fn an_idle_read_buffer_owns_no_memory() {
         let (mut pool, mut read_buffer) = (Pool::new(8, 100), ReadBuffer::default());
         put(&mut read_buffer, &mut pool, b"abc");
         assert_eq!((pool.buffers_out(), read_buffer.bytes()), (1, &b"abc"[..]));

@@ -66,10 +66,10 @@ impl Socket for TcpStream {
 #[derive(Debug)]
 pub struct Tcp<S> {
     socket: S,
-    /// Set by events. Cleared by `EAGAIN`, and by a short read, which proves that the socket was
+    /// Set at the start and by events. Cleared by `EAGAIN`, and by a short read, which proves that the socket was
     /// empty (but not while `peer_closed` is set).
     readable: bool,
-    /// Set by events. Cleared by `EAGAIN`.
+    /// Set at the start, by events, and by a deadline, to try once more. Cleared by `EAGAIN`.
     writable: bool,
     /// Set by events. Never cleared.
     peer_closed: bool,

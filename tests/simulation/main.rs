@@ -214,7 +214,7 @@ fn a_member_that_does_not_read_misses_what_it_has_no_room_for_or_is_closed() {
 /// However many messages are published in a turn, no member may miss one for that reason: the
 /// messages queued before can be sent first.
 #[test]
-fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
+fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_write_buffer() {
     let limits = Limits {
         write_buffer_max: 1_000,
         // All messages are there at once, and the queue of effects gets full.
@@ -229,7 +229,7 @@ fn a_member_that_reads_hears_a_burst_that_is_larger_than_its_outbox() {
 
 /// A connection that adds no effects is not throttled when the queue of effects is full.
 #[test]
-fn an_echo_is_heard_however_full_the_mailbox_is() {
+fn an_echo_is_heard_however_full_the_queue_of_effects_is() {
     let limits = Limits {
         effects_max: 0,
         ..weather::usual_limits()
@@ -322,7 +322,7 @@ fn newcomers_are_told_503_when_no_slot_becomes_free_for_a_while() {
 /// While the queue of effects is always full, no connection gets ahead by more messages than fit
 /// into the queue.
 #[test]
-fn whoever_fills_the_mailbox_comes_behind_those_who_found_it_full() {
+fn connections_that_fill_the_queue_of_effects_come_after_those_that_found_it_full() {
     const COUNT: usize = 20;
     let limits = Limits {
         effects_max: 2,
@@ -568,7 +568,7 @@ impl Drop for Replay {
         if std::thread::panicking() {
             let seed = self.0;
             eprintln!(
-                "seed {seed}: ONELOOP_SEED={seed} cargo test --test simulation shows the run"
+                "seed {seed}: ONELOOP_SEED={seed} cargo test --test simulation -- --nocapture shows the run"
             );
         }
     }

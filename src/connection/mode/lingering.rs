@@ -11,12 +11,13 @@
 //! # When a connection must linger, and what a close can still lose
 //!
 //! A connection must linger if bytes may come that the server will not read: after a request whose body is
-//! refused, after bytes that cannot be parsed, after a close frame of ours, and at a stop, when the
+//! refused, after bytes that cannot be parsed, after a request that comes too late (408) or finds no
+//! memory (503), after a close frame of ours, and at a stop, when the
 //! client may be sending its next request.
 //!
 //! | the end | the answer is lost if |
 //! |---|---|
-//! | not lingering, drained | bytes arrive between the last read and the close, and the client has not read the answer |
+//! | closed at once, because the socket was drained and nothing was announced | bytes arrive between the last read and the close, and the client has not read the answer |
 //! | lingering: 2 s without a byte, 30 s in all, or 64 MiB discarded | the client has not read the answer by then, and sends on |
 //! | stalled: 30 s without taking 16 KiB | the client reads too slowly; the rest is not sent |
 //! | 10 s after a stop, or a second signal | the answer is not sent by then |

@@ -79,11 +79,11 @@ impl<S: Files> Streaming<S> {
         let before = input.write_buffer.queued();
         let (site, stream, wall) = (&mut cx.shared.site, &mut self.stream, cx.turn.now.wall);
         let max = cx.turn.limits.turn_bytes as u64;
-        let (piece, cost) = input.write_buffer.append(&mut cx.shared.pool, |out| {
+        let (slice, cost) = input.write_buffer.append(&mut cx.shared.pool, |out| {
             site.next_slice(stream, max, out, wall)
         });
         cx.budget.spend_steps(cost - 1);
-        match piece {
+        match slice {
             BodySlice::Written => {}
             BodySlice::File { file, at, len } => input.write_buffer.push_file(file, at, len),
             // The rest of the body is missing. The body is never padded: the peer must see from the
