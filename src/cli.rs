@@ -54,6 +54,12 @@ pub struct Cli {
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub allow_host: Vec<String>,
 
+    /// Another origin whose pages may post and open WebSocket connections; repeatable. An origin is
+    /// scheme://host, scheme://host:port, file://, or null for pages without an origin; * allows
+    /// any [default: only this server, localhost with any port, and the hosts of --allow-host]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub allow_origin: Vec<String>,
+
     /// Serve POST /_oneloop/echo, which answers with the request body
     #[arg(long)]
     pub test_endpoints: bool,
@@ -139,6 +145,42 @@ fn host_name(text: &str) -> Result<String, String> {
     Err(error.into())
 }
 
+/// Checks a value of `--allow-origin`, which becomes an entry of [`Config::allow_origins`]. A value
+/// that no browser sends is refused with a reason.
+fn origin(text: &str) -> Result<String, String> {
+    if text == "*" || text == "null" {
+        return Ok(text.into());
+    }
+    let Some((scheme, host)) = text.split_once("://") else {
+        return Err(
+            "give an origin with its scheme, such as http://localhost:5173, or null".into(),
+        );
+    };
+    let in_scheme = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_web = ["http", "https"]
+        .iter()
+        .any(|web| scheme.eq_ignore_ascii_case(web));
+    let error = if !text.is_ascii() {
+        "give the host in ASCII, as browsers send it: xn--..."
+    } else if host.contains(['/', '?', '#']) {
+        "give only the origin, without a path"
+    } else if is_web && host.contains('@') {
+        "give only the origin, without a user"
+    } else if host.contains('*') {
+        "give the whole origin: only * alone stands for any"
+    } else if !is_scheme || !scheme.bytes().all(in_scheme) {
+        "the scheme has a character that schemes do not have"
+    } else if is_web && host.is_empty() {
+        "the host is missing"
+    } else if host.contains(|c: char| !c.is_ascii_graphic() || matches!(c, ',' | '"')) {
+        "give one origin; repeat the flag for more"
+    } else {
+        return Ok(text.into());
+    };
+    Err(error.into())
+}
+
 impl Cli {
     /// Returns the configuration that the flags ask for. `terminal` says whether standard output is
     /// a terminal. `descriptors` is the number of descriptors that the process may open; `None`
@@ -181,6 +223,7 @@ impl Cli {
         Config {
             follow_symlinks: self.follow_symlinks,
             allow_hosts: self.allow_host.clone(),
+            allow_origins: self.allow_origin.clone(),
             test_endpoints: self.test_endpoints,
             limits,
             bind,
@@ -232,6 +275,11 @@ mod tests {
         assert_eq!(
             config(&["--allow-host", "a.test", "--allow-host=.b.test"]).allow_hosts,
             ["a.test", ".b.test"]
+        );
+        assert!(config(&[]).allow_origins.is_empty());
+        assert_eq!(
+            config(&["--allow-origin", "null", "--allow-origin=file://"]).allow_origins,
+            ["null", "file://"]
         );
         assert_eq!(config(&[]).limits.connections_max, 768);
         assert_eq!(
@@ -289,6 +337,42 @@ mod tests {
             (&"a.".repeat(128), "not a host name"),
         ] {
             let error = host_name(text).expect_err(text);
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_that_is_allowed_is_one_that_browsers_send() {
+        for text in [
+            "*",
+            "null",
+            "file://",
+            "http://localhost:5173",
+            "https://[::1]:8",
+            "vscode-webview://0a1b",
+            "capacitor://localhost",
+            "app://.",
+        ] {
+            assert_eq!(origin(text), Ok(text.into()));
+        }
+        for (text, word) in [
+            ("app.test", "scheme"),
+            ("localhost:5173", "scheme"),
+            ("NULL", "scheme"),
+            ("", "scheme"),
+            ("http://app.test/", "path"),
+            ("file:///", "path"),
+            ("http://app.test?q", "path"),
+            ("http://", "missing"),
+            ("http://u@app.test", "user"),
+            ("http://*.app.test", "alone"),
+            ("a_b://x", "schemes"),
+            ("://x", "schemes"),
+            ("http://b\u{fc}cher.example", "ASCII"),
+            ("http://a,http", "repeat"),
+            ("http://a http", "repeat"),
+        ] {
+            let error = origin(text).expect_err(text);
             assert!(error.contains(word), "{text}: {error}");
         }
     }

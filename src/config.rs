@@ -30,6 +30,14 @@ pub struct Config {
     /// stands for every name. Letter case and ports do not matter. An entry that is not a host name
     /// matches nothing.
     pub allow_hosts: Vec<String>,
+    /// Origins whose pages may send unsafe requests and open WebSocket connections, in addition to
+    /// the pages of this server, of `localhost` and of `allow_hosts`.
+    ///
+    /// An entry is an origin as browsers send it: `scheme://host`, or `scheme://host:port` unless
+    /// the port is the default port of http or https; also `file://` or `vscode-webview://…`, and
+    /// `null` for pages without an origin. Any page can become one of these by means of a sandboxed
+    /// frame. `*` stands for every origin. An entry of another form matches nothing.
+    pub allow_origins: Vec<String>,
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body.
     pub test_endpoints: bool,
@@ -48,6 +56,7 @@ impl Config {
             log: LogFormat::Off,
             follow_symlinks: false,
             allow_hosts: Vec::new(),
+            allow_origins: Vec::new(),
             test_endpoints: false,
             limits: Limits::default(),
         }

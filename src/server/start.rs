@@ -129,7 +129,7 @@ impl Server<MioDriver, Disk> {
         };
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
-        let guard = Guard::new(&config.allow_hosts);
+        let guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);
         let site = Site::new(disk, &index, &config.limits)
             .with_guard(guard)
             .with_boundary_seed(random_words());

@@ -22,8 +22,14 @@
 //!
 //! - pages of this server,
 //! - pages on `localhost`, with any port, because each port there belongs to the developer,
-//! - pages of allowed hosts, and
+//! - pages of allowed hosts,
+//! - pages of allowed origins (`--allow-origin`), and
 //! - clients without a page, such as curl, which send no Origin.
+//!
+//! Some pages have no host. Their origin is `null` (a sandboxed frame, a local file), or has a
+//! scheme of its own: `file://` in a WebSocket handshake of a local file, `vscode-webview://…`,
+//! `capacitor://localhost`, the extensions of browsers. Such pages need an allowed origin. Any page
+//! can take on the origin `null` in a sandboxed frame, so the permission for `null` lets in all.
 //!
 //! | | Host | Origin, of an unsafe method or a WebSocket handshake |
 //! |---|---|---|
@@ -33,7 +39,9 @@
 //! | an allowed name or address | let in | let in, with any port |
 //! | another IP address | let in | refused |
 //! | another name | refused | refused |
-//! | `null`, two lines, not an origin of http or https | | refused, even if any name is allowed |
+//! | `null`, an origin of another scheme | | refused, even if any name is allowed |
+//! | an allowed origin, `null` among them | | let in |
+//! | two lines, not an origin | | refused, even if any name and any origin is allowed |
 //!
 //! The guard does not stop uses that the web allows to every page: a stranger's page may still show
 //! images of this server and run scripts of this server.
@@ -66,6 +74,10 @@ pub struct Guard {
     names: Vec<Box<[u8]>>,
     /// Whether every name is allowed.
     any: bool,
+    /// The allowed origins, as browsers send them.
+    origins: Vec<Box<[u8]>>,
+    /// Whether every origin is allowed.
+    any_origin: bool,
     /// The host that was let in last, as written in the request. Nearly every request is for the
     /// same host, and the comparison with `last` costs a tenth of the full check.
     last: Vec<u8>,
@@ -80,7 +92,9 @@ pub enum Denial<'a> {
     Origin(&'a [u8]),
     /// The request is sent by a page without an origin (a sandboxed frame, a local file).
     OriginNull,
-    /// The value of Origin is not a single origin of http or https.
+    /// The request is sent by a page of this origin, whose scheme is neither http nor https.
+    OriginScheme(&'a [u8]),
+    /// The value of Origin is not a single origin.
     OriginUnknown,
 }
 
@@ -96,6 +110,19 @@ impl Guard {
             }
         }
         guard
+    }
+
+    /// Also lets in the pages of `origins`, in the syntax of
+    /// [`Config::allow_origins`](crate::config::Config::allow_origins).
+    #[must_use]
+    pub fn with_origins<O: AsRef<str>>(mut self, origins: impl IntoIterator<Item = O>) -> Guard {
+        for origin in origins {
+            match origin.as_ref() {
+                "*" => self.any_origin = true,
+                origin => self.origins.push(origin.as_bytes().into()),
+            }
+        }
+        self
     }
 
     /// Checks a request against the table in the module's docs. Nearly every request needs a single
@@ -136,21 +163,50 @@ impl Guard {
         authority: Option<Authority<'a>>,
     ) -> Result<(), Denial<'a>> {
         let mut values = request.values(Field::Origin);
-        let origin = match (values.next(), values.next()) {
-            (None, _) => return Ok(()),
-            (Some(b"null"), None) => return Err(Denial::OriginNull),
-            (Some(value), None) => Origin::parse(value).ok_or(Denial::OriginUnknown)?,
-            (Some(_), Some(_)) => return Err(Denial::OriginUnknown),
+        match (values.next(), values.next()) {
+            (None, _) => Ok(()),
+            (Some(value), None) => self.check_page(value, authority),
+            (Some(_), Some(_)) => Err(Denial::OriginUnknown),
+        }
+    }
+
+    /// Checks the page of the origin `value` that sends a request for `authority`.
+    fn check_page<'a>(
+        &self,
+        value: &'a [u8],
+        authority: Option<Authority<'a>>,
+    ) -> Result<(), Denial<'a>> {
+        let origin = Origin::parse(value).ok_or(Denial::OriginUnknown)?;
+        if self.allows_origin(value, &origin) {
+            return Ok(());
+        }
+        let page = match origin {
+            Origin::Null => return Err(Denial::OriginNull),
+            Origin::Other => return Err(Denial::OriginScheme(value)),
+            Origin::Web(page) => page,
         };
-        let host = without_dot(origin.authority.host);
+        let host = without_dot(page.authority.host);
         let is_own = authority.is_some_and(|authority| {
-            let port = authority.port.unwrap_or(origin.default_port);
-            port == origin.port() && is_same(without_dot(authority.host), host)
+            let port = authority.port.unwrap_or(page.default_port);
+            port == page.port() && is_same(without_dot(authority.host), host)
         });
         match is_own || is_local(host) || self.allows(host) {
             true => Ok(()),
             false => Err(Denial::Origin(host)),
         }
+    }
+
+    /// Whether this origin was allowed. Origins of http and https are compared by their parts;
+    /// about others nothing is known, so they are compared byte by byte.
+    fn allows_origin(&self, value: &[u8], origin: &Origin<'_>) -> bool {
+        self.any_origin
+            || self.origins.iter().any(|allowed| match origin {
+                Origin::Web(page) => match Origin::parse(allowed) {
+                    Some(Origin::Web(allowed)) => page.is_same(&allowed),
+                    Some(Origin::Null | Origin::Other) | None => false,
+                },
+                Origin::Null | Origin::Other => **allowed == *value,
+            })
     }
 
     /// Whether this host was allowed by name.
@@ -217,33 +273,72 @@ fn is_at_or_below(domain: &[u8], host: &[u8]) -> bool {
     end.eq_ignore_ascii_case(domain) && (below.is_empty() || is_label(below))
 }
 
-/// The origin of a page that was loaded by http or https.
+/// The origin of a page, as browsers send it.
 ///
 /// ```text
+/// origin            = "null" / serialized-origin
 /// serialized-origin = scheme "://" host [ ":" port ]
 /// ```
-struct Origin<'a> {
+///
+/// For other schemes than http and https, the part after `://` may be empty or any visible ASCII
+/// without a slash, a comma or a quote.
+enum Origin<'a> {
+    /// `null`: the page has no origin, or does not tell it.
+    Null,
+    /// An origin of http or https.
+    Web(WebOrigin<'a>),
+    /// An origin of another scheme.
+    Other,
+}
+
+/// The origin of a page that was loaded by http or https.
+struct WebOrigin<'a> {
     authority: Authority<'a>,
+    /// The default port of the scheme, which also tells one scheme from the other.
     default_port: u16,
 }
 
 impl<'a> Origin<'a> {
-    /// Parses the value of an Origin field. `None` for any value but a single origin of http or
-    /// https: the grammar of RFC 6454 §7.1 also allows a list of origins.
+    /// Parses the value of an Origin field. `None` for any value but a single origin: the grammar
+    /// of RFC 6454 §7.1 also allows a list of origins.
     fn parse(value: &'a [u8]) -> Option<Origin<'a>> {
-        let schemes = [(&b"http://"[..], 80), (b"https://", 443)];
-        schemes.into_iter().find_map(|(scheme, default_port)| {
-            let (begin, rest) = value.split_at_checked(scheme.len())?;
-            let authority = Authority::parse(rest)?;
-            begin.eq_ignore_ascii_case(scheme).then_some(Origin {
-                authority,
-                default_port,
-            })
-        })
+        if value == b"null" {
+            return Some(Origin::Null);
+        }
+        let colon = value.iter().position(|b| *b == b':')?;
+        let (scheme, rest) = (&value[..colon], value[colon..].strip_prefix(b"://")?);
+        let default_port = match scheme {
+            _ if scheme.eq_ignore_ascii_case(b"http") => 80,
+            _ if scheme.eq_ignore_ascii_case(b"https") => 443,
+            _ => {
+                let in_scheme =
+                    |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+                let in_host = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'/' | b',' | b'"');
+                let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+                    && scheme.iter().all(in_scheme);
+                return (is_scheme && rest.iter().all(in_host)).then_some(Origin::Other);
+            }
+        };
+        let authority = Authority::parse(rest)?;
+        Some(Origin::Web(WebOrigin {
+            authority,
+            default_port,
+        }))
     }
+}
 
+impl WebOrigin<'_> {
     fn port(&self) -> u16 {
         self.authority.port.unwrap_or(self.default_port)
+    }
+
+    fn is_same(&self, other: &WebOrigin<'_>) -> bool {
+        self.default_port == other.default_port
+            && self.port() == other.port()
+            && is_same(
+                without_dot(self.authority.host),
+                without_dot(other.authority.host),
+            )
     }
 }
 
@@ -267,10 +362,19 @@ impl fmt::Display for Denial<'_> {
                 ),
                 None => f.write_str("pages of this origin may not ask for this"),
             },
-            Denial::OriginNull => f.write_str("pages without an origin may not ask for this"),
-            Denial::OriginUnknown => {
-                f.write_str("Origin must be one origin of http or https, or not be there")
-            }
+            Denial::OriginNull => f.write_str(
+                "pages without an origin may not ask for this; \
+                 if they should, start with --allow-origin null",
+            ),
+            Denial::OriginScheme(origin) => match shown_origin(origin) {
+                Some(origin) => write!(
+                    f,
+                    "pages of \"{origin}\" may not ask for this; \
+                     if they should, start with --allow-origin {origin}"
+                ),
+                None => f.write_str("pages of this origin may not ask for this"),
+            },
+            Denial::OriginUnknown => f.write_str("Origin must be one origin, or not be there"),
         }
     }
 }
@@ -294,6 +398,16 @@ fn shown(host: &[u8]) -> Option<&str> {
     is_name.then_some(text)
 }
 
+/// An origin of another scheme than http and https, as written on the command line after
+/// `--allow-origin`. `None` for an origin that a shell would read otherwise, or that is long.
+fn shown_origin(origin: &[u8]) -> Option<&str> {
+    const ORIGIN_BYTES_MAX: usize = 300;
+    let is_plain =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'_' | b'.' | b':' | b'/');
+    let is_shown = origin.len() <= ORIGIN_BYTES_MAX && origin.iter().all(is_plain);
+    str::from_utf8(origin).ok().filter(|_| is_shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,7 +415,13 @@ mod tests {
 
     /// Checks a request with a guard that allows `names`, which are separated by commas.
     fn check(names: &str, request: &str) -> Result<(), String> {
-        let mut guard = Guard::new(names.split(',').filter(|name| !name.is_empty()));
+        check_with(names, &[], request)
+    }
+
+    /// The same with a guard that also allows `origins`.
+    fn check_with(names: &str, origins: &[&str], request: &str) -> Result<(), String> {
+        let names = names.split(',').filter(|name| !name.is_empty());
+        let mut guard = Guard::new(names).with_origins(origins);
         let text = format!("{request}\r\n\r\n");
         let head = parsed(&text);
         let outcome = guard.check(&RequestHead::new(&head, text.as_bytes()));
@@ -461,6 +581,7 @@ mod tests {
         const NULL: Result<(), Denial<'_>> = Err(Denial::OriginNull);
         const UNKNOWN: Result<(), Denial<'_>> = Err(Denial::OriginUnknown);
         let of = |host: &'static str| Err(Denial::Origin(host.as_bytes()));
+        let scheme = |origin: &'static str| Err(Denial::OriginScheme(origin.as_bytes()));
         for (host, origin, names, expected) in [
             // The page comes from this server.
             ("127.0.0.1:8080", "http://127.0.0.1:8080", "", OK),
@@ -505,21 +626,36 @@ mod tests {
             ("app.test", "http://app.test:81", "*", OK),
             ("localhost", "http://evil.example", "*", OK),
             ("localhost", "http://127.0.0.1:81", "*", OK),
-            // The value is not an origin of http or https.
+            // The value is not an origin of a host, or not an origin.
             ("localhost", "null", "", NULL),
             ("localhost", "null", "*", NULL),
             ("localhost", "NULL", "*", UNKNOWN),
             ("localhost", "", "*", UNKNOWN),
             ("localhost", "localhost", "*", UNKNOWN),
             ("localhost", "http:localhost", "*", UNKNOWN),
+            ("localhost", "file://", "*", scheme("file://")),
+            ("localhost", "file:///", "*", UNKNOWN),
+            ("localhost", "1a://localhost", "*", UNKNOWN),
+            ("localhost", "://localhost", "*", UNKNOWN),
+            ("localhost", "a b://localhost", "*", UNKNOWN),
             ("localhost", "http://", "*", UNKNOWN),
             ("localhost", "http://localhost/", "*", UNKNOWN),
             ("localhost", "http://u@localhost", "*", UNKNOWN),
             ("localhost", "http://localhost:80:80", "*", UNKNOWN),
             ("localhost", "http://localhost:99999", "*", UNKNOWN),
-            ("localhost", "ws://localhost", "*", UNKNOWN),
-            ("localhost", "file://localhost", "*", UNKNOWN),
-            ("localhost", "chrome-extension://localhost", "*", UNKNOWN),
+            ("localhost", "ws://localhost", "*", scheme("ws://localhost")),
+            (
+                "localhost",
+                "file://localhost",
+                "*",
+                scheme("file://localhost"),
+            ),
+            (
+                "localhost",
+                "chrome-extension://localhost",
+                "*",
+                scheme("chrome-extension://localhost"),
+            ),
             (
                 "localhost",
                 "http://localhost http://localhost",
@@ -566,6 +702,80 @@ mod tests {
                 assert_eq!(check(names, &request), Ok(()), "{request} is safe");
             }
         }
+    }
+
+    #[test]
+    fn an_allowed_origin_is_let_in_and_no_origin_beside_it() {
+        for (origins, origin, allowed) in [
+            (&["null"][..], "null", true),
+            (&["null"], "NULL", false),
+            (&["null"], "file://", false),
+            (&["file://"], "file://", true),
+            (&["file://"], "null", false),
+            (&["file://"], "file://x", false),
+            (&["vscode-webview://0a1b"], "vscode-webview://0a1b", true),
+            (&["vscode-webview://0a1b"], "vscode-webview://0a1c", false),
+            (&["vscode-webview://0a1b"], "vscode-webview://0a1", false),
+            (
+                &["a://x", "capacitor://localhost"],
+                "capacitor://localhost",
+                true,
+            ),
+            (&["app://."], "app://.", true),
+            (&["http://app.test"], "http://app.test", true),
+            (&["http://App.test.:80"], "HTTP://app.TEST", true),
+            (&["http://app.test"], "http://app.test:81", false),
+            (&["http://app.test"], "https://app.test", false),
+            (&["http://app.test:443"], "https://app.test", false),
+            (&["http://app.test"], "http://www.app.test", false),
+            (
+                &["https://[2001:DB8:0::1]:8"],
+                "https://[2001:db8::1]:8",
+                true,
+            ),
+            (&["http://127.0.0.1:3000"], "http://127.0.0.1:3000", true),
+            (&["http://127.0.0.1:3000"], "http://127.0.0.1:3001", false),
+            (&["*"], "null", true),
+            (&["*"], "moz-extension://x", true),
+            (&["*"], "http://evil.example", true),
+            (&["*"], "http://a, http://b", false),
+            (&["*"], "http://a\r\nOrigin: http://a", false),
+            (&["*"], "", false),
+            (&["nonsense"], "nonsense", false),
+        ] {
+            for begin in ["POST / HTTP/1.1", "GET / HTTP/1.1\r\nUpgrade: websocket"] {
+                let request = format!("{begin}\r\nHost: localhost\r\nOrigin: {origin}");
+                let got = check_with("", origins, &request);
+                assert_eq!(got.is_ok(), allowed, "{origin} with {origins:?}: {got:?}");
+            }
+        }
+        let evil = "POST / HTTP/1.1\r\nHost: evil.example\r\nOrigin: null";
+        assert!(
+            check_with("", &["*"], evil).is_err(),
+            "Host has its own rule"
+        );
+    }
+
+    #[test]
+    fn an_origin_that_a_shell_would_read_otherwise_is_not_repeated() {
+        for (origin, is_shown) in [
+            ("vscode-webview://0a1b", true),
+            ("file://", true),
+            ("app://.", true),
+            ("a://$(reboot)", false),
+            ("a://b;reboot", false),
+            ("a://b'", false),
+            ("a://*", false),
+        ] {
+            let sentence = Denial::OriginScheme(origin.as_bytes()).to_string();
+            assert_eq!(sentence.contains(origin), is_shown, "{sentence}");
+            let advice = format!("start with --allow-origin {origin}");
+            assert_eq!(sentence.ends_with(&advice), is_shown, "{sentence}");
+        }
+        assert_eq!(
+            shown_origin(format!("a://{}", "b".repeat(300)).as_bytes()),
+            None
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ const OWN: &str = "OWN";
 
 fn origin() -> impl Strategy<Value = String> {
     let scheme = prop::sample::select(vec![
-        "http://", "http://", "HTTP://", "https://", "ws://", "null", "",
+        "http://", "http://", "HTTP://", "https://", "ws://", "null", "file://", "",
     ]);
     let host = prop_oneof![Just(OWN.to_owned()), host()];
     let behind = prop::sample::select(vec!["", "", "", "", "/", " http://localhost"]);

@@ -23,6 +23,9 @@ pub static HUGE: [u8; 400_000] = [b'x'; 400_000];
 /// The names under which the files are served.
 const ALLOWED_HOSTS: [&str; 3] = ["h", "a_b.c", ".site.test"];
 
+/// The origins, other than those of hosts, whose pages are let in.
+const ALLOWED_ORIGINS: [&str; 1] = ["vscode-webview://0a1b"];
+
 /// An act of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -54,7 +57,8 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
     let world = Rc::new(RefCell::new(World::new(send_buffer)));
     let driver = TinyDriver(Rc::clone(&world));
-    let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(Guard::new(ALLOWED_HOSTS));
+    let guard = Guard::new(ALLOWED_HOSTS).with_origins(ALLOWED_ORIGINS);
+    let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(guard);
     let mut server = Server::new(driver, 1, site, limits.clone())
         .with_endpoint("/_oneloop/echo", PostEcho)
         .with_endpoint("/echo", Echo);

@@ -334,21 +334,29 @@ pub fn guard(bytes: &[u8]) {
         return;
     };
     let request = RequestHead::new(&head, bytes);
-    for names in [
-        &[][..],
-        &["app.test"],
-        &[
-            "App.Test.",
-            ".Example.org",
-            ".0.0.1",
-            "10.0.0.1",
-            "2001:DB8::1",
-        ],
-        &["*"],
+    for (names, origins) in [
+        (&[][..], &[][..]),
+        (&["app.test"], &["null", "http://app.test:80"]),
+        (
+            &[
+                "App.Test.",
+                ".Example.org",
+                ".0.0.1",
+                "10.0.0.1",
+                "2001:DB8::1",
+            ],
+            &["ws://app.test", "https://[2001:db8::1]:8080"],
+        ),
+        (&["*"], &[]),
+        (&[], &["*"]),
     ] {
-        let outcome = Guard::new(names).check(&request);
-        let expected = is_admitted(&request, names);
-        assert_eq!(outcome.is_ok(), expected, "{names:?}: {outcome:?}");
+        let outcome = Guard::new(names).with_origins(origins).check(&request);
+        let expected = is_admitted(&request, names, origins);
+        assert_eq!(
+            outcome.is_ok(),
+            expected,
+            "{names:?}, {origins:?}: {outcome:?}"
+        );
         // The sentence of a refusal fits in a line.
         if let Err(refusal) = outcome {
             let sentence = refusal.to_string();
@@ -358,7 +366,7 @@ pub fn guard(bytes: &[u8]) {
 }
 
 /// The guard, naively.
-fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
+fn is_admitted(request: &RequestHead<'_>, names: &[&str], allowed: &[&str]) -> bool {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_ascii_lowercase();
     let target = text(request.target());
     let absolute = target
@@ -400,14 +408,37 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str]) -> bool {
     let [origin] = &origins[..] else {
         return origins.is_empty();
     };
+    let has_any = allowed.contains(&"*");
+    let raw = request.value(Field::Origin).unwrap_or_default();
+    let is_listed = allowed.iter().any(|allowed| allowed.as_bytes() == raw);
     let Some((scheme @ ("http" | "https"), place)) = origin.split_once("://") else {
-        return false;
+        let is_one = raw == b"null"
+            || origin.split_once("://").is_some_and(|(scheme, rest)| {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+                let first = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+                let visible = |c: char| c.is_ascii_graphic() && !"/,\"".contains(c);
+                first && scheme.chars().all(plain) && rest.chars().all(visible)
+            });
+        return is_one && (is_listed || has_any);
     };
     // The parser decides about the form of an authority: it accepts no other as Host.
     if Authority::parse(place.as_bytes()).is_none() {
         return false;
     }
-    let default = if scheme == "http" { 80 } else { 443 };
+    let default = |scheme| if scheme == "http" { 80 } else { 443 };
+    let is_listed = allowed.iter().any(|allowed| {
+        let Some((of, listed)) = allowed.split_once("://") else {
+            return false;
+        };
+        let (listed, place) = (HostAndPort::of(listed), HostAndPort::of(place));
+        let same_host = listed.host == place.host || (listed.ip.is_some() && listed.ip == place.ip);
+        let port = |place: &HostAndPort| place.port.unwrap_or(default(scheme));
+        of == scheme && same_host && port(&listed) == port(&place)
+    });
+    if is_listed || has_any {
+        return true;
+    }
+    let default = default(scheme);
     let place = HostAndPort::of(place);
     let same_host = place.host == own.host || (place.ip.is_some() && place.ip == own.ip);
     let same_port = place.port.unwrap_or(default) == own.port.unwrap_or(default);

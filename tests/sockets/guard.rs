@@ -187,6 +187,30 @@ fn with_a_star_any_name_is_let_in_but_no_page_without_one() {
     }
 }
 
+#[test]
+fn a_page_without_a_host_is_let_in_by_its_origin() {
+    let folder = Folder::with("a", "a");
+    let origins = ["--allow-origin", "null", "--allow-origin", "file://"];
+    let flags = [&LOG_OFF[..], &["--test-endpoints"], &origins].concat();
+    let server = Server::with(folder.path(), &flags);
+    for (origin, status) in [
+        ("null", 200),
+        ("file://", 200),
+        ("vscode-webview://0a1b", 403),
+        ("http://evil.example", 403),
+    ] {
+        let fields = format!("HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nOrigin: {origin}");
+        check(&server, &format!("POST /_oneloop/echo {fields}"), status);
+        let mut client = server.connect();
+        let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let port = server.address().port().to_string();
+        client.send(format!("GET /echo {fields}\r\n{handshake}").replace("PORT", &port));
+        let status = if status == 200 { 101 } else { 403 };
+        assert_eq!(client.head().status, status, "{origin}");
+    }
+}
+
 /// The test follows the advice in the refusal, and the request is then admitted.
 #[test]
 fn the_advice_of_a_refusal_works() {
@@ -200,6 +224,8 @@ fn the_advice_of_a_refusal_works() {
         "Host: localhost\r\nOrigin: http://app.test",
         "Host: localhost\r\nOrigin: http://127.0.0.1:1",
         "Host: localhost\r\nOrigin: https://[2001:DB8:0::1]",
+        "Host: localhost\r\nOrigin: null",
+        "Host: localhost\r\nOrigin: vscode-webview://0a1b",
     ] {
         let request = format!("POST /_oneloop/echo HTTP/1.1\r\n{fields}");
         let refusal = check(&strict, &request, 403);
