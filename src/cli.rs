@@ -54,9 +54,10 @@ pub struct Cli {
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub allow_host: Vec<String>,
 
-    /// Another origin whose pages may post and open WebSocket connections; repeatable. An origin is
-    /// scheme://host, scheme://host:port, file://, or null for pages without an origin; * allows
-    /// any [default: only this server, localhost with any port, and the hosts of --allow-host]
+    /// Another origin whose pages may embed files, post and open WebSocket connections;
+    /// repeatable. An origin is scheme://host, scheme://host:port, file://, or null for pages that
+    /// do not tell their origin; * allows any [default: only this server, localhost with any port,
+    /// and the hosts of --allow-host]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
 

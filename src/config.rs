@@ -23,20 +23,21 @@ pub struct Config {
     /// root are always followed.
     pub follow_symlinks: bool,
     /// Host names that a request may name in `Host`, in addition to `localhost`, the names below
-    /// `localhost`, and IP addresses. A page from such a host may also send unsafe requests and
-    /// open WebSocket connections: the names are checked against `Origin` too.
+    /// `localhost`, and IP addresses. A page from such a host may also embed files, send unsafe
+    /// requests and open WebSocket connections: the names are checked against `Origin` too.
     ///
     /// A dot in front, as in `.example.org`, stands for the name and all names below the name; `*`
     /// stands for every name. Letter case and ports do not matter. An entry that is not a host name
     /// matches nothing.
     pub allow_hosts: Vec<String>,
-    /// Origins whose pages may send unsafe requests and open WebSocket connections, in addition to
-    /// the pages of this server, of `localhost` and of `allow_hosts`.
+    /// Origins whose pages may embed files (scripts, images and the like), send unsafe requests and
+    /// open WebSocket connections, in addition to the pages of this server, of `localhost` and of
+    /// `allow_hosts`.
     ///
     /// An entry is an origin as browsers send it: `scheme://host`, or `scheme://host:port` unless
     /// the port is the default port of http or https; also `file://` or `vscode-webview://…`, and
-    /// `null` for pages without an origin. Any page can become one of these by means of a sandboxed
-    /// frame. `*` stands for every origin. An entry of another form matches nothing.
+    /// `null` for pages that do not tell their origin. Any page can become one of these by means of
+    /// a sandboxed frame. `*` stands for every origin. An entry of another form matches nothing.
     pub allow_origins: Vec<String>,
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body.

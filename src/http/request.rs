@@ -98,7 +98,11 @@ pub enum Field {
     WebSocketExtensions,
     /// Origin (RFC 6454 §7)
     Origin,
-    /// Referer (RFC 9110 §10.1.3), for the log
+    /// Sec-Fetch-Site (Fetch Metadata Request Headers §2.3)
+    FetchSite,
+    /// Sec-Fetch-Mode (Fetch Metadata Request Headers §2.2)
+    FetchMode,
+    /// Referer (RFC 9110 §10.1.3)
     Referer,
     /// User-Agent (RFC 9110 §10.1.5), for the log
     UserAgent,
@@ -125,7 +129,11 @@ impl Field {
             (10, b'c') => (Field::Connection, is_same(name, b"connection")),
             (10, _) => (Field::UserAgent, is_same(name, b"user-agent")),
             (13, _) => (Field::IfNoneMatch, is_same(name, b"if-none-match")),
-            (14, _) => (Field::ContentLength, is_same(name, b"content-length")),
+            (14, b'c') => (Field::ContentLength, is_same(name, b"content-length")),
+            (14, _) => match name[10] | 0x20 {
+                b's' => (Field::FetchSite, is_same(name, b"sec-fetch-site")),
+                _ => (Field::FetchMode, is_same(name, b"sec-fetch-mode")),
+            },
             (15, _) => (Field::AcceptEncoding, is_same(name, b"accept-encoding")),
             (17, b'i') => (Field::IfModifiedSince, is_same(name, b"if-modified-since")),
             (17, b's') => (Field::WebSocketKey, is_same(name, b"sec-websocket-key")),

@@ -4,7 +4,7 @@
 //!
 //! A browser allows any web page to send requests to any server. The server may listen on loopback
 //! and expect no client but its own user: pages of strangers can still reach it. In its requests,
-//! the browser states two facts that no page can forge.
+//! the browser states three facts that no page can forge.
 //!
 //! **Host** is the name under which the browser reached the server. A check of Host stops *DNS
 //! rebinding*. In this attack, the attacker's own host name resolves to 127.0.0.1 as soon as the
@@ -31,7 +31,19 @@
 //! `capacitor://localhost`, the extensions of browsers. Such pages need an allowed origin. Any page
 //! can take on the origin `null` in a sandboxed frame, so the permission for `null` lets in all.
 //!
-//! | | Host | Origin, of an unsafe method or a WebSocket handshake |
+//! **Sec-Fetch-Site** is the relation between that page and this server (W3C, *Fetch Metadata
+//! Request Headers*, §2.3). The browser does not show a page the answer to a safe request either,
+//! but runs it as a script, shows it as an image, and reveals its size and time. A page of another
+//! site, or of another origin of the same site, must therefore be one of the pages above, unless it
+//! only *navigates*: a link may lead here from anywhere (`Sec-Fetch-Mode: navigate`). Such a page
+//! is known by `Origin` or else by `Referer`, which a page can leave out, but not forge. If both are
+//! absent, the page counts as `null`, except that `same-site` says enough if the host of this
+//! server is on `localhost`: the page is on `localhost` then too.
+//!
+//! Browsers send the field to loopback addresses and by TLS only. A request without the field is
+//! let in, because the client is another program or an old browser.
+//!
+//! | | Host | Origin, of an unsafe method or a WebSocket handshake; of another request, see above |
 //! |---|---|---|
 //! | absent | let in: HTTP/1.0, not a browser | let in: no page |
 //! | the request's authority | | let in; a missing port is the default port of the scheme |
@@ -42,9 +54,6 @@
 //! | `null`, an origin of another scheme | | refused, even if any name is allowed |
 //! | an allowed origin, `null` among them | | let in |
 //! | two lines, not an origin | | refused, even if any name and any origin is allowed |
-//!
-//! The guard does not stop uses that the web allows to every page: a stranger's page may still show
-//! images of this server and run scripts of this server.
 
 use std::error::Error;
 use std::fmt;
@@ -153,7 +162,35 @@ impl Guard {
         };
         match from_pages_of_ours {
             true => self.check_origin(request, authority),
-            false => Ok(()),
+            false => match request.value(Field::FetchSite) {
+                None => Ok(()),
+                Some(site) => self.check_fetch(site, request, authority),
+            },
+        }
+    }
+
+    /// Checks a safe request by `site`, the value of Sec-Fetch-Site. Values that are not known are
+    /// ignored, as the specification asks.
+    fn check_fetch<'a>(
+        &self,
+        site: &[u8],
+        request: &RequestHead<'a>,
+        authority: Option<Authority<'a>>,
+    ) -> Result<(), Denial<'a>> {
+        let is_same_site = site == b"same-site";
+        let is_foreign = is_same_site || site == b"cross-site";
+        if !is_foreign || request.value(Field::FetchMode) == Some(b"navigate") {
+            return Ok(());
+        }
+        if request.value(Field::Origin).is_some() {
+            return self.check_origin(request, authority);
+        }
+        match request.value(Field::Referer).and_then(origin_of) {
+            Some(page) => self.check_page(page, authority),
+            None if is_same_site && authority.is_some_and(|a| is_local(without_dot(a.host))) => {
+                Ok(())
+            }
+            None => self.check_page(b"null", authority),
         }
     }
 
@@ -327,6 +364,15 @@ impl<'a> Origin<'a> {
     }
 }
 
+/// The origin in the URL of a page, as [`Origin`] parses it. `None` if the URL has none.
+fn origin_of(url: &[u8]) -> Option<&[u8]> {
+    let host = url.iter().position(|b| *b == b':')? + b"://".len();
+    let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#');
+    let end = url.get(host..)?.iter().position(is_end);
+    let origin = &url[..end.map_or(url.len(), |end| host + end)];
+    Origin::parse(origin).map(|_| origin)
+}
+
 impl WebOrigin<'_> {
     fn port(&self) -> u16 {
         self.authority.port.unwrap_or(self.default_port)
@@ -363,7 +409,7 @@ impl fmt::Display for Denial<'_> {
                 None => f.write_str("pages of this origin may not ask for this"),
             },
             Denial::OriginNull => f.write_str(
-                "pages without an origin may not ask for this; \
+                "pages that do not tell their origin may not ask for this; \
                  if they should, start with --allow-origin null",
             ),
             Denial::OriginScheme(origin) => match shown_origin(origin) {
@@ -753,6 +799,208 @@ mod tests {
         assert!(
             check_with("", &["*"], evil).is_err(),
             "Host has its own rule"
+        );
+    }
+
+    #[test]
+    fn a_part_of_another_sites_page_is_refused_unless_the_page_is_allowed() {
+        const CROSS: &str = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors";
+        const SAME: &str = "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors";
+        let ok = Ok(());
+        let null = Err(Denial::OriginNull);
+        let of = |host: &'static str| Err(Denial::Origin(host.as_bytes()));
+        for (host, fetch, page, names, origins, expected) in [
+            // The browser says that the page is of this server, or that there is none.
+            ("x", "", "Referer: http://evil.example/", "x", &[][..], ok),
+            ("localhost", "Sec-Fetch-Site: none", "", "", &[], ok),
+            ("localhost", "Sec-Fetch-Site: same-origin", "", "", &[], ok),
+            // A value that no specification has is ignored.
+            ("localhost", "Sec-Fetch-Site: CROSS-site", "", "", &[], ok),
+            ("localhost", "Sec-Fetch-Site:", "", "", &[], ok),
+            // A link may lead here from anywhere.
+            (
+                "localhost",
+                "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate",
+                "Referer: http://evil.example/",
+                "",
+                &[],
+                ok,
+            ),
+            ("localhost", "Sec-Fetch-Site: cross-site", "", "", &[], null),
+            // The page tells nothing about itself.
+            ("localhost", CROSS, "", "", &[], null),
+            ("localhost", CROSS, "", "*", &[], null),
+            ("localhost", CROSS, "", "", &["null"], ok),
+            ("localhost", CROSS, "", "", &["*"], ok),
+            ("localhost", CROSS, "Referer: about:blank", "", &[], null),
+            ("localhost", CROSS, "Referer: http://u@x/", "*", &[], null),
+            ("localhost", CROSS, "Referer: /a", "", &[], null),
+            // The page is told by Referer.
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://evil.example/",
+                "",
+                &[],
+                of("evil.example"),
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://evil.example",
+                "",
+                &[],
+                of("evil.example"),
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://evil.example?a=://localhost/",
+                "",
+                &[],
+                of("evil.example"),
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://evil.example#localhost",
+                "",
+                &[],
+                of("evil.example"),
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://app.test:81/a/b?c",
+                "app.test",
+                &[],
+                ok,
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://app.test:81/a",
+                "",
+                &["http://app.test:81"],
+                ok,
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://app.test:82/a",
+                "",
+                &["http://app.test:81"],
+                of("app.test"),
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://evil.example/",
+                "*",
+                &[],
+                ok,
+            ),
+            (
+                "127.0.0.1:8080",
+                CROSS,
+                "Referer: http://localhost:5173/",
+                "",
+                &[],
+                ok,
+            ),
+            ("10.0.0.1", CROSS, "Referer: http://10.0.0.1/a", "", &[], ok),
+            // Origin counts more than Referer.
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://localhost/\r\nOrigin: null",
+                "",
+                &[],
+                null,
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Referer: http://localhost/\r\nOrigin: http://evil.example",
+                "",
+                &[],
+                of("evil.example"),
+            ),
+            (
+                "localhost",
+                CROSS,
+                "Origin: http://app.test",
+                "app.test",
+                &[],
+                ok,
+            ),
+            ("localhost", CROSS, "Origin: app://x", "", &["app://x"], ok),
+            (
+                "localhost",
+                CROSS,
+                "Origin: a\r\nOrigin: a",
+                "*",
+                &["*"],
+                Err(Denial::OriginUnknown),
+            ),
+            // Only pages of localhost are of the same site as localhost.
+            ("localhost:8080", SAME, "", "", &[], ok),
+            (
+                "app.localhost",
+                SAME,
+                "Referer: http://app.localhost:1/",
+                "",
+                &[],
+                ok,
+            ),
+            ("127.0.0.1:8080", SAME, "", "", &[], null),
+            (
+                "127.0.0.1:8080",
+                SAME,
+                "Referer: http://127.0.0.1:1/",
+                "",
+                &[],
+                of("127.0.0.1"),
+            ),
+            (
+                "127.0.0.1:8080",
+                SAME,
+                "Referer: http://127.0.0.1:1/",
+                "127.0.0.1",
+                &[],
+                ok,
+            ),
+            (
+                "a.app.test",
+                SAME,
+                "Referer: http://b.app.test/",
+                "a.app.test",
+                &[],
+                of("b.app.test"),
+            ),
+            (
+                "a.app.test",
+                SAME,
+                "Referer: http://b.app.test/",
+                ".app.test",
+                &[],
+                ok,
+            ),
+        ] {
+            let expected = expected.map_err(|denial| format!("{denial:?}"));
+            for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+                let lines = [&format!("{method} / HTTP/1.1\r\nHost: {host}"), fetch, page];
+                let request = lines.into_iter().filter(|line| !line.is_empty());
+                let request = request.collect::<Vec<_>>().join("\r\n");
+                let got = check_with(names, origins, &request);
+                assert_eq!(got, expected, "{request} with {names} and {origins:?}");
+            }
+        }
+        let post = format!("POST / HTTP/1.1\r\nHost: localhost\r\n{CROSS}");
+        assert_eq!(
+            check("", &post),
+            Ok(()),
+            "Origin alone decides about an unsafe method"
         );
     }
 

@@ -64,15 +64,38 @@ fn request() -> impl Strategy<Value = String> {
     ];
     let named = prop::option::weighted(0.9, (host(), port()));
     let origins = prop::collection::vec(origin(), 0..3);
-    (method, target, 0..2_u8, named, origins, upgrade).prop_map(
-        |(method, target, minor, named, origins, upgrade)| {
-            let (name, port) = named.clone().unwrap_or_default();
-            let host = named.map_or(String::new(), |_| format!("Host: {name}{port}\r\n"));
-            let line = |origin: &String| format!("Origin: {}\r\n", origin.replace(OWN, &name));
-            let origins: String = origins.iter().map(line).collect();
-            format!("{method} {target} HTTP/1.{minor}\r\n{origins}{host}{upgrade}\r\n")
-        },
+    let fetch = prop::sample::select(vec![
+        "",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\nSec-Fetch-Mode: no-cors\r\n",
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n",
+        "Sec-Fetch-Site: same-origin\r\n",
+    ]);
+    let path = prop::sample::select(vec!["", "/", "/a://b/", "?c", "#d"]);
+    let referer = prop::option::of((origin(), path));
+    (
+        method,
+        target,
+        0..2_u8,
+        named,
+        origins,
+        upgrade,
+        fetch,
+        referer,
     )
+        .prop_map(
+            |(method, target, minor, named, origins, upgrade, fetch, referer)| {
+                let (name, port) = named.clone().unwrap_or_default();
+                let host = named.map_or(String::new(), |_| format!("Host: {name}{port}\r\n"));
+                let line = |origin: &String| format!("Origin: {}\r\n", origin.replace(OWN, &name));
+                let origins: String = origins.iter().map(line).collect();
+                let referer = referer.map_or(String::new(), |(page, path)| {
+                    format!("Referer: {}{path}\r\n", page.replace(OWN, &name))
+                });
+                let fields = [&*origins, &host, upgrade, fetch, &referer].concat();
+                format!("{method} {target} HTTP/1.{minor}\r\n{fields}\r\n")
+            },
+        )
 }
 
 proptest! {

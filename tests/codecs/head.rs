@@ -34,6 +34,9 @@ fn valid_head() -> impl Strategy<Value = String> {
         Just("EXPECT".to_owned()),
         Just("Origin".to_owned()),
         Just("upgrade".to_owned()),
+        Just("Sec-Fetch-Site".to_owned()),
+        Just("sec-fetch-MODE".to_owned()),
+        Just("Sec-Fetch-Dest".to_owned()),
     ];
     let value = "[\t !-~]{0,20}";
     let field = (name, "[ \t]{0,2}", value).prop_map(|(n, space, v)| format!("{n}:{space}{v}\r\n"));
@@ -90,6 +93,8 @@ proptest! {
             (Field::Expect, "expect"),
             (Field::Origin, "origin"),
             (Field::Upgrade, "upgrade"),
+            (Field::FetchSite, "sec-fetch-site"),
+            (Field::FetchMode, "sec-fetch-mode"),
         ] {
             let same = oracle.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
             let expected: Vec<_> = same.map(|h| h.value.trim_ascii()).collect();

@@ -377,21 +377,8 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str], allowed: &[&str]) -> b
         None => request.value(Field::Host).map(text).unwrap_or_default(),
     };
     let own = HostAndPort::of(&authority);
-    let is_known = |place: &HostAndPort| {
-        names.iter().any(|name| {
-            let name = name.to_lowercase();
-            let name = name.trim_end_matches('.');
-            let same_ip = name
-                .parse()
-                .is_ok_and(|name: IpAddr| Some(name) == place.ip);
-            match name.strip_prefix('.') {
-                Some(domain) => place.ip.is_none() && place.is_within(domain),
-                None => name == "*" || same_ip || name == place.host,
-            }
-        })
-    };
-    let is_local = |place: &HostAndPort| place.is_within("localhost");
-    if !authority.is_empty() && own.ip.is_none() && !is_local(&own) && !is_known(&own) {
+    let is_stranger = own.ip.is_none() && !is_local(&own) && !is_known(&own, names);
+    if !authority.is_empty() && is_stranger {
         return false;
     }
     let upgrade: Vec<_> = request.values(Field::Upgrade).map(text).collect();
@@ -401,18 +388,46 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str], allowed: &[&str]) -> b
         .any(|protocol| protocol.trim_ascii() == "websocket");
     match request.method_token() {
         b"GET" if websocket && request.version() == Version::Http11 => {}
-        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" => return true,
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" => {
+            let navigates = request.value(Field::FetchMode) == Some(b"navigate");
+            let same_site = request.value(Field::FetchSite) == Some(b"same-site");
+            let cross_site = request.value(Field::FetchSite) == Some(b"cross-site");
+            if navigates || !(same_site || cross_site) {
+                return true;
+            }
+            if request.value(Field::Origin).is_none() {
+                let url = request.value(Field::Referer).unwrap_or_default();
+                let url = String::from_utf8_lossy(url);
+                let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap().to_owned();
+                let page = url
+                    .split_once("://")
+                    .map(|(scheme, rest)| (scheme, host(rest)));
+                let page = page.map(|(scheme, host)| format!("{scheme}://{host}"));
+                let page = page.filter(|page| is_page_admitted(page, &own, names, &["*"]));
+                return match page {
+                    Some(page) => is_page_admitted(&page, &own, names, allowed),
+                    None if same_site && is_local(&own) => true,
+                    None => is_page_admitted("null", &own, names, allowed),
+                };
+            }
+        }
         _ => {}
     }
-    let origins: Vec<_> = request.values(Field::Origin).map(text).collect();
-    let [origin] = &origins[..] else {
-        return origins.is_empty();
-    };
+    let origins: Vec<_> = request.values(Field::Origin).collect();
+    match origins[..] {
+        [] => true,
+        [origin] => is_page_admitted(&String::from_utf8_lossy(origin), &own, names, allowed),
+        [_, _, ..] => false,
+    }
+}
+
+/// Whether a page with this origin may do everything. `own` is the authority of the request.
+fn is_page_admitted(raw: &str, own: &HostAndPort, names: &[&str], allowed: &[&str]) -> bool {
+    let origin = raw.to_ascii_lowercase();
     let has_any = allowed.contains(&"*");
-    let raw = request.value(Field::Origin).unwrap_or_default();
-    let is_listed = allowed.iter().any(|allowed| allowed.as_bytes() == raw);
+    let is_listed = allowed.contains(&raw);
     let Some((scheme @ ("http" | "https"), place)) = origin.split_once("://") else {
-        let is_one = raw == b"null"
+        let is_one = raw == "null"
             || origin.split_once("://").is_some_and(|(scheme, rest)| {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
                 let first = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -442,8 +457,26 @@ fn is_admitted(request: &RequestHead<'_>, names: &[&str], allowed: &[&str]) -> b
     let place = HostAndPort::of(place);
     let same_host = place.host == own.host || (place.ip.is_some() && place.ip == own.ip);
     let same_port = place.port.unwrap_or(default) == own.port.unwrap_or(default);
-    let is_own = !authority.is_empty() && same_host && same_port;
-    is_own || is_local(&place) || is_known(&place)
+    let is_own = !own.host.is_empty() && same_host && same_port;
+    is_own || is_local(&place) || is_known(&place, names)
+}
+
+fn is_local(place: &HostAndPort) -> bool {
+    place.is_within("localhost")
+}
+
+fn is_known(place: &HostAndPort, names: &[&str]) -> bool {
+    names.iter().any(|name| {
+        let name = name.to_lowercase();
+        let name = name.trim_end_matches('.');
+        let same_ip = name
+            .parse()
+            .is_ok_and(|name: IpAddr| Some(name) == place.ip);
+        match name.strip_prefix('.') {
+            Some(domain) => place.ip.is_none() && place.is_within(domain),
+            None => name == "*" || same_ip || name == place.host,
+        }
+    })
 }
 
 /// The parts of an authority.

@@ -9,31 +9,11 @@ use crate::harness::{Folder, Process, Server, outside};
 /// wrong type would not run.
 #[test]
 fn the_first_page_runs_in_a_browser() {
-    let Some(mut chromium) = outside("chromium") else {
-        return;
-    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
     let mut server = Server::with(root, &["--log", "combined"]);
-    let profile = Folder::new();
-    chromium.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]);
-    let mut flag = std::ffi::OsString::from("--user-data-dir=");
-    flag.push(profile.path());
-    chromium.args([flag.as_os_str(), "--dump-dom".as_ref()]);
-    chromium.arg(server.url("/"));
-    // Chromium writes to its home, besides the profile.
-    chromium.env("HOME", profile.path());
-    let shown = Process::start(&mut chromium).finish();
-    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
-    let dom = shown.stdout;
+    let Some(dom) = dom_of(&server.url("/")) else {
+        return;
+    };
 
     let address = server.address();
     assert!(dom.contains(r#"<div id="measured">"#), "not hidden: {dom}");
@@ -70,4 +50,53 @@ fn the_first_page_runs_in_a_browser() {
         let found = lines.iter().any(|line| line.contains(&request));
         assert!(found, "{target} was not asked for: {lines:#?}");
     }
+}
+
+/// A page on another origin embeds a script of the server. The browser tells the server so, in
+/// fields that no page can forge.
+#[test]
+fn a_script_is_not_for_the_pages_of_strangers() {
+    let ours = Folder::with("x.js", "document.documentElement.id = 'ran';");
+    let ours = Server::of(ours.path());
+    let port = ours.address().port();
+    let page = format!(
+        "<!DOCTYPE html><script src=http://localhost:{port}/x.js \
+         onerror=\"document.documentElement.id = 'refused'\"></script>"
+    );
+    let theirs = Folder::with("index.html", page);
+    let theirs = Server::of(theirs.path());
+    let by_address = theirs.url("/");
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    for (url, id) in [(by_address, "refused"), (by_name, "ran")] {
+        let Some(dom) = dom_of(&url) else {
+            return;
+        };
+        assert!(dom.contains(&format!("<html id=\"{id}\">")), "{url}: {dom}");
+    }
+}
+
+/// Loads a page in Chromium, and returns the document after its scripts have run. `None` if there
+/// is no Chromium.
+fn dom_of(url: &str) -> Option<String> {
+    let mut chromium = outside("chromium")?;
+    let profile = Folder::new();
+    chromium.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]);
+    let mut flag = std::ffi::OsString::from("--user-data-dir=");
+    flag.push(profile.path());
+    chromium.args([flag.as_os_str(), "--dump-dom".as_ref()]);
+    chromium.arg(url);
+    // Chromium writes to its home, besides the profile.
+    chromium.env("HOME", profile.path());
+    let shown = Process::start(&mut chromium).finish();
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    Some(shown.stdout)
 }
