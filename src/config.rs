@@ -159,7 +159,8 @@ pub struct Limits {
     /// Over the bound, the answer is 413, and the connection ends. A body within the bound is read
     /// on any request, even if no endpoint wants the body: the next request begins after the body,
     /// so the connection can go on. (Exceptions: the body of a denied request or of a refused
-    /// handshake, and an unwanted body for which the client first waits for a 100.)
+    /// handshake, a body in a content coding for an endpoint, and an unwanted body for which the
+    /// client first waits for a 100.)
     ///
     /// Why 1 MiB: a body for an endpoint is kept in memory until the last byte has come. nginx has
     /// the same default (`client_max_body_size`).

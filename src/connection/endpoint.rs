@@ -139,7 +139,8 @@ pub trait Endpoint {
     }
 
     /// A whole body was posted. The server calls this method only if the endpoint [takes
-    /// posts](Endpoint::takes_posts). The default answers 404.
+    /// posts](Endpoint::takes_posts), and answers a body in a content coding (`Content-Encoding:
+    /// gzip`) with 415 itself. The default answers 404.
     fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
         let _ = (hub, post);
         Answer::text(Status::NotFound, "nothing can be posted here\n".into())

@@ -66,6 +66,8 @@ pub enum Field {
     Host,
     /// Connection (RFC 9110 §7.6.1)
     Connection,
+    /// Content-Encoding (RFC 9110 §8.4)
+    ContentEncoding,
     /// Content-Length (RFC 9110 §8.6)
     ContentLength,
     /// Transfer-Encoding (RFC 9112 §6.1)
@@ -135,6 +137,7 @@ impl Field {
                 _ => (Field::FetchMode, is_same(name, b"sec-fetch-mode")),
             },
             (15, _) => (Field::AcceptEncoding, is_same(name, b"accept-encoding")),
+            (16, _) => (Field::ContentEncoding, is_same(name, b"content-encoding")),
             (17, b'i') => (Field::IfModifiedSince, is_same(name, b"if-modified-since")),
             (17, b's') => (Field::WebSocketKey, is_same(name, b"sec-websocket-key")),
             (17, _) => (Field::TransferEncoding, is_same(name, b"transfer-encoding")),

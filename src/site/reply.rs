@@ -109,6 +109,17 @@ impl<F> Reply<F> {
         Reply::not_upgraded(head, status, sentence)
     }
 
+    /// The reply to a body in a content coding, for an endpoint (RFC 9110 §15.5.16).
+    pub fn coding_not_taken() -> Reply<F> {
+        let status = Status::UnsupportedMediaType;
+        let head = ResponseHead::new(status).field("Accept-Encoding", "identity");
+        Reply::plain_with(
+            head,
+            status,
+            "a body is taken without a content coding here",
+        )
+    }
+
     fn not_upgraded(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
         let head = head
             .field("Upgrade", "websocket")

@@ -37,6 +37,7 @@ fn valid_head() -> impl Strategy<Value = String> {
         Just("Sec-Fetch-Site".to_owned()),
         Just("sec-fetch-MODE".to_owned()),
         Just("Sec-Fetch-Dest".to_owned()),
+        Just("Content-encoding".to_owned()),
     ];
     let value = "[\t !-~]{0,20}";
     let field = (name, "[ \t]{0,2}", value).prop_map(|(n, space, v)| format!("{n}:{space}{v}\r\n"));
@@ -93,6 +94,7 @@ proptest! {
             (Field::Expect, "expect"),
             (Field::Origin, "origin"),
             (Field::Upgrade, "upgrade"),
+            (Field::ContentEncoding, "content-encoding"),
             (Field::FetchSite, "sec-fetch-site"),
             (Field::FetchMode, "sec-fetch-mode"),
         ] {

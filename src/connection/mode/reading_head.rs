@@ -236,6 +236,8 @@ impl<S: Files> Plan<S> {
                 let refusal = reading_body::too_large();
                 Plan::Answer(Reply::plain(refusal.status, refusal.sentence))
             }
+            // An endpoint would take the coded bytes for the content.
+            _ if endpoint.is_some() && is_coded(request) => Plan::Answer(Reply::coding_not_taken()),
             // A client gets a 100 only if the body is wanted. Otherwise the client gets the answer
             // at once, and need not send the body (RFC 9110 §10.1.1).
             (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
@@ -253,6 +255,13 @@ impl<S: Files> Plan<S> {
             },
         }
     }
+}
+
+/// Whether the body has a content coding. `identity` is none, though clients should not send the
+/// name (RFC 9110 §8.4.1).
+fn is_coded(request: &RequestHead<'_>) -> bool {
+    let mut codings = request.members(Field::ContentEncoding);
+    codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Checks an opening handshake against the rules of RFC 6455 §4.2, beginning with the rules of
