@@ -16,6 +16,11 @@
 //! `turn_bytes` (256 KiB). WebSocket messages from endpoints and broadcasts have a separate limit,
 //! `write_buffer_max`.
 //!
+//! A peer that reads slowly may never let the buffer become empty. Bytes that were sent are dropped
+//! all the same: when they are as many as the bytes still queued, the rest is moved to the front. So
+//! at most one byte is moved for each byte sent, and a buffer holds at most twice the bytes queued. A
+//! buffer that is sent whole, as for nearly all answers, moves no byte.
+//!
 //! A file segment holds an open file and no memory: its bytes count as queued, but the
 //! [`Account`](super::pool::Account) is not charged.
 
@@ -237,10 +242,31 @@ impl<F> WriteBuffer<F> {
                 pool.release_vec(bytes);
             }
         }
-        if self.queued == 0 {
-            self.release(pool);
+        match self.queued {
+            0 => self.release(pool),
+            _ => self.drop_sent(),
         }
         self.check();
+    }
+
+    /// Moves the bytes of a buffer to its front, over the bytes that were sent, if those are many.
+    /// Shared bytes are not moved: the other holders need them whole.
+    fn drop_sent(&mut self) {
+        if !self.holds_too_much() {
+            return;
+        }
+        let bytes = match self.segments.front_mut() {
+            None => &mut self.tail,
+            Some(Segment::Owned(bytes)) => bytes,
+            Some(Segment::Shared(_) | Segment::Charged(_) | Segment::File { .. }) => return,
+        };
+        bytes.drain(..self.sent as usize);
+        self.sent = 0;
+    }
+
+    /// Whether so many of the held bytes were sent that it is time to drop them.
+    fn holds_too_much(&self) -> bool {
+        self.sent >= self.queued
     }
 
     /// Drops all output and gives the buffers back to the pool.
@@ -256,11 +282,107 @@ impl<F> WriteBuffer<F> {
 
     /// Checks the counters: the bytes sent of the first segment and the bytes queued add up to the
     /// length of all segments and the tail. Called after each write, and by the simulation after
-    /// every turn.
+    /// every turn. And the bytes sent are few, unless they belong to others too.
     pub fn check(&self) {
+        let is_owned = matches!(self.segments.front(), None | Some(Segment::Owned(_)));
+        debug_assert!(
+            self.queued == 0 || !is_owned || !self.holds_too_much(),
+            "sent bytes are held"
+        );
         debug_assert_eq!(
             self.queued + self.sent,
             self.segments.iter().map(Segment::len).sum::<u64>() + self.tail.len() as u64,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Ready;
+
+    /// A peer that takes `n` bytes with each write.
+    struct Slow {
+        n: usize,
+        received: Vec<u8>,
+    }
+
+    impl Transport for Slow {
+        type File = ();
+
+        fn mark(&mut self, _: Ready) {}
+
+        fn is_drained(&self) -> bool {
+            true
+        }
+
+        fn read(&mut self, _: &mut [u8]) -> Io {
+            Io::Blocked
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> Io {
+            let n = bytes.len().min(self.n);
+            self.received.extend_from_slice(&bytes[..n]);
+            Io::Done(n)
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io {
+            self.write(&slices.iter().flat_map(|s| s.to_vec()).collect::<Vec<_>>())
+        }
+
+        fn send_file(&mut self, (): &(), _: u64, _: usize) -> Io {
+            unreachable!("no file is sent")
+        }
+
+        fn finish_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Adds pieces as long as there is room, and lets the peer take `n` bytes after each round, 200
+    /// times. Returns the largest number of bytes on the account.
+    fn held(n: usize, room: u64, add: impl Fn(&mut WriteBuffer<()>, &mut Pool, u8)) -> usize {
+        let (mut pool, mut buffer) = (Pool::new(8, usize::MAX), WriteBuffer::default());
+        let received = Vec::new();
+        let mut peer = Slow { n, received };
+        let (mut most, mut number) = (0, 0_u8);
+        for _ in 0..200 {
+            while buffer.has_room(room) {
+                add(&mut buffer, &mut pool, number);
+                number = number.wrapping_add(1);
+            }
+            most = most.max(pool.account().used());
+            let moved = buffer.flush(&mut peer, usize::MAX, &mut pool);
+            assert!(matches!(moved, Io::Done(_)) && !buffer.is_empty());
+        }
+        assert_eq!(peer.received.len(), 200 * n);
+        let in_order = |pair: &[u8]| pair[0] == pair[1] || pair[0].wrapping_add(1) == pair[1];
+        assert!(peer.received.windows(2).all(in_order));
+        buffer.release(&mut pool);
+        assert_eq!(pool.account().used(), 0);
+        most
+    }
+
+    #[test]
+    fn bytes_that_were_sent_are_dropped_although_the_buffer_is_never_empty() {
+        let small = |buffer: &mut WriteBuffer<()>, pool: &mut Pool, number: u8| {
+            buffer.append(pool, |tail| tail.extend_from_slice(&[number; 100]));
+        };
+        // A vector has up to twice the capacity that it needs, and holds up to twice what is queued.
+        for n in [1, 99, 1_000, 9_000] {
+            assert!(held(n, 10_000, small) <= 4 * 10_100, "{n}");
+        }
+    }
+
+    #[test]
+    fn segments_keep_their_order_when_sent_bytes_are_dropped() {
+        let both = |buffer: &mut WriteBuffer<()>, pool: &mut Pool, number: u8| {
+            buffer.append(pool, |tail| tail.extend_from_slice(&[number; 3_000]));
+            let shared: Rc<[u8]> = [number; 5_000].into();
+            buffer.push_shared(&shared, pool);
+        };
+        for n in [7, 2_900, 5_100] {
+            assert!(held(n, 20_000, both) <= 4 * 28_000, "{n}");
+        }
     }
 }
