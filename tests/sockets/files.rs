@@ -122,6 +122,28 @@ fn a_file_that_is_overwritten_during_a_download_ends_the_connection_early() {
     }
 }
 
+/// The buffers of both kernels hold a part of the file; the rest is looked at before it is sent.
+#[test]
+fn a_slow_client_gets_no_slice_of_a_file_that_was_overwritten_in_place() {
+    const LEN: usize = 24 << 20;
+    let folder = Folder::new();
+    let path = folder.put("a", vec![b'o'; LEN]);
+    eventually("it is at rest", || at_rest(&path));
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    client.request("/a");
+    assert_eq!(client.head().len(), LEN);
+    let mut received = client.bytes(1 << 20).len();
+    let file = fs::File::options().write(true).open(&path);
+    file.and_then(|f| f.write_all_at(&vec![b'n'; LEN], 0))
+        .expect("ours");
+    while let Ok(n @ 1..) = client.receive() {
+        received += n;
+    }
+    assert!(received < LEN - (1 << 20), "{received} bytes");
+    assert!(server.connect().get("/a").body == vec![b'n'; LEN]);
+}
+
 /// Editors of all kinds write while four clients keep asking, with conditions from earlier answers.
 /// No answer may be older than the file was when the request was sent.
 #[test]
