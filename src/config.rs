@@ -428,8 +428,8 @@ pub struct Limits {
     pub cache_bytes_max: usize,
     /// Encoders of content codings at work at once. Default: 4.
     ///
-    /// At the bound, a file is sent without a content coding, or the answer is 503 if the client
-    /// does not accept that.
+    /// At the bound, a file is sent without a content coding. For clients that do not accept that,
+    /// twice as many encoders may be at work; at that bound, the answer is 503.
     ///
     /// Why 4: each encoder may take a millisecond or so of a turn.
     pub encoders_max: usize,
@@ -439,7 +439,9 @@ pub struct Limits {
     /// the result is at most a quarter of the bound (2 MiB).
     ///
     /// Why 8 MiB: an encoder compresses 16 KiB a turn, so a file of this size occupies one of the
-    /// few encoders for 512 turns.
+    /// few encoders for 512 turns. The encoder does not wait for its reader, so a slow reader holds
+    /// at most this many bytes in its write buffer. The bytes are charged to the account of memory;
+    /// over `memory_bytes_max`, encoders do wait.
     pub encoded_file_bytes_max: u64,
     /// Bytes of the access log that wait for a slow reader of standard output. Default: 64 KiB.
     ///

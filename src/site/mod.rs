@@ -144,8 +144,8 @@ pub(crate) enum Route<F> {
 struct RunningEncoder {
     path: Box<[u8]>,
     coding: Coding,
-    /// The [`Encoding`] holds the strong reference: when it is dropped, the encoder no longer
-    /// counts.
+    /// The [`Encoding`] holds the strong reference until the last slice is encoded: from then on,
+    /// the encoder no longer counts.
     permit: Weak<()>,
 }
 
@@ -442,19 +442,23 @@ impl<F: Files> Site<F> {
             // An unsettled file may have changed already and kept its stat. The result is then not
             // kept, even if the stat looks settled by the time the encoder is done.
             kept: is_settled(&original.source.stat, now).then(Vec::new),
-            permit,
+            permit: Some(permit),
         };
         let body = Body::Stream(Stream::Encoding(Box::new(encoding)));
         Reply::new(Status::Ok, head, body)
     }
 
     /// Whether another encoder may be started: fewer than `encoders_max` are at work, and none of
-    /// them on the same path and coding.
-    fn may_encode(&mut self, path: &[u8], coding: Coding) -> bool {
+    /// them on the same path and coding. If the coding `is_needed`, because the client refuses
+    /// identity, twice as many may be at work, and the same work may be done twice.
+    fn may_encode(&mut self, path: &[u8], coding: Coding, is_needed: bool) -> bool {
         self.encoding
             .retain(|other| other.permit.strong_count() > 0);
         let same = |other: &RunningEncoder| *other.path == *path && other.coding == coding;
-        self.encoding.len() < self.encoders_max && !self.encoding.iter().any(same)
+        match is_needed {
+            true => self.encoding.len() < 2 * self.encoders_max,
+            false => self.encoding.len() < self.encoders_max && !self.encoding.iter().any(same),
+        }
     }
 }
 
@@ -579,6 +583,7 @@ impl<F: Files> Site<F> {
             }
         }
         if last {
+            encoding.permit = None;
             out.extend_from_slice(b"0\r\n\r\n");
             self.keep(encoding, now);
         }

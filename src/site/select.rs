@@ -68,7 +68,8 @@ impl<F: Files> Site<F> {
                 {
                     return Ok(Selected::Available(made));
                 }
-                if self.may_encode(path, coding) {
+                let is_needed = !acceptable.takes(Coding::Identity);
+                if self.may_encode(path, coding, is_needed) {
                     return Ok(Selected::NeedsEncoding(original, coding));
                 }
                 busy = true;

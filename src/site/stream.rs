@@ -1,6 +1,7 @@
 //! Floor 2, site: bodies that are sent slice by slice: files, several ranges of a file, and the
 //! output of an encoder. Whenever the write buffer has room, the connection asks for the next slice
-//! with [`Site::next_slice`](super::Site::next_slice).
+//! with [`Site::next_slice`](super::Site::next_slice). An encoder does not wait for room, unless
+//! memory is short.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -30,6 +31,12 @@ impl<F> Stream<F> {
             Stream::Multipart(stream) => stream.end.is_none(),
             Stream::Encoding(encoding) => encoding.encoder.is_none(),
         }
+    }
+
+    /// Whether the next slice should be made even if the write buffer has no room. Encoders are few
+    /// and wanted by others, so an encoder works at the pace of the loop, and not of its reader.
+    pub fn runs_ahead(&self) -> bool {
+        matches!(self, Stream::Encoding(_))
     }
 }
 
@@ -79,9 +86,9 @@ pub(crate) struct Encoding<F> {
     pub(super) encoder: Option<Encoder>,
     /// The whole output so far, as long as it may be put into the cache at the end.
     pub(super) kept: Option<Vec<u8>>,
-    /// The site counts the encoders at work by their permits.
-    #[expect(dead_code, reason = "it only has to be held")]
-    pub(super) permit: Rc<()>,
+    /// The site counts the encoders at work by their permits. `None` after the last chunk: a client
+    /// that reads slowly holds no permit.
+    pub(super) permit: Option<Rc<()>>,
 }
 
 /// The next slice of a body.

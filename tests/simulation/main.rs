@@ -319,6 +319,31 @@ fn newcomers_are_told_503_when_no_slot_becomes_free_for_a_while() {
     assert_eq!(finished.counters.closed(Cause::Overloaded), 5);
 }
 
+/// A client that does not read holds no encoder, unless memory is short.
+#[test]
+fn an_encoder_works_at_the_pace_of_the_loop_and_not_of_its_reader() {
+    // The head of the answer alone is too much for the buffers.
+    let weather = Weather {
+        send_buffer: 100,
+        ..Weather::calm()
+    };
+    for (memory_bytes_max, is_encoded) in [(1 << 20, true), (0, false)] {
+        let limits = Limits {
+            encoders_max: 1,
+            write_buffer_high: 8,
+            memory_bytes_max,
+            ..weather::usual_limits()
+        };
+        let finished = in_turn(scripts::readers(), weather.clone(), limits);
+        let [late, prompt] = &finished.world.clients[..] else {
+            panic!("there are two");
+        };
+        assert!(!late.was_cut_short && !prompt.was_cut_short);
+        let coding = memmem::find(&prompt.received, b"\r\nContent-Encoding: gzip\r\n");
+        assert_eq!(coding.is_some(), is_encoded);
+    }
+}
+
 /// While the queue of effects is always full, no connection gets ahead by more messages than fit
 /// into the queue.
 #[test]

@@ -612,6 +612,25 @@ pub fn busy(requests: usize) -> Script {
     cooperative("asks without a pause", [asks, vec![Close]].concat())
 }
 
+/// Two clients that ask for compressed files: the first does not read before the second is done.
+pub fn readers() -> [Script; 2] {
+    let encoded = |path| {
+        request(
+            &format!("GET /{path} HTTP/1.1"),
+            &format!("Host: x\r\n{GZIP}"),
+        )
+    };
+    let whole = || Answer(Expected::Decoded(PROGRAM));
+    let waits = Pause(4 * PATIENCE);
+    [
+        uncooperative(
+            "reads much later",
+            [encoded(PROGRAM), TurnAway, waits, Listen, whole(), Close],
+        ),
+        cooperative("reads at once", [encoded(NOTES), status(200), Close]),
+    ]
+}
+
 /// A client that the server has no slot for.
 pub fn turned_down() -> Script {
     uncooperative(

@@ -5,7 +5,9 @@ use crate::connection::{Cause, Context, Exchange, Input};
 use crate::http::Persistence;
 use crate::site::{BodySlice, Files, Stream};
 
-/// Sending a body slice by slice. A slice is queued only when the write buffer has room.
+/// Sending a body slice by slice. A slice is queued only when the write buffer has room. The
+/// exception is an encoder, which [runs ahead](Stream::runs_ahead) of a slow reader while the
+/// account of memory is not over its bound.
 pub(crate) struct Streaming<S: Files> {
     stream: Stream<S::File>,
     /// Bytes of the body queued up to now.
@@ -38,7 +40,8 @@ impl<S: Files> Streaming<S> {
 
 impl<S: Files> Streaming<S> {
     pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
-        match input.has_room && !self.is_queued_whole() {
+        let runs_ahead = self.stream.runs_ahead() && !cx.shared.pool.account().is_over();
+        match (input.has_room || runs_ahead) && !self.is_queued_whole() {
             true => Step::Progress(self.queue(input, cx)),
             false => Step::Blocked(Mode::Streaming(self)),
         }
