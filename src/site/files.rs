@@ -142,6 +142,9 @@ pub struct Disk {
     only: Option<Vec<u8>>,
     /// Whether symbolic links may lead out of the root.
     follow_symlinks: bool,
+    /// Storage for the path of a stat(2), kept because nearly every request needs one and must not
+    /// allocate.
+    looked_at: RefCell<Vec<u8>>,
 }
 
 impl Disk {
@@ -166,6 +169,7 @@ impl Disk {
             root,
             only,
             follow_symlinks: false,
+            looked_at: RefCell::default(),
         })
     }
 
@@ -264,7 +268,12 @@ impl Files for Disk {
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
         // By the absolute path, not beneath the open root: one call notices another file at the
         // path as well as another root.
-        Ok(sys::stat(&self.path.join(OsStr::from_bytes(path)))?)
+        let looked_at = &mut *self.looked_at.borrow_mut();
+        looked_at.clear();
+        looked_at.extend_from_slice(self.path.as_os_str().as_bytes());
+        looked_at.push(b'/');
+        looked_at.extend_from_slice(path);
+        Ok(sys::stat(Path::new(OsStr::from_bytes(looked_at)))?)
     }
 
     fn fstat(&self, file: &File) -> Result<Stat, FileError> {

@@ -55,32 +55,59 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 /// message for a room is delivered a little later than an answer, and not to a connection that has
 /// closed by then.
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
-    let world = Rc::new(RefCell::new(World::new(send_buffer)));
-    let driver = TinyDriver(Rc::clone(&world));
-    let guard = Guard::new(ALLOWED_HOSTS).with_origins(ALLOWED_ORIGINS);
-    let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(guard);
-    let mut server = Server::new(driver, 1, site, limits.clone())
-        .with_endpoint("/_oneloop/echo", PostEcho)
-        .with_endpoint("/echo", Echo);
-    if rooms {
-        server = server.with_endpoint("/rooms/*", RoomsEndpoint);
-    }
-    for action in actions {
-        world.borrow_mut().act(action);
-        // A server that never comes to rest spins.
-        for turn in 0.. {
-            assert!(turn < 10_000, "it spins");
-            server.turn().expect("waiting does not fail");
-            server.check();
-            if server.is_quiet() && world.borrow().is_at_rest() {
-                break;
-            }
-        }
-    }
-    let mut world = world.borrow_mut();
+    let mut visit = Visit::new(limits, send_buffer, rooms);
+    actions.iter().for_each(|action| visit.act(action));
+    let mut world = visit.world.borrow_mut();
     Seen {
         received: std::mem::take(&mut world.sent),
         is_closed: world.is_ended,
+    }
+}
+
+/// A client at a server.
+pub struct Visit {
+    world: Rc<RefCell<World>>,
+    server: Server<TinyDriver, ThreeFiles>,
+}
+
+impl Visit {
+    /// Starts a server, to which the client connects. At most `send_buffer` bytes wait to be taken.
+    pub fn new(limits: &Limits, send_buffer: usize, rooms: bool) -> Visit {
+        let world = Rc::new(RefCell::new(World::new(send_buffer)));
+        let driver = TinyDriver(Rc::clone(&world));
+        let guard = Guard::new(ALLOWED_HOSTS).with_origins(ALLOWED_ORIGINS);
+        let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(guard);
+        let mut server = Server::new(driver, 1, site, limits.clone())
+            .with_endpoint("/_oneloop/echo", PostEcho)
+            .with_endpoint("/echo", Echo);
+        if rooms {
+            server = server.with_endpoint("/rooms/*", RoomsEndpoint);
+        }
+        Visit { world, server }
+    }
+
+    /// The number of bytes that the client has received.
+    pub fn received(&self) -> usize {
+        self.world.borrow().sent.len()
+    }
+
+    /// Makes room for this many more bytes.
+    pub fn reserve(&self, bytes: usize) {
+        self.world.borrow_mut().sent.reserve(bytes);
+    }
+
+    /// Performs an action, and lets the server come to rest.
+    pub fn act(&mut self, action: &Action) {
+        self.world.borrow_mut().act(action);
+        // A server that never comes to rest spins.
+        for turn in 0.. {
+            assert!(turn < 10_000, "it spins");
+            self.server.turn().expect("waiting does not fail");
+            self.server.check();
+            if self.server.is_quiet() && self.world.borrow().is_at_rest() {
+                break;
+            }
+        }
     }
 }
 
@@ -296,7 +323,13 @@ impl Files for ThreeFiles {
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
-        self.open(path).map(|(_, stat)| stat)
+        match path {
+            b"" => self.fstat(&SMALL).map(|stat| Stat {
+                kind: FileKind::Directory,
+                ..stat
+            }),
+            _ => self.open(path).map(|(_, stat)| stat),
+        }
     }
 
     fn fstat(&self, file: &&'static [u8]) -> Result<Stat, FileError> {
