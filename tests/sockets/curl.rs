@@ -1,6 +1,7 @@
 //! The server as seen by curl, an independent client.
 
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::harness::{Finished, Folder, Process, Server, outside};
 
@@ -34,7 +35,12 @@ const CODE: [&str; 4] = ["-o", "/dev/null", "-w", "%{http_code}"];
 
 #[test]
 fn a_file_comes_with_its_fields() {
-    let folder = Folder::with("page.html", "<p>hello");
+    let folder = Folder::new();
+    let path = folder.put("page.html", "<p>hello");
+    // A file gets a date only when the second of its modification is over.
+    let file = std::fs::File::options().append(true).open(path);
+    let time = UNIX_EPOCH + Duration::from_secs(784_111_777);
+    file.and_then(|f| f.set_modified(time)).expect("ours");
     let server = Server::of(folder.path());
     let Some(shown) = curl(&server, &["-i"], "/page.html") else {
         return;
