@@ -426,6 +426,14 @@ pub struct Limits {
     /// Why 16 MiB: the cache then keeps at most 64 files open, which spares descriptors for
     /// connections.
     pub cache_bytes_max: usize,
+    /// The time for which a file is kept open without a request for it. Default: 20 s.
+    ///
+    /// Over the bound, the file is closed. The server looks twice in this time, so a file may be
+    /// closed after half of the time.
+    ///
+    /// Why 20 s: a visitor of a site asks for the next page sooner. A deleted file that is held
+    /// open still occupies the disk, and a disk with an open file cannot be unmounted.
+    pub unused_file_time: Duration,
     /// Encoders of content codings at work at once. Default: 4.
     ///
     /// At the bound, a file is sent without a content coding. For clients that do not accept that,
@@ -492,6 +500,7 @@ impl Default for Limits {
             stop_time: Duration::from_secs(10),
             cached_file_bytes_max: 64 << 10,
             cache_bytes_max: 16 << 20,
+            unused_file_time: Duration::from_secs(20),
             encoders_max: 4,
             encoded_file_bytes_max: 8 << 20,
             log_bytes_max: 64 << 10,

@@ -24,7 +24,8 @@
 //!    a room, and bodies for endpoints. Only the server may touch two connections, so this work is the server's. Each
 //!    connection with new output is written to once, at the end of this part: several messages then
 //!    leave in a single system call.
-//! 6. *expire*: notify the connections whose deadline has passed. Expiring comes late in the turn,
+//! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
+//!    request has asked for lately. Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
 //! 7. *record*: write the log, with a single write for the turn's exchanges.
 
@@ -96,6 +97,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     rooms: Rooms,
     /// The endpoints with an interval, and when each is called next.
     ticks: Vec<Tick>,
+    /// When the site closes unused files, if it holds files open.
+    close_files_at: Option<Instant>,
     /// For each listener, whether connections may be waiting to be accepted.
     acceptable: Vec<bool>,
     /// When accepting resumes, if it is paused for lack of descriptors or of slots.
@@ -151,6 +154,7 @@ where
             timers: Timers::new(now.instant),
             rooms,
             ticks: Vec::new(),
+            close_files_at: None,
             // Connections may have come before the listeners were registered, so each listener
             // is tried.
             acceptable: vec![true; listeners],
@@ -249,7 +253,8 @@ where
         let tick = self.ticks.iter().map(|tick| tick.next).min();
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
         let resume = self.accept_paused_until.filter(|_| accepting);
-        [self.timers.next(), resume, self.stop_at, log, tick]
+        let files = self.close_files_at;
+        [self.timers.next(), resume, self.stop_at, log, tick, files]
             .into_iter()
             .flatten()
             .min()
@@ -406,6 +411,20 @@ where
             }
         }
         self.due = due;
+        self.close_unused_files(now);
+    }
+
+    /// Closes the files that no request has asked for in the last half of `unused_file_time`. While
+    /// no file is open, the server does not wake up for this.
+    fn close_unused_files(&mut self, now: Instant) {
+        match self.close_files_at {
+            Some(at) if at > now => return,
+            Some(_) => self.shared.site.close_unused_files(),
+            None => {}
+        }
+        let is_holding = self.shared.site.has_open_files();
+        let next = now + self.turn.limits.unused_file_time / 2;
+        self.close_files_at = is_holding.then_some(next);
     }
 
     /// Hands the turn's exchanges to the log.

@@ -3,6 +3,7 @@
 //! holds.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -27,6 +28,8 @@ pub(super) struct Entry<F> {
     pub unfit: Vec<(Coding, Stat)>,
     /// Whether the entry was used since the hand last passed.
     used: bool,
+    /// Whether the entry was used since the last call of [`Cache::close_unused_files`].
+    used_lately: bool,
 }
 
 /// The outcome of looking for the file at a path.
@@ -59,6 +62,7 @@ impl<F> Entry<F> {
             siblings: None,
             unfit: Vec::new(),
             used: false,
+            used_lately: true,
         }
     }
 
@@ -122,6 +126,7 @@ impl<F> Cache<F> {
         let at = self.paths.get(path)?[coding as usize]?;
         let entry = &mut self.entries[at];
         entry.used = true;
+        entry.used_lately = true;
         Some(entry)
     }
 
@@ -164,8 +169,20 @@ impl<F> Cache<F> {
 
     /// Removes all entries that hold a file open, because descriptors are needed elsewhere.
     pub fn close_files(&mut self) {
-        let files = self.entries.iter().filter(|(_, e)| e.is_open_file());
-        let files: Vec<_> = files.map(|(_, e)| (e.path.clone(), e.coding)).collect();
+        self.close_files_if(|_| true);
+    }
+
+    /// Removes the entries that hold a file open and were not used since the last call. An open
+    /// file keeps its blocks on the disk after the file was deleted, and keeps the file system from
+    /// being unmounted.
+    pub fn close_unused_files(&mut self) {
+        self.close_files_if(|entry| !mem::take(&mut entry.used_lately));
+    }
+
+    fn close_files_if(&mut self, mut is_closed: impl FnMut(&mut Entry<F>) -> bool) {
+        let files = self.entries.iter_mut();
+        let files = files.filter_map(|(_, e)| (e.is_open_file() && is_closed(e)).then_some(e));
+        let files: Vec<_> = files.map(|e| (e.path.clone(), e.coding)).collect();
         for (path, coding) in files {
             self.remove(&path, coding);
         }
@@ -269,5 +286,22 @@ mod tests {
         assert!(cache.get(b"a", Coding::Gzip).is_some());
         cache.remove(b"a", Coding::Identity);
         assert!(cache.get(b"a", Coding::Gzip).is_some());
+    }
+
+    #[test]
+    fn a_file_is_closed_when_it_is_not_used_between_two_calls() {
+        let mut cache = Cache::new(1 << 20);
+        cache.insert(memory("small", 10));
+        cache.insert(entry("first", Content::File(Rc::new(()))));
+        cache.insert(entry("second", Content::File(Rc::new(()))));
+        cache.close_unused_files();
+        assert!(cache.get(b"first", Coding::Identity).is_some());
+        cache.close_unused_files();
+        assert!(cache.get(b"first", Coding::Identity).is_some());
+        assert!(cache.get(b"second", Coding::Identity).is_none());
+        cache.close_unused_files();
+        cache.close_unused_files();
+        assert!(!cache.has_open_files());
+        assert!(cache.get(b"small", Coding::Identity).is_some());
     }
 }

@@ -207,6 +207,17 @@ impl<F: Files> Site<F> {
         self.cache.close_files();
     }
 
+    /// Whether the cache holds files open.
+    pub(crate) fn has_open_files(&self) -> bool {
+        self.cache.has_open_files()
+    }
+
+    /// Closes the files that the cache holds open and that no request has asked for since the last
+    /// call.
+    pub(crate) fn close_unused_files(&mut self) {
+        self.cache.close_unused_files();
+    }
+
     /// Decides which part of the server answers a request. The [`Guard`] comes first. No other
     /// place asks the guard, and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {

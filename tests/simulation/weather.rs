@@ -290,6 +290,7 @@ pub fn limits(rng: &mut Rng) -> Limits {
         cached_file_bytes_max: *rng.pick(&[200, 1_000, 10_000]),
         // An open file counts as 256 KiB.
         cache_bytes_max: *rng.pick(&[0, 3_000, 20_000, 1 << 20]),
+        unused_file_time: deadline(rng),
         encoders_max: *rng.pick(&[0, 1, 4]),
         encoded_file_bytes_max: *rng.pick(&[1_500, 1 << 20]),
         log_bytes_max: 0,
