@@ -129,8 +129,8 @@ pub enum PathError {
 /// The path has no `.` or `..` segment and no hidden segment such as `.git`, with one exception:
 /// `.well-known` is allowed at the top (RFC 8615). The path has no empty segment (a slash may end
 /// the path), no NUL and no backslash. A slash encoded as `%2F` is refused, because after decoding
-/// the slash would separate segments, which the client did not mean.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// the slash would separate segments, which the client did not mean. The default path is the root.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct SitePath<'a> {
     bytes: Cow<'a, [u8]>,
 }

@@ -138,7 +138,8 @@ pub struct Disk {
     path: PathBuf,
     /// The directory at `path` when the root was last opened, and the stat of the directory.
     root: RefCell<(OwnedFd, Stat)>,
-    /// The name of the only file to be served; `None` to serve the whole directory.
+    /// The name of the only file to be served; `None` to serve the whole directory. The name may be
+    /// a symbolic link to a file anywhere, because the user has named the file.
     only: Option<Vec<u8>>,
     /// Whether symbolic links may lead out of the root.
     follow_symlinks: bool,
@@ -156,10 +157,14 @@ impl Disk {
         let (path, only) = match sys::stat(path)?.kind {
             FileKind::Directory => (absolute(path)?, None),
             FileKind::File => {
-                let path = path.canonicalize()?;
+                // A link stays a link: the file is served under the name that the user gave, and
+                // the next open follows the link to another file if the link was turned.
                 let name = path.file_name().expect("a file has a name");
-                let only = Some(name.as_bytes().to_vec());
-                (path.parent().expect("and a folder").to_path_buf(), only)
+                let folder = match path.parent() {
+                    Some(folder) if folder != Path::new("") => folder,
+                    _ => Path::new("."),
+                };
+                (absolute(folder)?, Some(name.as_bytes().to_vec()))
             }
             FileKind::Other => return Err(io::ErrorKind::InvalidInput.into()),
         };
@@ -221,13 +226,6 @@ impl Disk {
             Err(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
-
-    fn allows(&self, path: &[u8]) -> Result<(), FileError> {
-        match &self.only {
-            Some(only) if path != only => Err(FileError::Absent),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Makes `path` absolute and leaves its symbolic links unresolved. A path with `..` is resolved
@@ -250,12 +248,17 @@ impl Files for Disk {
     type File = File;
 
     fn open(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
-        self.allows(path)?;
-        self.follow_root()?;
-        let opened = sys::open_beneath(&self.root.borrow().0, path);
-        let file = match opened {
-            Err(e) if sys::leads_out(&e) => self.open_resolved(path)?,
-            opened => opened?,
+        let file = match &self.only {
+            Some(only) if path == only => sys::open(&self.path.join(OsStr::from_bytes(path)))?,
+            Some(_) => return Err(FileError::Absent),
+            None => {
+                self.follow_root()?;
+                let opened = sys::open_beneath(&self.root.borrow().0, path);
+                match opened {
+                    Err(e) if sys::leads_out(&e) => self.open_resolved(path)?,
+                    opened => opened?,
+                }
+            }
         };
         let stat = sys::fstat(&file)?;
         match stat.kind {

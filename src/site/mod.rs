@@ -88,6 +88,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
+use percent_encoding::percent_decode;
 use sha1::{Digest, Sha1};
 
 use crate::config::Limits;
@@ -256,8 +257,18 @@ impl<F: Files> Site<F> {
         match SitePath::decode(path) {
             Ok(path) => self.file(&path, request, now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
+            Err(PathError::Absent) if self.is_index(path) => {
+                self.file(&SitePath::default(), request, now)
+            }
             Err(PathError::Absent) => without_file(FileError::Absent),
         }
+    }
+
+    /// Whether a path as written is the index of the root, also if a [`SitePath`] cannot have such
+    /// a name. The user of the program may have named a single file `.draft.html`.
+    fn is_index(&self, path: &[u8]) -> bool {
+        let name = path.strip_prefix(b"/").unwrap_or(path);
+        percent_decode(name).eq(self.index.iter().copied())
     }
 
     /// Whether the path of this request leads to an endpoint that takes POST.

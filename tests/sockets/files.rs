@@ -341,6 +341,39 @@ fn a_single_file_is_the_whole_site() {
     check(&mut client, "/", Some("rewritten"));
 }
 
+#[test]
+fn a_single_file_answers_under_the_name_that_was_given() {
+    let folder = Folder::with("1.html", "first");
+    folder.put("elsewhere/2.html", "second");
+    folder.put("site/.draft.html", "draft");
+    let link = folder.path().join("site/latest.html");
+    symlink("../1.html", &link).expect("ours");
+    let server = Server::of(&link);
+    let mut client = server.connect();
+    for target in ["/", "/latest.html"] {
+        ask_until_at_rest(&mut client, target, &folder.path().join("1.html"));
+        check(&mut client, target, Some("first"));
+    }
+    check(&mut client, "/1.html", None);
+    check(&mut client, "/.draft.html", None);
+    let next = folder.path().join("site/next");
+    symlink("../elsewhere/2.html", &next).expect("ours");
+    fs::rename(&next, &link).expect("ours");
+    for target in ["/", "/latest.html"] {
+        check(&mut client, target, Some("second"));
+    }
+    fs::remove_file(&link).expect("ours");
+    check(&mut client, "/latest.html", None);
+
+    let server = Server::of(folder.path().join("site/../site/.draft.html"));
+    let mut client = server.connect();
+    for target in ["/", "/.draft.html", "/%2Edraft.html"] {
+        check(&mut client, target, Some("draft"));
+    }
+    check(&mut client, "/.draft", None);
+    check(&mut client, "/.draft.html/", None);
+}
+
 /// A name may contain any character. A redirect must stay on this host and on one line.
 #[test]
 fn a_redirect_leads_to_the_same_folder_whatever_its_name() {
