@@ -107,6 +107,11 @@ impl Acceptable {
         self.weights[coding as usize] > 0
     }
 
+    /// Whether the client weighs two codings equally.
+    pub fn weighs_equally(&self, one: Coding, other: Coding) -> bool {
+        self.weights[one as usize] == self.weights[other as usize]
+    }
+
     /// The acceptable codings, best first: by weight, then by the preference of the server.
     pub fn in_order(&self) -> impl Iterator<Item = Coding> + use<> {
         let mut order = Coding::ALL;
