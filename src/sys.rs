@@ -117,7 +117,7 @@ pub enum FileKind {
     File,
     /// A directory.
     Directory,
-    /// A FIFO, a device or a socket.
+    /// A FIFO, a device, a socket or a symbolic link.
     Other,
 }
 
@@ -153,6 +153,12 @@ fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
 /// Returns the state of the file at `path`, by stat(2). Symbolic links are followed.
 pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
     Ok(rustix::fs::statat(CWD, path, AtFlags::empty())?.into())
+}
+
+/// Returns the state of the file at `path`, by lstat(2): a symbolic link in the last component is
+/// not followed, and its kind is [`FileKind::Other`].
+pub(crate) fn lstat(path: &Path) -> io::Result<Stat> {
+    Ok(rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?.into())
 }
 
 /// Returns the state of an open file, by fstat(2).

@@ -58,12 +58,16 @@ pub trait Files {
     /// regular.
     fn open(&self, path: &[u8]) -> Result<(Self::File, Stat), FileError>;
 
-    /// The stat of the file or directory at `path` now. May follow symbolic links out of the root:
-    /// the site compares the result with stats of files that were opened, and never sends it.
+    /// The stat of the file or directory at `path` now. Must not find a file that `open` would not
+    /// find: a file that was moved out of the root may still be reached by a symbolic link.
     ///
     /// # Errors
     /// [`FileError`].
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError>;
+
+    /// Begins a new epoch of the site: a fact that was found out before proves nothing about the
+    /// tree now. An implementation that remembers no facts has nothing to do.
+    fn begin_epoch(&self) {}
 
     /// The stat of an open file now.
     ///
@@ -146,6 +150,9 @@ pub struct Disk {
     /// Storage for the path of a stat(2), kept because nearly every request needs one and must not
     /// allocate.
     looked_at: RefCell<Vec<u8>>,
+    /// A directory beneath the root that was found in this epoch, with no symbolic link in its
+    /// path; empty if none was found.
+    plain_directory: RefCell<Vec<u8>>,
 }
 
 impl Disk {
@@ -175,6 +182,7 @@ impl Disk {
             only,
             follow_symlinks: false,
             looked_at: RefCell::default(),
+            plain_directory: RefCell::default(),
         })
     }
 
@@ -205,6 +213,41 @@ impl Disk {
             self.root.replace(open_root(&self.path)?);
         }
         Ok(())
+    }
+
+    /// Opens a file of any kind, and returns the file with its stat.
+    fn open_any(&self, path: &[u8]) -> io::Result<(File, Stat)> {
+        self.follow_root()?;
+        let opened = sys::open_beneath(&self.root.borrow().0, path);
+        let file = match opened {
+            Err(e) if sys::leads_out(&e) => self.open_resolved(path)?,
+            opened => opened?,
+        };
+        let stat = sys::fstat(&file)?;
+        Ok((file, stat))
+    }
+
+    /// Whether every directory on the way to `path` is a directory, and no symbolic link. Each
+    /// directory is looked at once in an epoch, if all requests of the epoch are for files in it.
+    fn is_plain(&self, path: &[u8]) -> io::Result<bool> {
+        let Some(end) = path.iter().rposition(|b| *b == b'/') else {
+            return Ok(true);
+        };
+        let directory = &path[..end];
+        let mut plain = self.plain_directory.borrow_mut();
+        if let Some([] | [b'/', ..]) = plain.strip_prefix(directory) {
+            return Ok(true);
+        }
+        let slashes = (0..=end).filter(|at| path[*at] == b'/');
+        for slash in slashes {
+            let above = self.path.join(OsStr::from_bytes(&path[..slash]));
+            if sys::lstat(&above)?.kind != FileKind::Directory {
+                return Ok(false);
+            }
+        }
+        plain.clear();
+        plain.extend_from_slice(directory);
+        Ok(true)
     }
 
     /// Opens a path that the kernel refuses to resolve beneath the root because of a symbolic link,
@@ -248,19 +291,15 @@ impl Files for Disk {
     type File = File;
 
     fn open(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
-        let file = match &self.only {
-            Some(only) if path == only => sys::open(&self.path.join(OsStr::from_bytes(path)))?,
-            Some(_) => return Err(FileError::Absent),
-            None => {
-                self.follow_root()?;
-                let opened = sys::open_beneath(&self.root.borrow().0, path);
-                match opened {
-                    Err(e) if sys::leads_out(&e) => self.open_resolved(path)?,
-                    opened => opened?,
-                }
+        let (file, stat) = match &self.only {
+            Some(only) if path == only => {
+                let file = sys::open(&self.path.join(OsStr::from_bytes(path)))?;
+                let stat = sys::fstat(&file)?;
+                (file, stat)
             }
+            Some(_) => return Err(FileError::Absent),
+            None => self.open_any(path)?,
         };
-        let stat = sys::fstat(&file)?;
         match stat.kind {
             FileKind::File => Ok((file, stat)),
             FileKind::Directory => Err(FileError::Directory),
@@ -276,7 +315,23 @@ impl Files for Disk {
         looked_at.extend_from_slice(self.path.as_os_str().as_bytes());
         looked_at.push(b'/');
         looked_at.extend_from_slice(path);
-        Ok(sys::stat(Path::new(OsStr::from_bytes(looked_at)))?)
+        let absolute = Path::new(OsStr::from_bytes(looked_at));
+        if self.only.is_some() || self.follow_symlinks {
+            return Ok(sys::stat(absolute)?);
+        }
+        // stat(2) knows no limit for symbolic links, and openat2(2) costs three calls in its place.
+        // A path without links needs no limit.
+        if self.is_plain(path)? {
+            let stat = sys::lstat(absolute)?;
+            if stat.kind != FileKind::Other {
+                return Ok(stat);
+            }
+        }
+        Ok(self.open_any(path)?.1)
+    }
+
+    fn begin_epoch(&self) {
+        self.plain_directory.borrow_mut().clear();
     }
 
     fn fstat(&self, file: &File) -> Result<Stat, FileError> {

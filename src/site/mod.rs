@@ -200,6 +200,7 @@ impl<F: Files> Site<F> {
     /// every check of a file so far, so each file must be checked again.
     pub(crate) fn begin_epoch(&mut self) {
         self.epoch += 1;
+        self.files.begin_epoch();
     }
 
     /// Closes the files that the cache holds open, because descriptors have run out. A response

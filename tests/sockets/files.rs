@@ -303,6 +303,43 @@ fn a_file_that_becomes_a_link_to_the_outside_is_not_answered_from_memory() {
     check(&mut client, "/page", None);
 }
 
+/// The file stays the same, with the same stat. A look at it must not follow the link either.
+#[test]
+fn a_folder_that_becomes_a_link_to_the_outside_is_not_answered_from_memory() {
+    for large in [false, true] {
+        let folder = Folder::new();
+        let content = pattern(if large { 300_000 } else { 1_000 });
+        let path = folder.put("root/docs/en/page.bin", &content);
+        symlink("docs/en", folder.path().join("root/short")).expect("ours");
+        let server = Server::of(folder.path().join("root"));
+        let mut client = server.connect();
+        let targets = ["/docs/en/page.bin", "/short/page.bin"];
+        let mut check = |status| {
+            for target in targets {
+                for _ in 0..2 {
+                    let answer = client.get(target);
+                    assert_eq!(answer.status, status, "{target}");
+                    assert!(status == 404 || answer.body == content, "{target}");
+                }
+            }
+        };
+        eventually("the file is at rest", || {
+            check(200);
+            at_rest(&path)
+        });
+        for inner in ["docs", "docs/en"] {
+            let inner = folder.path().join("root").join(inner);
+            let outside = folder.path().join("docs");
+            fs::rename(&inner, &outside).expect("ours");
+            symlink(&outside, &inner).expect("ours");
+            check(404);
+            fs::remove_file(&inner).expect("ours");
+            fs::rename(&outside, &inner).expect("ours");
+            check(200);
+        }
+    }
+}
+
 /// To open a FIFO is to wait for a process at the other end, and no process comes.
 #[test]
 fn what_is_no_file_is_404_and_waits_for_nobody() {
