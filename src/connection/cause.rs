@@ -26,6 +26,9 @@ pub enum Cause {
     Unresponsive,
     /// The server stopped.
     Stopped,
+    /// The server stopped before the last byte of an answer was sent: the time of the stop was
+    /// over, or a second signal came.
+    CutOff,
     /// The connection was reset, or a file changed or ended too early while its body was sent.
     Failed,
 }
@@ -45,6 +48,7 @@ impl Cause {
         (Cause::Finished, "closed by an endpoint"),
         (Cause::Unresponsive, "unresponsive"),
         (Cause::Stopped, "stopped"),
+        (Cause::CutOff, "cut off at the stop"),
         (Cause::Failed, "failed"),
     ];
 }

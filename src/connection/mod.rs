@@ -105,7 +105,7 @@ enum Stepped {
 ///
 /// - *inputs* report an event to the connection: [`mark`](Connection::mark),
 ///   [`expire`](Connection::expire), [`evict_if_idle`](Connection::evict_if_idle),
-///   [`give_way`](Connection::give_way),
+///   [`give_way`](Connection::give_way), [`cut_off`](Connection::cut_off),
 ///   [`reject_overloaded`](Connection::reject_overloaded),
 ///   [`endpoint_answered`](Connection::endpoint_answered),
 ///   [`enqueue_broadcast`](Connection::enqueue_broadcast);
@@ -208,6 +208,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let sentence = "there are too many connections, try again in a moment";
         let refusal = Refusal::overloaded(sentence);
         self.change_mode(cx, |mode, input, cx| mode.reject(refusal, input, cx));
+    }
+
+    /// Ends the connection at once, because the server stops. Waiting output is lost.
+    pub fn cut_off(&mut self, cx: &mut Context<'_, S>) {
+        let cause = match self.owes_answer() {
+            true => Cause::CutOff,
+            false => Cause::Stopped,
+        };
+        self.fail(cause, cx);
     }
 
     /// Queues the answer of an endpoint. [Pump](Connection::pump) the connection afterwards.
@@ -503,6 +512,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
         let since = self.mode.wants().idle_since.filter(|_| still)?;
         Some(since.max(self.output.last_progress()))
+    }
+
+    /// Whether an answer is still on its way: its request has begun, or output waits to be sent.
+    pub fn owes_answer(&self) -> bool {
+        self.mode.owes_answer() || !self.write_buffer.is_empty()
     }
 
     /// Returns why the connection was closed. `None`: the connection is open.

@@ -26,6 +26,8 @@ pub struct Log {
     terminal: bool,
     /// Whether [notices](Log::notice) are written.
     notices: bool,
+    /// Whether the reader knows what a stop waits for.
+    stop_told: bool,
     clock: Clock,
     /// When a failure to accept, or a crowd at the limit of connections, was last reported.
     reported: Option<Instant>,
@@ -45,6 +47,7 @@ impl Log {
             errors: Lines::new(Output::stderr(), bytes_max),
             terminal: false,
             notices: false,
+            stop_told: false,
             clock: Clock::new(),
             reported: None,
         }
@@ -155,6 +158,31 @@ impl Log {
             ));
         }
         self.errors.flush();
+    }
+
+    /// Notes that a signal has come. On a terminal, `^C` stands at the beginning of the line, and the
+    /// next text must not follow it there.
+    pub(super) fn signalled(&mut self) {
+        if self.terminal {
+            self.notice("\n");
+        }
+    }
+
+    /// Says once what a stop waits for: `owing` answers, or only the ends of `open` connections.
+    pub(super) fn stopping(&mut self, owing: usize, open: usize, time: Duration) {
+        if std::mem::replace(&mut self.stop_told, true) {
+            return;
+        }
+        let what = match (owing, open) {
+            (0, 1) => "1 connection is still closing".to_owned(),
+            (0, n) => format!("{n} connections are still closing"),
+            (1, _) => "1 answer is still on its way".to_owned(),
+            (n, _) => format!("{n} answers are still on their way"),
+        };
+        let s = time.as_secs_f64();
+        self.notice(&format!(
+            "stopping: {what}, {s} s at most; Ctrl-C again stops now\n"
+        ));
     }
 
     /// Writes the last lines: the summary, and the number of lines that are lost. An output that

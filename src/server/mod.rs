@@ -229,17 +229,17 @@ where
         }
         self.events = events;
         if signalled && self.signals() == Flow::Stopped {
-            return Ok(Flow::Stopped);
+            return Ok(self.cut_off());
         }
         self.accept();
         self.run_queued();
         self.deliver();
         self.expire();
         self.record();
-        Ok(match self.stop_at {
-            Some(at) if self.connections.is_empty() || at <= self.turn.now.instant => Flow::Stopped,
-            _ => Flow::Continue,
-        })
+        if self.is_stop_over() {
+            return Ok(self.cut_off());
+        }
+        Ok(Flow::Continue)
     }
 
     /// Returns how long to wait: zero while work is left, otherwise until the next deadline; `None`
@@ -291,6 +291,9 @@ where
     /// Handles signals: the first begins a graceful stop, the second ends every connection at once.
     fn signals(&mut self) -> Flow {
         while self.driver.signal().is_some() {
+            if let Some(log) = &mut self.log {
+                log.signalled();
+            }
             if self.stop_at.is_some() {
                 return Flow::Stopped;
             }
@@ -427,12 +430,42 @@ where
         self.close_files_at = is_holding.then_some(next);
     }
 
-    /// Hands the turn's exchanges to the log.
+    /// Whether the server is stopping, and no connection is left or the time is over.
+    fn is_stop_over(&self) -> bool {
+        let over = |at| self.connections.is_empty() || at <= self.turn.now.instant;
+        self.stop_at.is_some_and(over)
+    }
+
+    /// Ends the stop: the connections that are left are closed at once.
+    fn cut_off(&mut self) -> Flow {
+        let keys = self
+            .connections
+            .iter()
+            .map(|(_, slot)| slot.connection.key());
+        for key in keys.collect::<Vec<_>>() {
+            if let Some(slot) = get(&mut self.connections, key) {
+                let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+                slot.connection.cut_off(cx);
+            }
+            self.remove(key);
+        }
+        self.runnable.clear();
+        self.record();
+        Flow::Stopped
+    }
+
+    /// Hands the turn's exchanges to the log, and says once what a stop waits for.
     fn record(&mut self) {
         if let Some(log) = &mut self.log {
             let now = || self.driver.now();
             log.record(&mut self.tally.exchanges, now);
             self.tally.is_logging = log.wants_exchanges();
+            if self.turn.stopping && !self.connections.is_empty() {
+                let slots = self.connections.iter();
+                let owing = slots.filter(|(_, slot)| slot.connection.owes_answer());
+                let time = self.turn.limits.stop_time;
+                log.stopping(owing.count(), self.connections.len(), time);
+            }
         }
     }
 }

@@ -62,6 +62,41 @@ fn a_second_signal_ends_it_at_once() {
     }
 }
 
+/// The download at the end of the stop is not whole. The log and the summary say so.
+#[test]
+fn what_a_stop_waits_for_is_said_and_what_it_cuts_off_is_counted() {
+    let folder = Folder::with("a", "hello");
+    folder.put_big_hole("big");
+    let mut server = Server::with(folder.path(), &["--log", "json"]);
+    let mut download = server.connect();
+    download.request("/big");
+    assert_eq!(download.head().len(), BIG);
+    server.signal(Signal::INT);
+    let waits = "1 answer is still on its way, 10 s at most; Ctrl-C again stops now";
+    assert_eq!(server.stderr.find("stopping: "), waits);
+    server.signal(Signal::INT);
+    assert_eq!(server.process.code(), Some(0));
+    let line = server.stdout.next().expect("a line for the download");
+    assert!(line.contains(r#""target":"/big""#), "{line}");
+    assert!(line.contains(r#""complete":false"#), "{line}");
+    let summary = "1 request on 1 connection: 1 cut off at the stop";
+    assert_eq!(server.stderr.find("stopped: "), summary);
+}
+
+/// A client that has got its answer and does not end its direction.
+#[test]
+fn a_stop_that_waits_for_a_close_says_so() {
+    let folder = Folder::with("a", "hello");
+    let mut server = Server::of(folder.path());
+    let mut client = server.connect();
+    assert_eq!(client.get("/a").status, 200);
+    server.signal(Signal::TERM);
+    let waits = "1 connection is still closing, 10 s at most; Ctrl-C again stops now";
+    assert_eq!(server.stderr.find("stopping: "), waits);
+    client.assert_end();
+    assert_eq!(server.process.code(), Some(0));
+}
+
 #[test]
 fn a_request_that_has_begun_is_still_answered() {
     let folder = Folder::with("a", "hello");

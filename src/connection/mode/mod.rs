@@ -342,6 +342,15 @@ impl<S: Files> Mode<S> {
         }
     }
 
+    /// Whether a request has begun, and its answer is not yet queued as a whole.
+    pub(super) fn owes_answer(&self) -> bool {
+        match self {
+            Mode::ReadingHead(mode) => mode.has_begun(),
+            Mode::ReadingBody(_) | Mode::AwaitingEndpoint(_) | Mode::Streaming(_) => true,
+            Mode::WebSocket(_) | Mode::Lingering(_) | Mode::Closed(_) => false,
+        }
+    }
+
     /// Takes the answer of an endpoint, if the connection awaits an answer.
     pub(super) fn endpoint_answered(
         self,

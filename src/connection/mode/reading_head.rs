@@ -171,6 +171,11 @@ impl ReadingHead {
         PendingResponse::nothing(input, cx).answer(reply, refusal.cause, input, cx)
     }
 
+    /// Whether the first byte of a head has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     pub(super) fn wants(&self) -> Wants {
         Wants {
             input: Wanted::WithRoom,
