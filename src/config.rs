@@ -106,7 +106,7 @@ impl Port {
 /// The format of the access log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// Lines for people: `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`.
+    /// Lines for people: `12:34:56.789  200     78 B  240 µs  GET /app.js`.
     Pretty,
     /// Lines for tools: the "combined" format of Apache httpd and nginx.
     Combined,

@@ -21,9 +21,9 @@ use oneloop::sys::{self, Output};
 fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
-    let terminal = io::stdout().is_terminal();
-    let config = cli.config(terminal, sys::raise_descriptor_limit());
-    match run(&config, cli.quiet, terminal, began) {
+    let screen = Screen::of_stdout();
+    let config = cli.config(screen.terminal, sys::raise_descriptor_limit());
+    match run(&config, cli.quiet, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln, which panics when standard error is closed, and waits for a reader.
@@ -33,16 +33,39 @@ fn main() -> ExitCode {
     }
 }
 
+/// What standard output is.
+#[derive(Clone, Copy)]
+struct Screen {
+    /// A terminal: a person reads the lines.
+    terminal: bool,
+    /// A terminal that shows colour.
+    colour: bool,
+}
+
+impl Screen {
+    /// Asks for the kind of standard output. `NO_COLOR` with any value forbids colour, and so does a
+    /// terminal that calls itself `dumb`.
+    fn of_stdout() -> Screen {
+        let terminal = io::stdout().is_terminal();
+        let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
+        Screen {
+            terminal,
+            colour: terminal && !forbidden && !dumb,
+        }
+    }
+}
+
 fn run(
     config: &Config,
     quiet: bool,
-    terminal: bool,
+    screen: Screen,
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let bound = Server::bind(config)?;
     let mut log = Log::new(config.log, config.limits.log_bytes_max);
-    if terminal {
-        log = log.on_terminal();
+    if screen.terminal {
+        log = log.on_terminal(screen.colour);
     }
     if !quiet {
         log = log.with_notices();
@@ -52,17 +75,16 @@ fn run(
             "not listening on {ip} ({error}); going on without it"
         ));
     }
-    log.notice(&banner(&bound, terminal, began));
+    log.notice(&banner(&bound, screen, began));
     let mut server = bound.server.with_log(log);
     server.run()?;
     Ok(())
 }
 
 /// Returns the addresses of the server and the path that is served, in lines. On a terminal, the
-/// lines are indented, with an empty line before and after, and in colour unless `NO_COLOR` forbids
-/// colour.
-fn banner(bound: &BoundServer, terminal: bool, began: Instant) -> String {
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+/// lines are indented, with an empty line before and after.
+fn banner(bound: &BoundServer, screen: Screen, began: Instant) -> String {
+    let Screen { terminal, colour } = screen;
     let (bold, cyan, off) = match colour {
         true => ("\x1b[1m", "\x1b[36m", "\x1b[0m"),
         false => ("", "", ""),

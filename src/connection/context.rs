@@ -10,7 +10,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::{Counters, Effects, Endpoints, Exchange, Input, Transitions};
+use super::{Counters, Effects, Endpoints, Exchange, Input, Record, Transitions};
 use crate::config::Limits;
 use crate::http::{HeadLimits, HttpDate, RequestHead};
 use crate::site::{Files, Site};
@@ -116,17 +116,17 @@ impl<S: Files> Shared<S> {
 pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) transitions: Transitions,
-    /// The exchanges finished in this turn.
-    pub(crate) exchanges: Vec<Exchange>,
-    /// Whether exchanges are collected, because a log wants them.
+    /// The records of this turn, for the log.
+    pub(crate) records: Vec<Record>,
+    /// Whether records are collected, because a log wants them.
     pub(crate) is_logging: bool,
 }
 
 impl Tally {
-    /// Adds a finished exchange, if a log wants exchanges.
-    pub(super) fn log_exchange(&mut self, exchange: Exchange) {
+    /// Adds a record, if a log wants records.
+    pub(super) fn log(&mut self, record: Record) {
         if self.is_logging {
-            self.exchanges.push(exchange);
+            self.records.push(record);
         }
     }
 }

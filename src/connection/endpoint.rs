@@ -269,6 +269,8 @@ pub struct Session<'a> {
     pub(super) deflater: &'a mut Deflater,
     pub(super) effects: &'a mut Effects,
     pub(super) limits: &'a Limits,
+    /// Messages sent in this call.
+    pub(super) sent: u64,
     /// The close code, if the endpoint has closed the session.
     pub(super) closed: Option<CloseCode>,
 }
@@ -296,6 +298,7 @@ impl Session<'_> {
             .and_then(|agreed| deflate_if_worth_it(agreed, payload, self.deflater, self.limits));
         let compressed = deflated.is_some();
         write_frame(self.out, opcode, compressed, deflated.unwrap_or(payload));
+        self.sent += 1;
         Ok(())
     }
 

@@ -1,10 +1,21 @@
-//! Floor 3, connection: a request and its answer, as shown in the log.
+//! Floor 3, connection: the records of the log: a request and its answer, or the end of a WebSocket
+//! connection.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Key;
 use crate::http::{Field, RequestHead};
+use crate::websocket::CloseCode;
+
+/// A record for the log.
+#[derive(Debug)]
+pub(crate) enum Record {
+    /// A request was answered, or its answer was cut off.
+    Exchange(Box<Exchange>),
+    /// A WebSocket connection has ended.
+    Conversation(Box<Conversation>),
+}
 
 /// A request and its answer, for the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +40,8 @@ pub(crate) struct Exchange {
     pub body_bytes: u64,
     /// When the head was complete, by the clock of its turn.
     pub began: Instant,
+    /// The sentence that gives the reason of an error status.
+    pub reason: Option<Box<str>>,
     /// Whether the answer is complete: queued as a whole or, for a large body, handed to the kernel
     /// as a whole.
     pub complete: bool,
@@ -55,7 +68,43 @@ impl Exchange {
             status: 0,
             body_bytes: 0,
             began: now,
+            reason: None,
             complete: true,
+        }
+    }
+}
+
+/// A WebSocket connection, from the opening handshake to its end, for the log.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    /// The key of the connection.
+    pub key: Key,
+    /// The address of the peer.
+    pub peer: SocketAddr,
+    /// The request-target of the opening handshake.
+    pub target: Box<[u8]>,
+    /// When the head of the opening handshake was complete.
+    pub began: Instant,
+    /// Messages from the peer.
+    pub received: u64,
+    /// Messages queued for the peer.
+    pub sent: u64,
+    /// The close code: 1005 after a close frame without a code, and 1006 without a close frame
+    /// (RFC 6455 §7.1.5).
+    pub code: CloseCode,
+}
+
+impl Conversation {
+    /// Begins the record after an accepted opening handshake; the counts and the code follow.
+    pub(super) fn begun(exchange: &Exchange) -> Conversation {
+        Conversation {
+            key: exchange.key,
+            peer: exchange.peer,
+            target: exchange.target.clone(),
+            began: exchange.began,
+            received: 0,
+            sent: 0,
+            code: CloseCode::ABNORMAL,
         }
     }
 }

@@ -33,7 +33,7 @@ pub use mode::{ModeName, TRANSITIONS, Transitions};
 pub(crate) use context::{Context, Shared, Tally, Turn};
 pub(crate) use effect::{Audience, Effect, Effects};
 pub(crate) use endpoint::Endpoints;
-pub(crate) use exchange::Exchange;
+pub(crate) use exchange::{Conversation, Exchange, Record};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;

@@ -5,13 +5,13 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use jiff::tz::TimeZone;
-
+use super::flood::Flood;
+use super::formats::{self, Clock};
 use super::lines::Lines;
 use crate::config::LogFormat;
-use crate::connection::{Counters, Exchange, Now};
+use crate::connection::{Counters, Exchange, Now, Record};
 use crate::sys::Output;
 
 /// The access log on standard output, and warnings on standard error.
@@ -24,6 +24,10 @@ pub struct Log {
     errors: Lines,
     /// Whether standard output is a terminal.
     terminal: bool,
+    /// Whether the terminal wants colour.
+    colour: bool,
+    /// The lines of this second, on a terminal.
+    flood: Flood,
     /// Whether [notices](Log::notice) are written.
     notices: bool,
     /// Whether the reader knows what a stop waits for.
@@ -46,6 +50,8 @@ impl Log {
             log: Lines::new(Output::stdout(), bytes_max),
             errors: Lines::new(Output::stderr(), bytes_max),
             terminal: false,
+            colour: false,
+            flood: Flood::default(),
             notices: false,
             stop_told: false,
             clock: Clock::new(),
@@ -61,10 +67,10 @@ impl Log {
     }
 
     /// Standard output is a terminal, so a person reads the log. Notices then stand among the lines
-    /// of the log.
+    /// of the log, and a flood of pretty lines is folded, because a terminal is slow.
     #[must_use]
-    pub fn on_terminal(mut self) -> Log {
-        self.terminal = true;
+    pub fn on_terminal(mut self, colour: bool) -> Log {
+        (self.terminal, self.colour) = (true, colour);
         self
     }
 
@@ -87,35 +93,51 @@ impl Log {
         self.errors.flush();
     }
 
-    /// Whether exchanges need to be collected.
-    pub fn wants_exchanges(&self) -> bool {
+    /// Whether records need to be collected.
+    pub fn wants_records(&self) -> bool {
         self.format != LogFormat::Off && !self.log.has_ended()
     }
 
-    /// When to run a turn even if no event comes, because lines are waiting; `None` if no retry is
-    /// needed.
+    /// When to run a turn even if no event comes, because lines are waiting; `None` if none are.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
         let blocked = self.log.is_blocked() || self.errors.is_blocked();
-        blocked.then(|| now + Log::RETRY)
+        let retry = blocked.then(|| now + Log::RETRY);
+        retry.into_iter().chain(self.flood.due()).min()
     }
 
-    /// Formats `exchanges`, empties the list, and writes as much as standard output takes. The
-    /// clock is read again only if a line is to be written: a service time ends here, not at the
-    /// beginning of the turn.
-    pub(super) fn record(&mut self, exchanges: &mut Vec<Exchange>, now: impl FnOnce() -> Now) {
-        if exchanges.is_empty() && !self.log.is_waiting() && !self.errors.is_waiting() {
+    /// Formats `records`, empties the list, and writes as much as the outputs take. The clock is
+    /// read again only if a line is to be written: a service time ends here, not at the beginning of
+    /// the turn.
+    pub(super) fn record(&mut self, records: &mut Vec<Record>, now: impl FnOnce() -> Now) {
+        let waiting = self.log.is_waiting() || self.errors.is_waiting();
+        if records.is_empty() && !waiting && self.flood.due().is_none() {
             return;
         }
         let now = now();
-        for exchange in exchanges.drain(..) {
-            if !self.log.has_space() {
-                self.log.drop_one();
-                continue;
+        self.unfold(now, false);
+        for record in records.drain(..) {
+            match self.format == LogFormat::Pretty && self.terminal {
+                true => {
+                    if let Some(record) = self.flood.pass(record, now.instant) {
+                        self.line(&record, now);
+                    }
+                }
+                false => self.line(&record, now),
             }
-            self.note_dropped();
-            self.line(&exchange, now);
         }
         self.flush();
+    }
+
+    /// Writes a line for each kind of requests that was left out, if their second is over.
+    fn unfold(&mut self, now: Now, at_once: bool) {
+        let (folded, others) = self.flood.end(now.instant, at_once);
+        let folded = folded.into_iter().map(|(kind, n)| (Some(kind), n));
+        let others = Some((None, others)).filter(|(_, n)| *n > 0);
+        for (kind, n) in folded.chain(others) {
+            let (time, colour) = (self.clock.at(now.wall), self.colour);
+            formats::pretty_folded(self.log.buffer(), n, kind.as_deref(), time, colour)
+                .expect("a Vec takes all");
+        }
     }
 
     /// Reports the lines dropped so far, if any, in the format of the log.
@@ -137,15 +159,28 @@ impl Log {
         }
     }
 
-    fn line(&mut self, exchange: &Exchange, now: Now) {
+    fn line(&mut self, record: &Record, now: Now) {
+        if !self.log.has_space() {
+            return self.log.drop_one();
+        }
+        self.note_dropped();
         let out = self.log.buffer();
-        let took = now.instant.saturating_duration_since(exchange.began);
-        let time = self.clock.at(now.wall);
-        match self.format {
-            LogFormat::Pretty => pretty(out, exchange, took, time),
-            LogFormat::Combined => combined(out, exchange, time),
-            LogFormat::Json => json(out, exchange, took, now.wall),
-            LogFormat::Off => Ok(()),
+        let (time, colour) = (self.clock.at(now.wall), self.colour);
+        let took = |began| now.instant.saturating_duration_since(began);
+        match record {
+            Record::Exchange(e) => match self.format {
+                LogFormat::Pretty if is_noise(e) => Ok(()),
+                LogFormat::Pretty => formats::pretty(out, e, took(e.began), time, colour),
+                LogFormat::Combined => formats::combined(out, e, time),
+                LogFormat::Json => formats::json(out, e, took(e.began), now.wall),
+                LogFormat::Off => Ok(()),
+            },
+            Record::Conversation(c) => match self.format {
+                LogFormat::Pretty => formats::pretty_close(out, c, took(c.began), time, colour),
+                LogFormat::Json => formats::json_close(out, c, took(c.began), now.wall),
+                // The combined format has lines for requests alone.
+                LogFormat::Combined | LogFormat::Off => Ok(()),
+            },
         }
         .expect("a Vec takes all");
     }
@@ -187,7 +222,8 @@ impl Log {
 
     /// Writes the last lines: the summary, and the number of lines that are lost. An output that
     /// takes nothing must not delay the end of the program.
-    pub(super) fn finish(&mut self, counters: &Counters) {
+    pub(super) fn finish(&mut self, counters: &Counters, now: Now) {
+        self.unfold(now, true);
         self.note_dropped();
         self.notice(&format!("stopped: {counters}\n"));
         self.flush();
@@ -229,228 +265,7 @@ impl Log {
 /// Why lines of the log were dropped.
 const UNREAD: &str = "the log was not read in time";
 
-/// `12:34:56.789 GET /app.js 200 78 B 0.2 ms #3`
-fn pretty(out: &mut Vec<u8>, exchange: &Exchange, took: Duration, time: &Time) -> io::Result<()> {
-    let (method, target) = (or_dash(&exchange.method), or_dash(&exchange.target));
-    let cut = if exchange.complete { "" } else { " (cut off)" };
-    writeln!(
-        out,
-        "{}.{:03} {method} {target} {} {}{cut} {:.1} ms #{}",
-        time.clock,
-        time.millisecond,
-        exchange.status,
-        Size(exchange.body_bytes),
-        took.as_secs_f64() * 1e3,
-        exchange.key.index(),
-    )
-}
-
-/// The "combined" format of Apache httpd: `%h - - [%t] "%r" %>s %b "%{Referer}i" "%{User-agent}i"`.
-fn combined(out: &mut Vec<u8>, exchange: &Exchange, time: &Time) -> io::Result<()> {
-    write!(out, "{} - - [{}] \"", exchange.peer.ip(), time.date)?;
-    match &*exchange.method {
-        b"" => write!(out, "-")?,
-        method => write!(
-            out,
-            "{} {} HTTP/1.{}",
-            Escaped(method),
-            Escaped(&exchange.target),
-            exchange.minor_version
-        )?,
-    }
-    writeln!(
-        out,
-        "\" {} {} \"{}\" \"{}\"",
-        exchange.status,
-        exchange.body_bytes,
-        or_dash(&exchange.referer),
-        or_dash(&exchange.user_agent),
-    )
-}
-
-fn json(
-    out: &mut Vec<u8>,
-    exchange: &Exchange,
-    took: Duration,
-    wall: SystemTime,
-) -> io::Result<()> {
-    let since = wall
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    writeln!(
-        out,
-        "{{\"time\":{}.{:03},\"peer\":\"{}\",\"slot\":{},\"method\":\"{}\",\"target\":\"{}\",\
-         \"status\":{},\"bytes\":{},\"complete\":{},\"ms\":{:.3},\"referer\":\"{}\",\
-         \"user_agent\":\"{}\"}}",
-        since.as_secs(),
-        since.subsec_millis(),
-        exchange.peer,
-        exchange.key.index(),
-        JsonText(&exchange.method),
-        JsonText(&exchange.target),
-        exchange.status,
-        exchange.body_bytes,
-        exchange.complete,
-        took.as_secs_f64() * 1e3,
-        JsonText(&exchange.referer),
-        JsonText(&exchange.user_agent),
-    )
-}
-
-fn or_dash(bytes: &[u8]) -> Escaped<'_> {
-    Escaped(if bytes.is_empty() { b"-" } else { bytes })
-}
-
-/// A peer's bytes, made harmless: no quote, line end or terminal escape gets through.
-struct Escaped<'a>(&'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &byte in self.0 {
-            match byte {
-                b'"' | b'\\' | 0..0x20 | 0x7f.. => write!(f, "\\x{byte:02x}")?,
-                _ => fmt::Write::write_char(f, char::from(byte))?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A peer's bytes, escaped for a JSON string. A byte beyond ASCII becomes the character of the same
-/// number.
-struct JsonText<'a>(&'a [u8]);
-
-impl fmt::Display for JsonText<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &byte in self.0 {
-            match byte {
-                b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
-                0..0x20 | 0x7f.. => write!(f, "\\u{byte:04x}")?,
-                _ => fmt::Write::write_char(f, char::from(byte))?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A number of bytes, formatted for human readers.
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.0 as f64;
-        match self.0 {
-            0..1_000 => write!(f, "{} B", self.0),
-            1_000..1_000_000 => write!(f, "{:.1} kB", n / 1e3),
-            1_000_000..1_000_000_000 => write!(f, "{:.1} MB", n / 1e6),
-            _ => write!(f, "{:.1} GB", n / 1e9),
-        }
-    }
-}
-
-/// The local time of day, formatted once a second.
-#[derive(Debug)]
-struct Clock {
-    zone: TimeZone,
-    second: Option<i64>,
-    time: Time,
-}
-
-#[derive(Default, Debug)]
-struct Time {
-    /// `12:34:56`
-    clock: String,
-    /// `23/Nov/2026:12:34:56 +0100`
-    date: String,
-    millisecond: u32,
-}
-
-impl Clock {
-    fn new() -> Clock {
-        Clock {
-            zone: TimeZone::system(),
-            second: None,
-            time: Time::default(),
-        }
-    }
-
-    fn at(&mut self, wall: SystemTime) -> &Time {
-        let timestamp = jiff::Timestamp::try_from(wall).unwrap_or_default();
-        self.time.millisecond = timestamp.subsec_millisecond().unsigned_abs();
-        if self.second != Some(timestamp.as_second()) {
-            self.second = Some(timestamp.as_second());
-            let local = timestamp.to_zoned(self.zone.clone());
-            self.time.clock = local.strftime("%H:%M:%S").to_string();
-            self.time.date = local.strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
-        }
-        &self.time
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::connection::Key;
-
-    fn exchange() -> Exchange {
-        Exchange {
-            key: Key::new(3, 1),
-            peer: "127.0.0.1:5".parse().unwrap(),
-            method: (*b"GET").into(),
-            target: (*b"/a\"\x1b[31m\xe9").into(),
-            minor_version: 1,
-            referer: [].into(),
-            user_agent: (*b"curl\\8").into(),
-            status: 200,
-            body_bytes: 1_234_567,
-            began: Instant::now(),
-            complete: true,
-        }
-    }
-
-    fn time() -> Time {
-        Time {
-            clock: "12:34:56".into(),
-            date: "23/Nov/2026:12:34:56 +0100".into(),
-            millisecond: 7,
-        }
-    }
-
-    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_line_cannot_be_forged_by_what_a_peer_sends() {
-        let took = Duration::from_micros(240);
-        assert_eq!(
-            shown(|out| pretty(out, &exchange(), took, &time())),
-            "12:34:56.007 GET /a\\x22\\x1b[31m\\xe9 200 1.2 MB 0.2 ms #3\n"
-        );
-        assert_eq!(
-            shown(|out| combined(out, &exchange(), &time())),
-            "127.0.0.1 - - [23/Nov/2026:12:34:56 +0100] \"GET /a\\x22\\x1b[31m\\xe9 HTTP/1.1\" \
-             200 1234567 \"-\" \"curl\\x5c8\"\n"
-        );
-        assert_eq!(
-            shown(|out| json(out, &exchange(), took, SystemTime::UNIX_EPOCH)),
-            "{\"time\":0.000,\"peer\":\"127.0.0.1:5\",\"slot\":3,\"method\":\"GET\",\
-             \"target\":\"/a\\\"\\u001b[31m\\u00e9\",\"status\":200,\"bytes\":1234567,\
-             \"complete\":true,\"ms\":0.240,\"referer\":\"\",\"user_agent\":\"curl\\\\8\"}\n"
-        );
-    }
-
-    #[test]
-    fn bytes_that_are_no_request_have_a_line_too() {
-        let mut exchange = exchange();
-        (exchange.method, exchange.target) = ([].into(), [].into());
-        (exchange.status, exchange.body_bytes, exchange.complete) = (400, 10, false);
-        assert_eq!(
-            shown(|out| pretty(out, &exchange, Duration::ZERO, &time())),
-            "12:34:56.007 - - 400 10 B (cut off) 0.0 ms #3\n"
-        );
-        assert!(shown(|out| combined(out, &exchange, &time())).contains("\"-\" 400 10"));
-    }
+/// Whether a person does not want to see the line: browsers ask every site for this file.
+fn is_noise(exchange: &Exchange) -> bool {
+    exchange.status == 404 && *exchange.target == *b"/favicon.ico"
 }

@@ -27,12 +27,14 @@
 //! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
 //!    request has asked for lately. Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
-//! 7. *record*: write the log, with a single write for the turn's exchanges.
+//! 7. *record*: write the log, with a single write for the turn's records.
 
 mod accept;
 mod delivery;
 mod driver;
 mod endpoints;
+mod flood;
+mod formats;
 mod lines;
 mod log;
 mod rooms;
@@ -195,7 +197,7 @@ where
     /// Writes each exchange to `log`, and warnings of the server to standard error.
     #[must_use]
     pub fn with_log(mut self, log: Log) -> Self {
-        self.tally.is_logging = log.wants_exchanges();
+        self.tally.is_logging = log.wants_records();
         self.log = Some(log);
         self
     }
@@ -207,7 +209,7 @@ where
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
         if let Some(log) = &mut self.log {
-            log.finish(&self.tally.counters);
+            log.finish(&self.tally.counters, self.driver.now());
         }
         Ok(())
     }
@@ -454,12 +456,12 @@ where
         Flow::Stopped
     }
 
-    /// Hands the turn's exchanges to the log, and says once what a stop waits for.
+    /// Hands the turn's records to the log, and says once what a stop waits for.
     fn record(&mut self) {
         if let Some(log) = &mut self.log {
             let now = || self.driver.now();
-            log.record(&mut self.tally.exchanges, now);
-            self.tally.is_logging = log.wants_exchanges();
+            log.record(&mut self.tally.records, now);
+            self.tally.is_logging = log.wants_records();
             if self.turn.stopping && !self.connections.is_empty() {
                 let slots = self.connections.iter();
                 let owing = slots.filter(|(_, slot)| slot.connection.owes_answer());

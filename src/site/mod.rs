@@ -329,6 +329,7 @@ impl<F: Files> Site<F> {
                     status: Status::NotModified,
                     head: Rc::clone(&representation.not_modified),
                     body: Body::empty(),
+                    reason: None,
                     cost: 1,
                 };
             }
@@ -350,6 +351,7 @@ impl<F: Files> Site<F> {
                 status: Status::Ok,
                 head: Rc::clone(&representation.ok),
                 body: part_of(representation, None),
+                reason: None,
                 cost: 1,
             },
             Ranges::Unsatisfiable => {
@@ -513,12 +515,14 @@ impl<F: Files> Site<F> {
             }
             Stream::Multipart(stream) => {
                 let Some((head, left)) = stream.parts.front_mut() else {
-                    out.extend_from_slice(&stream.end.take().unwrap_or_default());
-                    return (BodySlice::Written, 1);
+                    let end = stream.end.take().unwrap_or_default();
+                    out.extend_from_slice(&end);
+                    return (BodySlice::Written(end.len()), 1);
                 };
                 if !head.is_empty() {
-                    out.extend_from_slice(&std::mem::take(head));
-                    return (BodySlice::Written, 1);
+                    let head = std::mem::take(head);
+                    out.extend_from_slice(&head);
+                    return (BodySlice::Written(head.len()), 1);
                 }
                 let slice = self.slice_of(&stream.open, left, max);
                 if left.start == left.end {
@@ -527,7 +531,7 @@ impl<F: Files> Site<F> {
                 (slice, 1)
             }
             Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
-                Ok(()) => (BodySlice::Written, Self::SLICE),
+                Ok(content) => (BodySlice::Written(content), Self::SLICE),
                 Err(()) => (BodySlice::Broken, 1),
             },
         }
@@ -559,7 +563,8 @@ impl<F: Files> Site<F> {
     }
 
     /// Encodes the next slice of a file, and appends the output to `out` as a chunk (RFC 9112
-    /// §7.1). The encoder may buffer the whole slice, and then no chunk is appended.
+    /// §7.1). Returns the length of the chunk's content. The encoder may buffer the whole slice, and
+    /// then no chunk is appended.
     ///
     /// # Errors
     /// If the file has changed or cannot be read.
@@ -568,7 +573,7 @@ impl<F: Files> Site<F> {
         encoding: &mut Encoding<F::File>,
         out: &mut Vec<u8>,
         now: SystemTime,
-    ) -> Result<(), ()> {
+    ) -> Result<usize, ()> {
         let mut encoder = encoding.encoder.take().ok_or(())?;
         let size = encoding.stat.size;
         let want = (size - encoding.at).min(encoding::SLICE_BYTES as u64) as usize;
@@ -610,7 +615,7 @@ impl<F: Files> Site<F> {
             out.extend_from_slice(b"0\r\n\r\n");
             self.keep(encoding, now);
         }
-        Ok(())
+        Ok(coded.len())
     }
 
     /// Puts the complete output of an encoder into the cache, unless the file has changed or is not

@@ -18,6 +18,8 @@ pub(crate) struct Reply<F> {
     pub head: Rc<[u8]>,
     /// The content.
     pub body: Body<F>,
+    /// The sentence that gives the reason of an error status, for the log; `None` otherwise.
+    pub reason: Option<Box<str>>,
     /// The cost of making the reply, in steps of a connection's budget; at least one.
     pub cost: u32,
 }
@@ -47,6 +49,7 @@ impl<F> Reply<F> {
             status,
             head: head.into_bytes().into(),
             body,
+            reason: None,
             cost: 1,
         }
     }
@@ -63,7 +66,10 @@ impl<F> Reply<F> {
             .field("Content-Type", "text/plain; charset=utf-8")
             .field("X-Content-Type-Options", "nosniff")
             .field("Content-Length", body.len());
-        Reply::new(status, head, Body::Bytes(body.into_bytes().into()))
+        Reply {
+            reason: (status.code() >= 400).then(|| sentence.into()),
+            ..Reply::new(status, head, Body::Bytes(body.into_bytes().into()))
+        }
     }
 
     /// The answer of an endpoint. The bytes of `body` are in a buffer of the pool.

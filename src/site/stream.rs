@@ -94,8 +94,9 @@ pub(crate) struct Encoding<F> {
 /// The next slice of a body.
 #[derive(Debug)]
 pub(crate) enum BodySlice<F> {
-    /// The slice was appended to the output. An encoder may have appended nothing yet.
-    Written,
+    /// The slice was appended to the output, with this number of bytes of content: the framing of
+    /// chunks is not counted. An encoder may have appended nothing yet.
+    Written(usize),
     /// The slice is a part of a file.
     File {
         /// The open file.

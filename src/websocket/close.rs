@@ -13,6 +13,10 @@ impl CloseCode {
     pub const GOING_AWAY: CloseCode = CloseCode(1001);
     /// The peer has violated the protocol.
     pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
+    /// Never sent: the close frame had no code.
+    pub const NO_STATUS: CloseCode = CloseCode(1005);
+    /// Never sent: the connection ended without a close frame.
+    pub const ABNORMAL: CloseCode = CloseCode(1006);
     /// A text is not UTF-8, or a message cannot be inflated.
     pub const INVALID_DATA: CloseCode = CloseCode(1007);
     /// A message violates the policy of the server.

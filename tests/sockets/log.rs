@@ -47,7 +47,15 @@ fn check(format: &str, file: &str, absent: &str, broken: &str) {
                 assert!(time.is_ok(), "{line}");
                 assert_eq!((host, rest), ("127.0.0.1", expected));
             }
-            _ => assert_eq!(shape(&line), expected),
+            "json" => assert_eq!(shape(&line), expected),
+            // Time, status, size with unit, duration with unit, and the rest.
+            _ => {
+                let mut words: Vec<_> = line.split_whitespace().collect();
+                assert!(["µs", "ms", "s"].contains(&words[5]), "{line}");
+                words.drain(4..6);
+                assert_eq!(shape(words[0]), "9:9:9.9");
+                assert_eq!(words[1..].join(" "), expected);
+            }
         }
     }
 }
@@ -69,14 +77,23 @@ fn json_is_one_object_a_line() {
             r#"{{"time":9.9,"peer":"9.9.9.9:9","slot":9,"method":"{method}","target":"{target}","#
         ) + complete_and_rest
     };
-    let said =
-        r#""status":9,"bytes":9,"complete":true,"ms":9.9,"referer":"/r","user_agent":"\"ua\""}"#;
-    let none = r#""status":9,"bytes":9,"complete":true,"ms":9.9,"referer":"","user_agent":""}"#;
+    let rest = |reason: &str, fields: &str| {
+        format!(r#""status":9,"reason":"{reason}","bytes":9,"complete":true,"ms":9.9,{fields}}}"#)
+    };
+    let said = r#""referer":"/r","user_agent":"\"ua\"""#;
+    let none = r#""referer":"","user_agent":"""#;
     check(
         "json",
-        &line("GET", "/a?q", said),
-        &line("HEAD", "/none", none),
-        &line("", "", none),
+        &line("GET", "/a?q", &rest("", said)),
+        &line("HEAD", "/none", &rest("there is no such file here", none)),
+        &line(
+            "",
+            "",
+            &rest(
+                "the request line is not: method SP request-target SP HTTP-version",
+                none,
+            ),
+        ),
     );
 }
 
@@ -84,9 +101,9 @@ fn json_is_one_object_a_line() {
 fn pretty_is_for_people() {
     check(
         "pretty",
-        "9:9:9.9 GET /a?q 9 9 B 9.9 ms #9",
-        "9:9:9.9 HEAD /none 9 9 B 9.9 ms #9",
-        "9:9:9.9 - - 9 9 B 9.9 ms #9",
+        "200 5 B GET /a?q",
+        "404 0 B HEAD /none (there is no such file here)",
+        "400 LENGTH B - - (the request line is not: method SP request-target SP HTTP-version)",
     );
 }
 
@@ -122,6 +139,64 @@ fn a_download_that_is_cut_off_is_logged_as_such() {
     let (_, bytes) = line.split_once(r#""bytes":"#).expect("a number of bytes");
     let (bytes, _) = bytes.split_once(',').expect("and what follows");
     assert!(bytes.parse::<usize>().is_ok_and(|n| n < BIG), "{line}");
+}
+
+/// The body is sent in chunks. Their sizes are not content.
+#[test]
+fn the_framing_of_chunks_is_not_counted() {
+    let folder = Folder::with("a.txt", "hello, hello. ".repeat(1_000));
+    let mut server = Server::with(folder.path(), &["--log", "json"]);
+    let answer = server.connect().ask("/a.txt", &["Accept-Encoding: gzip"]);
+    assert_eq!(answer.field("Transfer-Encoding"), Some("chunked"));
+    let bytes = format!(r#""bytes":{},"#, answer.body.len());
+    let line = server.stdout.next().expect("a line");
+    assert!(line.contains(&bytes), "{bytes} {line}");
+}
+
+#[test]
+fn the_end_of_a_websocket_connection_has_a_line() {
+    let folder = Folder::new();
+    for (format, beginning, end) in [
+        (
+            "json",
+            r#"{"time":"#,
+            r#","target":"/echo?x","close_code":1001,"received":2,"sent":2,"ms":"#,
+        ),
+        (
+            "pretty",
+            "",
+            " WebSocket /echo?x closed: 2 messages in, 2 out",
+        ),
+    ] {
+        let mut server = Server::with(folder.path(), &["--log", format]);
+        let mut peer = Peer::of(&server, "/echo?x");
+        for word in ["one", "two"] {
+            peer.say(word);
+            assert_eq!(peer.hear(), word);
+        }
+        server.signal(Signal::TERM);
+        peer.assert_closed(1001);
+        let opened = server.stdout.next().expect("the opening handshake");
+        assert!(opened.contains("101"), "{opened}");
+        let line = server.stdout.next().expect("the end");
+        assert!(line.starts_with(beginning) && line.contains(end), "{line}");
+        assert_eq!(server.process.code(), Some(0));
+    }
+}
+
+/// Every browser asks every site for the file.
+#[test]
+fn people_are_not_told_of_a_favicon_that_is_not_there() {
+    let folder = Folder::with("a", "hello");
+    for (format, lines) in [("pretty", 1), ("json", 2)] {
+        let mut server = Server::with(folder.path(), &["--log", format]);
+        let mut client = server.connect();
+        assert_eq!(client.get("/favicon.ico").status, 404);
+        assert_eq!(client.get("/a").status, 200);
+        server.signal(Signal::TERM);
+        assert_eq!(server.process.code(), Some(0));
+        assert_eq!(server.stdout.rest().lines().count(), lines);
+    }
 }
 
 /// The pipe fills, then the log's own buffer. From then on lines are dropped, and counted.

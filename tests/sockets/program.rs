@@ -137,7 +137,12 @@ fn colour_is_for_terminals_that_want_it() {
     let piped = Server::of(folder.path());
     assert!(!piped.banner.concat().contains(escape));
     // script(1) runs the program with a terminal for its standard output.
-    for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false)] {
+    for (no_color, term, coloured) in [
+        (None, "xterm", true),
+        (Some(""), "xterm", true),
+        (Some("1"), "xterm", false),
+        (None, "dumb", false),
+    ] {
         let Some(mut script) = outside("script") else {
             return;
         };
@@ -148,6 +153,7 @@ fn colour_is_for_terminals_that_want_it() {
         );
         script.args(["--quiet", "--command", &line, "/dev/null"]);
         script.env_remove("NO_COLOR").env_remove("PORT");
+        script.env("TERM", term);
         script.envs(no_color.map(|value| ("NO_COLOR", value)));
         let mut process = Process::start(&mut script);
         let mut stdout = process.stdout();

@@ -435,7 +435,7 @@ impl<S: Files> Mode<S> {
             Mode::ReadingBody(mode) => mode.abandon(cx),
             Mode::AwaitingEndpoint(mode) => mode.abandon(cx),
             Mode::Streaming(mode) => mode.abandon(unsent, cx),
-            Mode::WebSocket(mode) => mode.abandon(key, None, cx),
+            Mode::WebSocket(mode) => mode.abandon(key, cx),
             Mode::ReadingHead(_) | Mode::Lingering(_) | Mode::Closed(_) => {}
         }
         Mode::Closed(cause)

@@ -1,6 +1,6 @@
 //! Floor 3, connection: a request that has been read and must be answered, once.
 
-use crate::connection::{Cause, Context, Exchange, Input};
+use crate::connection::{Cause, Context, Conversation, Exchange, Input, Record};
 use crate::http::{Method, Persistence, RequestHead, ResponseHead, Status, Version, finish_head};
 use crate::site::{Body, Files, Reply};
 use crate::websocket::Accept;
@@ -80,6 +80,7 @@ impl PendingResponse {
         });
         if let Some(exchange) = &mut self.exchange {
             exchange.status = reply.status.code();
+            exchange.reason = reply.reason;
         }
         let mut queued = 0;
         match reply.body {
@@ -101,7 +102,7 @@ impl PendingResponse {
         }
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = queued as u64;
-            cx.tally.log_exchange(*exchange);
+            cx.tally.log(Record::Exchange(exchange));
         }
         match self.persistence {
             Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::new(cx.turn.now.instant)),
@@ -114,13 +115,13 @@ impl PendingResponse {
     }
 
     /// Queues the answer to an opening handshake, after which the connection goes on by WebSocket
-    /// (RFC 6455 §4.2.2).
+    /// (RFC 6455 §4.2.2). Returns the begun record of the end, if a log wants records.
     pub fn switch<S: Files>(
         self,
         accept: &Accept,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) {
+    ) -> Option<Box<Conversation>> {
         let status = Status::SwitchingProtocols;
         let head = ResponseHead::new(status)
             .field("Upgrade", "websocket")
@@ -131,17 +132,18 @@ impl PendingResponse {
             out.extend_from_slice(&head);
             finish_head(out, &cx.turn.date, self.version, Persistence::KeepAlive);
         });
-        if let Some(mut exchange) = self.exchange {
-            exchange.status = status.code();
-            cx.tally.log_exchange(*exchange);
-        }
+        let mut exchange = self.exchange?;
+        exchange.status = status.code();
+        let conversation = Conversation::begun(&exchange);
+        cx.tally.log(Record::Exchange(exchange));
+        Some(Box::new(conversation))
     }
 
     /// The connection failed before the answer. Only the log is informed.
     pub fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
         if let Some(mut exchange) = self.exchange {
             exchange.complete = false;
-            cx.tally.log_exchange(*exchange);
+            cx.tally.log(Record::Exchange(exchange));
         }
     }
 }

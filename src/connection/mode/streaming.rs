@@ -1,7 +1,7 @@
 //! Floor 3, connection: the mode that sends a large body.
 
 use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
-use crate::connection::{Cause, Context, Exchange, Input};
+use crate::connection::{Cause, Context, Exchange, Input, Record};
 use crate::http::Persistence;
 use crate::site::{BodySlice, Files, Stream};
 
@@ -10,7 +10,7 @@ use crate::site::{BodySlice, Files, Stream};
 /// account of memory is not over its bound.
 pub(crate) struct Streaming<S: Files> {
     stream: Stream<S::File>,
-    /// Bytes of the body queued up to now.
+    /// Bytes of content queued up to now, without the framing of chunks.
     queued: u64,
     persistence: Persistence,
     /// The peer may still be sending bytes that will not be read.
@@ -66,7 +66,7 @@ impl<S: Files> Streaming<S> {
     pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued;
-            cx.tally.log_exchange(*exchange);
+            cx.tally.log(Record::Exchange(exchange));
         }
         let now = cx.turn.now.instant;
         match self.persistence {
@@ -79,7 +79,6 @@ impl<S: Files> Streaming<S> {
 
     /// Queues the next slice.
     fn queue(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
-        let before = input.write_buffer.queued();
         let (site, stream, wall) = (&mut cx.shared.site, &mut self.stream, cx.turn.now.wall);
         let max = cx.turn.limits.turn_bytes as u64;
         let (slice, cost) = input.write_buffer.append(&mut cx.shared.pool, |out| {
@@ -87,8 +86,11 @@ impl<S: Files> Streaming<S> {
         });
         cx.budget.spend_steps(cost - 1);
         match slice {
-            BodySlice::Written => {}
-            BodySlice::File { file, at, len } => input.write_buffer.push_file(file, at, len),
+            BodySlice::Written(content) => self.queued += content as u64,
+            BodySlice::File { file, at, len } => {
+                self.queued += len;
+                input.write_buffer.push_file(file, at, len);
+            }
             // The rest of the body is missing. The body is never padded: the peer must see from the
             // framing that the body is incomplete.
             BodySlice::Broken => {
@@ -98,7 +100,6 @@ impl<S: Files> Streaming<S> {
                 return Mode::Lingering(Lingering::after(Cause::Failed, false, now));
             }
         }
-        self.queued += input.write_buffer.queued() - before;
         Mode::Streaming(self)
     }
 
@@ -107,7 +108,7 @@ impl<S: Files> Streaming<S> {
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued.saturating_sub(unsent);
             exchange.complete = false;
-            cx.tally.log_exchange(*exchange);
+            cx.tally.log(Record::Exchange(exchange));
         }
     }
 }

@@ -17,7 +17,9 @@ use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::endpoint::{Endpoint, Hub, RouteMatch, Session};
 use crate::connection::stall_clock::StallClock;
-use crate::connection::{Broadcast, Cause, Context, Effect, Input, Key, Message};
+use crate::connection::{
+    Broadcast, Cause, Context, Conversation, Effect, Input, Key, Message, Record,
+};
 use crate::site::{Files, Mount};
 use crate::transport::{Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
@@ -56,6 +58,8 @@ struct State {
     pinged: Option<Instant>,
     /// Because of back-pressure, no frame is read, or the endpoint may have stopped sending.
     paused: bool,
+    /// The record for the log, completed at the end. `None`: no log wants the record.
+    conversation: Option<Box<Conversation>>,
 }
 
 /// A compressed message being received.
@@ -111,7 +115,7 @@ impl WebSocket {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        pending.switch(accept, input, cx);
+        let conversation = pending.switch(accept, input, cx);
         let mut state = State {
             endpoint: mount.number,
             deflate: accept.deflate(),
@@ -122,6 +126,7 @@ impl WebSocket {
             last_received: cx.turn.now.instant,
             pinged: None,
             paused: false,
+            conversation,
         };
         let (name, query) = (&mount.name, &mount.query);
         let closed = state.call(input.key, input.write_buffer, cx, |endpoint, session| {
@@ -249,6 +254,9 @@ impl WebSocket {
             &cx.turn.limits,
         );
         write_buffer.push_charged(frame, &mut cx.shared.pool);
+        if let Some(conversation) = &mut self.state.conversation {
+            conversation.sent += 1;
+        }
         true
     }
 
@@ -275,25 +283,39 @@ impl WebSocket {
                 .write_buffer
                 .append(&mut cx.shared.pool, |out| close.write(out));
         }
-        self.abandon(input.key, plan.code, cx);
+        let unnamed = plan
+            .close
+            .map_or(CloseCode::ABNORMAL, |_| CloseCode::NO_STATUS);
+        self.leave(input.key, plan.code, unnamed, cx);
         let now = cx.turn.now.instant;
         Mode::Lingering(Lingering::after(plan.cause, plan.must_linger, now))
     }
 
-    /// Gives the memory back, informs the endpoint, and queues the effect that takes the connection
-    /// out of every room.
-    pub(super) fn abandon<S: Files>(
+    /// Ends a connection that has failed.
+    pub(super) fn abandon<S: Files>(self, key: Key, cx: &mut Context<'_, S>) {
+        self.leave(key, None, CloseCode::ABNORMAL, cx);
+    }
+
+    /// Gives the memory back, informs the endpoint and the log, and queues the effect that takes the
+    /// connection out of every room. The log gets `unnamed` if there is no close code.
+    fn leave<S: Files>(
         self,
         key: Key,
         code: Option<CloseCode>,
+        unnamed: CloseCode,
         cx: &mut Context<'_, S>,
     ) {
         let State {
             endpoint,
             partial_message,
             inflating,
+            conversation,
             ..
         } = *self.state;
+        if let Some(mut conversation) = conversation {
+            conversation.code = code.unwrap_or(unnamed);
+            cx.tally.log(Record::Conversation(conversation));
+        }
         cx.shared.pool.release_vec(partial_message);
         if let Some(inflating) = inflating {
             cx.shared.release_inflater(inflating.inflater);
@@ -513,6 +535,9 @@ impl State {
             }
             MessageKind::Binary => Message::Binary(message),
         };
+        if let Some(conversation) = &mut self.conversation {
+            conversation.received += 1;
+        }
         let before = cx.shared.effects.len();
         let said = self.call(key, write_buffer, cx, |endpoint, session| {
             endpoint.on_message(session, message);
@@ -543,9 +568,13 @@ impl State {
                 deflater: &mut cx.shared.deflater,
                 effects: &mut cx.shared.effects,
                 limits: &cx.turn.limits,
+                sent: 0,
                 closed: None,
             };
             call(cx.shared.endpoints.get(self.endpoint), &mut session);
+            if let Some(conversation) = &mut self.conversation {
+                conversation.sent += session.sent;
+            }
             session.closed
         });
         // The endpoint may have stopped sending because `has_room` was false, and expects
