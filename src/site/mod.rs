@@ -100,6 +100,7 @@ use crate::sys::Stat;
 use cache::{Cache, Entry, Lookup};
 use encoding::Encoder;
 use mount::Mounts;
+use reply::Allowed;
 use representation::{Content, Representation, Source, described, is_settled, validated};
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile};
@@ -241,24 +242,32 @@ impl<F: Files> Site<F> {
     }
 
     fn answer_method(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
-        match request.method() {
-            Method::Get | Method::Head => {}
+        let is_read = match request.method() {
+            Method::Get | Method::Head => true,
             Method::Unknown | Method::Connect => {
                 return Reply::plain(Status::NotImplemented, "this method is not known here");
             }
-            Method::Options => return Reply::options(self.takes_posts(request)),
-            Method::Post | Method::Put | Method::Delete | Method::Trace | Method::Patch => {
-                return Reply::method_not_allowed(self.takes_posts(request));
-            }
-        }
-        // The parser has already refused a target without a path for these methods.
-        let Some(path) = request.path() else {
-            return Reply::plain(Status::BadRequest, "the request target has no path");
+            Method::Options
+            | Method::Post
+            | Method::Put
+            | Method::Delete
+            | Method::Trace
+            | Method::Patch => false,
+        };
+        // The parser has refused the target `*` for every method but OPTIONS. OPTIONS for
+        // `http://host`, with an empty path, means the same (RFC 9112 §3.2.4).
+        let path = match request.path() {
+            Some(b"/") if request.method() == Method::Options && has_empty_path(request) => None,
+            path => path,
+        };
+        let Some(path) = path else {
+            return Reply::options(Allowed::FILE);
         };
         match SitePath::decode(path) {
-            Ok(path) => self.file(&path, request, now),
+            Ok(path) if is_read => self.file(&path, request, now),
+            Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
-            Err(PathError::Absent) if self.is_index(path) => {
+            Err(PathError::Absent) if is_read && self.is_index(path) => {
                 self.file(&SitePath::default(), request, now)
             }
             Err(PathError::Absent) => without_file(FileError::Absent),
@@ -272,9 +281,35 @@ impl<F: Files> Site<F> {
         percent_decode(name).eq(self.index.iter().copied())
     }
 
-    /// Whether the path of this request leads to an endpoint that takes POST.
-    fn takes_posts(&self, request: &RequestHead<'_>) -> bool {
-        self.mounts.of(request).is_some_and(|m| m.takes_posts)
+    /// Answers a method that no file has: OPTIONS with the methods that the path allows, others
+    /// with 405 and the same methods. Where there is nothing, the answer is the same as to GET.
+    fn other_method(
+        &mut self,
+        path: &SitePath<'_>,
+        method: Method,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        let found = match path.is_directory() {
+            true => self.original(path.join(&self.index).bytes(), now),
+            false => self.original(path.bytes(), now),
+        };
+        let takes_posts = self.mounts.takes_posts(path.bytes());
+        let has_file = match found {
+            Ok(_) => true,
+            // GET is answered with a redirect.
+            Err(FileError::Directory) if !path.is_directory() => true,
+            Err(FileError::Absent | FileError::Directory) if takes_posts.is_some() => false,
+            Err(error) => return without_file(error),
+        };
+        let allowed = Allowed {
+            has_file,
+            has_endpoint: takes_posts.is_some(),
+            takes_posts: takes_posts.unwrap_or(false),
+        };
+        match method {
+            Method::Options => Reply::options(allowed),
+            _ => Reply::method_not_allowed(allowed),
+        }
     }
 
     fn file(
@@ -308,7 +343,7 @@ impl<F: Files> Site<F> {
             Err(error @ (FileError::Absent | FileError::Directory)) => {
                 match self.mounts.takes_posts(path.bytes()) {
                     None => without_file(error),
-                    Some(takes_posts) => Reply::upgrade_required(takes_posts),
+                    Some(takes_posts) => Reply::upgrade_required(Allowed::endpoint(takes_posts)),
                 }
             }
             Err(error) => without_file(error),
@@ -642,6 +677,11 @@ impl<F: Files> Site<F> {
         self.cache
             .insert(Entry::new(path, encoding.coding, made, 0));
     }
+}
+
+/// Whether the path of the target, in absolute-form, is empty, and no query follows.
+fn has_empty_path(request: &RequestHead<'_>) -> bool {
+    request.query().is_none() && !request.target().ends_with(b"/")
 }
 
 /// The body with one range of the content, or with all of the content if `range` is `None`.

@@ -83,29 +83,22 @@ impl<F> Reply<F> {
     }
 
     /// The answer to OPTIONS, for a path as for the server as a whole (RFC 9110 §9.3.7).
-    pub(super) fn options(takes_posts: bool) -> Reply<F> {
-        let head = ResponseHead::new(Status::NoContent).field("Allow", allowed(takes_posts));
+    pub(super) fn options(allowed: Allowed) -> Reply<F> {
+        let head = ResponseHead::new(Status::NoContent).field("Allow", allowed.methods());
         Reply::new(Status::NoContent, head, Body::empty())
     }
 
-    pub(super) fn method_not_allowed(takes_posts: bool) -> Reply<F> {
+    pub(super) fn method_not_allowed(allowed: Allowed) -> Reply<F> {
         let status = Status::MethodNotAllowed;
-        let head = ResponseHead::new(status).field("Allow", allowed(takes_posts));
-        Reply::plain_with(head, status, "files can be read with GET and HEAD")
+        let head = ResponseHead::new(status).field("Allow", allowed.methods());
+        Reply::plain_with(head, status, allowed.sentence())
     }
 
     /// The reply if an endpoint is mounted at the path, and no file exists there (RFC 9110
     /// §15.5.22).
-    pub(super) fn upgrade_required(takes_posts: bool) -> Reply<F> {
+    pub(super) fn upgrade_required(allowed: Allowed) -> Reply<F> {
         let head = ResponseHead::new(Status::UpgradeRequired);
-        Reply::not_upgraded(
-            head,
-            Status::UpgradeRequired,
-            match takes_posts {
-                true => "connect to this path by WebSocket (ws://), or POST to it",
-                false => "connect to this path by WebSocket (ws://)",
-            },
-        )
+        Reply::not_upgraded(head, Status::UpgradeRequired, allowed.sentence())
     }
 
     /// The reply to an opening handshake with an unknown version (RFC 6455 §4.4).
@@ -171,10 +164,54 @@ impl<F> Reply<F> {
     }
 }
 
-/// The methods that a path allows, for the `Allow` field.
-fn allowed(takes_posts: bool) -> &'static str {
-    match takes_posts {
-        true => "GET, HEAD, POST, OPTIONS",
-        false => "GET, HEAD, OPTIONS",
+/// What a path allows: a file, an endpoint, or both. At least one of them is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    pub has_file: bool,
+    pub has_endpoint: bool,
+    /// Whether the endpoint takes POST.
+    pub takes_posts: bool,
+}
+
+impl Allowed {
+    /// A file without an endpoint beside it.
+    pub const FILE: Allowed = Allowed {
+        has_file: true,
+        has_endpoint: false,
+        takes_posts: false,
+    };
+
+    /// An endpoint without a file beside it.
+    pub fn endpoint(takes_posts: bool) -> Allowed {
+        Allowed {
+            has_file: false,
+            has_endpoint: true,
+            takes_posts,
+        }
+    }
+
+    /// The methods, for the `Allow` field. GET is the method of the opening handshake too.
+    fn methods(self) -> &'static str {
+        match (self.has_file, self.takes_posts) {
+            (true, true) => "GET, HEAD, POST, OPTIONS",
+            (true, false) => "GET, HEAD, OPTIONS",
+            (false, true) => "GET, POST, OPTIONS",
+            (false, false) => "GET, OPTIONS",
+        }
+    }
+
+    /// A sentence with the same content.
+    fn sentence(self) -> &'static str {
+        match (self.has_file, self.has_endpoint, self.takes_posts) {
+            (_, false, _) => "files can be read with GET and HEAD",
+            (false, true, false) => "connect to this path by WebSocket (ws://)",
+            (false, true, true) => "connect to this path by WebSocket (ws://), or POST to it",
+            (true, true, false) => {
+                "read this file with GET and HEAD, or connect by WebSocket (ws://)"
+            }
+            (true, true, true) => {
+                "read this file with GET and HEAD, connect by WebSocket (ws://), or POST to this path"
+            }
+        }
     }
 }

@@ -135,7 +135,7 @@ impl<F: Files> Site<F> {
     }
 
     /// The file itself, without a coding.
-    fn original(
+    pub(super) fn original(
         &mut self,
         path: &[u8],
         now: SystemTime,

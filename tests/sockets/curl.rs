@@ -206,7 +206,7 @@ fn an_echo_is_what_was_sent() {
     }
     check(&server, &CODE, "/_oneloop/echo", "426");
     let flags = [&["--data-binary", "x"], &CODE[..]].concat();
-    check(&Server::of(folder.path()), &flags, "/_oneloop/echo", "405");
+    check(&Server::of(folder.path()), &flags, "/_oneloop/echo", "404");
 }
 
 /// A file as the value of `--data-binary`.

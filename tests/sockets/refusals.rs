@@ -124,6 +124,46 @@ fn a_method_that_is_not_allowed_says_which_are() {
     }
 }
 
+/// A method that no file has is answered by what is there: a file, a folder, an endpoint, both, or
+/// nothing.
+#[test]
+fn what_is_allowed_is_what_is_there() {
+    let folder = Folder::with("a", "a");
+    folder.put("echo", "a file where an endpoint is");
+    folder.put("rooms/a", "a file where a room is");
+    folder.put("full/index.html", "an index");
+    folder.put("empty/nothing.txt", "no index");
+    let server = Server::of(folder.path());
+    for (target, allowed) in [
+        ("/a", Some("GET, HEAD, OPTIONS")),
+        ("/full/", Some("GET, HEAD, OPTIONS")),
+        ("/full", Some("GET, HEAD, OPTIONS")),
+        ("/empty", Some("GET, HEAD, OPTIONS")),
+        ("/echo", Some("GET, HEAD, OPTIONS")),
+        ("/rooms/a", Some("GET, HEAD, POST, OPTIONS")),
+        ("/rooms/b", Some("GET, POST, OPTIONS")),
+        ("/empty/", None),
+        ("/", None),
+        ("/none", None),
+        ("/.git/a", None),
+        ("/a/b", None),
+    ] {
+        let status = if allowed.is_some() { 405 } else { 404 };
+        for method in ["PUT", "DELETE", "PATCH", "TRACE"] {
+            let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let answer = check(&server, &request, status, true);
+            assert_eq!(answer.field("Allow"), allowed, "{method} {target}");
+        }
+        let mut client = server.connect();
+        client.send(format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
+        let answer = client.head();
+        assert_eq!(answer.status, if allowed.is_some() { 204 } else { 404 });
+        assert_eq!(answer.field("Allow"), allowed, "{target}");
+    }
+}
+
 /// The next request begins where the body ends, even if the server does not want the body.
 #[test]
 fn a_request_may_follow_a_body() {
