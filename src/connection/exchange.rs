@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Key;
-use crate::http::{Field, RequestHead};
+use crate::http::{Field, RefusedLine, RequestHead};
 use crate::websocket::CloseCode;
 
 /// A record for the log.
@@ -24,7 +24,7 @@ pub(crate) struct Exchange {
     pub key: Key,
     /// The address of the peer.
     pub peer: SocketAddr,
-    /// The method as written; empty for bytes that are not a request.
+    /// The method as written; empty for bytes without a request line.
     pub method: Box<[u8]>,
     /// The request-target as written.
     pub target: Box<[u8]>,
@@ -70,6 +70,14 @@ impl Exchange {
             began: now,
             reason: None,
             complete: true,
+        }
+    }
+
+    /// Adds the request line of a head that has an error.
+    pub(super) fn set_line(&mut self, line: Option<RefusedLine<'_>>) {
+        if let Some(line) = line {
+            (self.method, self.target) = (line.method.into(), line.target.into());
+            self.minor_version = line.version as u8;
         }
     }
 }

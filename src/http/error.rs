@@ -1,10 +1,14 @@
 //! Floor 1, http: the status and the sentence for each error of the codecs. The codecs find an
 //! error, this file explains the error, and a floor above answers the request.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use super::{BodyError, HeadError, PathError, Status};
+use memchr::memchr;
+
+use super::classes::{TARGET, TOKEN, all, is};
+use super::{BodyError, HeadError, PathError, Status, Version};
 
 impl HeadError {
     /// The status of the response to a request with this error.
@@ -28,6 +32,33 @@ impl HeadError {
             E::Version => Status::HttpVersionNotSupported,
             E::HeadTooLarge | E::TooManyFields => Status::RequestHeaderFieldsTooLarge,
             E::UnknownTransferCoding => Status::NotImplemented,
+        }
+    }
+
+    /// The same sentence as [`sentence`](HeadError::sentence), or a better one if `bytes`, which
+    /// begin with the head, tell more: the byte that a target must not hold, or a client that
+    /// speaks TLS to a port without TLS.
+    ///
+    /// ```
+    /// use oneloop::http::HeadError;
+    /// let sentence = HeadError::TargetByte.explain("GET /na\u{ef}ve HTTP/1.1\r\n".as_bytes());
+    /// assert_eq!(sentence, "the request target holds the byte 0xC3, which must be sent as %C3");
+    /// ```
+    pub fn explain(self, bytes: &[u8]) -> Cow<'static, str> {
+        /// The type of the record with which a TLS handshake begins (RFC 8446 §5.1).
+        const TLS_HANDSHAKE: u8 = 22;
+        match (self, RefusedLine::find(bytes)) {
+            (HeadError::TargetByte, Some(line)) => {
+                let wrong = line.target.iter().find(|byte| !is(TARGET, **byte));
+                wrong.map_or(self.sentence().into(), |byte| {
+                    let sentence = "the request target holds the byte";
+                    format!("{sentence} 0x{byte:02X}, which must be sent as %{byte:02X}").into()
+                })
+            }
+            (HeadError::RequestLine, _) if bytes.first() == Some(&TLS_HANDSHAKE) => {
+                "TLS handshake on a plain port: use http://".into()
+            }
+            _ => self.sentence().into(),
         }
     }
 
@@ -58,6 +89,42 @@ impl HeadError {
             E::UnknownTransferCoding => "chunked is the only transfer coding known here",
             E::Incomplete => "the connection was closed within the request head",
         }
+    }
+}
+
+/// The request line of a head that has an error, for the log. Nothing about the target is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefusedLine<'a> {
+    /// The method, a token.
+    pub method: &'a [u8],
+    /// The bytes between the two spaces, at least one.
+    pub target: &'a [u8],
+    /// The version.
+    pub version: Version,
+}
+
+impl<'a> RefusedLine<'a> {
+    /// Finds the request line at the front of `bytes`. `None` if the first line, after an empty
+    /// line, is not whole, or does not look like the request line of a version of HTTP/1.
+    pub fn find(bytes: &'a [u8]) -> Option<RefusedLine<'a>> {
+        let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+        let line = &bytes[..memchr(b'\n', bytes)?];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (method, rest) = line.split_at(memchr(b' ', line)?);
+        let (target, version) = rest[1..].split_at(memchr(b' ', &rest[1..])?);
+        let version = match version {
+            b" HTTP/1.0" => Version::Http10,
+            [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit() => {
+                Version::Http11
+            }
+            _ => return None,
+        };
+        let is_line = !method.is_empty() && all(TOKEN, method) && !target.is_empty();
+        is_line.then_some(RefusedLine {
+            method,
+            target,
+            version,
+        })
     }
 }
 

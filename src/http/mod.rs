@@ -22,6 +22,7 @@ mod target;
 pub use authority::Authority;
 pub use body::{BodyDecoder, BodyError, BodyPart};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
+pub use error::RefusedLine;
 pub use negotiation::{Acceptable, Coding};
 #[cfg(test)]
 pub(crate) use parser::parsed;

@@ -108,6 +108,37 @@ fn pretty_is_for_people() {
 }
 
 #[test]
+fn a_request_that_is_refused_is_logged_with_its_target() {
+    let folder = Folder::with("a", "hello");
+    let mut server = Server::with(folder.path(), &["--log", "combined"]);
+    for (request, logged) in [
+        (
+            &b"GET /na\xc3\xafve HTTP/1.1\r\n\r\n"[..],
+            r"GET /na\xc3\xafve HTTP/1.1",
+        ),
+        (
+            b"\r\nPOST /\x1b[31m\" HTTP/1.0\r\n\r\n",
+            r"POST /\x1b[31m\x22 HTTP/1.0",
+        ),
+        (b"GET /a HTTP/1.1\r\nBad Name: x\r\n\r\n", "GET /a HTTP/1.1"),
+        (b"GET /a HTTP/1.1\r\n\r\n", "GET /a HTTP/1.1"),
+        (b"GET /a HTTP/1.1\n\n", "GET /a HTTP/1.1"),
+        (b"GET /a HTTP/1.1 \r\n\r\n", "-"),
+        (b"GET  HTTP/1.1\r\n\r\n", "-"),
+        (b"G(T /a HTTP/1.1\r\n\r\n", "-"),
+        (b"\x16\x03\x01\x02\r\n", "-"),
+    ] {
+        let mut client = server.connect();
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{logged}");
+        let line = server.stdout.next().expect("a line");
+        let shown = format!("] \"{logged}\" 400 {} ", answer.len());
+        assert!(line.contains(&shown), "{line} is not {shown}");
+    }
+}
+
+#[test]
 fn a_pipe_gets_the_combined_format_and_off_gets_nothing() {
     let folder = Folder::with("a", "hello");
     let mut server = Server::with(folder.path(), &[]);

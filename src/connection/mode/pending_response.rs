@@ -1,7 +1,9 @@
 //! Floor 3, connection: a request that has been read and must be answered, once.
 
 use crate::connection::{Cause, Context, Conversation, Exchange, Input, Record};
-use crate::http::{Method, Persistence, RequestHead, ResponseHead, Status, Version, finish_head};
+use crate::http::{
+    Method, Persistence, RefusedLine, RequestHead, ResponseHead, Status, Version, finish_head,
+};
 use crate::site::{Body, Files, Reply};
 use crate::websocket::Accept;
 
@@ -42,14 +44,18 @@ impl PendingResponse {
     }
 
     /// Stands for bytes that are not a request, or for an incomplete request. The answer is the
-    /// last of the connection.
+    /// last of the connection. The log gets the request line, if there is one.
     pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &Context<'_, S>) -> PendingResponse {
+        let mut exchange = cx.exchange(input, None).map(Box::new);
+        if let Some(exchange) = &mut exchange {
+            exchange.set_line(RefusedLine::find(input.read_buffer.bytes()));
+        }
         PendingResponse {
             head_only: false,
             version: Version::Http11,
             persistence: Persistence::Close,
             must_linger: true,
-            exchange: cx.exchange(input, None).map(Box::new),
+            exchange,
         }
     }
 

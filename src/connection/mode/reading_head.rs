@@ -51,7 +51,9 @@ impl ReadingHead {
                 Ok(Parsed::Complete(head)) => return Step::Progress(self.serve(&head, input, cx)),
                 Ok(Parsed::Partial) => {}
                 Err(error) => {
-                    return Step::Progress(self.refuse(error.into(), input, cx));
+                    let reply = Reply::plain(error.status(), &error.explain(bytes));
+                    let pending = PendingResponse::nothing(input, cx);
+                    return Step::Progress(pending.answer(reply, Cause::Refused, input, cx));
                 }
             }
         }
@@ -159,8 +161,8 @@ impl ReadingHead {
         }
     }
 
-    /// Queues a refusal, and ends the connection. Bytes that are not a request are refused, and so
-    /// is a request that is late, or too much for an overloaded server.
+    /// Queues a refusal, and ends the connection: of a request that is not whole, late, or too much
+    /// for an overloaded server.
     pub(super) fn refuse<S: Files>(
         self,
         refusal: Refusal,
