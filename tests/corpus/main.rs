@@ -26,6 +26,7 @@
 //! the cases short: they are in [`limits`].
 
 mod pressure;
+#[allow(dead_code, reason = "the test of allocations uses more of it")]
 mod world;
 
 use std::fs;
