@@ -63,6 +63,15 @@ pub(crate) fn send_file(
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), count)?)
 }
 
+/// Whether a call failed because the kernel, the file system or a sandbox does not offer the call
+/// for these files: another way to the same end may work.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
+    )
+}
+
 /// The signal that a write beyond the limit on the size of files (`ulimit -f`) causes. By default
 /// the signal ends the process; with a handler, the write fails with `EFBIG`.
 pub(crate) const SIGXFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();

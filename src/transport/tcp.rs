@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::FileExt;
 
 use mio::net::TcpStream;
 
@@ -34,6 +35,9 @@ pub trait Socket {
     /// sendfile(2) with an explicit offset; the offset of the open file is neither used nor
     /// changed. `Ok(0)` means that the file ends at or before `at`.
     fn send_file(&mut self, file: &Self::File, at: u64, count: usize) -> io::Result<usize>;
+    /// pread(2) of a file, for files that `send_file` cannot send. `Ok(0)` means that the file ends
+    /// at or before `at`.
+    fn read_file(&mut self, file: &Self::File, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// shutdown(2) of the write direction.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
@@ -57,6 +61,10 @@ impl Socket for TcpStream {
         sys::send_file(self, file, at, count)
     }
 
+    fn read_file(&mut self, file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+        file.read_at(into, at)
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
@@ -73,6 +81,9 @@ pub struct Tcp<S> {
     writable: bool,
     /// Set by events. Never cleared.
     peer_closed: bool,
+    /// Whether sendfile(2) has refused to work for this connection: a file system or a sandbox does
+    /// not allow the call. Files are then read and written.
+    copies_files: bool,
 }
 
 impl<S> Tcp<S> {
@@ -85,6 +96,7 @@ impl<S> Tcp<S> {
             readable: true,
             writable: true,
             peer_closed: false,
+            copies_files: false,
         }
     }
 
@@ -148,13 +160,38 @@ impl<S: Socket> Transport for Tcp<S> {
 
     fn send_file(&mut self, file: &S::File, at: u64, count: usize) -> Io {
         debug_assert!(count > 0);
-        self.sent(|s| s.send_file(file, at, count))
+        if !self.copies_files {
+            match self.sent(|s| s.send_file(file, at, count)) {
+                Io::Failed(e) if sys::is_unsupported(&e) => self.copies_files = true,
+                moved => return moved,
+            }
+        }
+        self.sent(|s| copy_file(s, file, at, count))
     }
 
     fn finish_write(&mut self) -> io::Result<()> {
         self.socket.shutdown_write()
     }
 }
+
+/// Sends the beginning of a part of a file without sendfile(2). Bytes that the socket does not take
+/// are read again later.
+fn copy_file<S: Socket>(
+    socket: &mut S,
+    file: &S::File,
+    at: u64,
+    count: usize,
+) -> io::Result<usize> {
+    let mut bytes = [0; COPIED_BYTES_MAX];
+    let into = &mut bytes[..count.min(COPIED_BYTES_MAX)];
+    match socket.read_file(file, into, at)? {
+        0 => Ok(0),
+        n => socket.write(&into[..n]),
+    }
+}
+
+/// The largest number of bytes that one call copies from a file.
+const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// Makes a system call, repeats an interrupted call (`EINTR`), and names the outcome.
 fn attempt<S>(socket: &mut S, mut call: impl FnMut(&mut S) -> io::Result<usize>) -> Io {
@@ -166,5 +203,89 @@ fn attempt<S>(socket: &mut S, mut call: impl FnMut(&mut S) -> io::Result<usize>)
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Io::Blocked,
             Err(e) => Io::Failed(e),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket for which sendfile(2) fails with `errno`, and that takes 5 bytes in a write.
+    struct Fake {
+        errno: i32,
+        file_calls: u32,
+        taken: Vec<u8>,
+    }
+
+    impl Socket for Fake {
+        type File = Vec<u8>;
+
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            unreachable!("nothing is read from the peer")
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(5);
+            self.taken.extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn write_vectored(&mut self, _: &[IoSlice<'_>]) -> io::Result<usize> {
+            unreachable!("a file is sent alone")
+        }
+
+        fn send_file(&mut self, _: &Vec<u8>, _: u64, _: usize) -> io::Result<usize> {
+            self.file_calls += 1;
+            Err(io::Error::from_raw_os_error(self.errno))
+        }
+
+        fn read_file(&mut self, file: &Vec<u8>, into: &mut [u8], at: u64) -> io::Result<usize> {
+            let rest = file.get(at as usize..).unwrap_or_default();
+            let n = rest.len().min(into.len());
+            into[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        }
+
+        fn shutdown_write(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn tcp(errno: i32) -> Tcp<Fake> {
+        Tcp::new(Fake {
+            errno,
+            file_calls: 0,
+            taken: Vec::new(),
+        })
+    }
+
+    /// EPERM, EINVAL, ENOSYS and EOPNOTSUPP, which have the same numbers on every architecture that
+    /// Rust supports but MIPS and SPARC.
+    #[test]
+    fn a_file_that_sendfile_refuses_is_read_and_written() {
+        for errno in [1, 22, 38, 95] {
+            let mut tcp = tcp(errno);
+            let (file, mut at) = (b"0123456789abcdef".to_vec(), 2);
+            while at < 13 {
+                match tcp.send_file(&file, at, 13 - at as usize) {
+                    Io::Done(n) => at += n as u64,
+                    other => panic!("{errno}: {other:?}"),
+                }
+            }
+            assert_eq!(tcp.socket.taken, b"23456789abc");
+            assert_eq!(tcp.socket.file_calls, 1, "the refusal is remembered");
+            assert!(matches!(tcp.send_file(&file, 16, 1), Io::Eof));
+        }
+    }
+
+    /// EIO and EPIPE say something about the file and the peer.
+    #[test]
+    fn another_failure_of_sendfile_is_a_failure() {
+        for errno in [5, 32] {
+            let mut tcp = tcp(errno);
+            let moved = tcp.send_file(&b"0123".to_vec(), 0, 4);
+            assert!(matches!(moved, Io::Failed(_)), "{errno}");
+            assert!(tcp.socket.taken.is_empty());
+        }
     }
 }

@@ -735,6 +735,10 @@ impl Socket for SimSocket {
         }
     }
 
+    fn read_file(&mut self, _: &SimFile, _: &mut [u8], _: u64) -> io::Result<usize> {
+        unreachable!("sendfile works here")
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         world.hurry_on(self.wire);
