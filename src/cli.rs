@@ -44,6 +44,11 @@ pub struct Cli {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
 
+    /// Most memory for all connections together, as 64M or 1G [default: 256M, or a quarter of the
+    /// memory that the process may use if that is less]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_max: Option<usize>,
+
     /// Follow symbolic links that lead out of ROOT
     #[arg(long)]
     pub follow_symlinks: bool,
@@ -99,6 +104,21 @@ pub enum Address {
     Localhost,
     /// A single IP address.
     Ip(IpAddr),
+}
+
+/// Parses a value of `--memory-max`: bytes, or KiB, MiB or GiB with the letter K, M or G.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err("not a size; a size is a number with K, M or G, such as 64M".into()),
+    };
+    let number = digits.parse::<usize>().ok().filter(|n| *n > 0);
+    let bytes = number.and_then(|n| n.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "not a size; a size is a number with K, M or G, such as 64M".into())
 }
 
 /// Parses a value of `--bind`: `localhost` or an IP address. An IPv6 address may be in brackets.
@@ -184,9 +204,9 @@ fn origin(text: &str) -> Result<String, String> {
 
 impl Cli {
     /// Returns the configuration that the flags ask for. `terminal` says whether standard output is
-    /// a terminal. `descriptors` is the number of descriptors that the process may open; `None`
-    /// means unlimited or unknown.
-    pub fn config(&self, terminal: bool, descriptors: Option<u64>) -> Config {
+    /// a terminal. `descriptors` is the number of descriptors that the process may open, and `memory`
+    /// is the number of bytes that the process may use; `None` means unlimited or unknown.
+    pub fn config(&self, terminal: bool, descriptors: Option<u64>, memory: Option<u64>) -> Config {
         let root = self.root.clone().unwrap_or_else(|| {
             let www = Path::new("www");
             if www.is_dir() { www } else { Path::new(".") }.into()
@@ -217,6 +237,13 @@ impl Cli {
             (None, Some(n)) => (n as usize / 4 * 3).clamp(1, limits.connections_max),
             (None, None) => limits.connections_max,
         };
+        limits.memory_bytes_max = match (self.memory_max, memory) {
+            (Some(bytes), _) => bytes,
+            // The other parts are for the cache of files, for a message on its way from one buffer
+            // to the next, and for what an allocator cannot use again.
+            (None, Some(bytes)) => limits.memory_bytes_max.min(bytes as usize / 4),
+            (None, None) => limits.memory_bytes_max,
+        };
         limits.slow_member = match self.slow_members {
             Slow::Drop => SlowMember::Drop,
             Slow::Close => SlowMember::Close,
@@ -245,7 +272,7 @@ mod tests {
         let args = ["oneloop"].iter().chain(args);
         Cli::try_parse_from(args)
             .expect("valid")
-            .config(false, Some(1024))
+            .config(false, Some(1024), Some(200 << 20))
     }
 
     #[test]
@@ -282,6 +309,9 @@ mod tests {
             config(&["--allow-origin", "null", "--allow-origin=file://"]).allow_origins,
             ["null", "file://"]
         );
+        assert_eq!(config(&[]).limits.memory_bytes_max, 50 << 20);
+        let memory = config(&["--memory-max", "1g"]).limits.memory_bytes_max;
+        assert_eq!(memory, 1 << 30);
         assert_eq!(config(&[]).limits.connections_max, 768);
         assert_eq!(
             config(&["--max-connections", "9"]).limits.connections_max,
@@ -297,6 +327,10 @@ mod tests {
             ["-b", "example.org"],
             ["--log", "loud"],
             ["--slow-members", "wait"],
+            ["--memory-max", "0"],
+            ["--memory-max", "much"],
+            ["--memory-max", "20000000000G"],
+            ["--memory-max", "M"],
         ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
         }

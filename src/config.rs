@@ -239,7 +239,10 @@ pub struct Limits {
     /// a room drops its history with the next message. Everything else goes on.
     ///
     /// Why 256 MiB: about 26 KiB for each of 10,000 connections, and affordable on a developer's
-    /// machine.
+    /// machine. The program lowers the bound to a quarter of the memory that it may use, which is
+    /// the least of `RLIMIT_AS`, `RLIMIT_DATA` and the limits of its cgroups. The rest is needed
+    /// because a failed allocation would end the process: the cache of files is not in this sum, a
+    /// large message exists twice while it is copied, and an allocator cannot use every gap again.
     pub memory_bytes_max: usize,
     /// Bytes in the write buffer of a connection. Default: 64 KiB.
     ///

@@ -22,7 +22,11 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
     let screen = Screen::of_stdout();
-    let config = cli.config(screen.terminal, sys::raise_descriptor_limit());
+    let config = cli.config(
+        screen.terminal,
+        sys::raise_descriptor_limit(),
+        sys::memory_limit(),
+    );
     match run(&config, cli.quiet, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,7 +11,7 @@
 //! have no flag like `MSG_NOSIGNAL`: with the default disposition of `SIGPIPE`, a reset by a peer
 //! would end the process.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -97,6 +97,43 @@ pub fn raise_descriptor_limit() -> Option<u64> {
         Ok(()) => limit.maximum,
         Err(_) => soft,
     }
+}
+
+/// Returns the memory in bytes that the process may use: the least of `RLIMIT_AS`, `RLIMIT_DATA` and
+/// the limits of its cgroup and of the cgroups above (cgroups(7), version 2 or 1). `None` means
+/// unlimited or unknown.
+pub fn memory_limit() -> Option<u64> {
+    let limits = [Resource::As, Resource::Data].map(|r| rustix::process::getrlimit(r).current);
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let of_groups = cgroup_files(&groups)
+        .filter_map(|path| fs::read_to_string(path).ok()?.trim_end().parse().ok());
+    limits.into_iter().flatten().chain(of_groups).min()
+}
+
+/// The files with a memory limit, for the content of `/proc/self/cgroup`. A file for which there is
+/// no limit holds `max`, which is no number, or in version 1 a number near 2⁶³.
+fn cgroup_files(groups: &str) -> impl Iterator<Item = String> {
+    groups.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+        let place = match controllers {
+            "" => Some(("/sys/fs/cgroup", "memory.max")),
+            list if list.split(',').any(|c| c == "memory") => {
+                Some(("/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
+            }
+            _ => None,
+        };
+        // In a container, the path may be that of the host. The root of the mount is then the
+        // cgroup of the process, so the root is always asked too.
+        let above = path.trim_matches('/').match_indices('/').map(|(at, _)| at);
+        let whole = path.trim_matches('/').len();
+        let ends: Vec<_> = std::iter::once(0).chain(above).chain([whole]).collect();
+        place.into_iter().flat_map(move |(mount, file)| {
+            let path = path.trim_matches('/');
+            let ends = ends.clone().into_iter();
+            ends.map(move |end| format!("{mount}/{}/{file}", &path[..end]))
+        })
+    })
 }
 
 // ── Files ──────────────────────────────────────────────────────────────────────────────────────
@@ -372,6 +409,20 @@ mod tests {
         for errno in [Errno::IO, Errno::ACCESS, Errno::MFILE, Errno::STALE] {
             assert!(!is_absent(&errno.into()), "{errno}");
         }
+    }
+
+    #[test]
+    fn the_limit_of_memory_is_looked_for_in_each_cgroup_above() {
+        let files = |groups: &str| cgroup_files(groups).collect::<Vec<_>>();
+        let two = files("0::/user.slice/a.scope\n");
+        for path in ["", "user.slice", "user.slice/a.scope"] {
+            let file = format!("/sys/fs/cgroup/{path}/memory.max");
+            assert!(two.contains(&file), "{file} is not in {two:?}");
+        }
+        let one = files("7:cpu,memory:/docker/x\n3:pids:/docker/x\n");
+        let file = "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes";
+        assert!(one.iter().any(|f| f == file), "{one:?}");
+        assert!(one.iter().all(|f| f.starts_with("/sys/fs/cgroup/memory/")));
     }
 
     #[test]
