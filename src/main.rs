@@ -15,7 +15,7 @@ use std::time::Instant;
 use clap::Parser;
 use oneloop::cli::Cli;
 use oneloop::config::Config;
-use oneloop::server::{BoundServer, Log, Server};
+use oneloop::server::{BoundServer, Log, Server, Shown};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -95,14 +95,20 @@ fn banner(bound: &BoundServer, screen: Screen, began: Instant) -> String {
     };
     let indent = if terminal { "  " } else { "" };
     let version = env!("CARGO_PKG_VERSION");
-    let ms = began.elapsed().as_secs_f64() * 1e3;
+    let took = match began.elapsed() {
+        t if t.as_millis() == 0 => format!("{} µs", t.as_micros()),
+        t => format!("{} ms", t.as_millis()),
+    };
     let mut out = String::new();
     let mut line = |text: &str| writeln!(out, "{indent}{text}").expect("a String takes all");
-    line(&format!("{bold}oneloop {version}{off} ready in {ms:.0} ms"));
+    line(&format!("{bold}oneloop {version}{off} ready in {took}"));
     for address in &bound.addresses {
         line(&format!("{cyan}http://{address}/{off}"));
     }
-    line(&format!("serving {}", bound.root.display()));
+    if let (Some(port), Some(taken)) = (bound.port_in_use, bound.addresses.first()) {
+        line(&format!("port {port} is in use, took {}", taken.port()));
+    }
+    line(&format!("serving {}", Shown(&bound.root)));
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
     line(match local {
         true => "reachable from this machine only; Ctrl-C stops it",

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::Resource;
@@ -205,6 +205,20 @@ pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
 /// not followed, and its kind is [`FileKind::Other`].
 pub(crate) fn lstat(path: &Path) -> io::Result<Stat> {
     Ok(rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?.into())
+}
+
+/// Checks by faccessat(2) that the process may look for names in the directory at `path`, or read
+/// the file at `path`.
+pub(crate) fn check_readable(path: &Path) -> io::Result<()> {
+    let access = match stat(path)?.kind {
+        FileKind::Directory => Access::EXEC_OK,
+        FileKind::File | FileKind::Other => Access::READ_OK,
+    };
+    match rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS) {
+        // Linux before 5.8 has no flags for the call. The first request will tell.
+        Err(Errno::NOSYS | Errno::INVAL) => Ok(()),
+        checked => Ok(checked?),
+    }
 }
 
 /// Returns the state of an open file, by fstat(2).

@@ -44,7 +44,7 @@ pub(crate) mod timers;
 pub use driver::{Driver, Event, MioDriver, Signal, Source};
 pub use endpoints::{Echo, PostEcho, RoomsEndpoint};
 pub use log::Log;
-pub use start::{BoundServer, StartError};
+pub use start::{BoundServer, Shown, StartError};
 
 use std::collections::VecDeque;
 use std::io;

@@ -2,12 +2,12 @@
 //! single line, with the next step to try.
 
 use std::ffi::OsStr;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server};
 use crate::config::{Config, Port};
@@ -31,10 +31,14 @@ pub struct BoundServer {
     pub root: PathBuf,
     /// The optional addresses without a listener, each with the error.
     pub missing: Vec<(IpAddr, io::Error)>,
+    /// The preferred port, if it was in use and one of the next ports was taken.
+    pub port_in_use: Option<u16>,
 }
 
-/// Why a server did not start. `Debug` writes the same sentence as `Display`, because a `main` that
-/// returns this error prints it with `Debug`.
+/// Why a server did not start.
+///
+/// `Debug` gives the same sentence as `Display`, because Rust prints an error that `main` returns
+/// with `Debug`.
 pub enum StartError {
     /// The path cannot be served.
     Root(PathBuf, io::Error),
@@ -58,9 +62,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Root(path, error) => {
-                let path = path.display();
-                write!(f, "cannot serve {path}: {}; ", plainly(error))?;
-                write!(f, "name a directory, or one file")
+                write!(f, "cannot serve {}: {}; ", Shown(path), plainly(error))?;
+                f.write_str(match error.kind() {
+                    io::ErrorKind::PermissionDenied => "the server must be allowed to read it",
+                    _ => "name a directory, or one file",
+                })
             }
             StartError::Listen(address, error) => match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -82,6 +88,32 @@ impl fmt::Display for StartError {
             }
             StartError::Driver(error) => write!(f, "cannot start: {}", plainly(error)),
         }
+    }
+}
+
+/// A path as people may see it: a control character, a byte that is not UTF-8, or a character that
+/// reverses the direction of text is escaped. Such a name could otherwise forge lines, or send
+/// escape sequences to a terminal.
+pub struct Shown<'a>(pub &'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.as_os_str().as_bytes().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(c))?,
+                    '\u{80}'..='\u{9f}'
+                    | '\u{200e}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2066}'..='\u{2069}' => write!(f, "{}", c.escape_unicode())?,
+                    c => f.write_char(c)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -122,6 +154,12 @@ impl Server<MioDriver, Disk> {
         let Listening { listeners, missing } = listen(config)?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(StartError::Driver)?;
+        let port_in_use = match config.port {
+            Port::Preferred(port) => {
+                Some(port).filter(|p| addresses.iter().all(|a| a.port() != *p))
+            }
+            Port::Exactly(_) => None,
+        };
         let (folder, count) = (disk.path(), listeners.len());
         let root = match disk.only() {
             Some(name) => folder.join(OsStr::from_bytes(name)),
@@ -146,6 +184,7 @@ impl Server<MioDriver, Disk> {
             addresses,
             root,
             missing,
+            port_in_use,
         })
     }
 }
@@ -233,12 +272,29 @@ mod tests {
     }
 
     #[test]
-    fn a_main_that_returns_the_error_prints_a_sentence() {
-        let Err(error) = Server::bind(&Config::new("/no/such/folder")) else {
-            panic!("there is no such folder");
-        };
-        let sentence = "cannot serve /no/such/folder: no such file or directory; \
-                        name a directory, or one file";
+    fn a_path_is_shown_without_what_could_move_a_cursor() {
+        for (path, expected) in [
+            (
+                &b"/srv/na\xc3\xafve caf\xc3\xa9"[..],
+                "/srv/na\u{ef}ve caf\u{e9}",
+            ),
+            (b"a\x1b[31m\nb", "a\\x1b[31m\\x0ab"),
+            (b"a\x7f\xff", "a\\x7f\\xff"),
+            (
+                "a\u{9b}31m\u{202e}gpj".as_bytes(),
+                "a\\u{9b}31m\\u{202e}gpj",
+            ),
+        ] {
+            let path = Path::new(OsStr::from_bytes(path));
+            assert_eq!(Shown(path).to_string(), expected);
+        }
+    }
+
+    /// Rust prints the error of a `main` that returns one with `Debug`.
+    #[test]
+    fn an_error_that_main_returns_is_a_sentence() {
+        let error = StartError::Root("www\n".into(), io::ErrorKind::NotFound.into());
+        let sentence = "cannot serve www\\x0a: entity not found; name a directory, or one file";
         assert_eq!(format!("{error:?}"), sentence);
         assert_eq!(error.to_string(), sentence);
     }

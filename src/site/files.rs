@@ -159,8 +159,10 @@ impl Disk {
     /// Serves `path`: everything beneath a directory, or one file.
     ///
     /// # Errors
-    /// If `path` is neither a directory nor a regular file, or cannot be opened.
+    /// If `path` is neither a directory nor a regular file, or if the process may not look for files
+    /// in the directory, or read the file.
     pub fn new(path: &Path) -> io::Result<Disk> {
+        sys::check_readable(path)?;
         let (path, only) = match sys::stat(path)?.kind {
             FileKind::Directory => (absolute(path)?, None),
             FileKind::File => {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -68,6 +70,29 @@ fn a_root_that_cannot_be_served_is_an_error() {
     check(program().arg("/dev/null"), 1, &["/dev/null", advice]);
 }
 
+/// Every request would be answered with 403. The superuser may read everything, so the program runs
+/// as another user then, from a place where that user finds it.
+#[test]
+fn a_root_that_the_server_may_not_read_is_an_error() {
+    let folder = Folder::new();
+    let closed = folder.path().join("closed");
+    fs::create_dir(&closed).expect("the folder is ours");
+    let file = folder.put("file", "x");
+    let copy = folder.path().join("oneloop");
+    fs::copy(env!("CARGO_BIN_EXE_oneloop"), &copy).expect("the folder is ours");
+    for path in [&closed, &file] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("it is ours");
+        let mut command = Command::new(&copy);
+        command.arg(path).args(["--port", "0"]);
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        let shown = path.display().to_string();
+        let advice = "permission denied; the server must be allowed to read it";
+        check(&mut command, 1, &[&shown, advice]);
+    }
+}
+
 #[test]
 fn an_address_of_another_machine_is_an_error() {
     let folder = Folder::new();
@@ -128,6 +153,23 @@ fn the_banner_says_where_and_what() {
         assert_eq!(*what, format!("serving {}", root.display()));
         assert_eq!(reachable, exposed);
     }
+}
+
+#[test]
+fn a_name_cannot_forge_lines_of_the_banner_or_of_an_error() {
+    let folder = Folder::new();
+    let root = folder.path().join("a\n\x1b[31mb");
+    let escaped = "a\\x0a\\x1b[31mb";
+    let nothing = format!("{escaped}: no such file");
+    check(program().arg(&root), 1, &[&nothing]);
+    fs::create_dir(&root).expect("the folder is ours");
+    let server = Server::of(&root);
+    assert!(
+        server.banner[1..]
+            .iter()
+            .any(|line| line.ends_with(escaped))
+    );
+    assert!(!server.banner.concat().contains('\x1b'));
 }
 
 #[test]
