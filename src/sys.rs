@@ -265,31 +265,67 @@ const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY);
 
 /// Opens a path beneath `root` like [`open_beneath`], but without openat2: one component after the
-/// other. No symbolic link is followed, not even a link that stays within the root.
+/// other, of which no call follows a symbolic link. A link is read, and its target takes its place
+/// in the path.
+///
+/// The walk cannot leave `root`, even if another program changes the tree at the same time: `..`
+/// goes back to the directory from which the walk came, and is refused in `root`, and so is a link
+/// whose target is an absolute path.
 fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
-    let mut components = path.split(|b| *b == b'/').filter(|c| !c.is_empty());
-    let mut name = components.next().unwrap_or(b".");
-    let mut directory: Option<OwnedFd> = None;
+    /// The bound of the kernel (path_resolution(7)).
+    const LINKS_MAX: u32 = 40;
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    for next in components {
-        if name == b".." {
-            return Err(Errno::XDEV.into());
+    // The directories from the root down, and the rest of the path, the next component last.
+    let mut parents: Vec<OwnedFd> = Vec::new();
+    let mut rest = components(path);
+    let mut links = 0;
+    loop {
+        let at = parents.last().unwrap_or(root);
+        let name = match rest.pop() {
+            Some(name) if name == b".." => {
+                parents.pop().ok_or(Errno::XDEV)?;
+                continue;
+            }
+            Some(name) => name,
+            None => b".".to_vec(),
+        };
+        let opened = match rest.is_empty() {
+            true => rustix::fs::openat(at, &*name, READ | OFlags::NOFOLLOW, Mode::empty()),
+            false => rustix::fs::openat(at, &*name, step, Mode::empty()),
+        };
+        match opened {
+            Ok(file) if rest.is_empty() => return Ok(File::from(file)),
+            Ok(directory) => parents.push(directory),
+            // A symbolic link fails with ELOOP, or as no directory with ENOTDIR.
+            Err(error @ (Errno::LOOP | Errno::NOTDIR)) => {
+                let Ok(target) = rustix::fs::readlinkat(at, &*name, Vec::new()) else {
+                    return Err(error.into());
+                };
+                let target = target.as_bytes();
+                links += 1;
+                if target.starts_with(b"/") {
+                    return Err(Errno::XDEV.into());
+                }
+                if links > LINKS_MAX {
+                    return Err(Errno::LOOP.into());
+                }
+                rest.extend(components(target));
+            }
+            Err(error) => return Err(error.into()),
         }
-        let at = directory.as_ref().unwrap_or(root);
-        let below = rustix::fs::openat(at, name, step, Mode::empty())?;
-        (directory, name) = (Some(below), next);
     }
-    if name == b".." {
-        return Err(Errno::XDEV.into());
-    }
-    let at = directory.as_ref().unwrap_or(root);
-    let file = rustix::fs::openat(at, name, READ | OFlags::NOFOLLOW, Mode::empty())?;
-    Ok(File::from(file))
+}
+
+/// The components of a relative path that name something, the last first.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    let names = path.split(|b| *b == b'/').rev();
+    let named = names.filter(|name| !name.is_empty() && *name != b".");
+    named.map(<[u8]>::to_vec).collect()
 }
 
 /// Whether [`open_beneath`] failed because the path leads, or may lead, out of the root. An
-/// absolute symbolic link counts as leading out even if the target is beneath the root. When
-/// openat2 is missing, every symbolic link counts as leading out, because the walk follows none.
+/// absolute symbolic link counts as leading out even if the target is beneath the root. Too many
+/// links count as leading out too.
 pub(crate) fn leads_out(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::XDEV | Errno::LOOP))
@@ -401,18 +437,87 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
-    /// The walk is used only where openat2 is missing, so this test calls the walk directly.
+    /// The walk is used only where openat2 is missing, so this test calls both, and compares.
     #[test]
-    fn the_walk_opens_what_is_beneath_and_nothing_else() {
-        let root = open_directory(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("our own folder");
-        assert!(open_by_walking(&root, b"src/sys.rs").is_ok());
-        assert!(open_by_walking(&root, b"src//sys.rs").is_ok());
-        for outside in [&b"../x"[..], b"src/../../x", b".."] {
-            let error = open_by_walking(&root, outside).expect_err("leads out");
-            assert_eq!(Errno::from_io_error(&error), Some(Errno::XDEV));
+    fn the_walk_opens_what_openat2_opens_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("oneloop-walk-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        let root = folder.join("root");
+        fs::create_dir_all(root.join("a/b")).expect("the folder is ours");
+        fs::write(folder.join("outside"), "outside").expect("the folder is ours");
+        fs::write(root.join("file"), "file").expect("the folder is ours");
+        fs::write(root.join("a/b/deep"), "deep").expect("the folder is ours");
+        for (target, link) in [
+            ("a/b", "to-folder"),
+            ("file", "to-file"),
+            ("to-folder/deep", "to-link"),
+            ("../../file", "a/b/up"),
+            ("../b/../../to-file", "a/b/around"),
+            ("../outside", "out"),
+            ("..", "parent"),
+            ("loop", "loop"),
+            ("nowhere", "dangling"),
+            ("a/", "slash"),
+        ] {
+            symlink(target, root.join(link)).expect("the folder is ours");
         }
+        symlink(root.join("file"), root.join("absolute")).expect("the folder is ours");
+        let opened = open_directory(&root).expect("our own folder");
+        let content = |file: io::Result<File>| {
+            let mut content = String::new();
+            let mut file = file.map_err(|e| Errno::from_io_error(&e))?;
+            match file.metadata().expect("it is open").is_dir() {
+                true => Ok("a folder".to_owned()),
+                false => file
+                    .read_to_string(&mut content)
+                    .map(|_| content)
+                    .map_err(|e| Errno::from_io_error(&e)),
+            }
+        };
+        for path in [
+            "file",
+            "a/b/deep",
+            "a//b/./deep",
+            "to-folder/deep",
+            "to-file",
+            "to-link",
+            "a/b/up",
+            "a/b/around",
+            "slash/b/deep",
+            "a/../file",
+            "a",
+            "to-folder",
+            ".",
+            "",
+            "out",
+            "parent",
+            "parent/outside",
+            "to-folder/../../outside",
+            "..",
+            "../root/file",
+            "a/../../outside",
+            "loop",
+            "loop/x",
+            "dangling",
+            "absolute",
+            "file/x",
+            "to-file/x",
+            "nothing",
+            "nothing/x",
+        ] {
+            let path = path.as_bytes();
+            let walked = content(open_by_walking(&opened, path));
+            // An empty path is an error of openat2. No caller asks for one.
+            let beneath = if path.is_empty() { b"." } else { path };
+            let expected = content(open_beneath(&opened, beneath));
+            assert_eq!(walked, expected, "{}", String::from_utf8_lossy(path));
+        }
+        fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 
     #[test]
