@@ -2,10 +2,12 @@
 //!
 //! Architecture invariant: of the crate's modules, this module names only `config`.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::config::{Bind, Config, Limits, LogFormat, Port, SlowMember};
 
@@ -16,8 +18,9 @@ pub struct Cli {
     /// The directory or the file to serve [default: ./www if it exists, else .]
     pub root: Option<PathBuf>,
 
-    /// Port to listen on; 0 chooses any free port [default: 8080, or the next free port]
-    #[arg(short, long, value_name = "N", env = "PORT", hide_env_values = true)]
+    /// Port to listen on; 0 chooses any free port [default: 8080, or the next free port] [env:
+    /// PORT]
+    #[arg(short, long, value_name = "N", value_parser = port)]
     pub port: Option<u16>,
 
     /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; repeatable [default:
@@ -41,7 +44,7 @@ pub struct Cli {
 
     /// Largest number of open connections [default: 10000, or three quarters of the file
     /// descriptors if that is less]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub max_connections: Option<u32>,
 
     /// Most memory for all connections together, as 64M or 1G [default: 256M, or a quarter of the
@@ -104,6 +107,18 @@ pub enum Address {
     Localhost,
     /// A single IP address.
     Ip(IpAddr),
+}
+
+/// Parses a value of `--port` or of `PORT`.
+fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "not a port; a port is a number from 0 to 65535".into())
+}
+
+/// Parses a value of `--max-connections`.
+fn count(text: &str) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|n| *n > 0);
+    count.ok_or_else(|| format!("not a number from 1 to {}", u32::MAX))
 }
 
 /// Parses a value of `--memory-max`: bytes, or KiB, MiB or GiB with the letter K, M or G.
@@ -203,6 +218,28 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl Cli {
+    /// Parses the arguments of the program, and the value of `PORT` in the environment, which counts
+    /// if there is no `--port`. Does not return after `--help`, `--version` or an error.
+    pub fn from_process() -> Cli {
+        let port = std::env::var_os("PORT");
+        let cli = Cli::parse().with_port_of(port.as_deref());
+        cli.unwrap_or_else(|e| Cli::command().error(ErrorKind::ValueValidation, e).exit())
+    }
+
+    /// Takes the port from the environment if no flag names one. An empty value counts as unset,
+    /// because Compose files and CI systems export empty variables.
+    ///
+    /// # Errors
+    /// A sentence, if the value is not a port.
+    fn with_port_of(mut self, value: Option<&OsStr>) -> Result<Cli, String> {
+        if let Some(value) = value.filter(|v| !v.is_empty() && self.port.is_none()) {
+            let text = value.to_string_lossy();
+            let error = |e| format!("PORT={text:?} in the environment is {e}");
+            self.port = Some(port(&text).map_err(error)?);
+        }
+        Ok(self)
+    }
+
     /// Returns the configuration that the flags ask for. `terminal` says whether standard output is
     /// a terminal. `descriptors` is the number of descriptors that the process may open, and `memory`
     /// is the number of bytes that the process may use; `None` means unlimited or unknown.
@@ -264,8 +301,6 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn config(args: &[&str]) -> Config {
@@ -317,6 +352,23 @@ mod tests {
             config(&["--max-connections", "9"]).limits.connections_max,
             9
         );
+    }
+
+    #[test]
+    fn the_environment_names_a_port_if_no_flag_does() {
+        for (args, value, expected) in [
+            (&["oneloop"][..], None, Ok(None)),
+            (&["oneloop"], Some(""), Ok(None)),
+            (&["oneloop"], Some("81"), Ok(Some(81))),
+            (&["oneloop", "-p82"], Some("81"), Ok(Some(82))),
+            (&["oneloop", "-p82"], Some("abc"), Ok(Some(82))),
+            (&["oneloop"], Some("abc"), Err(())),
+            (&["oneloop"], Some("70000"), Err(())),
+        ] {
+            let cli = Cli::try_parse_from(args).expect("valid");
+            let cli = cli.with_port_of(value.map(OsStr::new));
+            assert_eq!(cli.map(|c| c.port).map_err(drop), expected, "{value:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
 use oneloop::cli::Cli;
 use oneloop::config::Config;
 use oneloop::server::{BoundServer, Log, Server, Shown};
@@ -20,7 +19,7 @@ use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
     let began = Instant::now();
-    let cli = Cli::parse();
+    let cli = Cli::from_process();
     let screen = Screen::of_stdout();
     let config = cli.config(
         screen.terminal,

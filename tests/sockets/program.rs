@@ -125,6 +125,19 @@ fn flags_that_make_no_sense_are_a_usage_error() {
 }
 
 #[test]
+fn a_port_in_the_environment_is_blamed_on_the_environment() {
+    let folder = Folder::with("a", "hello");
+    let error = r#"PORT="abc" in the environment is not a port"#;
+    check(program().arg(folder.path()).env("PORT", "abc"), 2, &[error]);
+    for flags in [&["-p", "abc"], &["--max-connections", "abc"]] {
+        check(program().args(flags), 2, &["not a "]);
+        // The words of Rust's parsers do not help.
+        let said = Process::start(program().args(flags)).finish().stderr;
+        assert!(!said.contains("digit"), "{said}");
+    }
+}
+
+#[test]
 fn the_banner_says_where_and_what() {
     let folder = Folder::with("page.html", "page");
     let version = env!("CARGO_PKG_VERSION");
