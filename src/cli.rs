@@ -23,8 +23,8 @@ pub struct Cli {
     #[arg(short, long, value_name = "N", value_parser = port)]
     pub port: Option<u16>,
 
-    /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; repeatable [default:
-    /// localhost]
+    /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; `::` is every address,
+    /// of IPv6 and of IPv4; repeatable [default: localhost]
     #[arg(short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
     pub bind: Vec<Address>,
 
@@ -143,7 +143,7 @@ fn address(text: &str) -> Result<Address, String> {
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     bare.unwrap_or(text).parse().map(Address::Ip).map_err(|_| {
-        "not an IP address or localhost; use 0.0.0.0 for all of IPv4, :: for IPv6".into()
+        "not an IP address or localhost; use 0.0.0.0 for all of IPv4, :: for IPv6 and IPv4".into()
     })
 }
 

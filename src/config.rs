@@ -70,8 +70,10 @@ pub enum Bind {
     /// 127.0.0.1, and ::1 if the machine has IPv6. This is the default, because a development
     /// server should not be open to the network by accident.
     Loopback,
-    /// Exactly the listed addresses. If one of the addresses cannot be bound, the server does not
-    /// start.
+    /// The listed addresses. If one of the addresses cannot be bound, the server does not start.
+    ///
+    /// `::` without an IPv4 address beside it means every address of the machine: `0.0.0.0` is bound
+    /// too, if the machine has IPv4.
     Addresses(Vec<IpAddr>),
 }
 
@@ -84,7 +86,14 @@ impl Bind {
                 vec![Ipv4Addr::LOCALHOST.into()],
                 vec![Ipv6Addr::LOCALHOST.into()],
             ),
-            Bind::Addresses(list) => (list.clone(), Vec::new()),
+            Bind::Addresses(list) => {
+                let every = list.iter().any(IpAddr::is_unspecified);
+                let optional = match every && list.iter().all(IpAddr::is_ipv6) {
+                    true => vec![Ipv4Addr::UNSPECIFIED.into()],
+                    false => Vec::new(),
+                };
+                (list.clone(), optional)
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::harness::{
 };
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const ALL_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ALL_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 /// Checks that `command` fails with this code, prints nothing on standard output, and prints a
@@ -266,6 +268,9 @@ fn it_listens_where_it_is_told_and_nowhere_else() {
         cases.push((&["-b", "::1"], &[V6]));
         cases.push((&["-b", "[::1]", "--host", "127.0.0.1"], &[V6, V4]));
         cases.push((&["-b", "localhost"], &[V4, V6]));
+        // As in Node and Go, and for the same reason: a person who types this means "everywhere".
+        cases.push((&["-b", "::"], &[ALL_V6, ALL_V4]));
+        cases.push((&["-b", "::", "-b", "127.0.0.1"], &[ALL_V6, V4]));
     }
     for (flags, expected) in cases {
         let server = Server::with(folder.path(), flags);
