@@ -122,6 +122,8 @@ pub enum PathError {
     Encoding,
     /// A well-formed path that no file of a site can have.
     Absent,
+    /// A path with a hidden segment, which begins with a dot, such as `.git`.
+    Hidden,
 }
 
 /// A decoded path without the first slash, safe to look up beneath a root directory.
@@ -151,8 +153,9 @@ impl<'a> SitePath<'a> {
     /// ```
     ///
     /// # Errors
-    /// [`PathError::Encoding`] if a `%` is not followed by two hexadecimal digits, and
-    /// [`PathError::Absent`] if no file of a site can have the path.
+    /// [`PathError::Encoding`] if a `%` is not followed by two hexadecimal digits,
+    /// [`PathError::Hidden`] if a segment is hidden, and [`PathError::Absent`] if no file of a site
+    /// can have the path for another reason.
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
         if is_usual(path) {
@@ -160,11 +163,17 @@ impl<'a> SitePath<'a> {
             return Ok(SitePath { bytes });
         }
         let bytes = unescape(path)?;
-        let mut segments = bytes.split(|b| *b == b'/').enumerate();
-        let hidden = segments
-            .any(|(depth, s)| s.first() == Some(&b'.') && !(depth == 0 && s == b".well-known"));
-        if hidden || bytes.iter().any(|b| matches!(b, 0 | b'\\')) {
+        let segments = || bytes.split(|b| *b == b'/').enumerate();
+        if segments().any(|(_, s)| matches!(s, b"." | b".."))
+            || bytes.iter().any(|b| matches!(b, 0 | b'\\'))
+        {
             return Err(PathError::Absent);
+        }
+        let hidden = |(depth, s): (usize, &[u8])| {
+            s.first() == Some(&b'.') && !(depth == 0 && s == b".well-known")
+        };
+        if segments().any(hidden) {
+            return Err(PathError::Hidden);
         }
         let bytes = Cow::Owned(bytes);
         Ok(SitePath { bytes })
@@ -294,6 +303,7 @@ mod tests {
     #[test]
     fn a_path_is_decoded_once_and_cannot_lead_out() {
         let absent = Err(PathError::Absent);
+        let hidden = Err(PathError::Hidden);
         let bad = Err(PathError::Encoding);
         for (path, expected) in [
             ("/", Ok(&b""[..])),
@@ -320,13 +330,15 @@ mod tests {
             ("//./", Ok(b"")),
             ("/./.well-known/x", Ok(b".well-known/x")),
             ("/a/./../b", absent),
-            ("/./.git/config", absent),
-            ("/./...", absent),
-            ("/a./.b", absent),
+            ("/./.git/config", hidden),
+            ("/./...", hidden),
+            ("/a./.b", hidden),
             ("/a./b", Ok(b"a./b")),
             ("/.%2f", absent),
-            ("/.git/config", absent),
-            ("/a/.well-known/x", absent),
+            ("/.git/config", hidden),
+            ("/a/.well-known/x", hidden),
+            ("/%2egit/config", hidden),
+            ("/.git/../x", absent),
             ("/a%2fb", absent),
             ("/a%5cb", absent),
             ("/a\\b", absent),

@@ -54,8 +54,8 @@ pub trait Files {
     /// waits for a FIFO or a device.
     ///
     /// # Errors
-    /// [`FileError`]: `Directory` for a directory, and `Absent` for any other file that is not
-    /// regular.
+    /// [`FileError`]: `Directory` for a directory, `Absent` for any other file that is not regular,
+    /// and `LeadsOut`, or `Absent`, for a file outside of the root.
     fn open(&self, path: &[u8]) -> Result<(Self::File, Stat), FileError>;
 
     /// The stat of the file or directory at `path` now. Must not find a file that `open` would not
@@ -88,6 +88,8 @@ pub trait Files {
 pub enum FileError {
     /// No file beneath the root has this name, or the file is neither regular nor a directory.
     Absent,
+    /// A symbolic link in the path leads out of the root.
+    LeadsOut,
     /// The path leads to a directory.
     Directory,
     /// The server has no permission to read the file.
@@ -105,6 +107,9 @@ impl FileError {
     pub fn sentence(self) -> &'static str {
         match self {
             FileError::Absent | FileError::Directory => "there is no such file here",
+            FileError::LeadsOut => {
+                "a symbolic link leads out of the folder; --follow-symlinks allows it"
+            }
             FileError::Denied => "this file may not be read by the server",
             FileError::Exhausted => "no file can be opened now, try again",
             FileError::Changing => "this file is being written, try again",
@@ -218,7 +223,7 @@ impl Disk {
     }
 
     /// Opens a file of any kind, and returns the file with its stat.
-    fn open_any(&self, path: &[u8]) -> io::Result<(File, Stat)> {
+    fn open_any(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
         self.follow_root()?;
         let opened = sys::open_beneath(&self.root.borrow().0, path);
         let file = match opened {
@@ -257,18 +262,28 @@ impl Disk {
     /// resolved here and checked against the root, and the rest of the resolved path, free of
     /// links, is opened beneath the root. If such a link appears there in the meantime, the kernel
     /// refuses the path again, and the refusal is final.
-    fn open_resolved(&self, path: &[u8]) -> io::Result<File> {
-        let resolved = self.path.join(OsStr::from_bytes(path)).canonicalize()?;
+    fn open_resolved(&self, path: &[u8]) -> Result<File, FileError> {
+        let path = self.path.join(OsStr::from_bytes(path));
         if self.follow_symlinks {
-            return sys::open(&resolved);
+            return Ok(sys::open(&path.canonicalize()?)?);
         }
-        match resolved.strip_prefix(self.path.canonicalize()?) {
+        let root = self.path.canonicalize()?;
+        let resolved = path.canonicalize().map_err(|error| {
+            // A link that leads out is to be told from a link to nothing.
+            let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+            match folder.is_none_or(|folder| folder.starts_with(&root)) {
+                true => error.into(),
+                false => FileError::LeadsOut,
+            }
+        })?;
+        match resolved.strip_prefix(root) {
             Ok(beneath) => {
                 // The root itself has no name beneath it.
                 let beneath = Path::new(".").join(beneath);
-                sys::open_beneath(&self.root.borrow().0, beneath.as_os_str().as_bytes())
+                let beneath = beneath.as_os_str().as_bytes();
+                Ok(sys::open_beneath(&self.root.borrow().0, beneath)?)
             }
-            Err(_) => Err(io::ErrorKind::NotFound.into()),
+            Err(_) => Err(FileError::LeadsOut),
         }
     }
 }

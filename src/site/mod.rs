@@ -271,6 +271,7 @@ impl<F: Files> Site<F> {
                 self.file(&SitePath::default(), request, now)
             }
             Err(PathError::Absent) => without_file(FileError::Absent),
+            Err(error @ PathError::Hidden) => without_saying(error.sentence()),
         }
     }
 
@@ -340,7 +341,7 @@ impl<F: Files> Site<F> {
             Err(FileError::Directory) if !path.is_directory() => {
                 Reply::to_directory(path, request.query())
             }
-            Err(error @ (FileError::Absent | FileError::Directory)) => {
+            Err(error @ (FileError::Absent | FileError::LeadsOut | FileError::Directory)) => {
                 match self.mounts.takes_posts(path.bytes()) {
                     None => without_file(error),
                     Some(takes_posts) => Reply::upgrade_required(Allowed::endpoint(takes_posts)),
@@ -365,6 +366,7 @@ impl<F: Files> Site<F> {
                     head: Rc::clone(&representation.not_modified),
                     body: Body::empty(),
                     reason: None,
+                    is_discreet: false,
                     cost: 1,
                 };
             }
@@ -387,6 +389,7 @@ impl<F: Files> Site<F> {
                 head: Rc::clone(&representation.ok),
                 body: part_of(representation, None),
                 reason: None,
+                is_discreet: false,
                 cost: 1,
             },
             Ranges::Unsatisfiable => {
@@ -725,10 +728,17 @@ fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
 /// The reply when no file can answer.
 fn without_file<F>(error: FileError) -> Reply<F> {
     let status = match error {
+        FileError::LeadsOut => return without_saying(error.sentence()),
         FileError::Absent | FileError::Directory => Status::NotFound,
         FileError::Denied => Status::Forbidden,
         FileError::Exhausted | FileError::Changing => Status::ServiceUnavailable,
         FileError::Failed => Status::InternalServerError,
     };
     Reply::plain(status, error.sentence())
+}
+
+/// The reply when a rule of the server, told by `reason`, hides what may be at the path. Only the log
+/// and a peer on this machine learn of the reason.
+fn without_saying<F>(reason: &str) -> Reply<F> {
+    without_file(FileError::Absent).because(reason)
 }

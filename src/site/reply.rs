@@ -20,6 +20,8 @@ pub(crate) struct Reply<F> {
     pub body: Body<F>,
     /// The sentence that gives the reason of an error status, for the log; `None` otherwise.
     pub reason: Option<Box<str>>,
+    /// Whether the body does not tell the reason, because not every peer may learn of it.
+    pub is_discreet: bool,
     /// The cost of making the reply, in steps of a connection's budget; at least one.
     pub cost: u32,
 }
@@ -50,6 +52,7 @@ impl<F> Reply<F> {
             head: head.into_bytes().into(),
             body,
             reason: None,
+            is_discreet: false,
             cost: 1,
         }
     }
@@ -57,6 +60,26 @@ impl<F> Reply<F> {
     /// A reply with a plain text: the status and a sentence for people.
     pub fn plain(status: Status, sentence: &str) -> Reply<F> {
         Reply::plain_with(ResponseHead::new(status), status, sentence)
+    }
+
+    /// The same reply, with a reason that the body does not tell.
+    pub(super) fn because(self, reason: &str) -> Reply<F> {
+        Reply {
+            reason: Some(reason.into()),
+            is_discreet: true,
+            ..self
+        }
+    }
+
+    /// The reply for a peer on this machine, whose body tells the reason.
+    pub fn in_confidence(self) -> Reply<F> {
+        match &self.reason {
+            Some(reason) if self.is_discreet => Reply {
+                cost: self.cost,
+                ..Reply::plain(self.status, reason)
+            },
+            _ => self,
+        }
     }
 
     /// The same text after a head with additional fields.

@@ -184,7 +184,9 @@ impl Tree {
     pub fn was(&self, name: &str, moments: Range<usize>, status: u16, body: &[u8]) -> bool {
         let shows = |state: &State| match state {
             State::Content(content) => status == 200 && **content == *body,
-            State::Failing(FileError::Absent | FileError::Directory) => status == 404,
+            State::Failing(FileError::Absent | FileError::LeadsOut | FileError::Directory) => {
+                status == 404
+            }
             State::Failing(FileError::Denied) => status == 403,
             State::Failing(FileError::Exhausted | FileError::Changing) => status == 503,
             State::Failing(FileError::Failed) => status == 500,

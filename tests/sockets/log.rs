@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use rustix::process::{Resource, Signal};
@@ -170,6 +171,35 @@ fn a_download_that_is_cut_off_is_logged_as_such() {
     let (_, bytes) = line.split_once(r#""bytes":"#).expect("a number of bytes");
     let (bytes, _) = bytes.split_once(',').expect("and what follows");
     assert!(bytes.parse::<usize>().is_ok_and(|n| n < BIG), "{line}");
+}
+
+/// A person who looks for the file on the disk finds it. The body tells the reason to a peer on this
+/// machine alone.
+#[test]
+fn a_file_that_a_rule_hides_is_told_from_one_that_is_not_there() {
+    let folder = Folder::with("root/.env", "secret");
+    folder.put("outside", "outside");
+    symlink("../outside", folder.path().join("root/link")).expect("the folder is ours");
+    symlink("..", folder.path().join("root/up")).expect("the folder is ours");
+    let root = folder.path().join("root");
+    let mut server = Server::with(&root, &["--log", "json"]);
+    let mut client = server.connect();
+    let out = "a symbolic link leads out of the folder; --follow-symlinks allows it";
+    let hidden = "names that begin with a dot are not served";
+    for (target, reason) in [
+        ("/link", out),
+        ("/up/outside", out),
+        ("/up/", out),
+        ("/.env", hidden),
+        ("/a/.git/config", hidden),
+        ("/none", "there is no such file here"),
+    ] {
+        let answer = client.get(target);
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.text(), format!("404 Not Found: {reason}\n"));
+        let line = server.stdout.next().expect("a line");
+        assert!(line.contains(&format!(r#""reason":"{reason}""#)), "{line}");
+    }
 }
 
 /// The body is sent in chunks. Their sizes are not content.
