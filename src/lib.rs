@@ -130,8 +130,9 @@
 //! | `server/timers.rs` `Timers::arm` | a deadline that moved later leaves the old alarm in place; when it rings, the server asks for the present one | |
 //! | `server/log.rs` `Log::record` | formats the exchanges of the turn, for one write | `write` |
 //!
-//! `strace` shows this request (the number in the event, 2³² here, is the key: generation 1, slot 0), made by curl, of `oneloop /srv/www --log combined` (long strings are
-//! cut, as strace does). Without a log, the fourth call is not made:
+//! `strace` shows this request, made by curl, of `oneloop /srv/www --log combined` (strace cuts long
+//! strings). The number in the event, 2³² here, is the key: generation 1, slot 0. Without a log, the
+//! call of `write` is not made:
 //!
 //! ```text
 //! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=4294967296}}], 1024, 29999) = 1

@@ -31,6 +31,10 @@
 //! holds the number of the epoch in which it was last checked. [`Site::begin_epoch`] begins a new
 //! epoch after a read, and each entry is then checked again before its next use.
 //!
+//! The check must not find a file that an open would not find. stat(2) follows every symbolic link,
+//! so [`Disk`] first looks at the folders above the file, once in an epoch: a folder that was moved
+//! out of the root may have left a link in its place.
+//!
 //! Absence is checked in the same way. "No file at this path" holds as long as stat(2) finds
 //! nothing there. "No `.br` beside this file" holds as long as the stat of the directory is the
 //! same.
