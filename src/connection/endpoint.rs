@@ -40,9 +40,9 @@ impl<'a> RouteMatch<'a> {
     /// without a value. `None`: the query does not have the parameter.
     ///
     /// Names and values are decoded as a browser encodes the fields of a form
-    /// (`application/x-www-form-urlencoded`, WHATWG URL §5.1): `+` stands for a space, and `%` with
-    /// two hexadecimal digits for a byte. A `%` without two digits stands for itself. Bytes that are
-    /// not UTF-8 become U+FFFD.
+    /// (`application/x-www-form-urlencoded`, WHATWG URL §5.1): `+` stands for a space, and `%`
+    /// with two hexadecimal digits for a byte. A `%` without two digits stands for itself. Bytes
+    /// that are not UTF-8 become U+FFFD.
     ///
     /// ```
     /// let query = "last=5&presence&who=J%C3%BCrgen+Klopp";

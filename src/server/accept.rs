@@ -1,8 +1,8 @@
 //! Floor 4, server: accepting connections, and the limit on their number.
 //!
 //! At the limit, new connections form a *crowd*: one was accepted and waits unread, and the others
-//! wait in the backlog of the kernel. The crowd is let in as slots become free, and three rules make
-//! sure that slots do, without harm to the connections that have a slot:
+//! wait in the backlog of the kernel. The crowd is let in as slots become free. Three rules free
+//! slots without harm to the connections that have one:
 //!
 //! 1. A connection that has been idle for a while is *evicted*. Eviction at once would destroy the
 //!    next request of a busy client, and two crowds of busy clients would do nothing but evict each
@@ -100,8 +100,8 @@ where
     /// Puts a new connection into the slab. The connection is pumped in this turn, because the
     /// request has usually come already. If no slot is free and none can be made free, the
     /// newcomer is returned; if `rejects`, the newcomer gets a 503 instead. With
-    /// [`REJECTED_MAX`](Self::REJECTED_MAX) rejected connections open, the newcomer is returned too,
-    /// or dropped if the server is stopping.
+    /// [`REJECTED_MAX`](Self::REJECTED_MAX) rejected connections open, the newcomer is returned
+    /// too, or dropped if the server is stopping.
     fn admit(
         &mut self,
         newcomer: Newcomer<D::Stream>,
@@ -179,8 +179,8 @@ where
     }
 
     /// Keeps a newcomer until a slot is free, and accepts no other connection meanwhile: the rest
-    /// of the crowd stays in the backlog. Accepting resumes when a connection ends, or when there is
-    /// something to do for the newcomer.
+    /// of the crowd stays in the backlog. Accepting resumes when a connection ends, or when the
+    /// newcomer needs another eviction, another connection to give way, or a 503.
     fn wait_for_a_slot(&mut self, mut newcomer: Newcomer<D::Stream>) {
         let now = self.turn.now.instant;
         if newcomer.asks_at <= now {

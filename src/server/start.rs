@@ -140,8 +140,8 @@ impl Server<MioDriver, Disk> {
     /// ```
     ///
     /// [`Server::run`] returns after SIGINT or SIGTERM. Endpoints of your own are added before with
-    /// [`Server::with_endpoint`]. The log of the configuration goes to standard output, and warnings
-    /// go to standard error.
+    /// [`Server::with_endpoint`]. The log of the configuration goes to standard output, and
+    /// warnings go to standard error.
     ///
     /// # Errors
     /// [`StartError`]. No listener is left open then.

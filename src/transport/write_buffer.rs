@@ -13,14 +13,14 @@
 //! A mode may add output while fewer than `write_buffer_high` bytes are queued
 //! ([`has_room`](WriteBuffer::has_room)). The check comes before the addition, so up to
 //! `write_buffer_high` - 1 bytes plus one slice of a file may be queued; a slice has at most
-//! `turn_bytes` (256 KiB). The output of an encoder is added in any case, unless memory is short: at
-//! most `encoded_file_bytes_max`, and a little more if the file cannot be compressed. WebSocket messages from endpoints and broadcasts have a separate limit,
-//! `write_buffer_max`.
+//! `turn_bytes` (256 KiB). The output of an encoder is added in any case, unless memory is short:
+//! at most `encoded_file_bytes_max`, and a little more if the file cannot be compressed. WebSocket
+//! messages from endpoints and broadcasts have a separate limit, `write_buffer_max`.
 //!
 //! A peer that reads slowly may never let the buffer become empty. Bytes that were sent are dropped
-//! all the same: when they are as many as the bytes still queued, the rest is moved to the front. So
-//! at most one byte is moved for each byte sent, and a buffer holds at most twice the bytes queued. A
-//! buffer that is sent whole, as for nearly all answers, moves no byte.
+//! all the same: when they are as many as the bytes still queued, the rest is moved to the front.
+//! So at most one byte is moved for each byte sent, and a buffer holds at most twice the bytes
+//! queued. A buffer that is sent whole, as for nearly all answers, moves no byte.
 //!
 //! A file segment holds an open file and no memory: its bytes count as queued, but the
 //! [`Account`](super::pool::Account) is not charged.
@@ -369,7 +369,7 @@ mod tests {
         let small = |buffer: &mut WriteBuffer<()>, pool: &mut Pool, number: u8| {
             buffer.append(pool, |tail| tail.extend_from_slice(&[number; 100]));
         };
-        // A vector has up to twice the capacity that it needs, and holds up to twice what is queued.
+        // A vector has up to twice the needed capacity, and holds up to twice the bytes queued.
         for n in [1, 99, 1_000, 9_000] {
             assert!(held(n, 10_000, small) <= 4 * 10_100, "{n}");
         }

@@ -1,7 +1,7 @@
 //! The smallest world that a server can run in: one connection, three files, the endpoints, and a
 //! clock that moves on command.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -57,10 +57,9 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
     let mut visit = Visit::new(limits, send_buffer, rooms);
     actions.iter().for_each(|action| visit.act(action));
-    let mut world = visit.world.borrow_mut();
     Seen {
-        received: std::mem::take(&mut world.sent),
-        is_closed: world.is_ended,
+        received: std::mem::take(&mut *visit.received()),
+        is_closed: visit.world.borrow().is_ended,
     }
 }
 
@@ -86,14 +85,9 @@ impl Visit {
         Visit { world, server }
     }
 
-    /// The number of bytes that the client has received.
-    pub fn received(&self) -> usize {
-        self.world.borrow().sent.len()
-    }
-
-    /// Makes room for this many more bytes.
-    pub fn reserve(&self, bytes: usize) {
-        self.world.borrow_mut().sent.reserve(bytes);
+    /// The bytes that the client has received.
+    pub fn received(&self) -> RefMut<'_, Vec<u8>> {
+        RefMut::map(self.world.borrow_mut(), |world| &mut world.sent)
     }
 
     /// Performs an action, and lets the server come to rest.
