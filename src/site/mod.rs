@@ -271,7 +271,7 @@ impl<F: Files> Site<F> {
             Ok(path) if is_read => self.file(&path, request, now),
             Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
-            Err(PathError::Absent) if is_read && self.is_index(path) => {
+            Err(PathError::Absent | PathError::Hidden) if is_read && self.is_index(path) => {
                 self.file(&SitePath::default(), request, now)
             }
             Err(PathError::Absent) => without_file(FileError::Absent),

@@ -57,8 +57,9 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
     let mut visit = Visit::new(limits, send_buffer, rooms);
     actions.iter().for_each(|action| visit.act(action));
+    let received = std::mem::take(&mut *visit.received());
     Seen {
-        received: std::mem::take(&mut *visit.received()),
+        received,
         is_closed: visit.world.borrow().is_ended,
     }
 }
