@@ -463,9 +463,11 @@ pub struct Limits {
     /// at most this many bytes in its write buffer. The bytes are charged to the account of memory;
     /// over `memory_bytes_max`, encoders do wait.
     pub encoded_file_bytes_max: u64,
-    /// Bytes of the access log that wait for a slow reader of standard output. Default: 64 KiB.
+    /// Bytes of the access log that wait for a slow reader of standard output, or for a full disk.
+    /// Default: 64 KiB. Warnings that wait for standard error have the same bound.
     ///
-    /// Over the bound, lines are dropped, and a later line says how many.
+    /// Over the bound, lines are dropped, and a later line says how many (on standard error if the
+    /// format has no such line).
     ///
     /// Why 64 KiB: as much again as a pipe holds on Linux by default.
     pub log_bytes_max: usize,

@@ -210,7 +210,7 @@
 //! | a file changes while it is served | [`site`]: a stat(2) after the request was read, shared by a batch, and an fstat(2) before each slice |
 //! | compressing takes long | one slice in each turn: [`Site::next_slice`](site::Site::next_slice) |
 //! | a page of a stranger sends requests, in the user's browser | [`Guard`](site::Guard): `Host`, `Origin` and `Sec-Fetch-Site` of each request |
-//! | a terminal stops reading the log | [`Log`](server::Log): bounded, and never waited for |
+//! | a terminal stops reading the log, or the disk is full | [`Log`](server::Log): bounded, and never waited for |
 //!
 //! # The floors
 //!

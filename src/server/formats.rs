@@ -1,7 +1,7 @@
 //! Floor 4, server: the formats of the log, a function for each format and kind of line.
 //!
-//! Architecture invariant: the bytes of a peer reach a line only through [`Escaped`] or
-//! [`JsonText`], so no peer can forge a line or send an escape sequence to a terminal.
+//! Architecture invariant: the bytes of a peer reach a line only through [`Escaped`], [`Sentence`]
+//! or [`JsonText`], so no peer can forge a line or send an escape sequence to a terminal.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -36,7 +36,7 @@ pub(super) fn pretty(
         write!(out, " (cut off)")?;
     }
     match &exchange.reason {
-        Some(reason) => writeln!(out, " ({})", Escaped(reason.as_bytes())),
+        Some(reason) => writeln!(out, " ({})", Sentence(reason)),
         None => writeln!(out),
     }
 }
@@ -210,6 +210,21 @@ impl fmt::Display for Escaped<'_> {
         for &byte in self.0 {
             match byte {
                 b'"' | b'\\' | 0..0x20 | 0x7f.. => write!(f, "\\x{byte:02x}")?,
+                _ => f.write_char(char::from(byte))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sentence of the server, which may quote bytes of a peer. Its quotation marks stay.
+struct Sentence<'a>(&'a str);
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.bytes() {
+            match byte {
+                0..0x20 | 0x7f.. => write!(f, "\\x{byte:02x}")?,
                 _ => f.write_char(char::from(byte))?,
             }
         }
@@ -391,10 +406,10 @@ mod tests {
         let mut exchange = exchange();
         (exchange.method, exchange.target) = ([].into(), [].into());
         (exchange.status, exchange.body_bytes, exchange.complete) = (400, 10, false);
-        exchange.reason = Some("no \x1b[1m".into());
+        exchange.reason = Some("no \"\x1b[1m\"".into());
         assert_eq!(
             shown(|out| pretty(out, &exchange, Duration::ZERO, &time(), true)),
-            "12:34:56.007 \x1b[33m 400\x1b[0m     10 B    0 µs  - - (cut off) (no \\x1b[1m)\n"
+            "12:34:56.007 \x1b[33m 400\x1b[0m     10 B    0 µs  - - (cut off) (no \"\\x1b[1m\")\n"
         );
         assert!(shown(|out| combined(out, &exchange, &time())).contains("\"-\" 400 10"));
     }

@@ -81,7 +81,7 @@ impl Log {
         if self.notices {
             match self.terminal {
                 true => self.log.push(text),
-                false => self.errors.push(text),
+                false => self.tell(text),
             }
             self.flush();
         }
@@ -89,8 +89,20 @@ impl Log {
 
     /// Writes a warning, which is one line, to standard error.
     pub fn warn(&mut self, text: impl fmt::Display) {
-        self.errors.push(&format!("warning: {text}\n"));
+        self.tell(&format!("warning: {text}\n"));
         self.errors.flush();
+    }
+
+    /// Adds text to standard error, after the number of lines that found no space there before.
+    fn tell(&mut self, text: &str) {
+        if self.errors.has_space() {
+            let dropped = self.errors.take_dropped();
+            if dropped > 0 {
+                let said = "warning: lines of standard error dropped:";
+                self.errors.push(&format!("{said} {dropped}\n"));
+            }
+        }
+        self.errors.push(text);
     }
 
     /// Whether records need to be collected.

@@ -83,7 +83,7 @@ fn a_root_that_the_server_may_not_read_is_an_error() {
     let copy = folder.path().join("oneloop");
     fs::copy(env!("CARGO_BIN_EXE_oneloop"), &copy).expect("the folder is ours");
     for path in [&closed, &file] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("it is ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).expect("it is ours");
         let mut command = Command::new(&copy);
         command.arg(path).args(["--port", "0"]);
         if rustix::process::geteuid().is_root() {
