@@ -135,15 +135,16 @@
 //! call of `write` is not made:
 //!
 //! ```text
-//! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=4294967296}}], 1024, 29999) = 1
-//! recvfrom(11, "GET /favicon.svg HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n"..., 65536, 0, NULL, NULL) = 90
-//! newfstatat(AT_FDCWD, "/srv/www/favicon.svg", {st_mode=S_IFREG|0644, st_size=392, ...}, 0) = 0
-//! sendto(11, "HTTP/1.1 200 OK\r\nLast-Modified: Thu, 26 Nov 2026 0"..., 700, MSG_NOSIGNAL, NULL, 0) = 700
-//! write(9, "127.0.0.1 - - [26/Nov/2026:01:47:23 +0000] \"GET /f"..., 97) = 97
+//! epoll_wait(5, [{events=EPOLLIN|EPOLLOUT, data={u32=0, u64=4294967296}}], 1024, 30040) = 1
+//! recvfrom(9, "GET /favicon.svg HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n"..., 65536, 0, NULL, NULL) = 90
+//! newfstatat(AT_FDCWD, "/srv/www/favicon.svg", {st_mode=S_IFREG|0644, st_size=392, ...}, AT_SYMLINK_NOFOLLOW) = 0
+//! sendto(9, "HTTP/1.1 200 OK\r\nLast-Modified: Thu, 26 Nov 2026 0"..., 673, MSG_NOSIGNAL, NULL, 0) = 673
+//! write(12, "127.0.0.1 - - [26/Nov/2026:02:49:38 +0000] \"GET /f"..., 97) = 97
 //! epoll_wait(5, ...
 //! ```
 //!
-//! Variations: other requests of the batch for the same file share the stat. If the client accepts
+//! Variations: other requests of the batch for the same file share the stat. A file in a folder costs
+//! one more stat for each folder above it, to see that none is a link, shared by the batch too. If the client accepts
 //! codings and the media type is worth compressing, the directory is looked at too, and the sibling or
 //! the original of the encoding that is sent. A body above 4 KiB leaves by `writev`, with its head. A
 //! file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB, each after an
