@@ -1,11 +1,12 @@
 //! The shared parts of the comparisons: the rounds, the measurements, the report.
 //!
 //! `contest` the rounds of a scenario, and the trait of a load generator · `measure` CPU time and
-//! system calls of a process · `report` medians and the table · `options` the command line ·
-//! `server` a running process · `programs` the programs of this package · `tools` the programs
-//! from elsewhere · `scratch` a temporary directory.
+//! system calls of a process · `report` the table of a comparison · `figures` medians and tables ·
+//! `options` the command line · `server` a running process · `programs` the programs of this
+//! package · `tools` the programs from elsewhere · `scratch` a temporary directory.
 
 pub mod contest;
+pub mod figures;
 pub mod measure;
 pub mod options;
 pub mod programs;

@@ -1,9 +1,9 @@
-//! The report: medians of paired ratios, in a table of Markdown.
+//! The report of a comparison: medians of paired ratios, in a table.
 
 use std::fmt::Write;
-use std::fs;
 
 use super::Comparison;
+use super::figures::{Spread, machine, ratios, table};
 use super::options::Options;
 use super::tools::Tools;
 
@@ -57,30 +57,11 @@ pub fn render(
         tools.versions(),
         comparison.bench,
     );
-    report += &table(&cells(comparison, rows));
+    report += &table(&cells(comparison, rows), 2);
     for complaint in complaints {
         let _ = write!(report, "\n**{complaint}**\n");
     }
     report
-}
-
-/// Describes the processor, its cores, the kernel, and the load average, which shows other work.
-fn machine() -> String {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let processors = read("/proc/cpuinfo");
-    let named = |name| {
-        processors
-            .lines()
-            .filter(move |line| line.starts_with(name))
-    };
-    let model = named("model name").find_map(|line| line.split_once(": "));
-    let (_, model) = model.unwrap_or(("", "unknown processor"));
-    let cores = named("processor").count();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
-    let kernel = kernel.trim();
-    format!("{model}, {cores} cores, Linux {kernel}, load average at the end {load}")
 }
 
 /// Returns the cells of the table, the heading first.
@@ -101,7 +82,7 @@ fn cells(comparison: &Comparison, rows: &[Row]) -> Vec<Vec<String>> {
                 |other: &&Row| other.scenario == row.scenario && other.contender == *name;
             match rows.iter().find(is_meant) {
                 Some(other) if std::ptr::eq(other, row) => "1".into(),
-                Some(other) => Spread::of_ratios(row, other).to_string(),
+                Some(other) => Spread::of(ratios(&row.nanoseconds, &other.nanoseconds)).to_string(),
                 None => "–".into(),
             }
         };
@@ -123,73 +104,6 @@ fn cells(comparison: &Comparison, rows: &[Row]) -> Vec<Vec<String>> {
         above = row.scenario;
     }
     cells
-}
-
-/// Returns the table as Markdown. Its columns are aligned in plain text too: words to the left,
-/// numbers to the right.
-fn table(cells: &[Vec<String>]) -> String {
-    let is_number = |column: usize| column >= 2;
-    let width = |column: usize| {
-        let widths = cells.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..cells[0].len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let mut line = String::from("|");
-        for (column, cell) in row.iter().enumerate() {
-            let width = widths[column];
-            line += &match is_number(column) {
-                true => format!(" {cell:>width$} |"),
-                false => format!(" {cell:<width$} |"),
-            };
-        }
-        line
-    };
-    let mut rule = String::from("|");
-    for (column, width) in widths.iter().enumerate() {
-        let end = if is_number(column) { ':' } else { '-' };
-        rule += &format!("{:-<width$}-{end}|", "");
-    }
-    let mut lines: Vec<_> = cells.iter().map(line).collect();
-    lines.insert(1, rule);
-    lines.join("\n") + "\n"
-}
-
-/// The median of some values, with the least and the greatest of them.
-struct Spread {
-    least: f64,
-    median: f64,
-    most: f64,
-}
-
-impl Spread {
-    /// Sorts `values`, which must have at least one element.
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            f64::midpoint(values[middle - 1], values[middle])
-        };
-        Self {
-            least: values[0],
-            median,
-            most: values[values.len() - 1],
-        }
-    }
-
-    /// Divides round by round, because other load on the machine hits both runs of a round.
-    fn of_ratios(row: &Row, other: &Row) -> Self {
-        let pairs = row.nanoseconds.iter().zip(&other.nanoseconds);
-        Self::of(pairs.map(|(ours, theirs)| ours / theirs).collect())
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{:.2} ({:.2}–{:.2})", self.median, self.least, self.most)
-    }
 }
 
 fn microseconds(nanoseconds: f64) -> String {
