@@ -8,8 +8,11 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn create(bench: &str) -> Result<Self, String> {
-        let name = format!("oneloop-{bench}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        Self::create_in(&std::env::temp_dir(), bench)
+    }
+
+    pub fn create_in(directory: &Path, bench: &str) -> Result<Self, String> {
+        let path = directory.join(format!("oneloop-{bench}-{}", std::process::id()));
         fs::create_dir_all(&path)
             .map_err(|error| format!("cannot create {}: {error}", path.display()))?;
         Ok(Self(path))

@@ -11,7 +11,8 @@ pub struct Tools {
     /// `None` when strace is not installed.
     pub strace: Option<PathBuf>,
     server_core: u32,
-    load_core: u32,
+    /// The core of the load generator.
+    pub load_core: u32,
     /// Whether `setpriv --pdeathsig` works here.
     leash: bool,
 }
