@@ -228,6 +228,10 @@ impl Socket for End {
         unreachable!("the file is small and sent from memory")
     }
 
+    fn read_file(&mut self, _file: &(), _into: &mut [u8], _at: u64) -> io::Result<usize> {
+        unreachable!("the file is small and sent from memory")
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
