@@ -100,12 +100,11 @@ use crate::http::{
     ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead, ResponseHead,
     SitePath, Status, Validators, precondition,
 };
-use crate::sys::Stat;
-use cache::{Cache, Entry, Lookup};
+use cache::Cache;
 use encoding::Encoder;
 use mount::Mounts;
 use reply::Allowed;
-use representation::{Content, Representation, Source, described, is_settled, validated};
+use representation::{Content, Representation, described, is_settled, validated};
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile};
 
@@ -526,163 +525,6 @@ impl<F: Files> Site<F> {
             true => self.encoding.len() < 2 * self.encoders_max,
             false => self.encoding.len() < self.encoders_max && !self.encoding.iter().any(same),
         }
-    }
-}
-
-/// Bodies that are sent slice by slice.
-impl<F: Files> Site<F> {
-    /// The cost of encoding one slice, in steps: all steps of a turn by default
-    /// ([`Limits::turn_steps`]). A connection then encodes one slice a turn, even if a slice takes
-    /// little time.
-    const SLICE: u32 = 64;
-
-    /// Returns the next slice of a body that is not [at its end](Stream::is_at_end), and the cost
-    /// of the slice in steps.
-    ///
-    /// A slice of a file has at most `max` bytes, and the caller sends it. The head of a part and
-    /// the output of an encoder are appended to `out` instead. `max` does not apply to them, but
-    /// heads are short, and an encoder takes at most 16 KiB of a file at a time.
-    pub(crate) fn next_slice(
-        &mut self,
-        stream: &mut Stream<F::File>,
-        max: u64,
-        out: &mut Vec<u8>,
-        now: SystemTime,
-    ) -> (BodySlice<F::File>, u32) {
-        debug_assert!(!stream.is_at_end());
-        match stream {
-            Stream::File(stream) => {
-                let slice = self.slice_of(&stream.open, &mut stream.left, max);
-                (slice, 1)
-            }
-            Stream::Multipart(stream) => {
-                let Some((head, left)) = stream.parts.front_mut() else {
-                    let end = stream.end.take().unwrap_or_default();
-                    out.extend_from_slice(&end);
-                    return (BodySlice::Written(end.len()), 1);
-                };
-                if !head.is_empty() {
-                    let head = std::mem::take(head);
-                    out.extend_from_slice(&head);
-                    return (BodySlice::Written(head.len()), 1);
-                }
-                let slice = self.slice_of(&stream.open, left, max);
-                if left.start == left.end {
-                    stream.parts.pop_front();
-                }
-                (slice, 1)
-            }
-            Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
-                Ok(content) => (BodySlice::Written(content), Self::SLICE),
-                Err(()) => (BodySlice::Broken, 1),
-            },
-        }
-    }
-
-    /// Returns the next slice of a file, or [`BodySlice::Broken`] if the file has changed.
-    fn slice_of(
-        &self,
-        open: &OpenFile<F::File>,
-        left: &mut ByteRange,
-        max: u64,
-    ) -> BodySlice<F::File> {
-        if !self.is_intact(&open.file, &open.stat) {
-            return BodySlice::Broken;
-        }
-        let (at, len) = (left.start, left.bytes().min(max));
-        left.start += len;
-        let file = Rc::clone(&open.file);
-        BodySlice::File { file, at, len }
-    }
-
-    /// Whether an open file still has the size and the modification time in `then`, so that no
-    /// truncation and no overwrite in place has been noticed. (The module's docs say which changes
-    /// go unnoticed.) The change time does not count: it also moves when the file is deleted or
-    /// another file is renamed over it, and the old file is then sent to its end.
-    fn is_intact(&self, file: &F::File, then: &Stat) -> bool {
-        let same = |now: Stat| (now.size, now.modified) == (then.size, then.modified);
-        self.files.fstat(file).is_ok_and(same)
-    }
-
-    /// Encodes the next slice of a file, and appends the output to `out` as a chunk (RFC 9112
-    /// §7.1). Returns the length of the chunk's content. The encoder may buffer the whole slice, and
-    /// then no chunk is appended.
-    ///
-    /// # Errors
-    /// If the file has changed or cannot be read.
-    fn encode(
-        &mut self,
-        encoding: &mut Encoding<F::File>,
-        out: &mut Vec<u8>,
-        now: SystemTime,
-    ) -> Result<usize, ()> {
-        let mut encoder = encoding.encoder.take().ok_or(())?;
-        let size = encoding.stat.size;
-        let want = (size - encoding.at).min(encoding::SLICE_BYTES as u64) as usize;
-        let (at, mut slice) = (encoding.at as usize, [0; encoding::SLICE_BYTES]);
-        let bytes = match &encoding.content {
-            Content::Memory(bytes) => bytes.get(at..at + want).ok_or(())?,
-            Content::File(file) => {
-                if !self.is_intact(file, &encoding.stat) {
-                    return Err(());
-                }
-                let slice = &mut slice[..want];
-                match self.files.read_at(file, slice, encoding.at) {
-                    Ok(n) if n == want => slice,
-                    _ => return Err(()),
-                }
-            }
-        };
-        let mut coded = encoder.encode(bytes).map_err(drop)?;
-        encoding.at += want as u64;
-        let last = encoding.at == size;
-        if last {
-            coded.extend(encoder.finish().map_err(drop)?);
-        } else {
-            encoding.encoder = Some(encoder);
-        }
-        if !coded.is_empty() {
-            out.extend_from_slice(format!("{:x}\r\n", coded.len()).as_bytes());
-            out.extend_from_slice(&coded);
-            out.extend_from_slice(b"\r\n");
-        }
-        if let Some(kept) = &mut encoding.kept {
-            kept.extend_from_slice(&coded);
-            if kept.len() as u64 > self.encoded_file_bytes_max / 4 {
-                encoding.kept = None;
-            }
-        }
-        if last {
-            encoding.permit = None;
-            out.extend_from_slice(b"0\r\n\r\n");
-            self.keep(encoding, now);
-        }
-        Ok(coded.len())
-    }
-
-    /// Puts the complete output of an encoder into the cache, unless the file has changed or is not
-    /// settled. Later answers are sent from the cache, with a Content-Length.
-    fn keep(&mut self, encoding: &mut Encoding<F::File>, now: SystemTime) {
-        let Some(kept) = encoding.kept.take() else {
-            return;
-        };
-        let path = &encoding.path;
-        if self.files.stat(path) != Ok(encoding.stat) || !is_settled(&encoding.stat, now) {
-            return;
-        }
-        let source = Source {
-            path: path.clone(),
-            stat: encoding.stat,
-            media_type: encoding.media_type.clone(),
-            coding: encoding.coding,
-            own_file: false,
-            varies: true,
-            content: Content::Memory(kept.into()),
-        };
-        let made = Lookup::Present(Rc::new(Representation::new(source, now)));
-        // Epoch 0 is over when the first request arrives: the next request checks the file again.
-        self.cache
-            .insert(Entry::new(path, encoding.coding, made, 0));
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::http::parsed;
-use crate::sys::FileKind;
+use crate::sys::{FileKind, Stat};
 
 /// A disk with a single file, `a.txt`.
 #[derive(Clone)]
