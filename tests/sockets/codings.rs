@@ -1,11 +1,9 @@
 //! Content codings: every coding decodes to the file's present content.
 
-use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually, pattern};
+use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually, pattern, set_modified};
 
 /// Text that is worth compressing.
 fn text(seed: &str, len: usize) -> Vec<u8> {
@@ -60,11 +58,6 @@ fn check(
 
 const GZIP: &[&str] = &["Accept-Encoding: gzip"];
 const BROTLI: &[&str] = &["Accept-Encoding: br"];
-
-fn set_modified(path: &Path, time: SystemTime) {
-    let file = fs::File::options().append(true).open(path);
-    file.and_then(|f| f.set_modified(time)).expect("ours");
-}
 
 /// A sibling stays on the disk, and known to the server, when its original is edited. From then on
 /// the sibling is stale: a new compressed form must be sent instead.

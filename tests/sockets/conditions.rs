@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::harness::{Client, Folder, Server, at_rest, eventually, pattern};
+use crate::harness::{Client, Folder, Server, at_rest, eventually, pattern, set_modified};
 
 /// A file in each relevant size: answered from memory, and sent from the disk.
 const SIZES: [usize; 2] = [50_000, 3 << 20];
@@ -21,9 +21,7 @@ const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 /// A server of `a.bin`, modified at [`MODIFIED`] and at rest, a client, and the file's tag.
 fn serve(folder: &Folder, content: &[u8]) -> (Server, Client, String) {
     let path = folder.put("a.bin", content);
-    let file = fs::File::options().append(true).open(&path);
-    let time = UNIX_EPOCH + Duration::from_secs(MODIFIED);
-    file.and_then(|f| f.set_modified(time)).expect("ours");
+    set_modified(&path, UNIX_EPOCH + Duration::from_secs(MODIFIED));
     eventually("it is at rest", || at_rest(&path));
     let server = Server::of(folder.path());
     let mut client = server.connect();

@@ -1,9 +1,9 @@
 //! The server as seen by curl, an independent client.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Finished, Folder, Process, Server, outside};
+use crate::harness::{Finished, Folder, Process, Server, outside, set_modified};
 
 /// Runs curl on a URL of `server`; `None` if curl is not installed.
 pub fn curl(server: &Server, flags: &[&str], path: &str) -> Option<Finished> {
@@ -31,16 +31,18 @@ fn check(server: &Server, flags: &[&str], path: &str, expected: &str) {
     }
 }
 
+/// A time of modification whose second is over.
+fn long_ago() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(784_111_777)
+}
+
 const CODE: [&str; 4] = ["-o", "/dev/null", "-w", "%{http_code}"];
 
 #[test]
 fn a_file_comes_with_its_fields() {
     let folder = Folder::new();
     let path = folder.put("page.html", "<p>hello");
-    // A file gets a date only when the second of its modification is over.
-    let file = std::fs::File::options().append(true).open(path);
-    let time = UNIX_EPOCH + Duration::from_secs(784_111_777);
-    file.and_then(|f| f.set_modified(time)).expect("ours");
+    set_modified(&path, long_ago());
     let server = Server::of(folder.path());
     let Some(shown) = curl(&server, &["-i"], "/page.html") else {
         return;
@@ -70,7 +72,8 @@ fn a_file_comes_with_its_fields() {
 
 #[test]
 fn the_head_alone_is_the_same_head() {
-    let folder = Folder::with("index.html", "<p>hello");
+    let folder = Folder::new();
+    set_modified(&folder.put("index.html", "<p>hello"), long_ago());
     let server = Server::of(folder.path());
     let fields = |flags: &[&str]| {
         let shown = curl(&server, flags, "/")?.stdout;

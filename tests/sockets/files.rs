@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually, pattern};
+use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually, pattern, set_modified};
 
 /// Checks the present answer for `target`: the body of a 200, or `None` for a 404.
 fn check(client: &mut Client, target: &str, expected: Option<&str>) {
@@ -54,8 +54,7 @@ fn a_change_to_a_file_at_rest_is_seen() {
         ask_until_at_rest(&mut client, "/a", &path);
         // Length and time of modification stay the same.
         folder.put("a", content);
-        let file = fs::File::options().append(true).open(&path);
-        file.and_then(|f| f.set_modified(stamp)).expect("ours");
+        set_modified(&path, stamp);
         check(&mut client, "/a", Some(content));
     }
     fs::remove_file(&path).expect("it is there");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::sockopt;
@@ -428,6 +428,13 @@ fn kernel_address(text: &str) -> SocketAddr {
     };
     let port = u16::from_str_radix(port, 16).expect("four digits");
     SocketAddr::new(ip, port)
+}
+
+/// Gives a file another time of modification. A file gets a `Last-Modified` only when the second of
+/// its modification is over, so a test that compares heads needs a file that is older.
+pub fn set_modified(path: &Path, time: SystemTime) {
+    let file = fs::File::options().append(true).open(path);
+    file.and_then(|f| f.set_modified(time)).expect("ours");
 }
 
 /// Whether a file has been unchanged for so long that another change must show in its times.
