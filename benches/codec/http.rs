@@ -20,7 +20,8 @@ const LIMITS: HeadLimits = HeadLimits {
 
 pub fn our_head(bytes: Vec<u8>) -> Operation {
     Box::new(move || {
-        let parsed = HeadParser::default().parse(black_box(&bytes), &LIMITS);
+        let mut parser = HeadParser::default();
+        let parsed = parser.parse(black_box(&bytes), &LIMITS);
         let Ok(Parsed::Complete(head)) = parsed else {
             panic!("the head is complete and right");
         };

@@ -16,6 +16,7 @@
 //! - A port fits in 16 bits and has at most five digits.
 
 use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use super::classes::{NAME, first_outside, is};
 
@@ -42,8 +43,15 @@ impl<'a> Authority<'a> {
     /// assert_eq!(Authority::parse(b"user@example.org"), None);
     /// ```
     pub fn parse(value: &'a [u8]) -> Option<Authority<'a>> {
+        Authority::parse_within(value, 0..value.len())
+    }
+
+    /// [`parse`](Authority::parse) for the value at `range` in a head. The byte behind the value must not
+    /// be allowed in a name, so that the search for the end of a name need not stop at the end of the value.
+    pub(super) fn parse_within(head: &'a [u8], range: Range<usize>) -> Option<Authority<'a>> {
         // A name or an IPv4 address ends at the colon before the port. Everything else takes longer.
-        let end = first_outside(NAME, value, 0);
+        let end = first_outside(NAME, head, range.start) - range.start;
+        let value = &head[range];
         let (host, digits) = match value.get(end) {
             None => (value, &b""[..]),
             Some(b':') => (&value[..end], &value[end + 1..]),

@@ -1,5 +1,8 @@
 //! Floor 1, http: classes of bytes. A class is the set of bytes that may stand in one element of
-//! the grammar; each class is one bit.
+//! the grammar; each class is one bit. A table answers for a single byte; searches compare sixteen bytes
+//! at a time.
+
+use wide::u8x16;
 
 /// The bytes of a token (RFC 9110 §5.6.2).
 pub const TOKEN: u8 = 1;
@@ -10,10 +13,6 @@ pub const TARGET: u8 = 2;
 pub const VALUE: u8 = 4;
 /// The bytes of a host name: the reg-name of RFC 3986 §3.2.2 without `%` and without the comma.
 pub const NAME: u8 = 8;
-/// The bytes that stand for themselves in a segment of a path: every byte except the slash, `%`,
-/// backslash and NUL. `%` begins an encoded byte, and no file of a site has a backslash or a NUL in
-/// its name.
-pub const PLAIN: u8 = 16;
 
 /// The classes of each byte as a set of bits: a single table look-up tests any class.
 static CLASSES: [u8; 256] = {
@@ -29,9 +28,6 @@ static CLASSES: [u8; 256] = {
         }
         if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
             classes[byte] |= VALUE;
-        }
-        if !matches!(b, b'/' | b'%' | b'\\' | 0) {
-            classes[byte] |= PLAIN;
         }
         byte += 1;
     }
@@ -64,80 +60,73 @@ pub fn all(class: u8, bytes: &[u8]) -> bool {
         != 0
 }
 
-/// A byte in each of the eight bytes of a word.
-const fn each(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// The top bits of the eight bytes of a word.
-const TOPS: u64 = each(0x80);
-
-/// The eight bytes from `at` on as one integer, the first byte lowest; `None` near the end.
-#[inline]
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    let word = bytes.get(at..)?.first_chunk::<8>()?;
-    Some(u64::from_le_bytes(*word))
-}
-
 /// The offset of the first control byte at or after `from`: a byte below 0x20 that is no tab, or 0x7f.
-/// `None` if there is none.
+/// `bytes.len()` if there is none.
 ///
 /// Every byte of a field value belongs to [`VALUE`], and control bytes are the only bytes that do not.
 /// So the first control byte of a valid line is the CR at the end of the line, and one search finds the
-/// end of the line and checks the value. The search compares eight bytes at a time.
+/// end of the line and checks the value.
 #[inline]
-pub fn first_control(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    while bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<16>())
-        .is_some_and(|chunk| !chunk.iter().fold(false, |found, b| found | is_control(*b)))
-    {
-        at += 16;
-    }
-    while let Some(word) = word(bytes, at) {
-        // The subtraction sets the top bit of each byte below 0x20, and the XOR turns each 0x7f into
-        // 0. A borrow can set a wrong bit, but only above a byte whose bit is right: the lowest bit
-        // that is set is always right.
-        let low = word.wrapping_sub(each(0x20)) & !word;
-        let delete = word ^ each(0x7f);
-        let delete = delete.wrapping_sub(each(1)) & !delete;
-        match (low | delete) & TOPS {
-            0 => at += 8,
-            found => {
-                at += found.trailing_zeros() as usize / 8;
-                // A tab is below 0x20, and allowed.
-                if is_control(bytes[at]) {
-                    return Some(at);
-                }
-                at += 1;
-            }
-        }
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|b| is_control(*b)).map(|n| at + n)
+pub fn first_control(bytes: &[u8], from: usize) -> usize {
+    first(bytes, from, |chunk| {
+        let low = chunk.min(each(0x1f)).simd_eq(chunk);
+        let tab = chunk.simd_eq(each(b'\t'));
+        (low & !tab) | chunk.simd_eq(each(0x7f))
+    })
 }
 
-fn is_control(byte: u8) -> bool {
-    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+/// The offset of the first byte at or after `from` that does not belong to [`TARGET`]; `bytes.len()` if
+/// every byte belongs.
+#[inline]
+pub fn target_end(bytes: &[u8], from: usize) -> usize {
+    first(bytes, from, not_in_target)
+}
+
+/// Marks the bytes that do not belong to [`TARGET`].
+fn not_in_target(chunk: u8x16) -> u8x16 {
+    let low = chunk.min(each(b' ')).simd_eq(chunk);
+    let high = chunk.max(each(0x7f)).simd_eq(chunk);
+    low | high | chunk.simd_eq(each(b'#'))
+}
+
+/// The offset of the first question mark, or byte that does not belong to [`TARGET`], at or after `from`;
+/// `bytes.len()` if there is none.
+#[inline]
+pub fn path_end(bytes: &[u8], from: usize) -> usize {
+    first(bytes, from, |chunk| {
+        not_in_target(chunk) | chunk.simd_eq(each(b'?'))
+    })
+}
+
+/// The offset of the first slash, `%`, backslash or NUL at or after `from`; `bytes.len()` if there is none.
+/// All other bytes stand for themselves in a segment of a path: `%` begins an encoded byte, and no file of
+/// a site has a backslash or a NUL in its name.
+#[inline]
+pub fn first_special(bytes: &[u8], from: usize) -> usize {
+    first(bytes, from, |chunk| {
+        let separator = chunk.simd_eq(each(b'/')) | chunk.simd_eq(each(b'\\'));
+        separator | chunk.simd_eq(each(b'%')) | chunk.simd_eq(each(0))
+    })
 }
 
 /// The offset of the first byte at or after `from` that does not belong to `class`, which must contain
-/// the letters and `-`; `bytes.len()` if every byte belongs.
+/// letters, digits, `-` and `.`; `bytes.len()` if every byte belongs.
 ///
-/// Names are mostly letters and `-`. Eight of these at a time are passed over without the table.
+/// Names consist mostly of these bytes. The search passes over them, and only asks the table about others.
 #[inline]
 pub fn first_outside(class: u8, bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     loop {
-        if let Some(word) = word(bytes, at) {
-            let found = !letters_and_hyphens(word) & TOPS;
-            if found == 0 {
-                at += 8;
-                continue;
-            }
-            at += found.trailing_zeros() as usize / 8;
-        }
+        at = first(bytes, at, |chunk| {
+            // Of all bytes, 0x20 turns only the 26 capital letters into small letters. Each subtraction
+            // wraps around, so that one comparison finds a range.
+            let letter = (chunk | each(0x20)) - each(b'a');
+            let letter = letter.min(each(b'z' - b'a')).simd_eq(letter);
+            // From `-` to `9` the bytes are `-`, `.`, the slash, and the digits.
+            let digit = chunk - each(b'-');
+            let digit = digit.min(each(b'9' - b'-')).simd_eq(digit);
+            !(letter | (digit & !chunk.simd_eq(each(b'/'))))
+        });
         match bytes.get(at) {
             Some(byte) if is(class, *byte) => at += 1,
             Some(_) | None => return at,
@@ -145,70 +134,122 @@ pub fn first_outside(class: u8, bytes: &[u8], from: usize) -> usize {
     }
 }
 
-/// Sets the top bit of each byte of `word` that is a letter or `-`. Other bits of the result mean
-/// nothing.
+/// The offset of the first `byte` in `bytes`; `None` if there is none. For short texts this is faster than
+/// [`memchr`](memchr::memchr), which first decides on the widest vectors that the processor has.
 #[inline]
-fn letters_and_hyphens(word: u64) -> u64 {
-    let ascii = word & !TOPS;
-    // Each sum stays below 0x100, so no byte disturbs the next. Its top bit compares.
-    let small = ascii | each(0x20);
-    let from_a = small + each(0x80 - b'a');
-    let above_z = small + each(0x7f - b'z');
-    let hyphen = (ascii ^ each(b'-')) + each(0x7f);
-    ((from_a & !above_z) | !hyphen) & !word
+pub fn position(byte: u8, bytes: &[u8]) -> Option<usize> {
+    let at = first(bytes, 0, |chunk| chunk.simd_eq(each(byte)));
+    (at < bytes.len()).then_some(at)
+}
+
+/// The same byte sixteen times.
+fn each(byte: u8) -> u8x16 {
+    u8x16::splat(byte)
+}
+
+/// The offset of the first byte at or after `from` that is marked; `bytes.len()` if no byte is.
+///
+/// `mark` sets each byte of a chunk to 0xff or to 0. The bytes are compared sixteen at a time, which takes
+/// the processor no longer than a single byte.
+#[inline]
+fn first(bytes: &[u8], from: usize, mark: impl Fn(u8x16) -> u8x16) -> usize {
+    let mut at = from;
+    let mut rest = &bytes[from..];
+    while let Some((chunk, behind)) = rest.split_first_chunk::<16>() {
+        let marks = mark(u8x16::new(*chunk)).to_bitmask();
+        if marks != 0 {
+            return at + marks.trailing_zeros() as usize;
+        }
+        at += 16;
+        rest = behind;
+    }
+    first_of_few(bytes, at, mark)
+}
+
+/// [`first`], when fewer than sixteen bytes follow `at`. They are compared together with the bytes before
+/// them. A function of its own, to keep the loop above short where it is inlined.
+#[inline(never)]
+fn first_of_few(bytes: &[u8], at: usize, mark: impl Fn(u8x16) -> u8x16) -> usize {
+    let (chunk, start) = match bytes.last_chunk::<16>() {
+        Some(chunk) => (*chunk, bytes.len() - 16),
+        None => (padded(bytes), 0),
+    };
+    let marks = mark(u8x16::new(chunk)).to_bitmask() >> (at - start);
+    bytes.len().min(at + marks.trailing_zeros() as usize)
+}
+
+/// Fewer than sixteen bytes, with zeros behind them.
+#[inline]
+fn padded(bytes: &[u8]) -> [u8; 16] {
+    let word = |chunk: &[u8; 8]| u128::from(u64::from_le_bytes(*chunk));
+    let padded = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        // The bytes in the middle are in both words, and in the same place after the shift.
+        (Some(first), Some(last)) => word(first) | word(last) << (8 * (bytes.len() - 8)),
+        _ => bytes
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | u128::from(*byte)),
+    };
+    padded.to_le_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_byte_outside_of_a_class_is_found_wherever_it_stands() {
+    /// Puts each byte at each place among many copies of another byte, and searches from each place on.
+    fn check(others: &[u8], search: impl Fn(&[u8], usize) -> usize, is_found: impl Fn(u8) -> bool) {
         for odd in 0..=u8::MAX {
-            for other in [
-                b'a', b'Z', b'-', b'z', b'A', b'5', b'@', b'[', b'`', b'{', 0xe1, 0xad,
-            ] {
-                for at in 0..18 {
-                    let mut bytes = [other; 18];
+            for other in others {
+                for (len, at) in [3, 9, 19]
+                    .into_iter()
+                    .flat_map(|n| (0..n).map(move |at| (n, at)))
+                {
+                    let mut bytes = vec![*other; len];
                     bytes[at] = odd;
-                    for class in [TOKEN, TARGET, VALUE, NAME, PLAIN] {
-                        for from in 0..=18 {
-                            let expected = (from..18).find(|n| !is(class, bytes[*n]));
-                            let got = first_outside(class, &bytes, from);
-                            assert_eq!(got, expected.unwrap_or(18), "{class} {bytes:x?} {from}");
-                        }
+                    for from in [0, 1, at, at + 1, len] {
+                        let expected = (from..len).find(|n| is_found(bytes[*n]));
+                        let got = search(&bytes, from);
+                        assert_eq!(got, expected.unwrap_or(len), "{bytes:x?} {from}");
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_first_byte_outside_of_a_class_is_found_wherever_it_stands() {
+        let others = [b'a', b'Z', b'-', b'9', b'/', b'`', b'{', 0xad];
+        for class in [TOKEN, TARGET, VALUE, NAME] {
+            check(
+                &others,
+                |bytes, from| first_outside(class, bytes, from),
+                |b| !is(class, b),
+            );
         }
     }
 
     #[test]
     fn the_first_control_byte_is_found_wherever_it_stands() {
-        for control in 0..=u8::MAX {
-            for other in [b' ', b'\t', b'~', 0x80, 0xff, b'a', 0x1f_u8.wrapping_add(1)] {
-                for at in 0..20 {
-                    let mut bytes = [other; 20];
-                    bytes[at] = control;
-                    for from in 0..=20 {
-                        let expected = (from..20).find(|n| !is(VALUE, bytes[*n]));
-                        assert_eq!(first_control(&bytes, from), expected, "{bytes:x?} {from}");
-                    }
-                }
-            }
-        }
+        let others = [b' ', b'\t', b'~', 0x80, 0xff, b'a', 0x1f, 0x7f];
+        check(&others, first_control, |b| !is(VALUE, b));
     }
 
     #[test]
-    fn control_bytes_side_by_side_do_not_hide_each_other() {
-        for a in [0, b'\t', 0x1f, b' ', 0x7e, 0x7f, 0x80, 0xff] {
-            for b in [0, b'\t', 0x1f, b' ', 0x7e, 0x7f, 0x80, 0xff] {
-                for c in [0, b'\t', b'\r', b'a', 0x7f, 0x80] {
-                    let bytes = [a, b, c, a, b, c, a, b, c, b'\n', a, b];
-                    let expected = bytes.iter().position(|b| !is(VALUE, *b));
-                    assert_eq!(first_control(&bytes, 0), expected, "{bytes:x?}");
-                }
-            }
-        }
+    fn the_end_of_a_target_and_the_parts_of_a_path_are_found_wherever_they_stand() {
+        let others = [b'a', b'!', b'~', b'?', b'.', b' ', 0xff, 0];
+        check(&others, target_end, |b| !is(TARGET, b));
+        check(&others, path_end, |b| b == b'?' || !is(TARGET, b));
+        check(&others, first_special, |b| {
+            matches!(b, b'/' | b'%' | b'\\' | 0)
+        });
+        check(
+            &others,
+            |bytes, from| match position(b'?', &bytes[from..]) {
+                Some(at) => from + at,
+                None => bytes.len(),
+            },
+            |b| b == b'?',
+        );
     }
 }

@@ -29,7 +29,7 @@ use std::mem;
 
 use memchr::memchr;
 
-use super::classes::{TARGET, TOKEN, VALUE, all, first_control, first_outside, is};
+use super::classes::{TOKEN, VALUE, all, first_control, first_outside, is, path_end, target_end};
 use super::request::Span;
 use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
 
@@ -92,11 +92,11 @@ pub struct HeadLimits {
 }
 
 /// The result of [`HeadParser::parse`].
-#[derive(Debug)]
-pub enum Parsed {
+#[derive(Clone, Copy, Debug)]
+pub enum Parsed<'a> {
     /// The head is complete. The bytes after [`Head::end`] belong to the body or to the next
     /// request.
-    Complete(Head),
+    Complete(&'a Head),
     /// The head is not complete yet; the parser needs more bytes.
     Partial,
 }
@@ -142,7 +142,7 @@ impl HeadParser {
     /// let mut parser = HeadParser::default();
     /// assert!(matches!(parser.parse(&bytes[..20], &limits), Ok(Parsed::Partial)));
     /// let Ok(Parsed::Complete(head)) = parser.parse(bytes, &limits) else { panic!() };
-    /// let request = RequestHead::new(&head, bytes);
+    /// let request = RequestHead::new(head, bytes);
     /// assert_eq!(request.method(), Method::Get);
     /// assert_eq!(request.target(), b"/a?b");
     /// assert_eq!(request.value(Field::Host), Some(&b"example.org"[..]));
@@ -153,12 +153,10 @@ impl HeadParser {
     /// [`HeadError`] for the first error. The lines are checked in order, and the rules that need
     /// the whole head are checked last. After an error the connection cannot carry another request,
     /// because the beginning of the next request is unknown.
-    pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed, HeadError> {
+    pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed<'_>, HeadError> {
         let max = limits.head_bytes_max.min(usize::from(u16::MAX));
         loop {
-            if self.valid_field_line(bytes, max, limits) {
-                continue;
-            }
+            self.valid_lines(&bytes[..bytes.len().min(max)], limits);
             let Some(end) = self.line_feed(bytes) else {
                 return self.unfinished(bytes, max, limits);
             };
@@ -175,13 +173,12 @@ impl HeadParser {
                 if text.is_empty() && line.start == 0 {
                     continue;
                 }
-                self.request_line(text, usize::from(line.start), limits)?;
-                self.at_request_line = false;
+                self.request_line(bytes, usize::from(line.start), end - 1, limits)?;
                 self.head.lines = (end + 1) as u16;
             } else if text.is_empty() {
                 self.head.end = (end + 1) as u16;
                 self.check(bytes)?;
-                return Ok(Parsed::Complete(self.head.clone()));
+                return Ok(Parsed::Complete(&self.head));
             } else {
                 self.fields += 1;
                 if self.fields > limits.fields_max {
@@ -198,46 +195,82 @@ impl HeadParser {
         !matches!(bytes, b"" | b"\r" | b"\r\n")
     }
 
-    /// Takes the next line, if it is a complete and valid field line that was not searched before, as
-    /// nearly every line is. Otherwise returns `false` and changes nothing: the steps in
-    /// [`parse`](HeadParser::parse) then find the error, or the part of the line that has come. They
-    /// accept every line that is accepted here, and do the same with it.
+    /// Takes the next lines, as long as each is complete, valid and of the usual form, and was not
+    /// searched before, as nearly every line is. The steps in [`parse`](HeadParser::parse) then find the
+    /// end of the head, the error, or the part of a line that has come. They accept every line that is
+    /// accepted here, and do the same with it. `bytes` end at the bound of the head, if not before.
     #[inline]
-    fn valid_field_line(&mut self, bytes: &[u8], max: usize, limits: &HeadLimits) -> bool {
-        if self.at_request_line || self.searched != self.line || self.fields >= limits.fields_max {
-            return false;
+    fn valid_lines(&mut self, bytes: &[u8], limits: &HeadLimits) {
+        if self.searched != self.line || (self.at_request_line && !self.usual_line(bytes, limits)) {
+            return;
         }
+        let mut begin = self.line;
+        while self.fields < limits.fields_max {
+            let colon = first_outside(TOKEN, bytes, begin);
+            if colon == begin || bytes.get(colon) != Some(&b':') {
+                break;
+            }
+            let end = first_control(bytes, colon + 1);
+            if !bytes[end..].starts_with(b"\r\n") {
+                break;
+            }
+            if let Some(field) = Field::from_name(&bytes[begin..colon]) {
+                self.note_field(field, bytes, colon + 1, end);
+            }
+            self.fields += 1;
+            begin = end + 2;
+        }
+        (self.line, self.searched) = (begin, begin);
+    }
+
+    /// Takes a request line of HTTP/1.1, if it is complete and valid.
+    #[inline]
+    fn usual_line(&mut self, bytes: &[u8], limits: &HeadLimits) -> bool {
+        const BEHIND: &[u8] = b" HTTP/1.1\r\n";
         let begin = self.line;
-        let colon = first_outside(TOKEN, bytes, begin);
-        if colon == begin || bytes.get(colon) != Some(&b':') {
+        let space = first_outside(TOKEN, bytes, begin);
+        if space == begin || bytes.get(space) != Some(&b' ') {
             return false;
         }
-        let Some(end) = first_control(bytes, colon + 1) else {
-            return false;
+        let start = space + 1;
+        let path_end = path_end(bytes, start);
+        let end = match bytes.get(path_end) {
+            Some(b'?') => target_end(bytes, path_end),
+            Some(_) | None => path_end,
         };
-        if !bytes[end..].starts_with(b"\r\n") || end + 1 >= max {
+        let length = end - start;
+        if !(1..=limits.target_bytes_max).contains(&length) || !bytes[end..].starts_with(BEHIND) {
             return false;
         }
-        self.note_field(bytes, begin, colon, end);
-        self.fields += 1;
-        (self.line, self.searched) = (end + 2, end + 2);
+        let (method, target) = (Span::new(begin, space), Span::new(start, end));
+        self.note_request_line(bytes, method, target, Version::Http11);
+        // In origin-form, the path is known already. CONNECT has another form.
+        if bytes[start] == b'/' && self.head.method != Method::Connect {
+            self.head.path = Span::new(start, path_end);
+        }
+        let next = end + BEHIND.len();
+        (self.line, self.searched, self.head.lines) = (next, next, next as u16);
         true
     }
 
-    /// Remembers where the value of a known field is. `begin`, `colon` and `end` are offsets in the
-    /// head, of the name, the colon after the name, and the end of the value.
-    #[inline]
-    fn note_field(&mut self, bytes: &[u8], begin: usize, colon: usize, end: usize) {
-        let Some(field) = Field::from_name(&bytes[begin..colon]) else {
-            return;
-        };
+    /// Remembers the parts of the request line.
+    fn note_request_line(&mut self, bytes: &[u8], method: Span, target: Span, version: Version) {
+        self.head.method = Method::from_token(method.of(bytes));
+        self.head.method_token = method;
+        self.head.target = target;
+        self.head.version = version;
+        self.at_request_line = false;
+    }
+
+    /// Remembers where the value of a known field is: between `start` and `end`, offsets in the head,
+    /// without the white space on both sides.
+    fn note_field(&mut self, field: Field, bytes: &[u8], mut start: usize, mut end: usize) {
         let first = &mut self.head.first[field as usize];
         if first.is_some() {
             self.head.repeated |= 1 << field as u32;
             return;
         }
         let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
-        let (mut start, mut end) = (colon + 1, end);
         while start < end && is_space(bytes[start]) {
             start += 1;
         }
@@ -251,11 +284,12 @@ impl HeadParser {
     /// byte comes before its CR LF. `None` if the line feed has not come yet.
     fn line_feed(&mut self, bytes: &[u8]) -> Option<usize> {
         if !self.has_control {
-            let Some(control) = first_control(bytes, self.searched) else {
-                self.searched = bytes.len();
-                return None;
-            };
+            let control = first_control(bytes, self.searched);
             match bytes[control..] {
+                [] => {
+                    self.searched = control;
+                    return None;
+                }
                 [b'\r', b'\n', ..] => return Some(control + 1),
                 // The next byte decides.
                 [b'\r'] => {
@@ -276,7 +310,7 @@ impl HeadParser {
         bytes: &[u8],
         max: usize,
         limits: &HeadLimits,
-    ) -> Result<Parsed, HeadError> {
+    ) -> Result<Parsed<'_>, HeadError> {
         if bytes.len() >= max {
             return Err(self.too_large(&bytes[..max], limits));
         }
@@ -319,33 +353,34 @@ impl HeadParser {
         }
     }
 
-    /// Parses the request line, without its CRLF. `offset` is the offset of the line in the head.
+    /// Parses the request line between the offsets `begin` and `end`, without its CRLF.
     fn request_line(
         &mut self,
-        line: &[u8],
-        offset: usize,
+        bytes: &[u8],
+        begin: usize,
+        end: usize,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
-        let space = first_outside(TOKEN, line, 0);
-        if space == 0 || line.get(space) != Some(&b' ') {
+        let line = &bytes[..end];
+        let space = first_outside(TOKEN, line, begin);
+        if space == begin || line.get(space) != Some(&b' ') {
             return Err(HeadError::RequestLine);
         }
-        let (method, rest) = (&line[..space], &line[space + 1..]);
+        let start = space + 1;
         // The end of a valid target is the first byte that cannot stand in a target.
-        let end = first_outside(TARGET, rest, 0);
-        let is_valid = rest.get(end) == Some(&b' ');
+        let end = target_end(line, start);
+        let is_valid = line.get(end) == Some(&b' ');
         let end = match is_valid {
             true => end,
-            false => memchr(b' ', rest).ok_or(HeadError::RequestLine)?,
+            false => start + memchr(b' ', &line[start..]).ok_or(HeadError::RequestLine)?,
         };
-        let (target, version) = (&rest[..end], &rest[end + 1..]);
-        if target.is_empty() {
+        if start == end {
             return Err(HeadError::RequestLine);
         }
-        if target.len() > limits.target_bytes_max {
+        if end - start > limits.target_bytes_max {
             return Err(HeadError::TargetTooLong);
         }
-        self.head.version = match version {
+        let version = match &line[end + 1..] {
             b"HTTP/1.1" => Version::Http11,
             b"HTTP/1.0" => Version::Http10,
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
@@ -361,10 +396,12 @@ impl HeadParser {
         if !is_valid {
             return Err(HeadError::TargetByte);
         }
-        self.head.method = Method::from_token(method);
-        self.head.method_token = Span::new(offset, offset + method.len());
-        let start = offset + method.len() + 1;
-        self.head.target = Span::new(start, start + target.len());
+        self.note_request_line(
+            bytes,
+            Span::new(begin, space),
+            Span::new(start, end),
+            version,
+        );
         Ok(())
     }
 
@@ -388,7 +425,9 @@ impl HeadParser {
         if !is_clean && !all(VALUE, &line[colon + 1..]) {
             return Err(HeadError::FieldValue);
         }
-        self.note_field(bytes, begin, colon, end);
+        if let Some(field) = Field::from_name(&bytes[begin..colon]) {
+            self.note_field(field, bytes, colon + 1, end);
+        }
         Ok(())
     }
 
@@ -397,14 +436,9 @@ impl HeadParser {
     fn check(&mut self, bytes: &[u8]) -> Result<(), HeadError> {
         let request = RequestHead::new(&self.head, bytes);
         let host = self.host(&request)?;
-        let path = match Target::parse(request.method(), request.target())? {
-            Target::Path { path, query, .. } => {
-                // The query is at the end of the target, and the path is before the query.
-                let behind = query.map_or(0, |query| 1 + query.len());
-                let end = usize::from(self.head.target.end) - behind;
-                Span::new(end - path.len(), end)
-            }
-            Target::Asterisk | Target::Authority(_) => Span::default(),
+        let path = match self.head.path {
+            known if known.is_some() => known,
+            _ => self.path(&request)?,
         };
         let framing = self.framing(&request)?;
         if let Some(Authority { host, port }) = host {
@@ -414,6 +448,19 @@ impl HeadParser {
         Ok(())
     }
 
+    /// Checks the form of the target, and returns the place of the path; absent if the target has no path.
+    fn path(&self, request: &RequestHead<'_>) -> Result<Span, HeadError> {
+        Ok(match Target::parse(request.method(), request.target())? {
+            Target::Path { path, query, .. } => {
+                // The query is at the end of the target, and the path is before the query.
+                let behind = query.map_or(0, |query| 1 + query.len());
+                let end = usize::from(self.head.target.end) - behind;
+                Span::new(end - path.len(), end)
+            }
+            Target::Asterisk | Target::Authority(_) => Span::default(),
+        })
+    }
+
     /// Checks Host. `None` means that the request names no host: Host is empty, or absent in
     /// HTTP/1.0.
     fn host<'a>(&self, request: &RequestHead<'a>) -> Result<Option<Authority<'a>>, HeadError> {
@@ -421,7 +468,11 @@ impl HeadParser {
             Some(_) if self.is_repeated(Field::Host) => Err(HeadError::Host),
             // A client sends an empty Host if the URI has no authority (RFC 9112 §3.2).
             Some(b"") => Ok(None),
-            Some(host) => Authority::parse(host).map(Some).ok_or(HeadError::Host),
+            Some(_) => {
+                let place = self.head.first[Field::Host as usize];
+                let authority = Authority::parse_within(request.bytes(), place.range());
+                authority.map(Some).ok_or(HeadError::Host)
+            }
             None if self.head.version == Version::Http11 => Err(HeadError::Host),
             None => Ok(None),
         }
@@ -493,7 +544,7 @@ pub(crate) fn parsed(text: &str) -> Head {
         fields_max: 10,
     };
     match HeadParser::default().parse(text.as_bytes(), &limits) {
-        Ok(Parsed::Complete(head)) => head,
+        Ok(Parsed::Complete(head)) => head.clone(),
         other => panic!("{text}: {other:?}"),
     }
 }

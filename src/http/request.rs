@@ -2,6 +2,8 @@
 //! the bytes of the head. The bytes are not copied; they stay in the buffer of the caller.
 //! [`HeadParser`](super::HeadParser) makes the `Head`.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 use super::{Authority, Target};
@@ -224,7 +226,12 @@ impl Span {
 
     /// The bytes of the part, within the bytes of the whole head.
     pub fn of(self, bytes: &[u8]) -> &[u8] {
-        &bytes[usize::from(self.start)..usize::from(self.end)]
+        &bytes[self.range()]
+    }
+
+    /// The offsets of the part, in the head.
+    pub fn range(self) -> Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
     }
 }
 

@@ -16,9 +16,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
-
-use super::classes::{PLAIN, first_outside};
+use super::classes::{first_special, position};
 use super::{Authority, HeadError, Method};
 
 /// A request target in one of the four forms.
@@ -60,7 +58,7 @@ impl<'a> Target<'a> {
             b"*" if method == Method::Options => Ok(Target::Asterisk),
             [b'/', ..] => Ok(Target::with_path(None, target)),
             _ => {
-                let scheme_end = memchr(b':', target).ok_or(HeadError::TargetForm)?;
+                let scheme_end = position(b':', target).ok_or(HeadError::TargetForm)?;
                 let scheme = &target[..scheme_end];
                 let rest = target[scheme_end + 1..]
                     .strip_prefix(b"//")
@@ -82,7 +80,7 @@ impl<'a> Target<'a> {
 
     /// Splits `rest`, a path with an optional query, at the first question mark.
     fn with_path(authority: Option<Authority<'a>>, rest: &'a [u8]) -> Target<'a> {
-        let (path, query) = match memchr(b'?', rest) {
+        let (path, query) = match position(b'?', rest) {
             Some(at) => (&rest[..at], Some(&rest[at + 1..])),
             None => (rest, None),
         };
@@ -105,7 +103,7 @@ fn is_scheme(bytes: &[u8]) -> bool {
 fn is_usual(path: &[u8]) -> bool {
     let mut at = 0;
     loop {
-        at = first_outside(PLAIN, path, at);
+        at = first_special(path, at);
         match path[at..] {
             [] => return true,
             [b'/', b'/' | b'.', ..] => return false,

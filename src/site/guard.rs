@@ -69,10 +69,11 @@ use crate::http::{Authority, Field, Method, RequestHead};
 /// # use oneloop::http::{HeadLimits, HeadParser, Parsed, RequestHead};
 /// # let limits = HeadLimits { head_bytes_max: 1024, target_bytes_max: 256, fields_max: 10 };
 /// # let bytes = b"GET / HTTP/1.1\r\nHost: app.example.org:8080\r\n\r\n";
-/// # let parsed = HeadParser::default().parse(bytes, &limits);
+/// # let mut parser = HeadParser::default();
+/// # let parsed = parser.parse(bytes, &limits);
 /// # let Ok(Parsed::Complete(head)) = parsed else { panic!() };
 ///
-/// let request = RequestHead::new(&head, bytes); // Host: app.example.org:8080
+/// let request = RequestHead::new(head, bytes); // Host: app.example.org:8080
 /// assert!(Guard::default().check(&request).is_err());
 /// assert!(Guard::new([".example.org"]).check(&request).is_ok());
 /// ```

@@ -16,7 +16,7 @@ fn parse(bytes: &[u8], cuts: &[usize]) -> Result<Option<oneloop::http::Head>, He
     let mut parser = HeadParser::default();
     for &cut in cuts.iter().chain([&bytes.len()]) {
         if let Parsed::Complete(head) = parser.parse(&bytes[..cut], &LIMITS)? {
-            return Ok(Some(head));
+            return Ok(Some(head.clone()));
         }
     }
     Ok(None)

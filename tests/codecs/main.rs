@@ -28,10 +28,11 @@ fn with_request<T>(method: &str, fields: &str, ask: impl Fn(&RequestHead<'_>) ->
         target_bytes_max: 100,
         fields_max: 20,
     };
-    let Ok(Parsed::Complete(head)) = HeadParser::default().parse(text.as_bytes(), &limits) else {
+    let mut parser = HeadParser::default();
+    let Ok(Parsed::Complete(head)) = parser.parse(text.as_bytes(), &limits) else {
         panic!("no request: {text}");
     };
-    ask(&RequestHead::new(&head, text.as_bytes()))
+    ask(&RequestHead::new(head, text.as_bytes()))
 }
 
 /// Places in a sequence of this length, in order.

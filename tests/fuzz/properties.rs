@@ -132,7 +132,8 @@ pub fn head(bytes: &[u8]) {
         target_bytes_max: 128,
         fields_max: 16,
     };
-    let whole = HeadParser::default().parse(bytes, &limits);
+    let mut fresh = HeadParser::default();
+    let whole = fresh.parse(bytes, &limits);
     let mut parser = HeadParser::default();
     let mut bytewise = Ok(Parsed::Partial);
     for n in 0..=bytes.len() {
@@ -146,7 +147,7 @@ pub fn head(bytes: &[u8]) {
         return;
     };
     assert!(head.end() <= bytes.len() && bytes[..head.end()].ends_with(b"\r\n\r\n"));
-    let request = RequestHead::new(&head, bytes);
+    let request = RequestHead::new(head, bytes);
     let _ = (request.wants_persistence(), request.expectation());
     let (path, query) = match Target::parse(request.method(), request.target()) {
         Ok(Target::Path {
@@ -264,8 +265,9 @@ fn with_fields(bytes: &[u8], check: impl Fn(&RequestHead<'_>)) {
     for method in ["GET", "PUT"] {
         let line = format!("{method} / HTTP/1.1\r\nHost: x\r\n");
         let text = [line.as_bytes(), bytes, b"\r\n\r\n"].concat();
-        if let Ok(Parsed::Complete(head)) = HeadParser::default().parse(&text, &limits) {
-            check(&RequestHead::new(&head, &text));
+        let mut parser = HeadParser::default();
+        if let Ok(Parsed::Complete(head)) = parser.parse(&text, &limits) {
+            check(&RequestHead::new(head, &text));
         }
     }
 }
@@ -330,10 +332,11 @@ pub fn guard(bytes: &[u8]) {
         target_bytes_max: 256,
         fields_max: 16,
     };
-    let Ok(Parsed::Complete(head)) = HeadParser::default().parse(bytes, &limits) else {
+    let mut parser = HeadParser::default();
+    let Ok(Parsed::Complete(head)) = parser.parse(bytes, &limits) else {
         return;
     };
-    let request = RequestHead::new(&head, bytes);
+    let request = RequestHead::new(head, bytes);
     for (names, origins) in [
         (&[][..], &[][..]),
         (&["app.test"], &["null", "http://app.test:80"]),

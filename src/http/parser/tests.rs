@@ -14,7 +14,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
         let mut parser = HeadParser::default();
         for &cut in cuts {
             match parser.parse(&bytes[..cut], &LIMITS)? {
-                Parsed::Complete(head) => return Ok(Some(head)),
+                Parsed::Complete(head) => return Ok(Some(head.clone())),
                 Parsed::Partial => {}
             }
         }
