@@ -66,8 +66,11 @@ impl std::fmt::Debug for Encoder {
     }
 }
 
+/// The functions are never inlined: the state of an encoder, many KiB, passes through the frames of two of
+/// them, and every caller of an ordinary request would touch as many pages of the stack.
 impl Encoder {
     /// Creates an encoder for a coding that [is made here](is_made_here).
+    #[inline(never)]
     pub fn new(coding: Coding) -> Encoder {
         let out = Vec::new();
         match coding {
@@ -88,6 +91,7 @@ impl Encoder {
     ///
     /// # Errors
     /// None in practice, because the encoder writes to a vector.
+    #[inline(never)]
     pub fn encode(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Encoder::Gzip(encoder) => {
@@ -105,6 +109,7 @@ impl Encoder {
     ///
     /// # Errors
     /// As for [`encode`](Encoder::encode).
+    #[inline(never)]
     pub fn finish(self) -> io::Result<Vec<u8>> {
         match self {
             Encoder::Gzip(encoder) => encoder.finish(),

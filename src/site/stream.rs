@@ -193,8 +193,11 @@ impl<F: Files> Site<F> {
     /// §7.1). Returns the length of the chunk's content. The encoder may buffer the whole slice, and
     /// then no chunk is appended.
     ///
+    /// Never inlined, because the frame has a buffer of 16 KiB, and the callers serve every request.
+    ///
     /// # Errors
     /// If the file has changed or cannot be read.
+    #[inline(never)]
     fn encode(
         &mut self,
         encoding: &mut Encoding<F::File>,

@@ -175,7 +175,9 @@ impl<S: Socket> Transport for Tcp<S> {
 }
 
 /// Sends the beginning of a part of a file without sendfile(2). Bytes that the socket does not take
-/// are read again later.
+/// are read again later. Never inlined: the callers of each ordinary write would need the stack for the
+/// bytes too, and a frame of so many pages is touched page by page.
+#[inline(never)]
 fn copy_file<S: Socket>(
     socket: &mut S,
     file: &S::File,
