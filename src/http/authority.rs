@@ -81,10 +81,14 @@ fn port(digits: &[u8]) -> Option<u16> {
     if digits.len() > 5 {
         return None;
     }
-    digits.iter().try_fold(0_u16, |n, digit| {
-        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
-        n.checked_mul(10)?.checked_add(u16::from(digit))
-    })
+    let mut number = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + u32::from(digit - b'0');
+    }
+    u16::try_from(number).ok()
 }
 
 /// Whether the host is `"[" IPv6address "]"`.

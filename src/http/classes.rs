@@ -98,40 +98,63 @@ pub fn path_end(bytes: &[u8], from: usize) -> usize {
     })
 }
 
-/// The offset of the first slash, `%`, backslash or NUL at or after `from`; `bytes.len()` if there is none.
-/// All other bytes stand for themselves in a segment of a path: `%` begins an encoded byte, and no file of
-/// a site has a backslash or a NUL in its name.
-#[inline]
-pub fn first_special(bytes: &[u8], from: usize) -> usize {
-    first(bytes, from, |chunk| {
-        let separator = chunk.simd_eq(each(b'/')) | chunk.simd_eq(each(b'\\'));
-        separator | chunk.simd_eq(each(b'%')) | chunk.simd_eq(each(0))
-    })
-}
-
 /// The offset of the first byte at or after `from` that does not belong to `class`, which must contain
 /// letters, digits, `-` and `.`; `bytes.len()` if every byte belongs.
 ///
-/// Names consist mostly of these bytes. The search passes over them, and only asks the table about others.
+/// Nearly every name consists of these bytes alone. The search passes over them, and the table answers for
+/// the bytes behind.
 #[inline]
 pub fn first_outside(class: u8, bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    loop {
-        at = first(bytes, at, |chunk| {
-            // Of all bytes, 0x20 turns only the 26 capital letters into small letters. Each subtraction
-            // wraps around, so that one comparison finds a range.
-            let letter = (chunk | each(0x20)) - each(b'a');
-            let letter = letter.min(each(b'z' - b'a')).simd_eq(letter);
-            // From `-` to `9` the bytes are `-`, `.`, the slash, and the digits.
-            let digit = chunk - each(b'-');
-            let digit = digit.min(each(b'9' - b'-')).simd_eq(digit);
-            !(letter | (digit & !chunk.simd_eq(each(b'/'))))
-        });
-        match bytes.get(at) {
-            Some(byte) if is(class, *byte) => at += 1,
-            Some(_) | None => return at,
-        }
+    let at = first(bytes, from, |chunk| {
+        // Of all bytes, 0x20 turns only the 26 capital letters into small letters. Each subtraction wraps
+        // around, so that one comparison finds a range.
+        let letter = (chunk | each(0x20)) - each(b'a');
+        let letter = letter.min(each(b'z' - b'a')).simd_eq(letter);
+        // From `-` to `9` the bytes are `-`, `.`, the slash, and the digits.
+        let digit = chunk - each(b'-');
+        let digit = digit.min(each(b'9' - b'-')).simd_eq(digit);
+        !(letter | (digit & !chunk.simd_eq(each(b'/'))))
+    });
+    match bytes.get(at) {
+        Some(byte) if is(class, *byte) => first_outside_table(class, bytes, at + 1),
+        Some(_) | None => at,
     }
+}
+
+/// [`first_outside`], by the table alone.
+#[cold]
+#[inline(never)]
+fn first_outside_table(class: u8, bytes: &[u8], from: usize) -> usize {
+    let found = bytes[from..].iter().position(|byte| !is(class, *byte));
+    found.map_or(bytes.len(), |at| from + at)
+}
+
+/// Whether a path needs no decoding: it has no `%`, backslash or NUL, no empty segment, and no segment
+/// that begins with a dot. `path` begins with a slash.
+pub fn is_plain_path(path: &[u8]) -> bool {
+    // Whether the last byte of the chunk before was a slash.
+    let mut after_slash = 0;
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (bytes, behind) = match rest.split_first_chunk::<16>() {
+            Some((bytes, behind)) => (*bytes, behind),
+            None => (padded(rest), &[][..]),
+        };
+        let present = (1_u32 << rest.len().min(16)) - 1;
+        let chunk = u8x16::new(bytes);
+        let encoded = chunk.simd_eq(each(b'%')) | chunk.simd_eq(each(b'\\'));
+        let other = encoded | chunk.simd_eq(each(0));
+        let slash = chunk.simd_eq(each(b'/'));
+        let dot_or_slash = (slash | chunk.simd_eq(each(b'.'))).to_bitmask();
+        // One bit for each byte: moved by one, the slashes mark the bytes behind them.
+        let behind_slashes = slash.to_bitmask() << 1 | after_slash;
+        if (other.to_bitmask() & present) | (behind_slashes & dot_or_slash) != 0 {
+            return false;
+        }
+        after_slash = behind_slashes >> 16;
+        rest = behind;
+    }
+    true
 }
 
 /// The offset of the first `byte` in `bytes`; `None` if there is none. For short texts this is faster than
@@ -168,6 +191,7 @@ fn first(bytes: &[u8], from: usize, mark: impl Fn(u8x16) -> u8x16) -> usize {
 
 /// [`first`], when fewer than sixteen bytes follow `at`. They are compared together with the bytes before
 /// them. A function of its own, to keep the loop above short where it is inlined.
+#[cold]
 #[inline(never)]
 fn first_of_few(bytes: &[u8], at: usize, mark: impl Fn(u8x16) -> u8x16) -> usize {
     let (chunk, start) = match bytes.last_chunk::<16>() {
@@ -240,9 +264,6 @@ mod tests {
         let others = [b'a', b'!', b'~', b'?', b'.', b' ', 0xff, 0];
         check(&others, target_end, |b| !is(TARGET, b));
         check(&others, path_end, |b| b == b'?' || !is(TARGET, b));
-        check(&others, first_special, |b| {
-            matches!(b, b'/' | b'%' | b'\\' | 0)
-        });
         check(
             &others,
             |bytes, from| match position(b'?', &bytes[from..]) {
@@ -251,5 +272,28 @@ mod tests {
             },
             |b| b == b'?',
         );
+    }
+
+    #[test]
+    fn a_path_is_plain_if_nothing_in_it_needs_a_second_look() {
+        let slow = |path: &[u8]| {
+            let is_odd = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+            !path.windows(2).any(is_odd) && !path.iter().any(|b| matches!(b, b'%' | b'\\' | 0))
+        };
+        for len in [1, 2, 7, 8, 9, 15, 16, 17, 18, 33] {
+            for at in 0..len {
+                for first in 0..=u8::MAX {
+                    for second in [b'a', b'.', b'/', b'%', b'-'] {
+                        let mut path = vec![b'a'; len];
+                        path[at] = first;
+                        if let Some(next) = path.get_mut(at + 1) {
+                            *next = second;
+                        }
+                        path[0] = b'/';
+                        assert_eq!(is_plain_path(&path), slow(&path), "{path:?}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -89,6 +89,7 @@ pub enum Precondition {
 
 /// Evaluates the preconditions of a request in the order of §13.2.2. The representation must exist.
 /// Times have a resolution of one second.
+#[inline]
 pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Precondition {
     const CONDITIONS: [Field; 5] = [
         Field::IfMatch,
@@ -97,9 +98,14 @@ pub fn precondition(request: &RequestHead<'_>, validators: &Validators) -> Preco
         Field::IfModifiedSince,
         Field::IfRange,
     ];
-    if !request.has_any(&CONDITIONS) {
-        return Precondition::Holds { ranges: true };
+    match request.has_any(&CONDITIONS) {
+        true => evaluate(request, validators),
+        false => Precondition::Holds { ranges: true },
     }
+}
+
+/// Evaluates the preconditions of a request that has any.
+fn evaluate(request: &RequestHead<'_>, validators: &Validators) -> Precondition {
     let read = matches!(request.method(), Method::Get | Method::Head);
     if request.value(Field::IfMatch).is_some() {
         let matches = any_tag(request, Field::IfMatch, |tag| {

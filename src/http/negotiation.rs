@@ -11,6 +11,8 @@
 //! A weight has at most three decimals in the grammar, so the code counts in integer thousandths. A
 //! list member that breaks the grammar is skipped.
 
+use std::cmp::Reverse;
+
 use super::{Field, RequestHead};
 
 /// A content coding. The order is the order of preference of the server: the coding with the
@@ -61,9 +63,17 @@ impl Coding {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Acceptable {
     weights: [u16; Coding::ALL.len()],
+    /// By weight, then by the preference of the server.
+    order: [Coding; Coding::ALL.len()],
 }
 
 impl Acceptable {
+    /// What a request accepts that has no Accept-Encoding: identity alone.
+    pub const NOTHING_SAID: Acceptable = Acceptable {
+        weights: [0, 0, 0, 1],
+        order: Coding::ALL,
+    };
+
     /// Reads the Accept-Encoding of a request. Without the field every coding would be acceptable
     /// (§12.5.3), but a client that does not ask for a coding gets identity only, because simple
     /// clients often cannot decode any coding.
@@ -92,7 +102,9 @@ impl Acceptable {
             (None, Some(0)) => 0,
             (None, _) => 1,
         };
-        Acceptable { weights }
+        let mut order = Coding::ALL;
+        order.sort_by_key(|coding| Reverse(weights[*coding as usize]));
+        Acceptable { weights, order }
     }
 
     /// Whether the client accepts a coding other than identity.
@@ -114,9 +126,7 @@ impl Acceptable {
 
     /// The acceptable codings, best first: by weight, then by the preference of the server.
     pub fn in_order(&self) -> impl Iterator<Item = Coding> + use<> {
-        let mut order = Coding::ALL;
-        let weights = self.weights;
-        order.sort_by_key(|coding| std::cmp::Reverse(weights[*coding as usize]));
+        let Acceptable { weights, order } = *self;
         order
             .into_iter()
             .filter(move |coding| weights[*coding as usize] > 0)

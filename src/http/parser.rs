@@ -101,6 +101,16 @@ pub enum Parsed<'a> {
     Partial,
 }
 
+/// What [`HeadParser::next_line`] has found.
+enum Line {
+    /// The empty line at the end of the head.
+    Last,
+    /// Another line, which was taken.
+    Other,
+    /// A line that is not complete.
+    Unfinished,
+}
+
 /// A parser for one request head; it keeps the state of an unfinished head between calls.
 #[derive(Clone, Debug)]
 pub struct HeadParser {
@@ -155,38 +165,16 @@ impl HeadParser {
     /// because the beginning of the next request is unknown.
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed<'_>, HeadError> {
         let max = limits.head_bytes_max.min(usize::from(u16::MAX));
-        loop {
-            self.valid_lines(&bytes[..bytes.len().min(max)], limits);
-            let Some(end) = self.line_feed(bytes) else {
-                return self.unfinished(bytes, max, limits);
-            };
-            if end >= max {
-                return Err(self.too_large(&bytes[..max], limits));
-            }
-            let line = Span::new(self.line, end);
-            let is_clean = !mem::take(&mut self.has_control);
-            (self.line, self.searched) = (end + 1, end + 1);
-            let Some((b'\r', text)) = line.of(bytes).split_last() else {
-                return Err(self.bare_line_feed(line.of(bytes)));
-            };
-            if self.at_request_line {
-                if text.is_empty() && line.start == 0 {
-                    continue;
-                }
-                self.request_line(bytes, usize::from(line.start), end - 1, limits)?;
-                self.head.lines = (end + 1) as u16;
-            } else if text.is_empty() {
-                self.head.end = (end + 1) as u16;
-                self.check(bytes)?;
-                return Ok(Parsed::Complete(&self.head));
-            } else {
-                self.fields += 1;
-                if self.fields > limits.fields_max {
-                    return Err(HeadError::TooManyFields);
-                }
-                self.field_line(bytes, usize::from(line.start), end - 1, is_clean)?;
+        while !self.valid_lines(&bytes[..bytes.len().min(max)], limits) {
+            match self.next_line(bytes, max, limits)? {
+                Line::Unfinished => return Ok(Parsed::Partial),
+                Line::Last => break,
+                Line::Other => {}
             }
         }
+        self.head.end = self.line as u16;
+        self.check(bytes)?;
+        Ok(Parsed::Complete(&self.head))
     }
 
     /// Whether a request has begun: whether `bytes` contain more than the empty line that is
@@ -196,31 +184,39 @@ impl HeadParser {
     }
 
     /// Takes the next lines, as long as each is complete, valid and of the usual form, and was not
-    /// searched before, as nearly every line is. The steps in [`parse`](HeadParser::parse) then find the
-    /// end of the head, the error, or the part of a line that has come. They accept every line that is
-    /// accepted here, and do the same with it. `bytes` end at the bound of the head, if not before.
+    /// searched before, as nearly every line is. Returns whether the empty line was taken.
+    /// [`next_line`](HeadParser::next_line) then takes the next line, or finds the error. It accepts every
+    /// line that is accepted here, and does the same with it. `bytes` end at the bound of the head, if not
+    /// before.
     #[inline]
-    fn valid_lines(&mut self, bytes: &[u8], limits: &HeadLimits) {
+    fn valid_lines(&mut self, bytes: &[u8], limits: &HeadLimits) -> bool {
         if self.searched != self.line || (self.at_request_line && !self.usual_line(bytes, limits)) {
-            return;
+            return false;
         }
-        let mut begin = self.line;
-        while self.fields < limits.fields_max {
+        let (mut begin, mut fields) = (self.line, self.fields);
+        let is_last = loop {
             let colon = first_outside(TOKEN, bytes, begin);
-            if colon == begin || bytes.get(colon) != Some(&b':') {
-                break;
+            if colon == begin {
+                break bytes[begin..].starts_with(b"\r\n");
+            }
+            if bytes.get(colon) != Some(&b':') || fields == limits.fields_max {
+                break false;
             }
             let end = first_control(bytes, colon + 1);
             if !bytes[end..].starts_with(b"\r\n") {
-                break;
+                break false;
             }
             if let Some(field) = Field::from_name(&bytes[begin..colon]) {
                 self.note_field(field, bytes, colon + 1, end);
             }
-            self.fields += 1;
+            fields += 1;
             begin = end + 2;
+        };
+        if is_last {
+            begin += 2;
         }
-        (self.line, self.searched) = (begin, begin);
+        (self.line, self.searched, self.fields) = (begin, begin, fields);
+        is_last
     }
 
     /// Takes a request line of HTTP/1.1, if it is complete and valid.
@@ -228,7 +224,13 @@ impl HeadParser {
     fn usual_line(&mut self, bytes: &[u8], limits: &HeadLimits) -> bool {
         const BEHIND: &[u8] = b" HTTP/1.1\r\n";
         let begin = self.line;
-        let space = first_outside(TOKEN, bytes, begin);
+        let (method, space) = match bytes[begin..].starts_with(b"GET ") {
+            true => (Method::Get, begin + 3),
+            false => {
+                let space = first_outside(TOKEN, bytes, begin);
+                (Method::from_token(&bytes[begin..space]), space)
+            }
+        };
         if space == begin || bytes.get(space) != Some(&b' ') {
             return false;
         }
@@ -242,10 +244,10 @@ impl HeadParser {
         if !(1..=limits.target_bytes_max).contains(&length) || !bytes[end..].starts_with(BEHIND) {
             return false;
         }
-        let (method, target) = (Span::new(begin, space), Span::new(start, end));
-        self.note_request_line(bytes, method, target, Version::Http11);
+        let (method_token, target) = (Span::new(begin, space), Span::new(start, end));
+        self.note_request_line(method, method_token, target, Version::Http11);
         // In origin-form, the path is known already. CONNECT has another form.
-        if bytes[start] == b'/' && self.head.method != Method::Connect {
+        if bytes[start] == b'/' && method != Method::Connect {
             self.head.path = Span::new(start, path_end);
         }
         let next = end + BEHIND.len();
@@ -254,9 +256,16 @@ impl HeadParser {
     }
 
     /// Remembers the parts of the request line.
-    fn note_request_line(&mut self, bytes: &[u8], method: Span, target: Span, version: Version) {
-        self.head.method = Method::from_token(method.of(bytes));
-        self.head.method_token = method;
+    #[inline]
+    fn note_request_line(
+        &mut self,
+        method: Method,
+        method_token: Span,
+        target: Span,
+        version: Version,
+    ) {
+        self.head.method = method;
+        self.head.method_token = method_token;
         self.head.target = target;
         self.head.version = version;
         self.at_request_line = false;
@@ -264,20 +273,59 @@ impl HeadParser {
 
     /// Remembers where the value of a known field is: between `start` and `end`, offsets in the head,
     /// without the white space on both sides.
-    fn note_field(&mut self, field: Field, bytes: &[u8], mut start: usize, mut end: usize) {
+    #[inline(always)]
+    fn note_field(&mut self, field: Field, bytes: &[u8], start: usize, end: usize) {
         let first = &mut self.head.first[field as usize];
         if first.is_some() {
             self.head.repeated |= 1 << field as u32;
             return;
         }
-        let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
-        while start < end && is_space(bytes[start]) {
-            start += 1;
+        *first = match bytes[start..end] {
+            // One space before the value, and none behind it, as nearly every client writes. (Of the bytes
+            // up to the space, a value has the space and the tab alone.)
+            [b' ', first, .., last] if first > b' ' && last > b' ' => Span::new(start + 1, end),
+            _ => trimmed(bytes, start, end),
+        };
+    }
+
+    /// Takes the next line, of any form, if it is complete. A function of its own, because few heads need
+    /// it: the search in [`valid_lines`](HeadParser::valid_lines) is faster alone.
+    #[inline(never)]
+    fn next_line(
+        &mut self,
+        bytes: &[u8],
+        max: usize,
+        limits: &HeadLimits,
+    ) -> Result<Line, HeadError> {
+        let Some(end) = self.line_feed(bytes) else {
+            self.check_unfinished(bytes, max, limits)?;
+            return Ok(Line::Unfinished);
+        };
+        if end >= max {
+            return Err(self.too_large(&bytes[..max], limits));
         }
-        while start < end && is_space(bytes[end - 1]) {
-            end -= 1;
+        let line = Span::new(self.line, end);
+        let is_clean = !mem::take(&mut self.has_control);
+        (self.line, self.searched) = (end + 1, end + 1);
+        let Some((b'\r', text)) = line.of(bytes).split_last() else {
+            return Err(self.bare_line_feed(line.of(bytes)));
+        };
+        if self.at_request_line {
+            if text.is_empty() && line.start == 0 {
+                return Ok(Line::Other);
+            }
+            self.request_line(bytes, usize::from(line.start), end - 1, limits)?;
+            self.head.lines = (end + 1) as u16;
+        } else if text.is_empty() {
+            return Ok(Line::Last);
+        } else {
+            self.fields += 1;
+            if self.fields > limits.fields_max {
+                return Err(HeadError::TooManyFields);
+            }
+            self.field_line(bytes, usize::from(line.start), end - 1, is_clean)?;
         }
-        *first = Span::new(start, end);
+        Ok(Line::Other)
     }
 
     /// Returns the offset of the line feed that ends the unfinished line, and notes whether a control
@@ -305,23 +353,23 @@ impl HeadParser {
     }
 
     /// Decides about bytes without a further line feed: an error, or the need for more bytes.
-    fn unfinished(
+    fn check_unfinished(
         &self,
         bytes: &[u8],
         max: usize,
         limits: &HeadLimits,
-    ) -> Result<Parsed<'_>, HeadError> {
+    ) -> Result<(), HeadError> {
         if bytes.len() >= max {
             return Err(self.too_large(&bytes[..max], limits));
         }
         // Only the first byte of the request line is checked before the line is complete: a client
         // that speaks TLS or another protocol to this port would otherwise wait for the deadline.
         match bytes.get(self.line) {
-            Some(b'\r') => Ok(Parsed::Partial),
+            Some(b'\r') => Ok(()),
             Some(&first) if self.at_request_line && !is(TOKEN, first) => {
                 Err(HeadError::RequestLine)
             }
-            _ => Ok(Parsed::Partial),
+            _ => Ok(()),
         }
     }
 
@@ -332,7 +380,7 @@ impl HeadParser {
             return HeadError::HeadTooLarge;
         }
         let line = &within[self.line.min(within.len())..];
-        // If the bytes had arrived in smaller pieces, `unfinished` would have refused the first
+        // If the bytes had arrived in smaller pieces, `check_unfinished` would have refused the first
         // byte.
         if line.first().is_some_and(|b| *b != b'\r' && !is(TOKEN, *b)) {
             return HeadError::RequestLine;
@@ -345,7 +393,7 @@ impl HeadParser {
 
     /// Returns the error for a line that ends in LF without CR. If the line stands in the place of
     /// the request line and does not begin with a token, [`HeadError::RequestLine`] describes the
-    /// error better, and `unfinished` returns the same error if the line arrives in pieces.
+    /// error better, and `check_unfinished` returns the same error if the line arrives in pieces.
     fn bare_line_feed(&self, line: &[u8]) -> HeadError {
         match self.at_request_line && line.first().is_some_and(|b| !is(TOKEN, *b)) {
             true => HeadError::RequestLine,
@@ -396,12 +444,9 @@ impl HeadParser {
         if !is_valid {
             return Err(HeadError::TargetByte);
         }
-        self.note_request_line(
-            bytes,
-            Span::new(begin, space),
-            Span::new(start, end),
-            version,
-        );
+        let (method_token, target) = (Span::new(begin, space), Span::new(start, end));
+        let method = Method::from_token(method_token.of(bytes));
+        self.note_request_line(method, method_token, target, version);
         Ok(())
     }
 
@@ -502,6 +547,18 @@ impl HeadParser {
     fn is_repeated(&self, field: Field) -> bool {
         self.head.repeated & (1 << field as u32) != 0
     }
+}
+
+/// The part between two offsets, without the white space on both sides.
+fn trimmed(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
+    let is_space = |byte: u8| matches!(byte, b' ' | b'\t');
+    while start < end && is_space(bytes[start]) {
+        start += 1;
+    }
+    while start < end && is_space(bytes[end - 1]) {
+        end -= 1;
+    }
+    Span::new(start, end)
 }
 
 /// Reads `Content-Length = 1*DIGIT`. `None` for a leading zero and for a number above `u64::MAX`.

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use super::classes::position;
 use super::{Authority, Target};
 
 /// A request method (RFC 9110 §9).
@@ -35,6 +36,7 @@ pub enum Method {
 
 impl Method {
     /// The method with this name. Letter case matters (RFC 9110 §9.1).
+    #[inline]
     pub(super) fn from_token(token: &[u8]) -> Method {
         match token {
             b"GET" => Method::Get,
@@ -117,6 +119,7 @@ impl Field {
     const COUNT: usize = Field::UserAgent as usize + 1;
 
     /// The known field with this name. Letter case does not matter (RFC 9110 §5.1).
+    #[inline(always)]
     pub(super) fn from_name(name: &[u8]) -> Option<Field> {
         // The length and at most two letters leave a single name for the comparison.
         let (field, is_same) = match (name.len(), name.first()? | 0x20) {
@@ -384,9 +387,13 @@ impl<'a> RequestHead<'a> {
     /// §4.2.1): a GET whose Upgrade field names `websocket`, alone or together with other
     /// protocols. The handshake may still be invalid. In HTTP/1.0, Upgrade has no meaning (RFC 9110
     /// §7.8).
+    #[inline]
     pub fn wants_websocket(&self) -> bool {
-        self.has_any(&[Field::Upgrade])
-            && self.method() == Method::Get
+        self.has_any(&[Field::Upgrade]) && self.asks_for_websocket()
+    }
+
+    fn asks_for_websocket(&self) -> bool {
+        self.method() == Method::Get
             && self.version() == Version::Http11
             && self
                 .members(Field::Upgrade)
@@ -447,13 +454,19 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Whether the client wants to keep the connection open after the response (RFC 9112 §9.3).
+    #[inline]
     pub fn wants_persistence(&self) -> bool {
-        // Nearly every request has one of these, and no list to take apart.
+        // Nearly every request has one of these, and no list to take apart. (A match on the bytes would
+        // compare them one by one.)
         match self.only_value(Field::Connection) {
-            Some(b"keep-alive" | b"Keep-Alive") => return true,
-            Some(b"close") => return false,
-            Some(_) | None => {}
+            None if !self.has_any(&[Field::Connection]) => self.version() == Version::Http11,
+            Some(value) if value == b"keep-alive" || value == b"Keep-Alive" => true,
+            Some(value) if value == b"close" => false,
+            Some(_) | None => self.asks_for_persistence(),
         }
+    }
+
+    fn asks_for_persistence(&self) -> bool {
         let mut keep_alive = false;
         for option in self.members(Field::Connection) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -472,10 +485,15 @@ impl<'a> RequestHead<'a> {
 
     /// The expectation of the client. HTTP/1.0 has no expectations, so the server ignores an Expect
     /// field in an HTTP/1.0 request.
+    #[inline]
     pub fn expectation(&self) -> Expectation {
-        if self.version() == Version::Http10 || !self.has_any(&[Field::Expect]) {
-            return Expectation::None;
+        match self.version() == Version::Http11 && self.has_any(&[Field::Expect]) {
+            true => self.read_expectation(),
+            false => Expectation::None,
         }
+    }
+
+    fn read_expectation(&self) -> Expectation {
         let mut expectation = Expectation::None;
         for member in self.members(Field::Expect) {
             match member.eq_ignore_ascii_case(b"100-continue") {
@@ -546,7 +564,7 @@ impl<'a> Iterator for Members<'a> {
                 Some(rest) => rest,
                 None => self.values.next()?,
             };
-            let member = match memchr(b',', list) {
+            let member = match position(b',', list) {
                 Some(comma) => {
                     self.rest = Some(&list[comma + 1..]);
                     &list[..comma]

@@ -136,22 +136,26 @@ pub enum Persistence {
 /// An HTTP/1.1 client assumes that the connection stays open, and an HTTP/1.0 client assumes the
 /// opposite (RFC 9112 §9.3). `Connection: keep-alive` is therefore sent to HTTP/1.0 clients only;
 /// `Connection: close` is sent to both.
+#[inline]
 pub fn finish_head(out: &mut Vec<u8>, date: &HttpDate, version: Version, persistence: Persistence) {
-    let end: &[u8] = match (persistence, version) {
-        (Persistence::KeepAlive, Version::Http11) => b"\r\n\r\n",
-        (Persistence::KeepAlive, Version::Http10) => b"\r\nConnection: keep-alive\r\n\r\n",
-        (Persistence::Close, _) => b"\r\nConnection: close\r\n\r\n",
-    };
     out.extend_from_slice(b"Date: ");
     out.extend_from_slice(date.as_bytes());
-    out.extend_from_slice(end);
+    match (persistence, version) {
+        (Persistence::KeepAlive, Version::Http11) => out.extend_from_slice(b"\r\n\r\n"),
+        (Persistence::KeepAlive, Version::Http10) => {
+            out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n");
+        }
+        (Persistence::Close, _) => out.extend_from_slice(b"\r\nConnection: close\r\n\r\n"),
+    }
 }
 
 /// A time in the format IMF-fixdate (RFC 9110 §5.6.7), which has 29 bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpDate {
-    /// The time that the text shows, in seconds since the beginning of 1970.
-    seconds: u64,
+    /// The beginning of the second that the text shows.
+    from: SystemTime,
+    /// The end of that second.
+    until: SystemTime,
     text: [u8; 29],
 }
 
@@ -163,16 +167,17 @@ impl HttpDate {
     /// Formats `time`. A time before 1970 is shown as the first second of 1970, and a time after
     /// the year 9999 as the last second of 9999.
     pub fn new(time: SystemTime) -> HttpDate {
-        let seconds = HttpDate::seconds(time);
-        let shown = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let from = UNIX_EPOCH + Duration::from_secs(since.as_secs().min(HttpDate::LAST));
+        let until = from + Duration::from_secs(1);
         let mut text = [0; 29];
-        text.copy_from_slice(shown.as_bytes());
-        HttpDate { seconds, text }
+        text.copy_from_slice(httpdate::fmt_http_date(from).as_bytes());
+        HttpDate { from, until, text }
     }
 
     /// Sets the date to `time`, and formats the text again only if the second has changed.
     pub fn update(&mut self, time: SystemTime) {
-        if HttpDate::seconds(time) != self.seconds {
+        if time < self.from || time >= self.until {
             *self = HttpDate::new(time);
         }
     }
@@ -180,12 +185,6 @@ impl HttpDate {
     /// The text as sent, without a line end.
     pub fn as_bytes(&self) -> &[u8; 29] {
         &self.text
-    }
-
-    /// Whole seconds since the beginning of 1970, at least 0 and at most [`HttpDate::LAST`].
-    fn seconds(time: SystemTime) -> u64 {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        since.as_secs().min(HttpDate::LAST)
     }
 }
 

@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use super::classes::{first_special, position};
+use super::classes::{is_plain_path, position};
 use super::{Authority, HeadError, Method};
 
 /// A request target in one of the four forms.
@@ -98,21 +98,6 @@ fn is_scheme(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(may_follow)
 }
 
-/// Whether a path needs no decoding: it has no `%`, backslash or NUL, no empty segment, and no segment
-/// that begins with a dot.
-fn is_usual(path: &[u8]) -> bool {
-    let mut at = 0;
-    loop {
-        at = first_special(path, at);
-        match path[at..] {
-            [] => return true,
-            [b'/', b'/' | b'.', ..] => return false,
-            [b'/', ..] => at += 1,
-            [..] => return false,
-        }
-    }
-}
-
 /// The reason why a path cannot name a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PathError {
@@ -154,12 +139,17 @@ impl<'a> SitePath<'a> {
     /// [`PathError::Encoding`] if a `%` is not followed by two hexadecimal digits,
     /// [`PathError::Hidden`] if a segment is hidden, and [`PathError::Absent`] if no file of a site
     /// can have the path for another reason.
+    #[inline]
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
-        if is_usual(path) {
+        if is_plain_path(path) {
             let bytes = Cow::Borrowed(&path[1..]);
             return Ok(SitePath { bytes });
         }
+        SitePath::decode_unusual(path)
+    }
+
+    fn decode_unusual(path: &[u8]) -> Result<SitePath<'a>, PathError> {
         let bytes = unescape(path)?;
         let segments = || bytes.split(|b| *b == b'/').enumerate();
         if segments().any(|(_, s)| matches!(s, b"." | b".."))

@@ -1,5 +1,6 @@
 //! Floor 3, connection: the mode that waits for a request, and receives its head.
 
+use std::mem;
 use std::time::Instant;
 
 use super::pending_response::PendingResponse;
@@ -47,14 +48,16 @@ impl ReadingHead {
         }
         let bytes = input.read_buffer.bytes();
         if !bytes.is_empty() {
-            // A head that comes whole, as nearly every head does, needs no allocation.
-            let mut fresh = HeadParser::default();
-            let mut resumed = self.parser.take();
-            let parser = resumed.as_deref_mut().unwrap_or(&mut fresh);
+            // A head that comes whole, as nearly every head does, needs no box.
+            let mut parser = self
+                .parser
+                .as_deref_mut()
+                .map(mem::take)
+                .unwrap_or_default();
             match parser.parse(bytes, &cx.turn.head_limits) {
                 Ok(Parsed::Complete(head)) => return Step::Progress(serve(head, input, cx)),
                 Ok(Parsed::Partial) => {
-                    self.parser = Some(resumed.unwrap_or_else(|| Box::new(fresh)));
+                    **self.parser.get_or_insert_default() = parser;
                 }
                 Err(error) => {
                     let reply = Reply::plain(error.status(), &error.explain(bytes));
