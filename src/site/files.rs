@@ -152,9 +152,9 @@ pub struct Disk {
     only: Option<Vec<u8>>,
     /// Whether symbolic links may lead out of the root.
     follow_symlinks: bool,
-    /// Storage for the path of a stat(2), kept because nearly every request needs one and must not
-    /// allocate.
-    looked_at: RefCell<Vec<u8>>,
+    /// The path of the last stat(2), and the number of its bytes that name the root, with a slash. Kept
+    /// because nearly every request needs such a path and must not allocate.
+    looked_at: RefCell<(Vec<u8>, usize)>,
     /// A directory beneath the root that was found in this epoch, with no symbolic link in its
     /// path; empty if none was found.
     plain_directory: RefCell<Vec<u8>>,
@@ -183,12 +183,14 @@ impl Disk {
             FileKind::Other => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let root = RefCell::new(open_root(&path)?);
+        let looked_at = [path.as_os_str().as_bytes(), b"/"].concat();
+        let looked_at = RefCell::new((looked_at.clone(), looked_at.len()));
         Ok(Disk {
             path,
             root,
             only,
             follow_symlinks: false,
-            looked_at: RefCell::default(),
+            looked_at,
             plain_directory: RefCell::default(),
         })
     }
@@ -327,10 +329,8 @@ impl Files for Disk {
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
         // By the absolute path, not beneath the open root: one call notices another file at the
         // path as well as another root.
-        let looked_at = &mut *self.looked_at.borrow_mut();
-        looked_at.clear();
-        looked_at.extend_from_slice(self.path.as_os_str().as_bytes());
-        looked_at.push(b'/');
+        let (looked_at, root_bytes) = &mut *self.looked_at.borrow_mut();
+        looked_at.truncate(*root_bytes);
         looked_at.extend_from_slice(path);
         let absolute = Path::new(OsStr::from_bytes(looked_at));
         if self.only.is_some() || self.follow_symlinks {

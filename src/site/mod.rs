@@ -97,8 +97,8 @@ use sha1::{Digest, Sha1};
 
 use crate::config::Limits;
 use crate::http::{
-    ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead, ResponseHead,
-    SitePath, Status, Validators, precondition,
+    Acceptable, ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead,
+    ResponseHead, SitePath, Status, Validators, precondition,
 };
 use cache::Cache;
 use encoding::Encoder;
@@ -120,6 +120,8 @@ pub struct Site<F: Files> {
     encoders_max: usize,
     encoded_file_bytes_max: u64,
     mounts: Mounts,
+    /// The last Accept-Encoding, and the codings that it accepts.
+    last_acceptable: (Vec<u8>, Acceptable),
     /// The number of the current epoch; see the module's docs.
     epoch: u64,
     /// The encoders at work.
@@ -167,6 +169,7 @@ impl<F: Files> Site<F> {
             encoders_max: limits.encoders_max,
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
             mounts: Mounts::default(),
+            last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
             epoch: 0,
             encoding: Vec::new(),
             cost: 0,
@@ -322,11 +325,9 @@ impl<F: Files> Site<F> {
         request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
-        let selected = match path.is_directory() {
-            true => self.select(path.join(&self.index).bytes(), request, now),
-            false => self.select(path.bytes(), request, now),
-        };
-        match selected {
+        let index = path.is_directory().then(|| path.join(&self.index));
+        let found = index.as_ref().unwrap_or(path);
+        match self.select(found.bytes(), request, now) {
             Ok(Selected::Available(representation)) => self.respond(&representation, request),
             Ok(Selected::NeedsEncoding(original, coding)) => {
                 self.respond_encoding(&original, coding, request, now)
@@ -356,6 +357,7 @@ impl<F: Files> Site<F> {
 
     /// Answers from an available representation: with the whole content, with a part of the
     /// content, with 304 if the client has the same content already, or with 412 or 416.
+    #[inline]
     fn respond(
         &mut self,
         representation: &Representation<F::File>,
@@ -534,6 +536,7 @@ fn has_empty_path(request: &RequestHead<'_>) -> bool {
 }
 
 /// The body with one range of the content, or with all of the content if `range` is `None`.
+#[inline]
 fn part_of<F>(representation: &Representation<F>, range: Option<ByteRange>) -> Body<F> {
     let whole = ByteRange {
         start: 0,

@@ -18,9 +18,13 @@ pub(crate) struct Mount {
 }
 
 /// The paths of all endpoints.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(super) struct Mounts {
     points: Vec<Point>,
+    /// Whether a path may lead to a point, by the first byte after its first slash.
+    begins: [bool; 256],
+    /// Whether a path with nothing after its first slash may lead to a point.
+    is_root_taken: bool,
 }
 
 #[derive(Debug)]
@@ -44,12 +48,15 @@ impl Point {
         };
         fits.then_some(name)
     }
+}
 
-    /// Whether a path with `rest` after its first slash may lead here. Only the first byte is
-    /// compared.
-    fn may_begin(&self, rest: &[u8]) -> bool {
-        let first = self.path.as_bytes().first();
-        first.is_none() || first == rest.first()
+impl Default for Mounts {
+    fn default() -> Mounts {
+        Mounts {
+            points: Vec::new(),
+            begins: [false; 256],
+            is_root_taken: false,
+        }
     }
 }
 
@@ -64,8 +71,14 @@ impl Mounts {
         let open = path
             .strip_suffix('*')
             .filter(|p| p.is_empty() || p.ends_with('/'));
+        let path = open.unwrap_or(path);
+        match path.as_bytes().first() {
+            Some(first) => self.begins[usize::from(*first)] = true,
+            // Every path begins with nothing.
+            None => (self.begins, self.is_root_taken) = ([true; 256], true),
+        }
         self.points.push(Point {
-            path: open.unwrap_or(path).into(),
+            path: path.into(),
             is_open: open.is_some(),
             takes_posts,
         });
@@ -88,9 +101,13 @@ impl Mounts {
     /// first byte of the path shows that already: only other paths are decoded.
     pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
         let path = request.path()?;
-        let rest = &path[1..];
-        let is_plain = !matches!(rest, [b'%' | b'/' | b'.', ..]);
-        if is_plain && !self.points.iter().any(|point| point.may_begin(rest)) {
+        let may_lead_here = match path.get(1) {
+            // After decoding, the path may begin with another byte.
+            Some(b'%' | b'/' | b'.') => true,
+            Some(first) => self.begins[usize::from(*first)],
+            None => self.is_root_taken,
+        };
+        if !may_lead_here {
             return None;
         }
         let path = SitePath::decode(path).ok()?;
