@@ -187,13 +187,14 @@ impl From<rustix::fs::Stat> for Stat {
 /// Converts a file time to a `SystemTime`. A time outside the range of `SystemTime` becomes the
 /// epoch.
 fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
-    let whole = Duration::from_secs(seconds.unsigned_abs());
-    let base = match seconds >= 0 {
-        true => UNIX_EPOCH.checked_add(whole),
-        false => UNIX_EPOCH.checked_sub(whole),
+    let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+    let time = match u64::try_from(seconds) {
+        Ok(seconds) => UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds)),
+        Err(_) => UNIX_EPOCH
+            .checked_sub(Duration::from_secs(seconds.unsigned_abs()))
+            .and_then(|time| time.checked_add(Duration::new(0, nanoseconds))),
     };
-    base.and_then(|t| t.checked_add(Duration::from_nanos(nanoseconds)))
-        .unwrap_or(UNIX_EPOCH)
+    time.unwrap_or(UNIX_EPOCH)
 }
 
 /// Returns the state of the file at `path`, by stat(2). Symbolic links are followed.

@@ -209,7 +209,7 @@ impl<'a, S: Files> Context<'a, S> {
         let now = self.turn.now.instant;
         self.tally
             .is_logging
-            .then(|| Exchange::begun(input.key, input.peer, request, now))
+            .then(|| Exchange::begun(input.key, *input.peer, request, now))
     }
 
     /// Returns the number of bytes in a write buffer above which its connection must wait. When

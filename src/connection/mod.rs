@@ -51,7 +51,7 @@ use stall_clock::StallClock;
 /// The input of a step: the facts and the buffers for the mode.
 pub(crate) struct Input<'a, S: Files> {
     key: Key,
-    peer: SocketAddr,
+    peer: &'a SocketAddr,
     /// Bytes received from the peer and not consumed yet.
     read_buffer: &'a mut ReadBuffer,
     /// Bytes waiting to be sent to the peer.
@@ -265,13 +265,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Reads once, if the mode wants input and the kernel may hold some. Returns whether anything
     /// changed.
     pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
+        if self.transport.is_drained() {
+            return false;
+        }
         let wanted = match self.mode.wants().input {
             Wanted::Never => false,
             Wanted::WithRoom => self.write_buffer.has_room(cx.write_buffer_high()),
             Wanted::Always => true,
         };
-        let wanted = wanted && !self.eof && !self.read_buffer.is_full();
-        if !wanted || self.transport.is_drained() {
+        if !wanted || self.eof || self.read_buffer.is_full() {
             return false;
         }
         let spare = self.read_buffer.spare(&mut cx.shared.pool);
@@ -391,7 +393,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
         let input = Input {
             key: self.key,
-            peer: self.peer,
+            peer: &self.peer,
             has_room: self.write_buffer.has_room(cx.write_buffer_high()),
             last_progress: self.output.last_progress(),
             read_buffer: &mut self.read_buffer,
@@ -495,7 +497,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let own = self
             .mode
             .deadline(self.output.last_progress(), pending, limits);
-        stalled.into_iter().chain(own).min()
+        match (stalled, own) {
+            (Some(stalled), Some(own)) => Some(stalled.min(own)),
+            (stalled, own) => stalled.or(own),
+        }
     }
 
     /// Whether output has waited longer than [`Limits::stall_time`] for the peer to take a portion.

@@ -37,6 +37,9 @@ where
     /// Accepts a bounded number of connections from each acceptable listener, unless accepting is
     /// paused.
     pub(super) fn accept(&mut self) {
+        if !self.acceptable.contains(&true) {
+            return;
+        }
         let now = self.turn.now.instant;
         if self.accept_paused_until.is_some_and(|until| now < until) {
             return;

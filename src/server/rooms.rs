@@ -208,6 +208,9 @@ impl Rooms {
     /// For each room with a changed number of members or a new watcher: the number of members, and
     /// the watchers.
     pub(super) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
+        if self.changed.is_empty() {
+            return Vec::new();
+        }
         let changed = std::mem::take(&mut self.changed).into_iter();
         let rooms = changed.filter_map(|number| self.rooms.get(number));
         rooms

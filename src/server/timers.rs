@@ -26,6 +26,8 @@ pub(crate) struct Timers {
     origin: Instant,
     /// The latest tick; its slot has been emptied.
     now: u64,
+    /// When the next tick begins.
+    next_tick: Instant,
     heads: [u32; SLOTS],
     /// A bit for each slot, set while the slot is not empty.
     occupied: [u64; WORDS],
@@ -48,6 +50,7 @@ impl Timers {
         Timers {
             origin: now,
             now: 0,
+            next_tick: now + Duration::from_millis(TICK_MS),
             heads: [NIL; SLOTS],
             occupied: [0; WORDS],
             nodes: Vec::new(),
@@ -159,10 +162,10 @@ impl Timers {
     /// Advances the wheel to `now`. Disarms every due index, and appends the index to `due`. The
     /// clock may jump.
     pub fn advance(&mut self, now: Instant, due: &mut Vec<usize>) {
-        let tick = self.ticks_until(now);
-        if tick <= self.now {
+        if now < self.next_tick {
             return;
         }
+        let tick = self.ticks_until(now);
         let slots = (tick - self.now).min(SLOTS as u64);
         for ahead in 1..=slots {
             let slot = ((self.now + ahead) % SLOTS as u64) as usize;
@@ -173,6 +176,7 @@ impl Timers {
             }
         }
         self.now = tick;
+        self.next_tick = self.origin + Duration::from_millis((tick + 1) * TICK_MS);
     }
 }
 

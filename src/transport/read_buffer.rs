@@ -112,6 +112,7 @@ impl ReadBuffer {
 
     /// Releases the buffer if no byte is waiting, and parks the bytes if they are few. A full
     /// buffer is not parked. Call this method when no more bytes can be read or consumed for now.
+    #[inline]
     pub fn shrink(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);

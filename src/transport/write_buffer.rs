@@ -272,7 +272,7 @@ impl<F> WriteBuffer<F> {
 
     /// Drops all output and gives the buffers back to the pool.
     pub fn release(&mut self, pool: &mut Pool) {
-        for segment in self.segments.drain(..) {
+        while let Some(segment) = self.segments.pop_front() {
             if let Segment::Owned(bytes) = segment {
                 pool.release_vec(bytes);
             }
