@@ -50,7 +50,8 @@
 //!
 //! A file that is truncated or overwritten in place is different: the rest of the body would not
 //! match the beginning. Therefore fstat(2) precedes each slice of at most 256 KiB
-//! ([`Limits::turn_bytes`]). If the size or the modification time has changed, the connection ends,
+//! ([`Limits::turn_bytes`]), but for the first slice, if it is sent in the epoch that has just checked the
+//! file by its path. If the size or the modification time has changed, the connection ends,
 //! and the client sees from the framing (RFC 9112 §8) that the body is incomplete.
 //!
 //! This check does not notice every change. sendfile(2) does not copy the file: the pages of the
@@ -392,7 +393,7 @@ impl<F: Files> Site<F> {
             Ranges::Ignored => Reply {
                 status: Status::Ok,
                 head: Rc::clone(&representation.ok),
-                body: part_of(representation, None),
+                body: self.part_of(representation, None),
                 reason: None,
                 is_discreet: false,
                 cost: 1,
@@ -406,10 +407,51 @@ impl<F: Files> Site<F> {
                 Reply::plain_with(head, status, "the file has none of the bytes asked for")
             }
             Ranges::Satisfiable(ranges) => match ranges[..] {
-                [range] => one_range(representation, range),
+                [range] => self.one_range(representation, range),
                 _ => self.several_ranges(representation, &ranges),
             },
         }
+    }
+
+    /// The body with one range of the content, or with all of the content if `range` is `None`.
+    #[inline]
+    fn part_of(
+        &self,
+        representation: &Representation<F::File>,
+        range: Option<ByteRange>,
+    ) -> Body<F::File> {
+        let whole = ByteRange {
+            start: 0,
+            end: representation.len(),
+        };
+        match (&representation.source.content, range) {
+            (Content::Memory(bytes), None) => Body::Bytes(Rc::clone(bytes)),
+            (Content::Memory(bytes), Some(range)) => {
+                Body::Bytes(bytes[range.start as usize..range.end as usize].into())
+            }
+            (Content::File(file), range) => {
+                let open = OpenFile::new(file, representation.source.stat, self.epoch);
+                let left = range.unwrap_or(whole);
+                Body::Stream(Stream::File(Box::new(FileStream { open, left })))
+            }
+        }
+    }
+
+    fn one_range(
+        &self,
+        representation: &Representation<F::File>,
+        range: ByteRange,
+    ) -> Reply<F::File> {
+        let (start, last, whole) = (range.start, range.end - 1, representation.len());
+        let status = Status::PartialContent;
+        let head = representation
+            .described(status, &representation.source.media_type)
+            .field("Content-Length", range.bytes())
+            .field(
+                "Content-Range",
+                format_args!("bytes {start}-{last}/{whole}"),
+            );
+        Reply::new(status, head, self.part_of(representation, Some(range)))
     }
 
     fn several_ranges(
@@ -449,7 +491,7 @@ impl<F: Files> Site<F> {
                 Body::Bytes(body.into())
             }
             Content::File(file) => {
-                let open = OpenFile::new(file, representation.source.stat);
+                let open = OpenFile::new(file, representation.source.stat, self.epoch);
                 let end = Some(end);
                 Body::Stream(Stream::Multipart(Box::new(Multipart { open, parts, end })))
             }
@@ -533,39 +575,6 @@ impl<F: Files> Site<F> {
 /// Whether the path of the target, in absolute-form, is empty, and no query follows.
 fn has_empty_path(request: &RequestHead<'_>) -> bool {
     request.query().is_none() && !request.target().ends_with(b"/")
-}
-
-/// The body with one range of the content, or with all of the content if `range` is `None`.
-#[inline]
-fn part_of<F>(representation: &Representation<F>, range: Option<ByteRange>) -> Body<F> {
-    let whole = ByteRange {
-        start: 0,
-        end: representation.len(),
-    };
-    match (&representation.source.content, range) {
-        (Content::Memory(bytes), None) => Body::Bytes(Rc::clone(bytes)),
-        (Content::Memory(bytes), Some(range)) => {
-            Body::Bytes(bytes[range.start as usize..range.end as usize].into())
-        }
-        (Content::File(file), range) => {
-            let open = OpenFile::new(file, representation.source.stat);
-            let left = range.unwrap_or(whole);
-            Body::Stream(Stream::File(Box::new(FileStream { open, left })))
-        }
-    }
-}
-
-fn one_range<F>(representation: &Representation<F>, range: ByteRange) -> Reply<F> {
-    let (start, last, whole) = (range.start, range.end - 1, representation.len());
-    let status = Status::PartialContent;
-    let head = representation
-        .described(status, &representation.source.media_type)
-        .field("Content-Length", range.bytes())
-        .field(
-            "Content-Range",
-            format_args!("bytes {start}-{last}/{whole}"),
-        );
-    Reply::new(status, head, part_of(representation, Some(range)))
 }
 
 fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {

@@ -43,18 +43,20 @@ impl<F> Stream<F> {
     }
 }
 
-/// An open file, with the stat that the response was begun with. Before each slice, the file is
-/// compared with this stat.
+/// An open file, with the stat that the response was begun with. Before a slice, the file is compared
+/// with this stat, unless the same epoch has compared them already.
 #[derive(Debug)]
 pub(super) struct OpenFile<F> {
     pub file: Rc<F>,
     pub stat: Stat,
+    /// The epoch in which the response was begun.
+    pub epoch: u64,
 }
 
 impl<F> OpenFile<F> {
-    pub fn new(file: &Rc<F>, stat: Stat) -> OpenFile<F> {
+    pub fn new(file: &Rc<F>, stat: Stat, epoch: u64) -> OpenFile<F> {
         let file = Rc::clone(file);
-        OpenFile { file, stat }
+        OpenFile { file, stat, epoch }
     }
 }
 
@@ -171,7 +173,7 @@ impl<F: Files> Site<F> {
         left: &mut ByteRange,
         max: u64,
     ) -> BodySlice<F::File> {
-        if !self.is_intact(&open.file, &open.stat) {
+        if open.epoch != self.epoch && !self.is_intact(&open.file, &open.stat) {
             return BodySlice::Broken;
         }
         let (at, len) = (left.start, left.bytes().min(max));

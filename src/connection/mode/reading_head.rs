@@ -55,7 +55,9 @@ impl ReadingHead {
                 .map(mem::take)
                 .unwrap_or_default();
             match parser.parse(bytes, &cx.turn.head_limits) {
-                Ok(Parsed::Complete(head)) => return Step::Progress(serve(head, input, cx)),
+                Ok(Parsed::Complete(head)) => {
+                    return Step::Progress(ReadingHead::serve(head, input, cx));
+                }
                 Ok(Parsed::Partial) => {
                     **self.parser.get_or_insert_default() = parser;
                 }
@@ -120,6 +122,37 @@ impl ReadingHead {
         Step::Progress(Mode::Lingering(Lingering::after(cause, must_linger, now)))
     }
 
+    /// Serves the request whose head is at the front of the read buffer, and consumes the head.
+    fn serve<S: Files>(head: &Head, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
+        let request = RequestHead::new(head, input.read_buffer.bytes());
+        let pending = PendingResponse::new(&request, input, cx);
+        let has_body = request.framing() != Framing::None;
+        match Plan::of(&request, cx) {
+            Plan::Answer(reply) => {
+                input.read_buffer.consume(head.end());
+                let (pending, cause) = match has_body {
+                    true => (pending.without_its_body(), Cause::Refused),
+                    false => (pending, Cause::LastAnswer),
+                };
+                pending.answer(reply, cause, input, cx)
+            }
+            Plan::Open(accept, mount) => {
+                input.read_buffer.consume(head.end());
+                WebSocket::after(pending, &accept, &mount, input, cx)
+            }
+            Plan::ReadBody { endpoint, go_ahead } => {
+                let mode = ReadingBody::after(pending, head, &request, endpoint, cx);
+                if go_ahead {
+                    let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+                    let out = &mut *input.write_buffer;
+                    out.append(&mut cx.shared.pool, |tail| tail.extend_from_slice(interim));
+                }
+                input.read_buffer.consume(head.end());
+                Mode::ReadingBody(mode)
+            }
+        }
+    }
+
     /// Queues a refusal, and ends the connection: of a request that is not whole, late, or too much
     /// for an overloaded server.
     pub(super) fn refuse<S: Files>(
@@ -156,37 +189,6 @@ impl ReadingHead {
             true => Some(self.since + limits.head_time),
             false if pending => None,
             false => Some(self.since.max(last_progress) + limits.idle_time),
-        }
-    }
-}
-
-/// Serves the request whose head is at the front of the read buffer, and consumes the head.
-fn serve<S: Files>(head: &Head, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
-    let request = RequestHead::new(head, input.read_buffer.bytes());
-    let pending = PendingResponse::new(&request, input, cx);
-    let has_body = request.framing() != Framing::None;
-    match Plan::of(&request, cx) {
-        Plan::Answer(reply) => {
-            input.read_buffer.consume(head.end());
-            let (pending, cause) = match has_body {
-                true => (pending.without_its_body(), Cause::Refused),
-                false => (pending, Cause::LastAnswer),
-            };
-            pending.answer(reply, cause, input, cx)
-        }
-        Plan::Open(accept, mount) => {
-            input.read_buffer.consume(head.end());
-            WebSocket::after(pending, &accept, &mount, input, cx)
-        }
-        Plan::ReadBody { endpoint, go_ahead } => {
-            let mode = ReadingBody::after(pending, head, &request, endpoint, cx);
-            if go_ahead {
-                let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-                let out = &mut *input.write_buffer;
-                out.append(&mut cx.shared.pool, |tail| tail.extend_from_slice(interim));
-            }
-            input.read_buffer.consume(head.end());
-            Mode::ReadingBody(mode)
         }
     }
 }
