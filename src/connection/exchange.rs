@@ -1,6 +1,7 @@
 //! Floor 3, connection: the records of the log: a request and its answer, or the end of a WebSocket
 //! connection.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -41,7 +42,7 @@ pub(crate) struct Exchange {
     /// When the head was complete, by the clock of its turn.
     pub began: Instant,
     /// The sentence that gives the reason of an error status.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Cow<'static, str>>,
     /// Whether the answer is complete: queued as a whole or, for a large body, handed to the kernel
     /// as a whole.
     pub complete: bool,

@@ -104,7 +104,7 @@ use crate::http::{
 use cache::Cache;
 use encoding::Encoder;
 use mount::Mounts;
-use reply::Allowed;
+use reply::{Allowed, Prepared};
 use representation::{Content, Representation, described, is_settled, validated};
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile};
@@ -123,6 +123,8 @@ pub struct Site<F: Files> {
     mounts: Mounts,
     /// The last Accept-Encoding, and the codings that it accepts.
     last_acceptable: (Vec<u8>, Acceptable),
+    /// The reply for a path without a file.
+    absent: Prepared,
     /// The number of the current epoch; see the module's docs.
     epoch: u64,
     /// The encoders at work.
@@ -171,6 +173,7 @@ impl<F: Files> Site<F> {
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
             mounts: Mounts::default(),
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
+            absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
             epoch: 0,
             encoding: Vec::new(),
             cost: 0,
@@ -232,7 +235,7 @@ impl<F: Files> Site<F> {
     /// place asks the guard, and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
         if let Err(denial) = self.guard.check(request) {
-            return Route::Denied(Reply::plain(Status::Forbidden, &denial.to_string()));
+            return Route::Denied(Reply::plain(Status::Forbidden, denial.to_string()));
         }
         match self.mounts.of(request) {
             Some(mount) => Route::Endpoint(mount),
@@ -277,8 +280,8 @@ impl<F: Files> Site<F> {
             Err(PathError::Absent | PathError::Hidden) if is_read && self.is_index(path) => {
                 self.file(&SitePath::default(), request, now)
             }
-            Err(PathError::Absent) => without_file(FileError::Absent),
-            Err(error @ PathError::Hidden) => without_saying(error.sentence()),
+            Err(PathError::Absent) => self.without_file(FileError::Absent),
+            Err(error @ PathError::Hidden) => self.without_saying(error.sentence()),
         }
     }
 
@@ -307,7 +310,7 @@ impl<F: Files> Site<F> {
             // GET is answered with a redirect.
             Err(FileError::Directory) if !path.is_directory() => true,
             Err(FileError::Absent | FileError::Directory) if takes_posts.is_some() => false,
-            Err(error) => return without_file(error),
+            Err(error) => return self.without_file(error),
         };
         let allowed = Allowed {
             has_file,
@@ -348,12 +351,30 @@ impl<F: Files> Site<F> {
             }
             Err(error @ (FileError::Absent | FileError::LeadsOut | FileError::Directory)) => {
                 match self.mounts.takes_posts(path.bytes()) {
-                    None => without_file(error),
+                    None => self.without_file(error),
                     Some(takes_posts) => Reply::upgrade_required(Allowed::endpoint(takes_posts)),
                 }
             }
-            Err(error) => without_file(error),
+            Err(error) => self.without_file(error),
         }
+    }
+
+    /// The reply when no file can answer.
+    fn without_file(&self, error: FileError) -> Reply<F::File> {
+        let status = match error {
+            FileError::LeadsOut => return self.without_saying(error.sentence()),
+            FileError::Absent | FileError::Directory => return self.absent.reply(),
+            FileError::Denied => Status::Forbidden,
+            FileError::Exhausted | FileError::Changing => Status::ServiceUnavailable,
+            FileError::Failed => Status::InternalServerError,
+        };
+        Reply::plain(status, error.sentence())
+    }
+
+    /// The reply when a rule of the server, told by `reason`, hides what may be at the path. Only the log
+    /// and a peer on this machine learn of the reason.
+    fn without_saying(&self, reason: &'static str) -> Reply<F::File> {
+        self.absent.reply().because(reason)
     }
 
     /// Answers from an available representation: with the whole content, with a part of the
@@ -581,22 +602,4 @@ fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
     let status = Status::PreconditionFailed;
     let head = validated(status, validators, varies);
     Reply::plain_with(head, status, "the file is not the one that was meant")
-}
-
-/// The reply when no file can answer.
-fn without_file<F>(error: FileError) -> Reply<F> {
-    let status = match error {
-        FileError::LeadsOut => return without_saying(error.sentence()),
-        FileError::Absent | FileError::Directory => Status::NotFound,
-        FileError::Denied => Status::Forbidden,
-        FileError::Exhausted | FileError::Changing => Status::ServiceUnavailable,
-        FileError::Failed => Status::InternalServerError,
-    };
-    Reply::plain(status, error.sentence())
-}
-
-/// The reply when a rule of the server, told by `reason`, hides what may be at the path. Only the log
-/// and a peer on this machine learn of the reason.
-fn without_saying<F>(reason: &str) -> Reply<F> {
-    without_file(FileError::Absent).because(reason)
 }

@@ -1,5 +1,6 @@
 //! Floor 2, site: replies, the answers to requests: a status, a response head and a body.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -19,11 +20,55 @@ pub(crate) struct Reply<F> {
     /// The content.
     pub body: Body<F>,
     /// The sentence that gives the reason of an error status, for the log; `None` otherwise.
-    pub reason: Option<Box<str>>,
+    pub reason: Option<Cow<'static, str>>,
     /// Whether the body does not tell the reason, because not every peer may learn of it.
     pub is_discreet: bool,
     /// The cost of making the reply, in steps of a connection's budget; at least one.
     pub cost: u32,
+}
+
+/// A reply with a plain text that is given often: the text is made once.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    status: Status,
+    head: Rc<[u8]>,
+    body: Rc<[u8]>,
+    sentence: &'static str,
+}
+
+impl Prepared {
+    /// Makes the text of a reply with an error status.
+    pub fn plain(status: Status, sentence: &'static str) -> Prepared {
+        let (head, body) = plain_text(ResponseHead::new(status), status, sentence);
+        Prepared {
+            status,
+            head: head.into_bytes().into(),
+            body,
+            sentence,
+        }
+    }
+
+    /// The reply, without a copy of the text.
+    pub fn reply<F>(&self) -> Reply<F> {
+        Reply {
+            status: self.status,
+            head: Rc::clone(&self.head),
+            body: Body::Bytes(Rc::clone(&self.body)),
+            reason: Some(Cow::Borrowed(self.sentence)),
+            is_discreet: false,
+            cost: 1,
+        }
+    }
+}
+
+/// The status and a sentence for people as a body, after a head with the fields that describe the body.
+fn plain_text(head: ResponseHead, status: Status, sentence: &str) -> (ResponseHead, Rc<[u8]>) {
+    let body = format!("{} {}: {sentence}\n", status.code(), status.reason());
+    let head = head
+        .field("Content-Type", "text/plain; charset=utf-8")
+        .field("X-Content-Type-Options", "nosniff")
+        .field("Content-Length", body.len());
+    (head, body.into_bytes().into())
 }
 
 /// The content of a reply.
@@ -58,12 +103,12 @@ impl<F> Reply<F> {
     }
 
     /// A reply with a plain text: the status and a sentence for people.
-    pub fn plain(status: Status, sentence: &str) -> Reply<F> {
+    pub fn plain(status: Status, sentence: impl Into<Cow<'static, str>>) -> Reply<F> {
         Reply::plain_with(ResponseHead::new(status), status, sentence)
     }
 
     /// The same reply, with a reason that the body does not tell.
-    pub(super) fn because(self, reason: &str) -> Reply<F> {
+    pub(super) fn because(self, reason: &'static str) -> Reply<F> {
         Reply {
             reason: Some(reason.into()),
             is_discreet: true,
@@ -76,22 +121,23 @@ impl<F> Reply<F> {
         match &self.reason {
             Some(reason) if self.is_discreet => Reply {
                 cost: self.cost,
-                ..Reply::plain(self.status, reason)
+                ..Reply::plain(self.status, reason.clone())
             },
             _ => self,
         }
     }
 
     /// The same text after a head with additional fields.
-    pub(super) fn plain_with(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
-        let body = format!("{} {}: {sentence}\n", status.code(), status.reason());
-        let head = head
-            .field("Content-Type", "text/plain; charset=utf-8")
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Content-Length", body.len());
+    pub(super) fn plain_with(
+        head: ResponseHead,
+        status: Status,
+        sentence: impl Into<Cow<'static, str>>,
+    ) -> Reply<F> {
+        let sentence = sentence.into();
+        let (head, body) = plain_text(head, status, &sentence);
         Reply {
-            reason: (status.code() >= 400).then(|| sentence.into()),
-            ..Reply::new(status, head, Body::Bytes(body.into_bytes().into()))
+            reason: (status.code() >= 400).then_some(sentence),
+            ..Reply::new(status, head, Body::Bytes(body))
         }
     }
 
@@ -125,7 +171,7 @@ impl<F> Reply<F> {
     }
 
     /// The reply to an opening handshake with an unknown version (RFC 6455 §4.4).
-    pub fn version_required(sentence: &str) -> Reply<F> {
+    pub fn version_required(sentence: &'static str) -> Reply<F> {
         let status = Status::UpgradeRequired;
         let head = ResponseHead::new(status).field("Sec-WebSocket-Version", "13");
         Reply::not_upgraded(head, status, sentence)
@@ -142,7 +188,7 @@ impl<F> Reply<F> {
         )
     }
 
-    fn not_upgraded(head: ResponseHead, status: Status, sentence: &str) -> Reply<F> {
+    fn not_upgraded(head: ResponseHead, status: Status, sentence: &'static str) -> Reply<F> {
         let head = head
             .field("Upgrade", "websocket")
             .field("Connection", "Upgrade");

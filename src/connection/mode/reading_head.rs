@@ -62,7 +62,7 @@ impl ReadingHead {
                     **self.parser.get_or_insert_default() = parser;
                 }
                 Err(error) => {
-                    let reply = Reply::plain(error.status(), &error.explain(bytes));
+                    let reply = Reply::plain(error.status(), error.explain(bytes));
                     let pending = PendingResponse::nothing(input, cx);
                     return Step::Progress(pending.answer(reply, Cause::Refused, input, cx));
                 }
