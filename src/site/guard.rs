@@ -140,16 +140,13 @@ impl Guard {
     ///
     /// # Errors
     /// [`Denial`], if the request is not let in.
+    #[inline]
     pub fn check<'a>(&mut self, request: &RequestHead<'a>) -> Result<(), Denial<'a>> {
         let authority = request.authority();
         if let Some(Authority { host, .. }) = authority
             && self.last != host
         {
-            let name = without_dot(host);
-            if !(is_local(name) || self.allows(name) || is_ip(name)) {
-                return Err(Denial::Host(name));
-            }
-            host.clone_into(&mut self.last);
+            self.check_host(host)?;
         }
         let from_pages_of_ours = match request.method() {
             Method::Get => request.wants_websocket(),
@@ -168,6 +165,16 @@ impl Guard {
                 Some(site) => self.check_fetch(site, request, authority),
             },
         }
+    }
+
+    /// Checks a host that is not the last one.
+    fn check_host<'a>(&mut self, host: &'a [u8]) -> Result<(), Denial<'a>> {
+        let name = without_dot(host);
+        if !(is_local(name) || self.allows(name) || is_ip(name)) {
+            return Err(Denial::Host(name));
+        }
+        host.clone_into(&mut self.last);
+        Ok(())
     }
 
     /// Checks a safe request by `site`, the value of Sec-Fetch-Site. Values that are not known are

@@ -99,6 +99,7 @@ impl Mounts {
 
     /// The mount that a request leads to. Most requests lead to none, and for most of these the
     /// first byte of the path shows that already: only other paths are decoded.
+    #[inline]
     pub fn of(&self, request: &RequestHead<'_>) -> Option<Mount> {
         let path = request.path()?;
         let may_lead_here = match path.get(1) {
@@ -107,9 +108,14 @@ impl Mounts {
             Some(first) => self.begins[usize::from(*first)],
             None => self.is_root_taken,
         };
-        if !may_lead_here {
-            return None;
+        match may_lead_here {
+            true => self.mount_of(path, request),
+            false => None,
         }
+    }
+
+    /// The mount at a path as written, if any is there.
+    fn mount_of(&self, path: &[u8], request: &RequestHead<'_>) -> Option<Mount> {
         let path = SitePath::decode(path).ok()?;
         let (number, point, name) = self.find(path.bytes())?;
         Some(Mount {
