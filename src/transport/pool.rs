@@ -1,6 +1,7 @@
 //! Floor 1, transport: the buffers of all connections, and the account of their memory.
 
 use std::cell::Cell;
+use std::mem;
 use std::rc::Rc;
 
 /// The memory, in bytes, that connections hold because of their peers, with one bound for the sum.
@@ -154,7 +155,8 @@ impl Pool {
     }
 
     /// Calls `write` to append to `vec`, and charges the account for the capacity gained by `vec`.
-    /// A vector without storage first gets an unused buffer from the stock, if any is left.
+    /// A vector without storage first gets an unused buffer from the stock, if any is left, and gives the
+    /// buffer back if nothing was written.
     /// [`release_vec`](Pool::release_vec) gives the storage back.
     pub fn append<R>(&mut self, vec: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = vec.capacity();
@@ -163,6 +165,9 @@ impl Pool {
         }
         let result = write(vec);
         self.account.charge(vec.capacity() - before);
+        if before == 0 && vec.is_empty() {
+            self.release_vec(mem::take(vec));
+        }
         result
     }
 
@@ -197,6 +202,8 @@ mod tests {
         pool.release_buffer(b);
         assert_eq!((pool.account.used(), pool.buffers_out()), (0, 0));
         let mut again = Vec::new();
+        pool.append(&mut again, |_| ());
+        assert_eq!((pool.account.used(), again.capacity()), (0, 0));
         pool.append(&mut again, |v| v.push(1));
         assert_eq!((again.as_ptr(), again.len()), (place, 1));
         assert_eq!(pool.account.used(), capacity);
