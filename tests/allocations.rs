@@ -60,6 +60,12 @@ fn check(before: &[Action], action: &Action, expected: u64) {
 fn a_small_file_on_an_open_connection_is_sent_without_an_allocation() {
     check(&[], &get("/small.txt", ""), 0);
     check(&[], &get("/small.txt?version=2", ""), 0);
+    check(&[], &get("/", ""), 0);
+}
+
+#[test]
+fn that_a_file_is_absent_is_said_without_an_allocation() {
+    check(&[], &get("/absent.txt", ""), 0);
 }
 
 #[test]

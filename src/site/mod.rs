@@ -90,6 +90,7 @@ pub(crate) use reply::{Body, Reply};
 pub(crate) use stream::{BodySlice, Stream};
 
 use std::collections::VecDeque;
+use std::mem;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
 
@@ -116,6 +117,8 @@ pub struct Site<F: Files> {
     files: F,
     /// The name of the file that answers for its directory.
     index: Box<[u8]>,
+    /// Storage for the path of an index, kept because a request for a directory must not allocate.
+    index_path: Vec<u8>,
     cache: Cache<F::File>,
     cached_file_bytes_max: u64,
     encoders_max: usize,
@@ -167,6 +170,7 @@ impl<F: Files> Site<F> {
             guard: Guard::default(),
             files,
             index: index.into(),
+            index_path: Vec::new(),
             cache: Cache::new(limits.cache_bytes_max),
             cached_file_bytes_max: limits.cached_file_bytes_max as u64,
             encoders_max: limits.encoders_max,
@@ -329,9 +333,19 @@ impl<F: Files> Site<F> {
         request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
-        let index = path.is_directory().then(|| path.join(&self.index));
-        let found = index.as_ref().unwrap_or(path);
-        match self.select(found.bytes(), request, now) {
+        let mut index_path = mem::take(&mut self.index_path);
+        let found = match path.is_directory() {
+            true => {
+                index_path.clear();
+                index_path.extend_from_slice(path.bytes());
+                index_path.extend_from_slice(&self.index);
+                &index_path
+            }
+            false => path.bytes(),
+        };
+        let selected = self.select(found, request, now);
+        self.index_path = index_path;
+        match selected {
             Ok(Selected::Available(representation)) => self.respond(&representation, request),
             Ok(Selected::NeedsEncoding(original, coding)) => {
                 self.respond_encoding(&original, coding, request, now)
