@@ -8,11 +8,13 @@
 //! Architecture invariant: a connection keeps no part of the context. The context is borrowed, and
 //! the borrow ends with the call.
 
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use super::{Counters, Effects, Endpoints, Exchange, Input, Record, Transitions};
+use super::{Counters, Effects, Endpoints, Exchange, Input, Key, Record, Transitions};
 use crate::config::Limits;
-use crate::http::{HeadLimits, HttpDate, RequestHead};
+
+use crate::http::{HeadLimits, HttpDate};
 use crate::site::{Files, Site};
 use crate::transport::Pool;
 use crate::websocket::deflate::{Deflater, Inflater};
@@ -120,6 +122,9 @@ pub(crate) struct Tally {
     pub(crate) records: Vec<Record>,
     /// Whether records are collected, because a log wants them.
     pub(crate) is_logging: bool,
+    /// Used entries, which keep the memory of their texts: a request that is logged allocates nothing.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are used again")]
+    spare: Vec<Box<Exchange>>,
 }
 
 impl Tally {
@@ -127,6 +132,32 @@ impl Tally {
     pub(super) fn log(&mut self, record: Record) {
         if self.is_logging {
             self.records.push(record);
+        }
+    }
+
+    /// Begins an entry, with the memory of a used one if there is any.
+    fn begin_exchange(&mut self, key: Key, peer: SocketAddr, now: Instant) -> Box<Exchange> {
+        match self.spare.pop() {
+            Some(mut exchange) => {
+                exchange.begin_anew(key, peer, now);
+                exchange
+            }
+            None => Box::new(Exchange::new(key, peer, now)),
+        }
+    }
+
+    /// The number of used entries that are kept.
+    const KEPT: usize = 64;
+
+    /// Empties the list of records, after the log has written them.
+    pub(crate) fn clear_records(&mut self) {
+        for record in self.records.drain(..) {
+            if let Record::Exchange(exchange) = record
+                && exchange.is_small()
+                && self.spare.len() < Tally::KEPT
+            {
+                self.spare.push(exchange);
+            }
         }
     }
 }
@@ -199,17 +230,14 @@ impl<'a, S: Files> Context<'a, S> {
         self.budget = Budget::new(&self.turn.limits);
     }
 
-    /// Begins the log entry of a request, if a log wants exchanges; the answer adds the rest.
-    /// `request` is `None` for bytes that are not a request.
-    pub(super) fn exchange(
-        &self,
-        input: &Input<'_, S>,
-        request: Option<&RequestHead<'_>>,
-    ) -> Option<Exchange> {
-        let now = self.turn.now.instant;
-        self.tally
+    /// Begins the log entry of a request, if a log wants exchanges; the caller and the answer add the
+    /// rest.
+    pub(super) fn exchange(&mut self, input: &Input<'_, S>) -> Option<Box<Exchange>> {
+        let (key, peer, now) = (input.key, *input.peer, self.turn.now.instant);
+        let tally = &mut *self.tally;
+        tally
             .is_logging
-            .then(|| Exchange::begun(input.key, *input.peer, request, now))
+            .then(|| tally.begin_exchange(key, peer, now))
     }
 
     /// Returns the number of bytes in a write buffer above which its connection must wait. When
@@ -230,5 +258,34 @@ impl<'a, S: Files> Context<'a, S> {
             true => self.write_buffer_high(),
             false => self.turn.limits.write_buffer_max,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_entry_of_the_log_keeps_its_memory_unless_that_is_much() {
+        let mut tally = Tally {
+            is_logging: true,
+            ..Tally::default()
+        };
+        let peer = "127.0.0.1:5".parse().unwrap();
+        let now = std::time::Instant::now();
+        let begin = |tally: &mut Tally, target: &[u8]| {
+            let mut exchange = tally.begin_exchange(Key::new(1, 1), peer, now);
+            assert!(exchange.target.is_empty() && exchange.reason.is_none());
+            exchange.target.extend_from_slice(target);
+            exchange.reason = Some("no".into());
+            let kept = exchange.target.as_ptr();
+            tally.log(Record::Exchange(exchange));
+            tally.clear_records();
+            kept
+        };
+        let first = begin(&mut tally, &[b'a'; 100]);
+        assert_eq!(begin(&mut tally, &[b'b'; 100]), first);
+        begin(&mut tally, &[b'c'; 5_000]);
+        assert!(tally.spare.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 //! connection.
 
 use std::borrow::Cow;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -26,15 +27,15 @@ pub(crate) struct Exchange {
     /// The address of the peer.
     pub peer: SocketAddr,
     /// The method as written; empty for bytes without a request line.
-    pub method: Box<[u8]>,
+    pub method: Vec<u8>,
     /// The request-target as written.
-    pub target: Box<[u8]>,
+    pub target: Vec<u8>,
     /// The minor version of HTTP/1: 0 or 1.
     pub minor_version: u8,
     /// The value of the field `Referer`; empty if the field is absent.
-    pub referer: Box<[u8]>,
+    pub referer: Vec<u8>,
     /// The value of the field `User-Agent`; empty if the field is absent.
-    pub user_agent: Box<[u8]>,
+    pub user_agent: Vec<u8>,
     /// The status code; 0 if no answer was made.
     pub status: u16,
     /// Bytes of content, without the head.
@@ -49,29 +50,56 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Creates the entry with the part that is known when the head is complete; the answer adds the
-    /// rest. `request` is `None` for bytes that are not a request.
-    pub(super) fn begun(
-        key: Key,
-        peer: SocketAddr,
-        request: Option<&RequestHead<'_>>,
-        now: Instant,
-    ) -> Exchange {
-        let copy = |value: Option<&[u8]>| value.unwrap_or_default().into();
+    /// The number of bytes of text for which a used entry keeps its memory.
+    const TEXT_BYTES_KEPT: usize = 1 << 10;
+
+    /// Creates an entry without a request.
+    pub(super) fn new(key: Key, peer: SocketAddr, now: Instant) -> Exchange {
         Exchange {
             key,
             peer,
-            method: copy(request.map(RequestHead::method_token)),
-            target: copy(request.map(RequestHead::target)),
-            minor_version: request.map_or(1, |r| r.version() as u8),
-            referer: copy(request.and_then(|r| r.value(Field::Referer))),
-            user_agent: copy(request.and_then(|r| r.value(Field::UserAgent))),
+            method: Vec::new(),
+            target: Vec::new(),
+            minor_version: 1,
+            referer: Vec::new(),
+            user_agent: Vec::new(),
             status: 0,
             body_bytes: 0,
             began: now,
             reason: None,
             complete: true,
         }
+    }
+
+    /// Begins a used entry anew, with the memory of its texts.
+    pub(super) fn begin_anew(&mut self, key: Key, peer: SocketAddr, now: Instant) {
+        let mut used = mem::replace(self, Exchange::new(key, peer, now));
+        let texts = [
+            (&mut self.method, &mut used.method),
+            (&mut self.target, &mut used.target),
+            (&mut self.referer, &mut used.referer),
+            (&mut self.user_agent, &mut used.user_agent),
+        ];
+        for (text, used) in texts {
+            used.clear();
+            mem::swap(text, used);
+        }
+    }
+
+    /// Adds the part that is known when the head is complete; the answer adds the rest.
+    pub(super) fn set_request(&mut self, request: &RequestHead<'_>) {
+        let value = |field| request.value(field).unwrap_or_default();
+        self.method.extend_from_slice(request.method_token());
+        self.target.extend_from_slice(request.target());
+        self.minor_version = request.version() as u8;
+        self.referer.extend_from_slice(value(Field::Referer));
+        self.user_agent.extend_from_slice(value(Field::UserAgent));
+    }
+
+    /// Whether the memory of a used entry is small enough to be kept.
+    pub(super) fn is_small(&self) -> bool {
+        let texts = [&self.method, &self.target, &self.referer, &self.user_agent];
+        texts.map(Vec::capacity).iter().sum::<usize>() <= Exchange::TEXT_BYTES_KEPT
     }
 
     /// Adds the request line of a head that has an error.
@@ -109,7 +137,7 @@ impl Conversation {
         Conversation {
             key: exchange.key,
             peer: exchange.peer,
-            target: exchange.target.clone(),
+            target: exchange.target.clone().into(),
             began: exchange.began,
             received: 0,
             sent: 0,

@@ -28,16 +28,16 @@ impl Flood {
     /// Kinds of requests that are told apart in a second.
     const KINDS_MAX: usize = 8;
 
-    /// Returns the record if it is to be shown; `None` if it was left out, and counted.
-    pub(super) fn pass(&mut self, record: Record, now: Instant) -> Option<Record> {
+    /// Whether the record is to be shown. Otherwise it is left out, and counted.
+    pub(super) fn passes(&mut self, record: &Record, now: Instant) -> bool {
         self.since.get_or_insert(now);
         if self.shown < Flood::SHOWN_MAX {
             self.shown += 1;
-            return Some(record);
+            return true;
         }
         let Record::Exchange(exchange) = record else {
             self.others += 1;
-            return None;
+            return false;
         };
         let same = |(other, _): &&mut (Box<Exchange>, u64)| {
             other.status == exchange.status
@@ -47,10 +47,10 @@ impl Flood {
         let kinds = self.folded.len();
         match self.folded.iter_mut().find(same) {
             Some((_, count)) => *count += 1,
-            None if kinds < Flood::KINDS_MAX => self.folded.push((exchange, 1)),
+            None if kinds < Flood::KINDS_MAX => self.folded.push((exchange.clone(), 1)),
             None => self.others += 1,
         }
-        None
+        false
     }
 
     /// When the lines that were left out are to be told; `None` if none was.
@@ -103,10 +103,10 @@ mod tests {
         let mut shown = 0;
         for n in 0..1_000 {
             let target = ["/a", "/b"][n % 2];
-            shown += u32::from(flood.pass(exchange(target, now), now).is_some());
+            shown += u32::from(flood.passes(&exchange(target, now), now));
         }
         for n in 0..10 {
-            assert!(flood.pass(exchange(&format!("/{n}"), now), now).is_none());
+            assert!(!flood.passes(&exchange(&format!("/{n}"), now), now));
         }
         assert_eq!(shown, Flood::SHOWN_MAX);
         assert_eq!(flood.due(), Some(now + Flood::SECOND));
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!((counts, others), (vec![400, 400, 1, 1, 1, 1, 1, 1], 4));
         assert_eq!(flood.due(), None);
         let later = now + Flood::SECOND;
-        assert!(flood.pass(exchange("/a", later), later).is_some());
+        assert!(flood.passes(&exchange("/a", later), later));
     }
 }

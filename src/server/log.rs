@@ -117,24 +117,20 @@ impl Log {
         retry.into_iter().chain(self.flood.due()).min()
     }
 
-    /// Formats `records`, empties the list, and writes as much as the outputs take. The clock is
+    /// Formats `records`, and writes as much as the outputs take. The clock is
     /// read again only if a line is to be written: a service time ends here, not at the beginning of
     /// the turn.
-    pub(super) fn record(&mut self, records: &mut Vec<Record>, now: impl FnOnce() -> Now) {
+    pub(super) fn record(&mut self, records: &[Record], now: impl FnOnce() -> Now) {
         let waiting = self.log.is_waiting() || self.errors.is_waiting();
         if records.is_empty() && !waiting && self.flood.due().is_none() {
             return;
         }
         let now = now();
         self.unfold(now, false);
-        for record in records.drain(..) {
-            match self.format == LogFormat::Pretty && self.terminal {
-                true => {
-                    if let Some(record) = self.flood.pass(record, now.instant) {
-                        self.line(&record, now);
-                    }
-                }
-                false => self.line(&record, now),
+        let is_for_people = self.format == LogFormat::Pretty && self.terminal;
+        for record in records {
+            if !is_for_people || self.flood.passes(record, now.instant) {
+                self.line(record, now);
             }
         }
         self.flush();

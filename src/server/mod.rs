@@ -460,7 +460,8 @@ where
     fn record(&mut self) {
         if let Some(log) = &mut self.log {
             let now = || self.driver.now();
-            log.record(&mut self.tally.records, now);
+            log.record(&self.tally.records, now);
+            self.tally.clear_records();
             self.tally.is_logging = log.wants_records();
             if self.turn.stopping && !self.connections.is_empty() {
                 let slots = self.connections.iter();

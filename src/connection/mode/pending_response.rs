@@ -31,6 +31,10 @@ impl PendingResponse {
         cx: &mut Context<'_, S>,
     ) -> PendingResponse {
         cx.tally.counters.requests += 1;
+        let mut exchange = cx.exchange(input);
+        if let Some(exchange) = &mut exchange {
+            exchange.set_request(request);
+        }
         PendingResponse {
             head_only: request.method() == Method::Head,
             version: request.version(),
@@ -39,14 +43,14 @@ impl PendingResponse {
                 false => Persistence::Close,
             },
             must_linger: false,
-            exchange: cx.exchange(input, Some(request)).map(Box::new),
+            exchange,
         }
     }
 
     /// Stands for bytes that are not a request, or for an incomplete request. The answer is the
     /// last of the connection. The log gets the request line, if there is one.
-    pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &Context<'_, S>) -> PendingResponse {
-        let mut exchange = cx.exchange(input, None).map(Box::new);
+    pub fn nothing<S: Files>(input: &Input<'_, S>, cx: &mut Context<'_, S>) -> PendingResponse {
+        let mut exchange = cx.exchange(input);
         if let Some(exchange) = &mut exchange {
             exchange.set_line(RefusedLine::find(input.read_buffer.bytes()));
         }
