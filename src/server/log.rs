@@ -249,6 +249,14 @@ impl Log {
         );
     }
 
+    /// Warns that a file is not sent, because it is in another coding than its name says.
+    pub(super) fn unfit(&mut self, path: &[u8]) {
+        let path = path.escape_ascii();
+        self.warn(format_args!(
+            "{path} is not in the coding of its name and is not sent; make it anew"
+        ));
+    }
+
     /// Warns that new connections wait, because `max` connections are open.
     pub(super) fn at_the_limit(&mut self, max: usize, now: Instant) {
         self.warn_now_and_then(

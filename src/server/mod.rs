@@ -462,6 +462,9 @@ where
             let now = || self.driver.now();
             log.record(&self.tally.records, now);
             self.tally.clear_records();
+            for path in self.shared.site.take_unfit() {
+                log.unfit(&path);
+            }
             self.tally.is_logging = log.wants_records();
             if self.turn.stopping && !self.connections.is_empty() {
                 let slots = self.connections.iter();

@@ -126,6 +126,8 @@ pub struct Site<F: Files> {
     mounts: Mounts,
     /// The last Accept-Encoding, and the codings that it accepts.
     last_acceptable: (Vec<u8>, Acceptable),
+    /// The siblings that were found to be in another coding than their name says, for the log.
+    unfit: Vec<Box<[u8]>>,
     /// The reply for a path without a file.
     absent: Prepared,
     /// The number of the current epoch; see the module's docs.
@@ -177,6 +179,7 @@ impl<F: Files> Site<F> {
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
             mounts: Mounts::default(),
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
+            unfit: Vec::new(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
             epoch: 0,
             encoding: Vec::new(),
@@ -222,6 +225,12 @@ impl<F: Files> Site<F> {
     /// keeps its own file open.
     pub(crate) fn close_files(&mut self) {
         self.cache.close_files();
+    }
+
+    /// Takes the paths of the files that were found, since the last call, to be in another coding than
+    /// their name says. A file is found once in each of its states.
+    pub(crate) fn take_unfit(&mut self) -> Vec<Box<[u8]>> {
+        mem::take(&mut self.unfit)
     }
 
     /// Whether the cache holds files open.

@@ -28,6 +28,9 @@ pub(super) enum Selected<F> {
 /// Files shorter than this are not worth encoding.
 const ENCODED_BYTES_MIN: u64 = 1024;
 
+/// The number of siblings in another coding that are remembered for the log.
+const UNFIT_MAX: usize = 16;
+
 impl<F: Files> Site<F> {
     /// Selects a representation of the file at `path`.
     #[inline]
@@ -337,6 +340,8 @@ impl<F: Files> Site<F> {
             {
                 entry.unfit.retain(|(other, _)| *other != coding);
                 entry.unfit.push((coding, stat));
+                self.unfit.push(file);
+                self.unfit.truncate(UNFIT_MAX);
             }
             return Err(FileError::Absent);
         }

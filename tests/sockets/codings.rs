@@ -164,6 +164,9 @@ fn a_sibling_that_is_not_in_its_coding_is_passed_over() {
     folder.put("a.js.gz", gzip(&content));
     let answer = check(&mut client, "/a.js", GZIP, (200, Some("gzip")), &content);
     assert_eq!(answer.body, gzip(&content), "the very file");
+    let mut server = server;
+    let warning = "warning: a.js.gz is not in the coding of its name";
+    server.stderr.find(warning);
 }
 
 /// Ranges may be ignored; a refusal would be the last resort.
