@@ -23,7 +23,7 @@ pub(crate) struct Rooms {
     empty: BTreeMap<u64, usize>,
     /// How often a room has become empty: the next key in `empty`.
     left_empty: u64,
-    /// The rooms whose watchers must be sent the number of members.
+    /// The rooms with a watcher that must be sent the number of members.
     changed: BTreeSet<usize>,
     messages_max: usize,
     bytes_max: usize,
@@ -35,6 +35,10 @@ struct Room {
     name: Box<str>,
     members: BTreeSet<Key>,
     watchers: BTreeSet<Key>,
+    /// The watchers that have not been sent a number yet.
+    newcomers: Vec<Key>,
+    /// The number of members that the other watchers were last sent.
+    told: usize,
     history: VecDeque<Rc<Broadcast>>,
     /// The bytes of the plain frames in `history`.
     history_bytes: usize,
@@ -81,8 +85,11 @@ impl Rooms {
     /// Adds a watcher, which will be sent the number of members.
     pub(super) fn watch(&mut self, key: Key, name: &str) {
         let number = self.enter(key, name);
-        self.rooms[number].watchers.insert(key);
-        self.changed.insert(number);
+        let room = &mut self.rooms[number];
+        if room.watchers.insert(key) {
+            room.newcomers.push(key);
+            self.changed.insert(number);
+        }
     }
 
     /// Returns the room of this name, and adds the room to those of the connection, which is about
@@ -136,7 +143,9 @@ impl Rooms {
 
     fn take_out(&mut self, key: Key, number: usize) {
         let room = &mut self.rooms[number];
-        room.watchers.remove(&key);
+        if room.watchers.remove(&key) {
+            room.newcomers.retain(|newcomer| *newcomer != key);
+        }
         if room.members.remove(&key) && !room.watchers.is_empty() {
             self.changed.insert(number);
         }
@@ -205,17 +214,27 @@ impl Rooms {
         }
     }
 
-    /// For each room with a changed number of members or a new watcher: the number of members, and
-    /// the watchers.
+    /// For each room with another number of members than before: the number, and the watchers. For a
+    /// room with nothing but new watchers: the number, and the new watchers alone, so that many watchers
+    /// can come without a message to all for each.
     pub(super) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
         if self.changed.is_empty() {
             return Vec::new();
         }
-        let changed = std::mem::take(&mut self.changed).into_iter();
-        let rooms = changed.filter_map(|number| self.rooms.get(number));
-        rooms
-            .map(|room| (room.members.len(), room.watchers.iter().copied().collect()))
-            .collect()
+        let mut news = Vec::new();
+        for number in std::mem::take(&mut self.changed) {
+            let Some(room) = self.rooms.get_mut(number) else {
+                continue;
+            };
+            let (members, mut recipients) =
+                (room.members.len(), std::mem::take(&mut room.newcomers));
+            if members != room.told {
+                recipients = room.watchers.iter().copied().collect();
+            }
+            room.told = members;
+            news.push((members, recipients));
+        }
+        news
     }
 
     /// Whether [`news`](Rooms::news) would return any room.
@@ -332,6 +351,26 @@ mod tests {
         assert_eq!(rooms.news(), [(1, vec![key(1)])]);
         rooms.leave_all(key(1));
         assert!(rooms.news().is_empty());
+    }
+
+    #[test]
+    fn watchers_that_know_the_number_are_not_told_when_another_comes() {
+        let (mut rooms, _) = rooms();
+        rooms.join(key(9), "a", 0);
+        rooms.watch(key(1), "a");
+        assert_eq!(rooms.news(), [(1, vec![key(1)])]);
+        rooms.watch(key(2), "a");
+        rooms.watch(key(2), "a");
+        assert_eq!(rooms.news(), [(1, vec![key(2)])]);
+        rooms.watch(key(3), "a");
+        rooms.join(key(8), "a", 0);
+        assert_eq!(rooms.news(), [(2, vec![key(1), key(2), key(3)])]);
+        // One came and went within a turn, and so did a watcher.
+        rooms.join(key(7), "a", 0);
+        rooms.leave_all(key(7));
+        rooms.watch(key(4), "a");
+        rooms.leave_all(key(4));
+        assert_eq!(rooms.news(), [(2, vec![])]);
     }
 
     #[test]
