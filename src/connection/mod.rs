@@ -173,6 +173,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     pub fn expire(&mut self, cx: &mut Context<'_, S>) {
         if !self.is_stalled(cx) {
             self.expired = true;
+            // After a pause of the process, the event for what the peer has sent may still be in the
+            // kernel, which reports a bounded number of events at a time. Only a read finds out whether
+            // the peer was late.
+            self.transport.mark(Ready {
+                readable: true,
+                ..Ready::default()
+            });
             return;
         }
         // The kernel reports space only when a third of its send buffer is free. A third may be a

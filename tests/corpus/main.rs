@@ -113,6 +113,22 @@ fn bounds_and_deadlines() {
     check("bounds");
 }
 
+/// A laptop was closed, or the process was stopped, for longer than a connection may be idle.
+#[test]
+fn what_came_during_a_pause_of_the_process_is_answered_after_the_pause() {
+    let limits = limits();
+    let get = b"GET /small.txt HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
+    let pause = Action::Wait(limits.idle_time + Duration::from_secs(1));
+    let answers = |actions: &[Action]| {
+        let received = play(actions, &limits).received;
+        let answers = received.windows(5).filter(|bytes| bytes == b"hello");
+        answers.count()
+    };
+    assert_eq!(answers(&[Action::Send(get.clone()), pause.clone()]), 1);
+    let unseen = Action::SendUnseen(get.clone());
+    assert_eq!(answers(&[Action::Send(get), unseen, pause]), 2);
+}
+
 /// Plays every case of a file, once for each way of cutting it.
 fn check(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/http/{file}.txt"));
@@ -333,7 +349,7 @@ fn readable(bytes: &[u8]) -> String {
 
 fn shown(actions: &[Action]) -> String {
     let show = |action: &Action| match action {
-        Action::Send(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+        Action::Send(bytes) | Action::SendUnseen(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Action::SendLast(bytes) => format!("\"{}\" and HalfClose", bytes.escape_ascii()),
         Action::Wait(_) | Action::HalfClose | Action::Take(_) => format!("{action:?}"),
     };

@@ -30,6 +30,9 @@ const ALLOWED_ORIGINS: [&str; 1] = ["vscode-webview://0a1b"];
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     Send(Vec<u8>),
+    /// Sends bytes that no event reports yet, as after a pause of the process, when more sockets have
+    /// changed than one wait reports.
+    SendUnseen(Vec<u8>),
     /// Sends bytes, and half-closes after them.
     SendLast(Vec<u8>),
     Wait(Duration),
@@ -154,6 +157,7 @@ impl World {
     fn act(&mut self, action: &Action) {
         match action {
             Action::Send(bytes) => self.incoming.extend(bytes),
+            Action::SendUnseen(bytes) => return self.incoming.extend(bytes),
             Action::SendLast(bytes) => {
                 self.incoming.extend(bytes);
                 self.half_closed = true;

@@ -83,6 +83,8 @@ pub struct Wire {
     write_blocked: bool,
     /// The time from which the server may try a write without an event.
     may_look: Instant,
+    /// The time from which on the server may read although nothing was reported.
+    may_read: Instant,
 }
 
 impl Wire {
@@ -112,6 +114,7 @@ impl Wire {
             read_blocked: false,
             write_blocked: false,
             may_look: now,
+            may_read: now,
         }
     }
 
@@ -225,9 +228,13 @@ impl Wire {
 
     /// recv(2) gives as many of the arrived bytes as fit. No kernel gives fewer, and a server may
     /// conclude from a short read that no more bytes have arrived.
-    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    ///
+    /// Before a server says that a peer is late, the server may look whether bytes have come that no
+    /// event has reported.
+    pub fn read(&mut self, into: &mut [u8], now: Instant) -> io::Result<usize> {
+        let looks = self.read_blocked;
         assert!(
-            !self.read_blocked,
+            !looks || now >= self.may_read,
             "a read is tried although nothing was reported since EAGAIN"
         );
         let n = into.len().min(self.received.len());
@@ -244,6 +251,9 @@ impl Wire {
             return Ok(0);
         }
         self.read_blocked = true;
+        if looks {
+            self.may_read = now + PATIENCE / 4;
+        }
         Err(ErrorKind::WouldBlock.into())
     }
 

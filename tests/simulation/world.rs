@@ -715,7 +715,8 @@ impl Socket for SimSocket {
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut world = self.call()?;
-        let received = world.wires[self.wire].read(into);
+        let now = world.now;
+        let received = world.wires[self.wire].read(into, now);
         world.note_call("recv", self.wire, received)
     }
 
