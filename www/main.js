@@ -50,8 +50,10 @@ let burstDone = false;
 new PerformanceObserver((list) => {
   for (const e of list.getEntries()) {
     if (new URL(e.name).origin !== location.origin) continue;
-    if (e.initiatorType !== "fetch") page.push(e);
-    else if (e.name.endsWith("/favicon.svg")) burst.push(e); // a lost link fetches link.js
+    if (e.initiatorType !== "fetch") {
+      // The browser fetches favicon.svg again for the tab, long after the rest.
+      if (page.every((other) => other.name !== e.name)) page.push(e);
+    } else if (e.name.endsWith("/favicon.svg")) burst.push(e); // a lost link fetches link.js
   }
   draw();
 }).observe({ type: "resource", buffered: true });
@@ -61,11 +63,10 @@ draw();
 function draw() {
   if (!page.length) return;
   page.sort((a, b) => a.fetchStart - b.fetchStart);
-  const load = page.filter((e) => !isLate(e));
-  const asked = load.filter((e) => source(e) !== "cached");
-  const kept = load.length - asked.length;
+  const asked = page.filter((e) => source(e) !== "cached");
+  const kept = page.length - asked.length;
   const connects = asked.filter((e) => e.connectEnd > e.fetchStart).length; // equal if the connection was open already
-  const { from, span } = extent(load);
+  const { from, span } = extent(page);
   const words = [];
   if (asked.length) {
     const same = asked.filter((e) => source(e) === "304").length;
@@ -87,10 +88,6 @@ function draw() {
   $("now-load").textContent = asked.length ? `${count(asked.length, "response")}, ${ms(span)}` : "from the browser’s cache";
   $("measured").hidden = false;
 }
-
-// The browser fetches the icon of the tab long after the rest. On a scale that includes the icon, the rest
-// would be a few pixels wide.
-function isLate(e) { return page[0].loadEventEnd > 0 && e.fetchStart > page[0].loadEventEnd; }
 
 function extent(entries) {
   const from = Math.min(...entries.map((e) => e.fetchStart));
@@ -136,8 +133,8 @@ function fill(table, entries, from, span) {
 }
 
 function lane(e, from, span) {
-  if (e.fetchStart >= from + span) return make("small", { textContent: `later, at ${ms(e.fetchStart - from)}` });
-  const label = `from ${ms(e.fetchStart - from)} to ${ms(e.responseEnd - from)}`;
+  const at = (t) => (t - from).toFixed(1);
+  const label = `from ${at(e.fetchStart)} to ${at(e.responseEnd)}\u00a0ms`;
   const bar = make("span", { className: "bar", role: "img", ariaLabel: label });
   const request = e.requestStart || e.fetchStart; // some browsers report 0 for cached resources
   const first = e.responseStart || e.responseEnd;
