@@ -15,10 +15,28 @@ export const svg = (tag, attributes) => {
   return el;
 };
 
-export const ms = (t, digits = 1) => `${t.toFixed(digits)}\u00a0ms`;
+/** Formats a time in ms. A time too short for the digits or for the browser’s clock is "< 0.1", not "0.0". */
+export const figure = (t, digits = 1) => {
+  const text = t.toFixed(digits);
+  return Number(text) ? text : `<\u00a0${Number(Math.max(10 ** -digits, step()).toFixed(digits))}`;
+};
+export const ms = (t, digits) => `${figure(t, digits)}\u00a0ms`;
 export const bytes = (n) => n.toLocaleString("en");
 export const count = (n, what) => `${bytes(n)} ${what}${n === 1 ? "" : "s"}`;
 export const clock = (t) => new Date(t).toLocaleTimeString("en-GB");
+
+let least = Infinity;
+/** Returns the smallest step of the clock in ms. Browsers make the clock coarse on purpose. */
+export function step() {
+  if (least < Infinity) return least;
+  for (let i = 0; i < 5; i++) {
+    const from = performance.now();
+    let to;
+    do to = performance.now(); while (to === from);
+    least = Math.min(least, to - from);
+  }
+  return least;
+}
 
 /** Returns a random identifier, practically unique. (`randomUUID` exists in secure contexts only.) */
 export const unique = () => crypto.getRandomValues(new Uint32Array(3)).join("-");

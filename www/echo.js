@@ -1,6 +1,6 @@
 // The echo: measures how long a message takes to come back, and checks that the message is unchanged.
 
-import { $, bytes, clock, count, make, ms, svg } from "./dom.js";
+import { $, bytes, clock, count, figure, make, ms, step, svg } from "./dom.js";
 import { Link, afterLoad, inWords, show } from "./link.js";
 
 const ROUNDS = 100;
@@ -116,10 +116,10 @@ $("measure").onsubmit = async (e) => {
     }
     const result = summarise(times);
     draw(times, result);
-    const step = tick();
+    const tick = step();
     $("caption").textContent = `${name}, compression ${compressed ? "on" : "off"}: ${count(ROUNDS, "round trip")}, one after the other. `
       + (sound ? "All came back unchanged. " : "Some came back changed! ")
-      + `Mean ${ms(result.mean, 2)}; this browser’s clock moves in steps of ${step >= 1 ? ms(step, 0) : ms(step, step < 0.05 ? 3 : 1)}.`
+      + `Mean ${ms(result.mean, 2)}; this browser’s clock moves in steps of ${tick >= 1 ? ms(tick, 0) : ms(tick, tick < 0.05 ? 3 : 1)}.`
       + (compressed ? await onTheWire(size, random) : "");
     enter(name, compressed, result);
   } catch {
@@ -161,20 +161,8 @@ function summarise(times) {
   };
 }
 
-/** Returns the smallest step of the clock in ms. Browsers make the clock coarse on purpose. */
-function tick() {
-  let least = Infinity;
-  for (let i = 0; i < 5; i++) {
-    const from = performance.now();
-    let to;
-    do to = performance.now(); while (to === from);
-    least = Math.min(least, to - from);
-  }
-  return least;
-}
-
 function draw(times, { min, median, p95, max }) {
-  for (const [id, value] of Object.entries({ min, median, p95 })) $(id).textContent = value.toFixed(1);
+  for (const [id, value] of Object.entries({ min, median, p95 })) $(id).textContent = figure(value);
   const top = Math.min(max, 2.5 * p95) || 1;
   const y = (t) => 118 - 112 * Math.min(t / top, 1);
   $("chart").replaceChildren(
@@ -187,7 +175,7 @@ function draw(times, { min, median, p95, max }) {
 function enter(name, compressed, { min, median, p95 }) {
   const rows = $("runs").tBodies[0];
   rows.prepend(make("tr", {}, make("th", { scope: "row", textContent: name }),
-    ...[compressed ? "on" : "off", min.toFixed(1), median.toFixed(1), p95.toFixed(1)].map((textContent) => make("td", { textContent }))));
+    ...[compressed ? "on" : "off", figure(min), figure(median), figure(p95)].map((textContent) => make("td", { textContent }))));
   while (rows.rows.length > RUNS) rows.deleteRow(-1);
   $("runs").hidden = false;
 }
