@@ -8,13 +8,25 @@ const BURST = 12;
 // ---- colours: those of the system, or the user's choice; a script in the head of the page applies the choice
 // before the first paint
 
-const chosen = kept.get("localStorage", "theme") ?? "auto";
-for (const radio of document.querySelectorAll("[name=theme]")) {
-  radio.checked = radio.value === chosen;
-  radio.onchange = () => {
-    document.documentElement.dataset.theme = radio.value;
-    kept.set("localStorage", "theme", radio.value);
-  };
+const THEMES = { auto: "Auto", light: "Light", dark: "Dark" };
+let theme = kept.get("localStorage", "theme");
+if (!Object.hasOwn(THEMES, theme)) theme = "auto";
+$("theme-name").textContent = THEMES[theme];
+$("theme").onclick = () => {
+  const names = Object.keys(THEMES);
+  theme = names[(names.indexOf(theme) + 1) % names.length];
+  document.documentElement.dataset.theme = theme;
+  $("theme-name").textContent = THEMES[theme];
+  kept.set("localStorage", "theme", theme);
+};
+
+// ---- the folded parts: open in a wide window; in a narrow window, a link to the section opens its part
+
+const wide = matchMedia("(min-width: 44rem)").matches;
+for (const fold of document.querySelectorAll("details")) {
+  const hash = `#${fold.closest("section").getAttribute("aria-labelledby")}`;
+  fold.open = wide || location.hash === hash;
+  document.querySelector(`nav [href="${hash}"]`)?.addEventListener("click", () => { fold.open = true; });
 }
 
 // ---- the address in the commands
@@ -23,7 +35,7 @@ if (location.host) {
   const at = {
     origin: location.origin,
     host: location.host,
-    hostname: location.hostname.replace(/^\[|\]$/g, ""), // nc expects ::1, not [::1]
+    hostname: location.hostname,
     port: location.port || (location.protocol === "https:" ? "443" : "80"),
   };
   for (const el of document.querySelectorAll("[data-at]")) el.textContent = at[el.dataset.at];
@@ -37,7 +49,7 @@ if (navigator.clipboard) { // exists in secure contexts only
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     };
-    cmd.append(button);
+    cmd.firstChild.prepend(button); // the code flows round the button
   }
 }
 
