@@ -190,7 +190,8 @@ fn first(bytes: &[u8], from: usize, mark: impl Fn(u8x16) -> u8x16) -> usize {
 }
 
 /// [`first`], when fewer than sixteen bytes follow `at`. They are compared together with the bytes before
-/// them. A function of its own, to keep the loop above short where it is inlined.
+/// them. Most heads need this once, for their last line. It is kept apart, as code that is seldom used, so
+/// that the loop above stays short where it is inlined, and keeps its constants in registers.
 #[cold]
 #[inline(never)]
 fn first_of_few(bytes: &[u8], at: usize, mark: impl Fn(u8x16) -> u8x16) -> usize {

@@ -71,7 +71,7 @@ impl Acceptable {
     /// What a request accepts that has no Accept-Encoding: identity alone.
     pub const NOTHING_SAID: Acceptable = Acceptable {
         weights: [0, 0, 0, 1],
-        order: Coding::ALL,
+        order: [Coding::Identity, Coding::Brotli, Coding::Zstd, Coding::Gzip],
     };
 
     /// Reads the Accept-Encoding of a request. Without the field every coding would be acceptable

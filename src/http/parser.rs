@@ -163,6 +163,9 @@ impl HeadParser {
     /// [`HeadError`] for the first error. The lines are checked in order, and the rules that need
     /// the whole head are checked last. After an error the connection cannot carry another request,
     /// because the beginning of the next request is unknown.
+    ///
+    /// # Panics
+    /// If there are fewer bytes than in the call before.
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed<'_>, HeadError> {
         let max = limits.head_bytes_max.min(usize::from(u16::MAX));
         while !self.valid_lines(&bytes[..bytes.len().min(max)], limits) {

@@ -175,7 +175,8 @@ impl HttpDate {
         HttpDate { from, until, text }
     }
 
-    /// Sets the date to `time`, and formats the text again only if the second has changed.
+    /// Sets the date to `time`, and formats the text again only if the second has changed. (A time that the
+    /// format cannot show is formatted each time.)
     pub fn update(&mut self, time: SystemTime) {
         if time < self.from || time >= self.until {
             *self = HttpDate::new(time);

@@ -38,6 +38,7 @@ where
     /// paused.
     pub(super) fn accept(&mut self) {
         if !self.acceptable.contains(&true) {
+            self.crowd.idle = None;
             return;
         }
         let now = self.turn.now.instant;

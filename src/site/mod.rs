@@ -50,15 +50,15 @@
 //!
 //! A file that is truncated or overwritten in place is different: the rest of the body would not
 //! match the beginning. Therefore fstat(2) precedes each slice of at most 256 KiB
-//! ([`Limits::turn_bytes`]), but for the first slice, if it is sent in the epoch that has just checked the
-//! file by its path. If the size or the modification time has changed, the connection ends,
+//! ([`Limits::turn_bytes`]), but for a first slice in the epoch that has just checked the file by its
+//! path. If the size or the modification time has changed, the connection ends,
 //! and the client sees from the framing (RFC 9112 §8) that the body is incomplete.
 //!
 //! This check does not notice every change. sendfile(2) does not copy the file: the pages of the
 //! page cache go into the socket's buffer, and bytes that wait there still change with the file.
 //! Bytes that are queued and wait for space in the socket change with it too. After the last
 //! slice, no check follows. An in-place overwrite of a file that is a single slice (up to 256 KiB) is
-//! therefore not always noticed.
+//! therefore seldom noticed.
 //!
 //! A file of at most 64 KiB ([`Limits::cached_file_bytes_max`]) is read into memory before the
 //! response begins. If the file is overwritten during this read, the bytes may be half of each

@@ -68,6 +68,7 @@ impl<F: Files> Site<F> {
             });
         }
         let siblings = self.siblings(path, now);
+        // Without a sibling and an encoder, the order of the codings makes no difference.
         if !siblings.contains(&true)
             && !self.is_encodable(&original)
             && acceptable.takes(Coding::Identity)

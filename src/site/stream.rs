@@ -43,20 +43,24 @@ impl<F> Stream<F> {
     }
 }
 
-/// An open file, with the stat that the response was begun with. Before a slice, the file is compared
-/// with this stat, unless the same epoch has compared them already.
+/// An open file, with the stat that the response was begun with. Before each slice, the file is compared
+/// with this stat, but for a first slice in the epoch that has just compared them by the path.
 #[derive(Debug)]
 pub(super) struct OpenFile<F> {
     pub file: Rc<F>,
     pub stat: Stat,
-    /// The epoch in which the response was begun.
-    pub epoch: u64,
+    /// The epoch in which the response was begun; `None` after the first slice.
+    pub begun_in: Option<u64>,
 }
 
 impl<F> OpenFile<F> {
     pub fn new(file: &Rc<F>, stat: Stat, epoch: u64) -> OpenFile<F> {
         let file = Rc::clone(file);
-        OpenFile { file, stat, epoch }
+        OpenFile {
+            file,
+            stat,
+            begun_in: Some(epoch),
+        }
     }
 }
 
@@ -139,7 +143,7 @@ impl<F: Files> Site<F> {
         debug_assert!(!stream.is_at_end());
         match stream {
             Stream::File(stream) => {
-                let slice = self.slice_of(&stream.open, &mut stream.left, max);
+                let slice = self.slice_of(&mut stream.open, &mut stream.left, max);
                 (slice, 1)
             }
             Stream::Multipart(stream) => {
@@ -153,7 +157,7 @@ impl<F: Files> Site<F> {
                     out.extend_from_slice(&head);
                     return (BodySlice::Written(head.len()), 1);
                 }
-                let slice = self.slice_of(&stream.open, left, max);
+                let slice = self.slice_of(&mut stream.open, left, max);
                 if left.start == left.end {
                     stream.parts.pop_front();
                 }
@@ -169,11 +173,12 @@ impl<F: Files> Site<F> {
     /// Returns the next slice of a file, or [`BodySlice::Broken`] if the file has changed.
     fn slice_of(
         &self,
-        open: &OpenFile<F::File>,
+        open: &mut OpenFile<F::File>,
         left: &mut ByteRange,
         max: u64,
     ) -> BodySlice<F::File> {
-        if open.epoch != self.epoch && !self.is_intact(&open.file, &open.stat) {
+        let is_checked = open.begun_in.take() == Some(self.epoch);
+        if !is_checked && !self.is_intact(&open.file, &open.stat) {
             return BodySlice::Broken;
         }
         let (at, len) = (left.start, left.bytes().min(max));
