@@ -232,12 +232,13 @@ impl<'a, S: Files> Context<'a, S> {
 
     /// Begins the log entry of a request, if a log wants exchanges; the caller and the answer add the
     /// rest.
+    #[inline]
     pub(super) fn exchange(&mut self, input: &Input<'_, S>) -> Option<Box<Exchange>> {
-        let (key, peer, now) = (input.key, *input.peer, self.turn.now.instant);
-        let tally = &mut *self.tally;
-        tally
-            .is_logging
-            .then(|| tally.begin_exchange(key, peer, now))
+        let now = self.turn.now.instant;
+        match self.tally.is_logging {
+            true => Some(self.tally.begin_exchange(input.key, *input.peer, now)),
+            false => None,
+        }
     }
 
     /// Returns the number of bytes in a write buffer above which its connection must wait. When

@@ -165,10 +165,16 @@ impl Pool {
         }
         let result = write(vec);
         self.account.charge(vec.capacity() - before);
-        if before == 0 && vec.is_empty() {
-            self.release_vec(mem::take(vec));
+        if vec.is_empty() {
+            self.take_back(vec);
         }
         result
+    }
+
+    /// Takes back the storage of a vector in which nothing was written.
+    #[cold]
+    fn take_back(&mut self, vec: &mut Vec<u8>) {
+        self.release_vec(mem::take(vec));
     }
 
     /// Takes back a vector filled by [`append`](Pool::append), and releases the charge for the
