@@ -252,7 +252,8 @@ impl Wire {
         }
         self.read_blocked = true;
         if looks {
-            self.may_read = now + PATIENCE / 4;
+            // A deadline is reported at most once in a tick, and two ticks may be seen soon after each other.
+            self.may_read = now + PATIENCE / 100;
         }
         Err(ErrorKind::WouldBlock.into())
     }
