@@ -219,6 +219,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Ends the connection at once, because the server stops. Waiting output is lost.
     pub fn cut_off(&mut self, cx: &mut Context<'_, S>) {
+        if self.cause().is_some() {
+            // The connection has ended in this turn, and keeps its cause.
+            return;
+        }
         let cause = match self.owes_answer() {
             true => Cause::CutOff,
             false => Cause::Stopped,
