@@ -147,9 +147,9 @@
 //! one more stat for each folder above it, to see that none is a link, shared by the batch too. If the client accepts
 //! codings and the media type is worth compressing, the directory is looked at too, and the sibling or
 //! the original of the encoding that is sent. A body above 4 KiB leaves by `writev`, with its head. A
-//! file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB, each after
-//! an `fstat`, but for a first slice that leaves at once. A slice is queued only while fewer than 64 KiB wait, and until the last byte of the body has
-//! left, nothing is read from the client. The bytes that `sendfile` sends never enter this process, so
+//! file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB, each after an `fstat`,
+//! but for a first slice that leaves at once. A slice is queued only while fewer than 64 KiB wait, and
+//! until the last byte of the body has left, nothing is read from the client. The bytes that `sendfile` sends never enter this process, so
 //! such a download holds a few hundred bytes here: the connection, an open file and an offset.
 //!
 //! # The life of a room message

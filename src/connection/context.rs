@@ -13,7 +13,6 @@ use std::time::{Instant, SystemTime};
 
 use super::{Counters, Effects, Endpoints, Exchange, Input, Key, Record, Transitions};
 use crate::config::Limits;
-
 use crate::http::{HeadLimits, HttpDate};
 use crate::site::{Files, Site};
 use crate::transport::Pool;
@@ -128,6 +127,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// The number of used entries that are kept.
+    const KEPT: usize = 64;
+
     /// Adds a record, if a log wants records.
     pub(super) fn log(&mut self, record: Record) {
         if self.is_logging {
@@ -145,9 +147,6 @@ impl Tally {
             None => Box::new(Exchange::new(key, peer, now)),
         }
     }
-
-    /// The number of used entries that are kept.
-    const KEPT: usize = 64;
 
     /// Empties the list of records, after the log has written them.
     pub(crate) fn clear_records(&mut self) {
@@ -273,7 +272,7 @@ mod tests {
             ..Tally::default()
         };
         let peer = "127.0.0.1:5".parse().unwrap();
-        let now = std::time::Instant::now();
+        let now = Instant::now();
         let begin = |tally: &mut Tally, target: &[u8]| {
             let mut exchange = tally.begin_exchange(Key::new(1, 1), peer, now);
             assert!(exchange.target.is_empty() && exchange.reason.is_none());

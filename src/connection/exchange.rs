@@ -137,7 +137,7 @@ impl Conversation {
         Conversation {
             key: exchange.key,
             peer: exchange.peer,
-            target: exchange.target.clone().into(),
+            target: exchange.target.as_slice().into(),
             began: exchange.began,
             received: 0,
             sent: 0,
