@@ -371,10 +371,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             let from = mode.name();
             match mode.step(&mut input, cx) {
                 Step::Progress(mode) => {
-                    cx.tally.transitions.note(from, mode.name());
-                    self.mode = mode;
+                    self.moved_on(from, mode, cx);
                     stepped = Stepped::Something;
-                    cx.budget.spend_steps(1);
+                }
+                Step::Handled(mode) => {
+                    self.moved_on(from, mode, cx);
+                    stepped = Stepped::Everything;
+                    break;
                 }
                 Step::NeedInput(mode) => {
                     self.mode = mode;
@@ -396,6 +399,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             self.output = StallClock::new(cx.turn.now.instant);
         }
         stepped
+    }
+
+    /// Notes a step that did something.
+    fn moved_on(&mut self, from: ModeName, mode: Mode<S>, cx: &mut Context<'_, S>) {
+        cx.tally.transitions.note(from, mode.name());
+        self.mode = mode;
+        cx.budget.spend_steps(1);
     }
 
     /// Takes the mode out, with the input of a step. Meanwhile `Closed` stands in: a valid mode,

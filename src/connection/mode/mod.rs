@@ -244,6 +244,9 @@ impl Transitions {
 pub(super) enum Step<S: Files> {
     /// Input was consumed, output was queued, or a decision was made: step again.
     Progress(Mode<S>),
+    /// Something was done as for `Progress`, and no further step is possible as for `NeedInput`. This
+    /// saves the step that would find nothing to do.
+    Handled(Mode<S>),
     /// The input is handled. No further step is possible until more input comes, even if output is
     /// sent.
     NeedInput(Mode<S>),

@@ -56,7 +56,12 @@ impl ReadingHead {
                 .unwrap_or_default();
             match parser.parse(bytes, &cx.turn.head_limits) {
                 Ok(Parsed::Complete(head)) => {
-                    return Step::Progress(ReadingHead::serve(head, input, cx));
+                    let mode = ReadingHead::serve(head, input, cx);
+                    let is_all = input.read_buffer.is_empty() && !input.eof;
+                    return match mode {
+                        Mode::ReadingHead(_) if is_all => Step::Handled(mode),
+                        _ => Step::Progress(mode),
+                    };
                 }
                 Ok(Parsed::Partial) => {
                     **self.parser.get_or_insert_default() = parser;
