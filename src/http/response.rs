@@ -6,6 +6,7 @@
 //! line.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Version;
@@ -138,15 +139,22 @@ pub enum Persistence {
 /// `Connection: close` is sent to both.
 #[inline]
 pub fn finish_head(out: &mut Vec<u8>, date: &HttpDate, version: Version, persistence: Persistence) {
-    out.extend_from_slice(b"Date: ");
-    out.extend_from_slice(date.as_bytes());
     match (persistence, version) {
-        (Persistence::KeepAlive, Version::Http11) => out.extend_from_slice(b"\r\n\r\n"),
-        (Persistence::KeepAlive, Version::Http10) => {
-            out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n");
-        }
-        (Persistence::Close, _) => out.extend_from_slice(b"\r\nConnection: close\r\n\r\n"),
+        (Persistence::KeepAlive, Version::Http11) => out.extend_from_slice(&date.last_lines),
+        (Persistence::KeepAlive, Version::Http10) => finish_with(out, date, "keep-alive"),
+        (Persistence::Close, _) => finish_with(out, date, "close"),
     }
+}
+
+/// Kept apart, so that the usual end of a head, a copy of constant length, is inlined.
+#[inline(never)]
+fn finish_with(out: &mut Vec<u8>, date: &HttpDate, option: &str) {
+    let (line, end) = date.last_lines.split_at(date.last_lines.len() - 2);
+    out.extend_from_slice(line);
+    out.extend_from_slice(b"Connection: ");
+    out.extend_from_slice(option.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(end);
 }
 
 /// A time in the format IMF-fixdate (RFC 9110 §5.6.7), which has 29 bytes.
@@ -156,7 +164,8 @@ pub struct HttpDate {
     from: SystemTime,
     /// The end of that second.
     until: SystemTime,
-    text: [u8; 29],
+    /// The field line `Date`, and the empty line after the head.
+    last_lines: [u8; 39],
 }
 
 impl HttpDate {
@@ -164,15 +173,23 @@ impl HttpDate {
     /// only four.
     const LAST: u64 = 253_402_300_799;
 
+    /// The place of the time in the lines.
+    const TEXT: Range<usize> = 6..35;
+
     /// Formats `time`. A time before 1970 is shown as the first second of 1970, and a time after
     /// the year 9999 as the last second of 9999.
     pub fn new(time: SystemTime) -> HttpDate {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let from = UNIX_EPOCH + Duration::from_secs(since.as_secs().min(HttpDate::LAST));
         let until = from + Duration::from_secs(1);
-        let mut text = [0; 29];
-        text.copy_from_slice(httpdate::fmt_http_date(from).as_bytes());
-        HttpDate { from, until, text }
+        let text = httpdate::fmt_http_date(from);
+        let mut last_lines = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+        last_lines[HttpDate::TEXT].copy_from_slice(text.as_bytes());
+        HttpDate {
+            from,
+            until,
+            last_lines,
+        }
     }
 
     /// Sets the date to `time`, and formats the text again only if the second has changed. (A time that the
@@ -182,16 +199,13 @@ impl HttpDate {
             *self = HttpDate::new(time);
         }
     }
-
-    /// The text as sent, without a line end.
-    pub fn as_bytes(&self) -> &[u8; 29] {
-        &self.text
-    }
 }
 
 impl std::fmt::Display for HttpDate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(str::from_utf8(&self.text).expect("httpdate writes ASCII"))
+        f.write_str(
+            str::from_utf8(&self.last_lines[HttpDate::TEXT]).expect("httpdate writes ASCII"),
+        )
     }
 }
 

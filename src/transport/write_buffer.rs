@@ -130,12 +130,26 @@ impl<F> WriteBuffer<F> {
         result
     }
 
-    /// Adds a cached body. Up to 4 KiB are copied into the tail; more bytes are kept by reference.
-    pub fn push_shared(&mut self, bytes: &Rc<[u8]>, pool: &mut Pool) {
-        if bytes.len() <= Self::COPIED_BYTES_MAX {
-            self.append(pool, |tail| tail.extend_from_slice(bytes));
-        } else {
-            self.push_segment(Segment::Shared(Rc::clone(bytes)));
+    /// Calls `write` to append a head to the tail, and then adds a cached body, if there is one. Up
+    /// to 4 KiB of body are copied into the tail; more bytes are kept by reference.
+    pub fn append_with_body(
+        &mut self,
+        pool: &mut Pool,
+        write: impl FnOnce(&mut Vec<u8>),
+        body: Option<&Rc<[u8]>>,
+    ) {
+        let large = self.append(pool, |tail| {
+            write(tail);
+            let (small, large) = match body {
+                Some(body) if body.len() > Self::COPIED_BYTES_MAX => (&[][..], Some(body)),
+                Some(body) => (&**body, None),
+                None => (&[][..], None),
+            };
+            tail.extend_from_slice(small);
+            large
+        });
+        if let Some(body) = large {
+            self.push_segment(Segment::Shared(Rc::clone(body)));
         }
     }
 
@@ -380,7 +394,7 @@ mod tests {
         let both = |buffer: &mut WriteBuffer<()>, pool: &mut Pool, number: u8| {
             buffer.append(pool, |tail| tail.extend_from_slice(&[number; 3_000]));
             let shared: Rc<[u8]> = [number; 5_000].into();
-            buffer.push_shared(&shared, pool);
+            buffer.append_with_body(pool, |_| (), Some(&shared));
         };
         for n in [7, 2_900, 5_100] {
             assert!(held(n, 20_000, both) <= 4 * 28_000, "{n}");

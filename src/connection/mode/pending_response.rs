@@ -88,10 +88,16 @@ impl PendingResponse {
             false => reply,
         };
         cx.budget.spend_steps(reply.cost - 1);
-        input.write_buffer.append(&mut cx.shared.pool, |out| {
+        let head = |out: &mut Vec<u8>| {
             out.extend_from_slice(&reply.head);
             finish_head(out, &cx.turn.date, self.version, self.persistence);
-        });
+        };
+        let body = match &reply.body {
+            Body::Bytes(bytes) if !self.head_only => Some(bytes),
+            _ => None,
+        };
+        let pool = &mut cx.shared.pool;
+        input.write_buffer.append_with_body(pool, head, body);
         if let Some(exchange) = &mut self.exchange {
             exchange.status = reply.status.code();
             exchange.reason = reply.reason;
@@ -105,7 +111,6 @@ impl PendingResponse {
             }
             Body::Bytes(bytes) if !self.head_only => {
                 queued = bytes.len();
-                input.write_buffer.push_shared(&bytes, &mut cx.shared.pool);
             }
             Body::Owned(bytes) if !self.head_only => {
                 queued = bytes.len();
