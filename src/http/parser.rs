@@ -490,7 +490,8 @@ impl HeadParser {
         };
         let framing = self.framing(&request)?;
         if let Some(Authority { host, port }) = host {
-            (self.head.host_bytes, self.head.port) = (host.len() as u16, port);
+            let start = usize::from(self.head.first[Field::Host as usize].start);
+            (self.head.host, self.head.port) = (Span::new(start, start + host.len()), port);
         }
         (self.head.path, self.head.framing) = (path, framing);
         Ok(())

@@ -228,6 +228,7 @@ impl Span {
     }
 
     /// The bytes of the part, within the bytes of the whole head.
+    #[inline]
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.range()]
     }
@@ -267,8 +268,8 @@ pub struct Head {
     pub(super) first: [Span; Field::COUNT],
     /// A set of bits, one for each known field: the fields that came on more than one line.
     pub(super) repeated: u32,
-    /// The number of bytes of the host in the value of Host, without the port.
-    pub(super) host_bytes: u16,
+    /// The host in the value of Host, without the port. Absent if Host is empty or absent.
+    pub(super) host: Span,
     /// The port in Host; `None` if Host has no port.
     pub(super) port: Option<u16>,
     pub(super) framing: Framing,
@@ -286,7 +287,7 @@ impl Default for Head {
             path: Span::default(),
             first: [Span::default(); Field::COUNT],
             repeated: 0,
-            host_bytes: 0,
+            host: Span::default(),
             port: None,
             framing: Framing::None,
         }
@@ -347,6 +348,7 @@ impl<'a> RequestHead<'a> {
     /// The path in the target, exactly as the client wrote the path. The path begins with a slash;
     /// an empty path after an authority is returned as `/`. `None` if the target has no path: `*`,
     /// and the target of CONNECT.
+    #[inline]
     pub fn path(&self) -> Option<&'a [u8]> {
         let path = self.head.path;
         path.is_some().then(|| match path.of(self.bytes) {
@@ -369,18 +371,20 @@ impl<'a> RequestHead<'a> {
     ///
     /// The target of CONNECT is not used: CONNECT names the server at the other end of a tunnel,
     /// not the server that receives the request.
+    #[inline]
     pub fn authority(&self) -> Option<Authority<'a>> {
         // Nearly every target is in origin-form and needs no parsing.
-        let is_path = self.target().first() == Some(&b'/');
-        if !is_path
+        if self.target().first() != Some(&b'/')
             && let Ok(Target::Path { authority, .. }) = Target::parse(self.method(), self.target())
             && authority.is_some()
         {
             return authority;
         }
-        let host = &self.value(Field::Host)?[..usize::from(self.head.host_bytes)];
-        let port = self.head.port;
-        (!host.is_empty()).then_some(Authority { host, port })
+        let (host, port) = (self.head.host, self.head.port);
+        host.is_some().then(|| Authority {
+            host: host.of(self.bytes),
+            port,
+        })
     }
 
     /// Whether the client asks for the opening handshake of a WebSocket connection (RFC 6455
