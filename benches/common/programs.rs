@@ -10,12 +10,17 @@ use super::tools::Tools;
 /// Starts oneloop, or the binary that `ONELOOP_BIN` names, with the files of `root` and without a
 /// log.
 pub fn start_oneloop(tools: &Tools, root: &Path) -> Result<Server, String> {
+    start_oneloop_with(tools, root, &[])
+}
+
+/// Does the same with some more flags.
+pub fn start_oneloop_with(tools: &Tools, root: &Path, flags: &[&str]) -> Result<Server, String> {
     let binary =
         std::env::var_os("ONELOOP_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_oneloop").into());
     let address = free_address()?;
     let mut command = tools.on_server_core(binary);
     command.arg("--port").arg(address.port().to_string());
-    command.args(["--log", "off"]).arg(root);
+    command.args(["--log", "off"]).args(flags).arg(root);
     Server::start(command, address)
 }
 

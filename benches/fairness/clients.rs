@@ -1,0 +1,295 @@
+//! The connections of a load. The loop is cheap, because the load has to share a core with the
+//! probe: nothing that is received is looked at, or even copied from the kernel.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
+use rustix::net::{RecvFlags, recv};
+
+use crate::process::{OPENED, RECEIVED, SENT};
+
+/// The bytes that a client sends.
+#[derive(Clone, Default)]
+pub struct Script {
+    /// Sent once, at the beginning of a connection.
+    pub first: Rc<[u8]>,
+    /// Sent afterwards, again and again. Empty: nothing more is sent.
+    pub again: Rc<[u8]>,
+    /// The end of a connection, after which the client opens another one.
+    pub renewed: Renewed,
+}
+
+/// When a client opens a new connection in place of the old one.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub enum Renewed {
+    #[default]
+    Never,
+    /// After the server has closed the connection.
+    AfterClose,
+    /// After the first bytes of an answer. The client resets the old connection.
+    AfterAnswer,
+}
+
+/// All clients of a load.
+pub struct Crowd {
+    address: SocketAddr,
+    poll: Poll,
+    clients: Vec<Client>,
+    /// The clients that could go on without waiting.
+    runnable: VecDeque<usize>,
+    /// Space for received bytes, which stays unused: the kernel throws them away.
+    space: Vec<u8>,
+}
+
+struct Client {
+    stream: TcpStream,
+    script: Script,
+    /// The number of bytes sent of `first`, then of `again`.
+    at: usize,
+    /// Whether `first` is sent.
+    begun: bool,
+    readable: bool,
+    writable: bool,
+    /// Whether the server has closed its side.
+    ended: bool,
+}
+
+/// The number of reads and writes of a client before the next one has its turn.
+const ROUNDS: usize = 4;
+/// The kernel doubles this size, to have space for its own data.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
+impl Crowd {
+    pub fn new(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            address,
+            poll: Poll::new()?,
+            clients: Vec::new(),
+            runnable: VecDeque::new(),
+            space: vec![0; 1 << 20],
+        })
+    }
+
+    /// Opens a blocking connection, sends a request, and returns the connection with the head of
+    /// the answer.
+    pub fn ask(&self, request: &[u8]) -> io::Result<(std::net::TcpStream, String)> {
+        let mut stream = std::net::TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(request)?;
+        let mut head = Vec::new();
+        let mut buffer = [0; 2048];
+        while memchr::memmem::find(&head, b"\r\n\r\n").is_none() {
+            match stream.read(&mut buffer)? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                count => head.extend(&buffer[..count]),
+            }
+        }
+        Ok((stream, String::from_utf8_lossy(&head).into_owned()))
+    }
+
+    /// Adds an open connection, whose script then begins.
+    pub fn add(&mut self, stream: std::net::TcpStream, script: Script) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        self.push(TcpStream::from_std(stream), script)
+    }
+
+    /// Adds a new connection, without waiting for it.
+    pub fn connect(&mut self, script: Script) -> io::Result<()> {
+        let stream = TcpStream::connect(self.address)?;
+        self.push(stream, script)
+    }
+
+    fn push(&mut self, stream: TcpStream, script: Script) -> io::Result<()> {
+        let mut client = Client {
+            stream,
+            script,
+            at: 0,
+            begun: false,
+            readable: false,
+            writable: false,
+            ended: false,
+        };
+        client.register(&self.poll, self.clients.len())?;
+        self.clients.push(client);
+        Ok(())
+    }
+
+    /// Sends `bytes` on the connection of this number, beside its script. The bytes must be few.
+    pub fn send(&mut self, number: usize, bytes: &[u8]) -> io::Result<()> {
+        self.clients[number].stream.write_all(bytes)?;
+        SENT.fetch_add(bytes.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Lets all clients follow their scripts for ever.
+    ///
+    /// # Errors
+    /// The errors of epoll(7), and of a new connection.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.run_with(Duration::from_secs(3600), |_| Ok(()))
+    }
+
+    /// Does the same, and calls `tick` at regular times.
+    ///
+    /// # Errors
+    /// The same, and the errors of `tick`.
+    pub fn run_with(
+        &mut self,
+        interval: Duration,
+        mut tick: impl FnMut(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut due = Instant::now() + interval;
+        loop {
+            let timeout = match self.runnable.is_empty() {
+                true => due.saturating_duration_since(Instant::now()),
+                false => Duration::ZERO,
+            };
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => other?,
+            }
+            for event in &events {
+                let Token(number) = event.token();
+                let client = &mut self.clients[number];
+                client.readable |= event.is_readable();
+                client.writable |= event.is_writable();
+                client.ended |= event.is_read_closed() || event.is_error();
+                self.runnable.push_back(number);
+            }
+            for _ in 0..self.runnable.len() {
+                let Some(number) = self.runnable.pop_front() else {
+                    break;
+                };
+                if self.pump(number)? {
+                    self.runnable.push_back(number);
+                }
+            }
+            if due <= Instant::now() {
+                due += interval;
+                tick(self)?;
+            }
+        }
+    }
+
+    /// Moves a client on. Returns whether it could go on at once.
+    fn pump(&mut self, number: usize) -> io::Result<bool> {
+        let client = &mut self.clients[number];
+        match client.pump(&mut self.space) {
+            Ok(Progress::Waiting) => Ok(false),
+            Ok(Progress::Going) => Ok(true),
+            Ok(Progress::Over) | Err(_) => {
+                if client.script.renewed == Renewed::Never {
+                    (client.readable, client.writable) = (false, false);
+                    return Ok(false);
+                }
+                // The old connection is closed by the assignment.
+                client.stream = TcpStream::connect(self.address)?;
+                (client.at, client.begun, client.ended) = (0, false, false);
+                (client.readable, client.writable) = (false, false);
+                client.register(&self.poll, number)?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+enum Progress {
+    Waiting,
+    Going,
+    Over,
+}
+
+impl Client {
+    fn register(&mut self, poll: &Poll, number: usize) -> io::Result<()> {
+        OPENED.fetch_add(1, Relaxed);
+        // A reset at the end leaves no port in TIME_WAIT.
+        set_socket_linger(&self.stream, Some(Duration::ZERO))?;
+        // The usual buffer grows to 4 MiB, and to fill all these buffers would be a load of its own.
+        set_socket_send_buffer_size(&self.stream, SEND_BUFFER_BYTES)?;
+        self.stream.set_nodelay(true)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry()
+            .register(&mut self.stream, Token(number), both)
+    }
+
+    fn pump(&mut self, space: &mut [u8]) -> io::Result<Progress> {
+        for _ in 0..ROUNDS {
+            if self.writable {
+                self.write()?;
+            }
+            if self.readable {
+                match self.read(space)? {
+                    0 => return Ok(Progress::Over),
+                    _ if self.script.renewed == Renewed::AfterAnswer => return Ok(Progress::Over),
+                    _ => {}
+                }
+            }
+            if !self.readable && !self.writable {
+                return Ok(Progress::Waiting);
+            }
+        }
+        Ok(Progress::Going)
+    }
+
+    /// Sends a part of the script.
+    fn write(&mut self) -> io::Result<()> {
+        let part = match self.begun {
+            false => &self.script.first,
+            true => &self.script.again,
+        };
+        if self.at == part.len() {
+            self.at = 0;
+            if self.begun || self.script.again.is_empty() {
+                // Nothing is left, or the bytes begin again in the next round.
+                self.writable = !self.script.again.is_empty();
+            }
+            self.begun = true;
+            return Ok(());
+        }
+        match self.stream.write(&part[self.at..]) {
+            Ok(count) => {
+                // After a partial write, an event will say when there is space again.
+                self.writable = count == part.len() - self.at;
+                self.at += count;
+                SENT.fetch_add(count as u64, Relaxed);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.writable = false;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Throws received bytes away, and returns their number. Zero: the server has closed.
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        // For TCP, this flag discards the bytes without a copy (tcp(7)).
+        match recv(&self.stream, &mut *space, RecvFlags::TRUNC) {
+            Ok((_, count)) => {
+                // After a short read, an event will announce the next bytes, but not the end.
+                self.readable = count == space.len() || self.ended;
+                RECEIVED.fetch_add(count as u64, Relaxed);
+                Ok(count)
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Ok(usize::MAX)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
