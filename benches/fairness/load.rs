@@ -8,18 +8,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use flate2::{Compress, Compression, FlushCompress};
 use rustix::process::{Resource, getrlimit};
 
 use crate::clients::{Crowd, Renewed, Script};
+use crate::frames::{self, frame, opening};
 use crate::process::ready;
 use crate::site::{LARGE, SMALL, TEXT, letters};
-
-/// The opcodes of frames, with FIN (RFC 6455 §5.2).
-const TEXT_FRAME: u8 = 0x81;
-const PING_FRAME: u8 = 0x89;
-/// The bit of a compressed message (RFC 7692 §6).
-const RSV1: u8 = 0x40;
 
 /// The offer of compression. Without context takeover, the same compressed bytes can be sent again.
 const DEFLATE: &str = "permessage-deflate; client_no_context_takeover";
@@ -115,28 +109,28 @@ pub fn downloads(address: SocketAddr) -> io::Result<()> {
 
 /// 64 WebSocket clients that send pings without a pause, and read the pongs.
 pub fn ping_floods(address: SocketAddr) -> io::Result<()> {
-    flood(address, 64, "", &frame(PING_FRAME, &letters(100)))
+    flood(address, 64, "", &frame(frames::PING, &letters(100)))
 }
 
 /// 64 clients that send messages of 200 bytes without a pause, and read the echoes.
 pub fn echo_floods(address: SocketAddr) -> io::Result<()> {
-    flood(address, 64, "", &frame(TEXT_FRAME, &prose(200)))
+    flood(address, 64, "", &frame(frames::TEXT, &prose(200)))
 }
 
 /// 128 clients that send compressed messages of 200 bytes without a pause, and read the echoes,
 /// which are compressed too.
 pub fn compressed_small(address: SocketAddr) -> io::Result<()> {
-    flood(address, 128, DEFLATE, &deflated_frame(&prose(200)))
+    flood(address, 128, DEFLATE, &frames::deflated(&prose(200)))
 }
 
 /// The same with 32 clients and messages of 16 KiB.
 pub fn compressed_large(address: SocketAddr) -> io::Result<()> {
-    flood(address, 32, DEFLATE, &deflated_frame(&prose(16 << 10)))
+    flood(address, 32, DEFLATE, &frames::deflated(&prose(16 << 10)))
 }
 
 /// 4 clients that send messages of 16 MiB, and read the echoes.
 pub fn huge_echoes(address: SocketAddr) -> io::Result<()> {
-    flood(address, 4, "", &frame(TEXT_FRAME, &prose(16 << 20)))
+    flood(address, 4, "", &frame(frames::TEXT, &prose(16 << 20)))
 }
 
 /// A room of 9,000 members, in which one of them says 200 bytes 20 times a second.
@@ -147,7 +141,7 @@ pub fn large_room(address: SocketAddr) -> io::Result<()> {
         join(&mut crowd, "/rooms/fair", "", Script::default())?;
     }
     ready(&fewer(count))?;
-    let message = frame(TEXT_FRAME, &prose(200));
+    let message = frame(frames::TEXT, &prose(200));
     crowd.run_with(TWENTIETH, |crowd| crowd.send(0, &message))
 }
 
@@ -160,7 +154,7 @@ pub fn compressed_room(address: SocketAddr) -> io::Result<()> {
         join(&mut crowd, "/rooms/fair", &offer, Script::default())?;
     }
     ready("")?;
-    let message = deflated_frame(&prose(16 << 10));
+    let message = frames::deflated(&prose(16 << 10));
     crowd.run_with(TWENTIETH, |crowd| crowd.send(0, &message))
 }
 
@@ -246,25 +240,10 @@ fn flood(address: SocketAddr, count: usize, offer: &str, frame: &[u8]) -> io::Re
 /// Those of the connection; a sentence, when the server refuses the handshake or the extension.
 fn join(crowd: &mut Crowd, path: &str, offer: &str, script: Script) -> io::Result<()> {
     let (stream, head) = crowd.ask(&opening(path, offer))?;
-    let extended = head.contains("permessage-deflate") != offer.is_empty();
-    match head.starts_with("HTTP/1.1 101 ") && extended {
+    match frames::is_opened(&head, offer) {
         true => crowd.add(stream, script),
         false => Err(io::Error::other(format!("no opening handshake: {head}"))),
     }
-}
-
-/// Returns a request for an opening handshake (RFC 6455 §4.1), with an offer of an extension unless
-/// `offer` is empty.
-fn opening(path: &str, offer: &str) -> Vec<u8> {
-    let extensions = match offer {
-        "" => String::new(),
-        offer => format!("Sec-WebSocket-Extensions: {offer}\r\n"),
-    };
-    let fields = format!(
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}"
-    );
-    get(path, &fields)
 }
 
 /// Returns a GET with some field lines.
@@ -275,42 +254,6 @@ fn get(path: &str, fields: &str) -> Vec<u8> {
 /// Returns the head of a POST with a field line.
 fn post_head(path: &str, field: &str) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n").into_bytes()
-}
-
-/// Returns the frame of a client (RFC 6455 §5.2). `first` has the opcode and the bits before it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    const MASKING_KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![first];
-    match payload.len() {
-        short @ 0..126 => frame.push(0x80 | short as u8),
-        medium @ 126..65536 => {
-            frame.push(0x80 | 126);
-            frame.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(0x80 | 127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(MASKING_KEY);
-    let masks = MASKING_KEY.iter().cycle();
-    frame.extend(payload.iter().zip(masks).map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
-/// Returns the frame of a compressed text (RFC 7692 §7.2.1).
-fn deflated_frame(text: &[u8]) -> Vec<u8> {
-    const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-    let mut deflated = Vec::with_capacity(text.len() + 64);
-    Compress::new(Compression::default(), false)
-        .compress_vec(text, &mut deflated, FlushCompress::Sync)
-        .expect("the capacity is enough");
-    assert!(
-        deflated.ends_with(&TAIL),
-        "a flush ends with an empty block"
-    );
-    deflated.truncate(deflated.len() - TAIL.len());
-    frame(TEXT_FRAME | RSV1, &deflated)
 }
 
 /// Returns text that a compressor shrinks to about a third: words of a vocabulary of 256.

@@ -29,7 +29,7 @@
 //! `scenario` the rows of the table · `load` a function for each row · `clients` the loop of the
 //! load's connections · `process` the process of the load · `probe` the small requests · `turns`
 //! the lengths of turns · `site` the served files · `../common` the measurements and the report,
-//! shared with the comparisons.
+//! shared with the comparisons · `../common/frames.rs` frames of WebSocket.
 mod clients;
 #[path = "../common/mod.rs"]
 #[expect(
@@ -37,6 +37,8 @@ mod clients;
     reason = "the rounds and the report of a comparison are not needed"
 )]
 mod common;
+#[path = "../common/frames.rs"]
+mod frames;
 mod load;
 mod probe;
 mod process;
