@@ -75,6 +75,7 @@ mod files;
 mod guard;
 mod media_type;
 mod mount;
+mod parts;
 mod reply;
 mod representation;
 mod select;
@@ -86,10 +87,10 @@ pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
 
 pub(crate) use mount::Mount;
+pub(crate) use parts::Parts;
 pub(crate) use reply::{Body, Reply};
 pub(crate) use stream::{BodySlice, Stream};
 
-use std::collections::VecDeque;
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
@@ -452,7 +453,7 @@ impl<F: Files> Site<F> {
             }
             Ranges::Satisfiable(ranges) => match ranges[..] {
                 [range] => self.one_range(representation, range),
-                _ => self.several_ranges(representation, &ranges),
+                _ => self.several_ranges(representation, ranges),
             },
         }
     }
@@ -471,7 +472,7 @@ impl<F: Files> Site<F> {
         match (&representation.source.content, range) {
             (Content::Memory(bytes), None) => Body::Bytes(Rc::clone(bytes)),
             (Content::Memory(bytes), Some(range)) => {
-                Body::Bytes(bytes[range.start as usize..range.end as usize].into())
+                Body::Part(Rc::clone(bytes), range.start as usize..range.end as usize)
             }
             (Content::File(file), range) => {
                 let open = OpenFile::new(file, representation.source.stat, self.epoch);
@@ -501,43 +502,21 @@ impl<F: Files> Site<F> {
     fn several_ranges(
         &mut self,
         representation: &Representation<F::File>,
-        ranges: &[ByteRange],
+        ranges: Vec<ByteRange>,
     ) -> Reply<F::File> {
         let boundary = self.next_boundary();
-        let (media_type, whole) = (&representation.source.media_type, representation.len());
-        let mut before = "--";
-        let parts = ranges.iter().map(|range| {
-            let (start, last) = (range.start, range.end - 1);
-            let head = format!(
-                "{before}{boundary}\r\nContent-Type: {media_type}\r\n\
-                 Content-Range: bytes {start}-{last}/{whole}\r\n\r\n"
-            );
-            before = "\r\n--";
-            (head.into_bytes().into_boxed_slice(), *range)
-        });
-        let parts: VecDeque<_> = parts.collect();
-        let end = format!("\r\n--{boundary}--\r\n");
-        let length = |(head, range): &(Box<[u8]>, ByteRange)| head.len() as u64 + range.bytes();
-        let length = parts.iter().map(length).sum::<u64>() + end.len() as u64;
         let kind = format!("multipart/byteranges; boundary={boundary}");
+        let media_type = representation.source.media_type.clone();
+        let parts = Parts::new(boundary, media_type, representation.len(), ranges);
         let head = representation
             .described(Status::PartialContent, &kind)
-            .field("Content-Length", length);
-        let end = end.into_bytes().into_boxed_slice();
+            .field("Content-Length", parts.len());
         let body = match &representation.source.content {
-            Content::Memory(bytes) => {
-                let mut body = Vec::with_capacity(length as usize);
-                for (head, range) in &parts {
-                    body.extend_from_slice(head);
-                    body.extend_from_slice(&bytes[range.start as usize..range.end as usize]);
-                }
-                body.extend_from_slice(&end);
-                Body::Bytes(body.into())
-            }
+            Content::Memory(bytes) => Body::Parts(Rc::clone(bytes), Box::new(parts)),
             Content::File(file) => {
                 let open = OpenFile::new(file, representation.source.stat, self.epoch);
-                let end = Some(end);
-                Body::Stream(Stream::Multipart(Box::new(Multipart { open, parts, end })))
+                let left = ByteRange { start: 0, end: 0 };
+                Body::Stream(Stream::Multipart(Box::new(Multipart { open, parts, left })))
             }
         };
         Reply::new(Status::PartialContent, head, body)

@@ -1,11 +1,12 @@
 //! Floor 2, site: replies, the answers to requests: a status, a response head and a body.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::rc::Rc;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use super::Stream;
+use super::{Parts, Stream};
 use crate::http::{ResponseHead, SitePath, Status};
 
 /// The answer to a request: a head without its end (see
@@ -76,6 +77,10 @@ fn plain_text(head: ResponseHead, status: Status, sentence: &str) -> (ResponseHe
 pub(crate) enum Body<F> {
     /// Bytes in memory, shared with the cache or other replies; may be empty.
     Bytes(Rc<[u8]>),
+    /// A range of such bytes.
+    Part(Rc<[u8]>, Range<usize>),
+    /// Several ranges of such bytes, as `multipart/byteranges`.
+    Parts(Rc<[u8]>, Box<Parts>),
     /// Bytes in a buffer that belongs to the transport's pool; may be empty.
     Owned(Vec<u8>),
     /// A body that is sent slice by slice.

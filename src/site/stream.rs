@@ -4,14 +4,13 @@
 //! memory is short.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup};
 use super::encoding::{self, Encoder};
 use super::representation::{Content, Representation, Source, is_settled};
-use super::{Files, Site};
+use super::{Files, Parts, Site};
 use crate::http::{ByteRange, Coding};
 use crate::sys::Stat;
 
@@ -31,7 +30,7 @@ impl<F> Stream<F> {
     pub fn is_at_end(&self) -> bool {
         match self {
             Stream::File(stream) => stream.left.bytes() == 0,
-            Stream::Multipart(stream) => stream.end.is_none(),
+            Stream::Multipart(stream) => stream.parts.is_at_end(),
             Stream::Encoding(encoding) => encoding.encoder.is_none(),
         }
     }
@@ -75,10 +74,10 @@ pub(crate) struct FileStream<F> {
 #[derive(Debug)]
 pub(crate) struct Multipart<F> {
     pub(super) open: OpenFile<F>,
-    /// Each range still to be sent, after the boundary and the head of its part.
-    pub(super) parts: VecDeque<(Box<[u8]>, ByteRange)>,
-    /// The boundary after the last part; `None` once sent.
-    pub(super) end: Option<Box<[u8]>>,
+    /// The parts that were not begun yet.
+    pub(super) parts: Parts,
+    /// The rest of the part that was begun last; may be empty.
+    pub(super) left: ByteRange,
 }
 
 /// A file that is encoded while the response is sent, in chunks (RFC 9112 §7.1).
@@ -147,21 +146,15 @@ impl<F: Files> Site<F> {
                 (slice, 1)
             }
             Stream::Multipart(stream) => {
-                let Some((head, left)) = stream.parts.front_mut() else {
-                    let end = stream.end.take().unwrap_or_default();
-                    out.extend_from_slice(&end);
-                    return (BodySlice::Written(end.len()), 1);
-                };
-                if !head.is_empty() {
-                    let head = std::mem::take(head);
-                    out.extend_from_slice(&head);
-                    return (BodySlice::Written(head.len()), 1);
+                if stream.left.bytes() > 0 {
+                    let slice = self.slice_of(&mut stream.open, &mut stream.left, max);
+                    return (slice, 1);
                 }
-                let slice = self.slice_of(&mut stream.open, left, max);
-                if left.start == left.end {
-                    stream.parts.pop_front();
+                let before = out.len();
+                if let Some(range) = stream.parts.begin_next(out) {
+                    stream.left = range;
                 }
-                (slice, 1)
+                (BodySlice::Written(out.len() - before), 1)
             }
             Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
                 Ok(content) => (BodySlice::Written(content), Self::SLICE),

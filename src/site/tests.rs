@@ -100,6 +100,12 @@ fn ask(site: &mut Site<OneFile>, fields: &str, now: SystemTime) -> (String, Vec<
     let mut body = Vec::new();
     match reply.body {
         Body::Bytes(bytes) => body.extend_from_slice(&bytes),
+        Body::Part(bytes, part) => body.extend_from_slice(&bytes[part]),
+        Body::Parts(bytes, mut parts) => {
+            while let Some(part) = parts.begin_next(&mut body) {
+                body.extend_from_slice(&bytes[part.start as usize..part.end as usize]);
+            }
+        }
         Body::Owned(bytes) => body = bytes,
         // The client is slow: the body is sent 10 s later, when the file is settled.
         Body::Stream(mut stream) => {
@@ -261,4 +267,27 @@ fn a_file_that_is_overwritten_while_it_is_read_is_read_again() {
     disk.disturbed.set(0);
     let (head, body) = ask(&mut site, "", now);
     assert_eq!(body, disk.file.borrow().0, "{head}");
+}
+
+/// A client that asks for ranges and does not read must not cost a copy of them.
+#[test]
+fn ranges_of_a_file_in_memory_share_its_bytes() {
+    let changed = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let now = changed + Duration::from_secs(60);
+    let disk = OneFile::new(&[b'a'; 9_000], changed);
+    let mut site = Site::new(disk, b"index.html", &Limits::default());
+    let bodies = ["", "bytes=1-", "bytes=-8000", "bytes=0-0,9-8999"].map(|range| {
+        let text = format!("GET /a.txt HTTP/1.1\r\nHost: x\r\nRange: {range}\r\n\r\n");
+        let head = parsed(&text);
+        site.begin_epoch();
+        match site
+            .answer(&RequestHead::new(&head, text.as_bytes()), now)
+            .body
+        {
+            Body::Bytes(bytes) | Body::Part(bytes, _) | Body::Parts(bytes, _) => bytes,
+            body => panic!("{range}: {body:?}"),
+        }
+    });
+    let first = Rc::clone(&bodies[0]);
+    assert!(bodies.iter().all(|bytes| Rc::ptr_eq(bytes, &first)));
 }

@@ -1,6 +1,7 @@
 //! Floor 1, transport: the buffers of all connections, and the account of their memory.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::mem;
 use std::rc::Rc;
 
@@ -74,6 +75,8 @@ pub(crate) struct Pool {
     read: Vec<Box<[u8]>>,
     write: Vec<Vec<u8>>,
     buffers_out: usize,
+    /// For each cached body that write buffers hold, by its address: the number of holders.
+    held: BTreeMap<usize, usize>,
     account: Account,
 }
 
@@ -99,6 +102,7 @@ impl Pool {
             read: Vec::new(),
             write: Vec::new(),
             buffers_out: 0,
+            held: BTreeMap::new(),
             account: Account {
                 used: Rc::default(),
                 max: bytes_max,
@@ -130,6 +134,27 @@ impl Pool {
             bytes: bytes.into_boxed_slice(),
             used: Rc::clone(&self.account.used),
         })
+    }
+
+    /// Notes that one more write buffer holds a cached body. The first holder charges the account:
+    /// the cache may evict the body, but the memory stays in use until the last holder has sent it.
+    pub(super) fn hold(&mut self, body: &Rc<[u8]>) {
+        let holders = self.held.entry(address(body)).or_default();
+        *holders += 1;
+        if *holders == 1 {
+            self.account.charge(body.len());
+        }
+    }
+
+    /// Notes that a holder has sent or dropped the body. The last one releases the charge.
+    pub(super) fn let_go(&mut self, body: &Rc<[u8]>) {
+        let address = address(body);
+        let holders = self.held.get_mut(&address).expect("it was held");
+        *holders -= 1;
+        if *holders == 0 {
+            self.held.remove(&address);
+            self.account.release(body.len());
+        }
     }
 
     pub(super) fn buffer_bytes(&self) -> usize {
@@ -189,6 +214,11 @@ impl Pool {
     }
 }
 
+/// The address of shared bytes, by which they are known as long as a reference to them exists.
+fn address(bytes: &Rc<[u8]>) -> usize {
+    Rc::as_ptr(bytes).cast::<u8>().addr()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,5 +255,20 @@ mod tests {
         assert_eq!((pool.account.used(), second.bytes()), (30, &[7; 30][..]));
         drop(second);
         assert_eq!(pool.account.used(), 0);
+    }
+
+    #[test]
+    fn a_cached_body_weighs_once_and_until_the_last_holder_has_done() {
+        let mut pool = Pool::new(8, 20);
+        let (first, second): (Rc<[u8]>, Rc<[u8]>) = ([7; 30].into(), [7; 30].into());
+        pool.hold(&first);
+        pool.hold(&first);
+        assert_eq!(pool.account.used(), 30);
+        pool.hold(&second);
+        pool.let_go(&first);
+        assert_eq!(pool.account.used(), 60);
+        pool.let_go(&second);
+        pool.let_go(&first);
+        assert_eq!((pool.account.used(), pool.held.len()), (0, 0));
     }
 }

@@ -23,10 +23,12 @@
 //! queued. A buffer that is sent whole, as for nearly all answers, moves no byte.
 //!
 //! A file segment holds an open file and no memory: its bytes count as queued, but the
-//! [`Account`](super::pool::Account) is not charged.
+//! [`Account`](super::pool::Account) is not charged. A cached body is charged once, with its whole
+//! length, as long as any write buffer holds a part of it.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::{ChargedBytes, Io, Pool, Transport};
@@ -39,8 +41,9 @@ const SLICES_MAX: usize = 16;
 pub(crate) enum Segment<F> {
     /// A buffer of the pool: a body, or a former tail that is now followed by a segment.
     Owned(Vec<u8>),
-    /// A cached body, shared with the cache. The bytes are not charged to the account.
-    Shared(Rc<[u8]>),
+    /// A part of a cached body, shared with the cache. The account is charged for the whole body,
+    /// but only once for all write buffers (see [`Pool::hold`]).
+    Shared(Rc<[u8]>, Range<usize>),
     /// Bytes for many peers, charged to the account only once.
     Charged(Rc<ChargedBytes>),
     /// A slice of a file. No memory is held for the bytes of the file, so the account is not
@@ -59,7 +62,7 @@ impl<F> Segment<F> {
     fn len(&self) -> u64 {
         match self {
             Segment::Owned(bytes) => bytes.len() as u64,
-            Segment::Shared(bytes) => bytes.len() as u64,
+            Segment::Shared(_, part) => part.len() as u64,
             Segment::Charged(shared) => shared.bytes().len() as u64,
             Segment::File { len, .. } => *len,
         }
@@ -69,7 +72,7 @@ impl<F> Segment<F> {
     fn bytes(&self) -> Option<&[u8]> {
         match self {
             Segment::Owned(bytes) => Some(bytes),
-            Segment::Shared(bytes) => Some(bytes),
+            Segment::Shared(bytes, part) => Some(&bytes[part.clone()]),
             Segment::Charged(shared) => Some(shared.bytes()),
             Segment::File { .. } => None,
         }
@@ -149,7 +152,18 @@ impl<F> WriteBuffer<F> {
             large
         });
         if let Some(body) = large {
-            self.push_segment(Segment::Shared(Rc::clone(body)));
+            self.push_shared(body, 0..body.len(), pool);
+        }
+    }
+
+    /// Adds a part of a cached body. Up to 4 KiB are copied into the tail; more bytes are kept by
+    /// reference.
+    pub fn push_shared(&mut self, bytes: &Rc<[u8]>, part: Range<usize>, pool: &mut Pool) {
+        if part.len() <= Self::COPIED_BYTES_MAX {
+            self.append(pool, |tail| tail.extend_from_slice(&bytes[part]));
+        } else {
+            pool.hold(bytes);
+            self.push_segment(Segment::Shared(Rc::clone(bytes), part));
         }
     }
 
@@ -253,9 +267,7 @@ impl<F> WriteBuffer<F> {
                 break;
             }
             self.sent -= len;
-            if let Some(Segment::Owned(bytes)) = self.segments.pop_front() {
-                pool.release_vec(bytes);
-            }
+            self.release_first(pool);
         }
         match self.queued {
             0 => self.release(pool),
@@ -273,7 +285,7 @@ impl<F> WriteBuffer<F> {
         let bytes = match self.segments.front_mut() {
             None => &mut self.tail,
             Some(Segment::Owned(bytes)) => bytes,
-            Some(Segment::Shared(_) | Segment::Charged(_) | Segment::File { .. }) => return,
+            Some(Segment::Shared(..) | Segment::Charged(_) | Segment::File { .. }) => return,
         };
         bytes.drain(..self.sent as usize);
         self.sent = 0;
@@ -286,13 +298,20 @@ impl<F> WriteBuffer<F> {
 
     /// Drops all output and gives the buffers back to the pool.
     pub fn release(&mut self, pool: &mut Pool) {
-        while let Some(segment) = self.segments.pop_front() {
-            if let Segment::Owned(bytes) = segment {
-                pool.release_vec(bytes);
-            }
+        while !self.segments.is_empty() {
+            self.release_first(pool);
         }
         pool.release_vec(std::mem::take(&mut self.tail));
         (self.sent, self.queued) = (0, 0);
+    }
+
+    /// Removes the first segment, and gives its memory back.
+    fn release_first(&mut self, pool: &mut Pool) {
+        match self.segments.pop_front() {
+            Some(Segment::Owned(bytes)) => pool.release_vec(bytes),
+            Some(Segment::Shared(bytes, _)) => pool.let_go(&bytes),
+            Some(Segment::Charged(_) | Segment::File { .. }) | None => {}
+        }
     }
 
     /// Checks the counters: the bytes sent of the first segment and the bytes queued add up to the
@@ -399,5 +418,34 @@ mod tests {
         for n in [7, 2_900, 5_100] {
             assert!(held(n, 20_000, both) <= 4 * 28_000, "{n}");
         }
+    }
+
+    /// The cache may have evicted the bytes by now, and then the write buffers alone hold them.
+    #[test]
+    fn a_shared_body_is_on_the_account_once_and_until_its_last_part_is_sent() {
+        let mut pool = Pool::new(8, usize::MAX);
+        let body: Rc<[u8]> = vec![7; 100_000].into();
+        let mut buffers = [(); 3].map(|()| WriteBuffer::default());
+        for buffer in &mut buffers {
+            buffer.push_shared(&body, 0..50_000, &mut pool);
+            buffer.push_shared(&body, 60_000..100_000, &mut pool);
+            assert_eq!(buffer.queued(), 90_000);
+            assert_eq!(pool.account().used(), 100_000);
+        }
+        let (n, received) = (50_000, Vec::new());
+        let mut peer = Slow { n, received };
+        for _ in 0..2 {
+            for buffer in &mut buffers[1..] {
+                assert_eq!(pool.account().used(), 100_000);
+                buffer.flush(&mut peer, usize::MAX, &mut pool);
+            }
+        }
+        assert!(buffers[1..].iter().all(WriteBuffer::is_empty));
+        assert_eq!(
+            (peer.received.len(), pool.account().used()),
+            (180_000, 100_000)
+        );
+        buffers[0].release(&mut pool);
+        assert_eq!(pool.account().used(), 0);
     }
 }

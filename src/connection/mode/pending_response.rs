@@ -112,12 +112,26 @@ impl PendingResponse {
             Body::Bytes(bytes) if !self.head_only => {
                 queued = bytes.len();
             }
+            Body::Part(bytes, part) if !self.head_only => {
+                queued = part.len();
+                let (write_buffer, pool) = (&mut *input.write_buffer, &mut cx.shared.pool);
+                write_buffer.push_shared(&bytes, part, pool);
+            }
+            Body::Parts(bytes, mut parts) if !self.head_only => {
+                let before = input.write_buffer.queued();
+                let (write_buffer, pool) = (&mut *input.write_buffer, &mut cx.shared.pool);
+                while let Some(part) = write_buffer.append(pool, |out| parts.begin_next(out)) {
+                    let part = part.start as usize..part.end as usize;
+                    write_buffer.push_shared(&bytes, part, pool);
+                }
+                queued = (write_buffer.queued() - before) as usize;
+            }
             Body::Owned(bytes) if !self.head_only => {
                 queued = bytes.len();
                 input.write_buffer.push_owned(bytes, &mut cx.shared.pool);
             }
             Body::Owned(bytes) => cx.shared.pool.release_vec(bytes),
-            Body::Bytes(_) | Body::Stream(_) => {}
+            Body::Bytes(_) | Body::Part(..) | Body::Parts(..) | Body::Stream(_) => {}
         }
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = queued as u64;
