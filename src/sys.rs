@@ -234,36 +234,51 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Opens the relative path `path` for reading, beneath the directory `root`, by openat2(2).
+/// What an open file is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Handle {
+    /// For reading. The flag `O_NONBLOCK` is set, so the open does not block on a FIFO without a
+    /// writer or on another file that is not a regular file.
+    Readable,
+    /// For [`fstat`] alone (`O_PATH`). The file itself is not touched: a process that waits for a
+    /// reader of a FIFO goes on waiting, and a device notices nothing.
+    PathOnly,
+}
+
+impl Handle {
+    fn flags(self) -> OFlags {
+        match self {
+            Handle::Readable => OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Handle::PathOnly => OFlags::PATH | OFlags::CLOEXEC,
+        }
+    }
+}
+
+/// Opens the relative path `path`, beneath the directory `root`, by openat2(2).
 ///
 /// The kernel refuses (`EXDEV`) a path that leads out of `root`, by `..` or by a symbolic link,
-/// even if another program changes the tree at the same time. The flag `O_NONBLOCK` is set, so the
-/// call does not block on a FIFO without a writer or on another file that is not a regular file.
-pub(crate) fn open_beneath(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
+/// even if another program changes the tree at the same time.
+pub(crate) fn open_beneath(root: &OwnedFd, path: &[u8], handle: Handle) -> io::Result<File> {
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     // EAGAIN from openat2 means that a rename raced with the resolution of a `..`, so the call is
     // tried again. The bound of 16 is for a tree that never stops changing.
     for _ in 0..16 {
-        match rustix::fs::openat2(root, path, READ, Mode::empty(), beneath) {
+        match rustix::fs::openat2(root, path, handle.flags(), Mode::empty(), beneath) {
             Ok(file) => return Ok(File::from(file)),
             Err(Errno::INTR | Errno::AGAIN) => {}
             // Linux before 5.6 has no openat2, and some sandboxes forbid the call.
-            Err(Errno::NOSYS | Errno::PERM) => return open_by_walking(root, path),
+            Err(Errno::NOSYS | Errno::PERM) => return open_by_walking(root, path, handle),
             Err(e) => return Err(e.into()),
         }
     }
     Err(Errno::BUSY.into())
 }
 
-/// Opens `path` for reading. Symbolic links are followed, also out of the root.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    Ok(File::from(rustix::fs::open(path, READ, Mode::empty())?))
+/// Opens `path`. Symbolic links are followed, also out of the root.
+pub(crate) fn open(path: &Path, handle: Handle) -> io::Result<File> {
+    let opened = rustix::fs::open(path, handle.flags(), Mode::empty())?;
+    Ok(File::from(opened))
 }
-
-const READ: OFlags = OFlags::RDONLY
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY);
 
 /// Opens a path beneath `root` like [`open_beneath`], but without openat2: one component after the
 /// other, of which no call follows a symbolic link. A link is read, and its target takes its place
@@ -272,7 +287,7 @@ const READ: OFlags = OFlags::RDONLY
 /// The walk cannot leave `root`, even if another program changes the tree at the same time: `..`
 /// goes back to the directory from which the walk came, and is refused in `root`, and so is a link
 /// whose target is an absolute path.
-fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
+fn open_by_walking(root: &OwnedFd, path: &[u8], handle: Handle) -> io::Result<File> {
     /// The bound of the kernel (path_resolution(7)).
     const LINKS_MAX: u32 = 40;
     let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -290,9 +305,14 @@ fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
             Some(name) => name,
             None => b".".to_vec(),
         };
-        let opened = match rest.is_empty() {
-            true => rustix::fs::openat(at, &*name, READ | OFlags::NOFOLLOW, Mode::empty()),
-            false => rustix::fs::openat(at, &*name, step, Mode::empty()),
+        let flags = match rest.is_empty() {
+            true => handle.flags() | OFlags::NOFOLLOW,
+            false => step,
+        };
+        let opened = match rustix::fs::openat(at, &*name, flags, Mode::empty()) {
+            // These flags open the link itself.
+            Ok(file) if handle == Handle::PathOnly && is_link(&file) => Err(Errno::LOOP),
+            opened => opened,
         };
         match opened {
             Ok(file) if rest.is_empty() => return Ok(File::from(file)),
@@ -315,6 +335,11 @@ fn open_by_walking(root: &OwnedFd, path: &[u8]) -> io::Result<File> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn is_link(file: &OwnedFd) -> bool {
+    let stat = rustix::fs::fstat(file);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 /// The components of a relative path that name something, the last first.
@@ -480,6 +505,10 @@ mod tests {
                     .map_err(|e| Errno::from_io_error(&e)),
             }
         };
+        let found = |file: io::Result<File>| match file {
+            Ok(file) => fstat(&file).map_err(|e| Errno::from_io_error(&e)),
+            Err(error) => Err(Errno::from_io_error(&error)),
+        };
         for path in [
             "file",
             "a/b/deep",
@@ -511,12 +540,14 @@ mod tests {
             "nothing",
             "nothing/x",
         ] {
-            let path = path.as_bytes();
-            let walked = content(open_by_walking(&opened, path));
             // An empty path is an error of openat2. No caller asks for one.
-            let beneath = if path.is_empty() { b"." } else { path };
-            let expected = content(open_beneath(&opened, beneath));
-            assert_eq!(walked, expected, "{}", String::from_utf8_lossy(path));
+            let beneath = if path.is_empty() { "." } else { path }.as_bytes();
+            let walked = open_by_walking(&opened, path.as_bytes(), Handle::Readable);
+            let expected = open_beneath(&opened, beneath, Handle::Readable);
+            assert_eq!(content(walked), content(expected), "{path}");
+            let walked = open_by_walking(&opened, path.as_bytes(), Handle::PathOnly);
+            let expected = open_beneath(&opened, beneath, Handle::PathOnly);
+            assert_eq!(found(walked), found(expected), "{path}");
         }
         fs::remove_dir_all(&folder).expect("the folder is ours");
     }

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::sys::{self, FileKind, Stat};
+use crate::sys::{self, FileKind, Handle, Stat};
 
 /// The files of a site: a tree on the disk, or the simulator's stand-in.
 ///
@@ -23,7 +23,9 @@ use crate::sys::{self, FileKind, Stat};
 /// An implementation must guarantee:
 ///
 /// - **Beneath the root.** [`open`](Files::open) opens regular files only, and no file outside of
-///   the root. (A [`Disk`] can be told to follow symbolic links out of the root.)
+///   the root. (A [`Disk`] can be told to follow symbolic links out of the root.) A FIFO or a device
+///   is not opened for a moment either: a process that waits for a reader of the FIFO would go on,
+///   and find none.
 /// - **One file for each open file.** An open file stays the file that was opened, even if the file
 ///   is deleted or another file is renamed over it. [`fstat`](Files::fstat) and
 ///   [`read_at`](Files::read_at) concern this file, whatever is at the path by now.
@@ -212,24 +214,63 @@ impl Disk {
         self.only.as_deref()
     }
 
-    /// Opens the root again if another directory is at its path now. Build tools delete their
-    /// output directory and create a new one: the old directory would stay empty for ever. Releases
-    /// are published by pointing a symbolic link to another directory.
-    fn follow_root(&self) -> io::Result<()> {
-        let now = sys::stat(&self.path)?;
-        let then = self.root.borrow().1;
-        if (now.device, now.inode) != (then.device, then.inode) {
-            self.root.replace(open_root(&self.path)?);
-        }
-        Ok(())
+    /// Calls `look` with the absolute path of `path`.
+    fn look_at<R>(&self, path: &[u8], look: impl FnOnce(&Path) -> R) -> R {
+        let (looked_at, root_bytes) = &mut *self.looked_at.borrow_mut();
+        looked_at.truncate(*root_bytes);
+        looked_at.extend_from_slice(path);
+        look(Path::new(OsStr::from_bytes(looked_at)))
     }
 
-    /// Opens a file of any kind, and returns the file with its stat.
-    fn open_any(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
+    /// Opens the root again if another directory is at its path now, and returns whether it is. Build
+    /// tools delete their output directory and create a new one: the old directory would stay empty
+    /// for ever. Releases are published by pointing a symbolic link to another directory.
+    fn follow_root(&self) -> io::Result<bool> {
+        let now = sys::stat(&self.path)?;
+        let is_another = !is_same(&now, &self.root.borrow().1);
+        if is_another {
+            self.root.replace(open_root(&self.path)?);
+        }
+        Ok(is_another)
+    }
+
+    /// Opens a file beneath the root, and returns the file with its stat. A file that is neither
+    /// regular nor a directory is not opened for reading.
+    fn open_beneath(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
+        // One call for two questions: what kind of file is at the path, and is it a file of the root
+        // that is open, or is another directory at the path of the root?
+        let looked = self.look_at(path, sys::lstat).map_err(FileError::from);
+        if looked.is_ok_and(|stat| stat.kind == FileKind::Other) {
+            // A symbolic link may lead to any kind of file.
+            let stat = self.find(path)?;
+            return match stat.kind {
+                FileKind::File | FileKind::Directory => self.open_any(path, Handle::Readable),
+                FileKind::Other => Err(FileError::Absent),
+            };
+        }
+        let opened = self.open_any(path, Handle::Readable);
+        let is_expected = match (&looked, &opened) {
+            (Ok(looked), Ok((_, stat))) => is_same(looked, stat),
+            (Err(looked), Err(error)) => looked == error,
+            _ => false,
+        };
+        match is_expected || !self.follow_root()? {
+            true => opened,
+            false => self.open_any(path, Handle::Readable),
+        }
+    }
+
+    /// The stat of the file of any kind at a path, links followed as far as the root allows.
+    fn find(&self, path: &[u8]) -> Result<Stat, FileError> {
         self.follow_root()?;
-        let opened = sys::open_beneath(&self.root.borrow().0, path);
+        Ok(self.open_any(path, Handle::PathOnly)?.1)
+    }
+
+    /// Opens a file of any kind beneath the open root, and returns the file with its stat.
+    fn open_any(&self, path: &[u8], handle: Handle) -> Result<(File, Stat), FileError> {
+        let opened = sys::open_beneath(&self.root.borrow().0, path, handle);
         let file = match opened {
-            Err(e) if sys::leads_out(&e) => self.open_resolved(path)?,
+            Err(e) if sys::leads_out(&e) => self.open_resolved(path, handle)?,
             opened => opened?,
         };
         let stat = sys::fstat(&file)?;
@@ -264,10 +305,10 @@ impl Disk {
     /// resolved here and checked against the root, and the rest of the resolved path, free of
     /// links, is opened beneath the root. If such a link appears there in the meantime, the kernel
     /// refuses the path again, and the refusal is final.
-    fn open_resolved(&self, path: &[u8]) -> Result<File, FileError> {
+    fn open_resolved(&self, path: &[u8], handle: Handle) -> Result<File, FileError> {
         let path = self.path.join(OsStr::from_bytes(path));
         if self.follow_symlinks {
-            return Ok(sys::open(&path.canonicalize()?)?);
+            return Ok(sys::open(&path.canonicalize()?, handle)?);
         }
         let root = self.path.canonicalize()?;
         let resolved = path.canonicalize().map_err(|error| {
@@ -283,7 +324,8 @@ impl Disk {
                 // The root itself has no name beneath it.
                 let beneath = Path::new(".").join(beneath);
                 let beneath = beneath.as_os_str().as_bytes();
-                Ok(sys::open_beneath(&self.root.borrow().0, beneath)?)
+                let root = &self.root.borrow().0;
+                Ok(sys::open_beneath(root, beneath, handle)?)
             }
             Err(_) => Err(FileError::LeadsOut),
         }
@@ -300,6 +342,11 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// Whether two stats are of the same file.
+fn is_same(a: &Stat, b: &Stat) -> bool {
+    (a.device, a.inode) == (b.device, b.inode)
+}
+
 fn open_root(path: &Path) -> io::Result<(OwnedFd, Stat)> {
     let root = sys::open_directory(path)?;
     let stat = sys::fstat(&root)?;
@@ -312,12 +359,16 @@ impl Files for Disk {
     fn open(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
         let (file, stat) = match &self.only {
             Some(only) if path == only => {
-                let file = sys::open(&self.path.join(OsStr::from_bytes(path)))?;
+                let path = self.path.join(OsStr::from_bytes(path));
+                if sys::stat(&path)?.kind == FileKind::Other {
+                    return Err(FileError::Absent);
+                }
+                let file = sys::open(&path, Handle::Readable)?;
                 let stat = sys::fstat(&file)?;
                 (file, stat)
             }
             Some(_) => return Err(FileError::Absent),
-            None => self.open_any(path)?,
+            None => self.open_beneath(path)?,
         };
         match stat.kind {
             FileKind::File => Ok((file, stat)),
@@ -329,22 +380,18 @@ impl Files for Disk {
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
         // By the absolute path, not beneath the open root: one call notices another file at the
         // path as well as another root.
-        let (looked_at, root_bytes) = &mut *self.looked_at.borrow_mut();
-        looked_at.truncate(*root_bytes);
-        looked_at.extend_from_slice(path);
-        let absolute = Path::new(OsStr::from_bytes(looked_at));
         if self.only.is_some() || self.follow_symlinks {
-            return Ok(sys::stat(absolute)?);
+            return Ok(self.look_at(path, sys::stat)?);
         }
         // stat(2) knows no limit for symbolic links, and openat2(2) costs three calls in its place.
         // A path without links needs no limit.
         if self.is_plain(path)? {
-            let stat = sys::lstat(absolute)?;
+            let stat = self.look_at(path, sys::lstat)?;
             if stat.kind != FileKind::Other {
                 return Ok(stat);
             }
         }
-        Ok(self.open_any(path)?.1)
+        self.find(path)
     }
 
     fn begin_epoch(&self) {

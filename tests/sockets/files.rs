@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, Mode};
+use rustix::io::Errno;
 
 use crate::harness::{BIG, Client, Folder, Server, at_rest, eventually, pattern, set_modified};
 
@@ -353,6 +355,33 @@ fn what_is_no_file_is_404_and_waits_for_nobody() {
         check(&mut client, target, None);
         check(&mut client, "/a", Some("a"));
     }
+}
+
+/// A process that writes to a FIFO waits for a reader. If the server were the reader for a moment, the
+/// process would go on, and fail because nobody reads any more.
+#[test]
+fn the_writer_of_a_fifo_is_not_disturbed_by_a_request_for_it() {
+    let folder = Folder::new();
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("ours");
+    symlink("fifo", folder.path().join("link")).expect("ours");
+    let alone = Server::of(folder.path());
+    let flags = ["--log", "off", "--follow-symlinks"];
+    let anywhere = Server::with(folder.path(), &flags);
+    let opened = inotify::init(CreateFlags::NONBLOCK).expect("Linux has it");
+    inotify::add_watch(&opened, &fifo, WatchFlags::OPEN).expect("ours");
+    // Not a scope, which would wait for the writer if an assertion fails.
+    let path = fifo.clone();
+    let writer = std::thread::spawn(|| fs::write(path, "hello"));
+    for client in [&mut alone.connect(), &mut anywhere.connect()] {
+        for target in ["/fifo", "/link", "/fifo"] {
+            check(client, target, None);
+        }
+    }
+    let events = rustix::io::read(&opened, &mut [0; 4096]);
+    assert_eq!(events, Err(Errno::AGAIN), "somebody has opened the FIFO");
+    assert_eq!(fs::read_to_string(&fifo).expect("ours"), "hello");
+    writer.join().expect("no panic").expect("it was read");
 }
 
 #[test]
