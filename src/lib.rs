@@ -148,7 +148,8 @@
 //! codings and the media type is worth compressing, the directory is looked at too, and the sibling or
 //! the original of the encoding that is sent. A body above 4 KiB leaves by `writev`, with its head. A
 //! file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB, each after an `fstat`,
-//! but for a first slice that leaves at once. A slice is queued only while fewer than 64 KiB wait, and
+//! but for a first slice that leaves at once. Before the rest of a last slice that did not leave at once, the
+//! file is looked at again. A slice is queued only while fewer than 64 KiB wait, and
 //! until the last byte of the body has left, nothing is read from the client. The bytes that `sendfile` sends never enter this process, so
 //! such a download holds a few hundred bytes here: the connection, an open file and an offset.
 //!
@@ -208,7 +209,7 @@
 //! | many peers together hold too much memory | one [`Account`](transport::pool::Account) for all |
 //! | more connections come than are allowed | [`Server::accept`](server::Server): they wait, idle connections are evicted, and busy ones give way |
 //! | the process has no descriptors left | [`Server::accept`](server::Server) rests, and sheds one connection with a reserve |
-//! | a file changes while it is served | [`site`]: a stat(2) after the request was read, shared by a batch, and an fstat(2) before each slice, but for a first one at once |
+//! | a file changes while it is served | [`site`]: a stat(2) after the request was read, shared by a batch, and an fstat(2) before each slice and before the last bytes, but for a first slice at once |
 //! | compressing takes long | one slice in each turn: [`Site::next_slice`](site::Site::next_slice) |
 //! | a page of a stranger sends requests, in the user's browser | [`Guard`](site::Guard): `Host`, `Origin` and `Sec-Fetch-Site` of each request |
 //! | a terminal stops reading the log, or the disk is full | [`Log`](server::Log): bounded, and never waited for |

@@ -51,14 +51,19 @@
 //! A file that is truncated or overwritten in place is different: the rest of the body would not
 //! match the beginning. Therefore fstat(2) precedes each slice of at most 256 KiB
 //! ([`Limits::turn_bytes`]), but for a first slice in the epoch that has just checked the file by its
-//! path. If the size or the modification time has changed, the connection ends,
-//! and the client sees from the framing (RFC 9112 §8) that the body is incomplete.
+//! path. A last slice that does not leave at once is checked again before each further write: the
+//! last bytes of a body leave after a check that is later than all bytes before. If the size or the
+//! modification time has changed, the rest is dropped and the connection ends, and the client sees
+//! from the framing (RFC 9112 §8) that the body is incomplete.
 //!
-//! This check does not notice every change. sendfile(2) does not copy the file: the pages of the
-//! page cache go into the socket's buffer, and bytes that wait there still change with the file.
-//! Bytes that are queued and wait for space in the socket change with it too. After the last
-//! slice, no check follows. An in-place overwrite of a file that is a single slice (up to 256 KiB) is
-//! therefore seldom noticed.
+//! Four changes are not noticed:
+//!
+//! - of bytes in the socket's buffer. sendfile(2) does not copy the file: the pages of the page cache
+//!   go into the buffer, and bytes that wait there still change with the file;
+//! - between the last check and the write that follows, a few microseconds later;
+//! - of the same size and within the same tick of the clock as the change before, or with the time set
+//!   back by utimensat(2);
+//! - through a mapping (mmap(2)), for which the kernel sets the time late or never.
 //!
 //! A file of at most 64 KiB ([`Limits::cached_file_bytes_max`]) is read into memory before the
 //! response begins. If the file is overwritten during this read, the bytes may be half of each

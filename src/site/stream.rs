@@ -35,6 +35,15 @@ impl<F> Stream<F> {
         }
     }
 
+    /// The file whose slices are sent; `None` if the slices are made in memory.
+    fn open_file(&mut self) -> Option<&mut OpenFile<F>> {
+        match self {
+            Stream::File(stream) => Some(&mut stream.open),
+            Stream::Multipart(stream) => Some(&mut stream.open),
+            Stream::Encoding(_) => None,
+        }
+    }
+
     /// Whether the next slice should be made even if the write buffer has no room. Encoders are few
     /// and wanted by others, so an encoder works at the pace of the loop, and not of its reader.
     pub fn runs_ahead(&self) -> bool {
@@ -43,13 +52,16 @@ impl<F> Stream<F> {
 }
 
 /// An open file, with the stat that the response was begun with. Before each slice, the file is compared
-/// with this stat, but for a first slice in the epoch that has just compared them by the path.
+/// with this stat, but for a first slice in the epoch that has just compared them by the path. They are
+/// compared once more if the last slice does not leave at once.
 #[derive(Debug)]
 pub(super) struct OpenFile<F> {
     pub file: Rc<F>,
     pub stat: Stat,
-    /// The epoch in which the response was begun; `None` after the first slice.
-    pub begun_in: Option<u64>,
+    /// The epoch in which they were last compared.
+    checked: u64,
+    /// Whether no slice was returned yet.
+    is_new: bool,
 }
 
 impl<F> OpenFile<F> {
@@ -58,7 +70,8 @@ impl<F> OpenFile<F> {
         OpenFile {
             file,
             stat,
-            begun_in: Some(epoch),
+            checked: epoch,
+            is_new: true,
         }
     }
 }
@@ -170,14 +183,30 @@ impl<F: Files> Site<F> {
         left: &mut ByteRange,
         max: u64,
     ) -> BodySlice<F::File> {
-        let is_checked = open.begun_in.take() == Some(self.epoch);
+        let is_checked = std::mem::take(&mut open.is_new) && open.checked == self.epoch;
         if !is_checked && !self.is_intact(&open.file, &open.stat) {
             return BodySlice::Broken;
         }
+        open.checked = self.epoch;
         let (at, len) = (left.start, left.bytes().min(max));
         left.start += len;
         let file = Rc::clone(&open.file);
         BodySlice::File { file, at, len }
+    }
+
+    /// Whether the rest of the last slice of a body may be sent. A slice that leaves at once was
+    /// checked just before. If the slice waits for the peer until another epoch, or if it `is_cut`,
+    /// because a part of it has left, the file may have changed since, so the file is looked at
+    /// again. When a part of the slice has left, a changed file would complete a mixture.
+    pub(crate) fn may_complete(&self, stream: &mut Stream<F::File>, is_cut: bool) -> bool {
+        let Some(open) = stream.open_file() else {
+            return true;
+        };
+        if !is_cut && open.checked == self.epoch {
+            return true;
+        }
+        open.checked = self.epoch;
+        self.is_intact(&open.file, &open.stat)
     }
 
     /// Whether an open file still has the size and the modification time in `then`, so that no
@@ -211,14 +240,13 @@ impl<F: Files> Site<F> {
         let bytes = match &encoding.content {
             Content::Memory(bytes) => bytes.get(at..at + want).ok_or(())?,
             Content::File(file) => {
-                if !self.is_intact(file, &encoding.stat) {
+                let slice = &mut slice[..want];
+                let read = self.files.read_at(file, slice, encoding.at);
+                // The look comes after the read, so that it speaks for the last slice too.
+                if read != Ok(want) || !self.is_intact(file, &encoding.stat) {
                     return Err(());
                 }
-                let slice = &mut slice[..want];
-                match self.files.read_at(file, slice, encoding.at) {
-                    Ok(n) if n == want => slice,
-                    _ => return Err(()),
-                }
+                slice
             }
         };
         let mut coded = encoder.encode(bytes).map_err(drop)?;

@@ -191,6 +191,22 @@ impl<F> WriteBuffer<F> {
         self.push_segment(Segment::File { file, at, len });
     }
 
+    /// Drops the last `n` of the queued bytes: the rest of a slice of a file, and what was appended
+    /// after the slice.
+    pub fn drop_last(&mut self, n: u64, pool: &mut Pool) {
+        debug_assert!(n <= self.queued);
+        self.queued -= n;
+        let of_tail = n.min(self.tail.len() as u64);
+        self.tail.truncate(self.tail.len() - of_tail as usize);
+        if let Some(Segment::File { len, .. }) = self.segments.back_mut() {
+            *len -= n - of_tail;
+            if *len == 0 {
+                self.segments.pop_back();
+            }
+        }
+        self.give_back(pool);
+    }
+
     fn push_segment(&mut self, segment: Segment<F>) {
         if !self.tail.is_empty() {
             // `sent` still counts the same bytes: the tail becomes the first segment only if there
@@ -269,6 +285,11 @@ impl<F> WriteBuffer<F> {
             self.sent -= len;
             self.release_first(pool);
         }
+        self.give_back(pool);
+    }
+
+    /// Gives memory back that no queued byte needs.
+    fn give_back(&mut self, pool: &mut Pool) {
         match self.queued {
             0 => self.release(pool),
             _ => self.drop_sent(),

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use flate2::read::GzDecoder;
 use memchr::memmem;
@@ -31,6 +31,8 @@ pub enum Act {
     /// Waits for the answer to the first [`Ask`](Act::Ask) without an answer, and judges its
     /// freshness.
     Witness,
+    /// Overwrites a file in place: the length stays the same.
+    Overwrite(&'static str),
     /// Waits until this many more bytes have come.
     Sip(usize),
     /// Takes no bytes from now on, until the client [listens](Act::Listen) again.
@@ -289,7 +291,13 @@ impl Client {
     }
 
     /// Performs the next act, if possible now. Returns whether the act was performed.
-    pub fn act(&mut self, wire: &mut Wire, tree: &Tree, now: Instant) -> bool {
+    pub fn act(
+        &mut self,
+        wire: &mut Wire,
+        tree: &mut Tree,
+        now: Instant,
+        wall: SystemTime,
+    ) -> bool {
         if now < self.not_before {
             return false;
         }
@@ -320,6 +328,10 @@ impl Client {
                 true
             }
             Act::Witness => self.bear_witness(wire, tree),
+            Act::Overwrite(name) => {
+                tree.overwrite(name, wall);
+                true
+            }
             Act::Sip(n) => {
                 let enough = self.received.len() >= self.sipped + n;
                 self.sipped += if enough { *n } else { 0 };

@@ -374,6 +374,30 @@ fn connections_that_fill_the_queue_of_effects_come_after_those_that_found_it_ful
     assert_eq!(counts, [COUNT; 5]);
 }
 
+/// A mixture of two versions must not be framed like a whole answer, whatever part of the only slice
+/// had left when the file was overwritten. The answers before it come whole.
+#[test]
+fn a_file_that_is_overwritten_before_its_last_bytes_have_left_is_cut_off() {
+    let limits = Limits {
+        cached_file_bytes_max: 100,
+        ..weather::usual_limits()
+    };
+    for send_buffer in (100..2_500).step_by(50) {
+        for fields in ["", "Range: bytes=0-1999, 2500-4999\r\n"] {
+            let weather = Weather {
+                send_buffer,
+                ..Weather::calm()
+            };
+            let script = scripts::overtaken(fields);
+            let finished = in_turn([script], weather, limits.clone());
+            let client = &finished.world.clients[0];
+            assert!(client.was_cut_short, "{send_buffer}: {}", client.status());
+            assert_eq!(client.answers, 2, "{send_buffer}: the answers before");
+            assert_eq!(finished.counters.closed(Cause::Failed), 1);
+        }
+    }
+}
+
 /// While the server does not read from a connection, because the peer does not read, the pong may
 /// be among the unread bytes.
 #[test]

@@ -9,8 +9,8 @@ use crate::files::{FLAKY, MOVIE, NEWS, NOTES, PROGRAM};
 use crate::weather::{PATIENCE, PAUSE};
 
 use Act::{
-    Answer, Ask, AwaitEnd, Close, HalfClose, Listen, Outstay, Pause, Reset, Send, Sip, TurnAway,
-    Witness,
+    Answer, Ask, AwaitEnd, Close, HalfClose, Listen, Outstay, Overwrite, Pause, Reset, Send, Sip,
+    TurnAway, Witness,
 };
 
 /// All scripts.
@@ -610,6 +610,26 @@ fn hostile() -> Vec<Script> {
 pub fn busy(requests: usize) -> Script {
     let asks = repeat(requests, [get("/small.txt"), file("small.txt")]);
     cooperative("asks without a pause", [asks, vec![Close]].concat())
+}
+
+/// A client that reads two small files and then a large one, which is overwritten before the client looks.
+pub fn overtaken(fields: &'static str) -> Script {
+    cooperative(
+        "asks for a film that is overwritten",
+        [
+            TurnAway,
+            get("/small.txt"),
+            get("/small.txt"),
+            Ask(MOVIE, fields),
+            pause(),
+            Overwrite(MOVIE),
+            Listen,
+            file("small.txt"),
+            file("small.txt"),
+            Witness,
+            Close,
+        ],
+    )
 }
 
 /// Two clients that ask for compressed files: the first does not read before the second is done.

@@ -323,6 +323,7 @@ impl World {
     }
 
     fn act(&mut self, client: usize, wire: usize) -> bool {
+        let wall = self.wall();
         let state = &mut self.clients[client];
         if state.is_done {
             return false;
@@ -331,7 +332,7 @@ impl World {
             state.try_again(self.now + PAUSE);
             return true;
         }
-        let acted = state.act(&mut self.wires[wire], &self.tree, self.now);
+        let acted = state.act(&mut self.wires[wire], &mut self.tree, self.now, wall);
         if acted {
             self.note("acts", wire, client);
         }

@@ -12,6 +12,9 @@ pub(crate) struct Streaming<S: Files> {
     stream: Stream<S::File>,
     /// Bytes of content queued up to now, without the framing of chunks.
     queued: u64,
+    /// The bytes of the last slice of a file, and of what was queued after it, that had not left when
+    /// the file was last looked at.
+    unsent: u64,
     persistence: Persistence,
     /// The peer may still be sending bytes that will not be read.
     must_linger: bool,
@@ -31,6 +34,7 @@ impl<S: Files> Streaming<S> {
         Streaming {
             stream,
             queued: 0,
+            unsent: 0,
             persistence,
             must_linger,
             exchange,
@@ -39,9 +43,15 @@ impl<S: Files> Streaming<S> {
 }
 
 impl<S: Files> Streaming<S> {
-    pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
+    pub(super) fn step(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
+        if self.is_queued_whole() {
+            return match self.may_complete(input, cx) {
+                true => Step::Blocked(Mode::Streaming(self)),
+                false => Step::Progress(self.break_off(input, cx)),
+            };
+        }
         let runs_ahead = self.stream.runs_ahead() && !cx.shared.pool.account().is_over();
-        match (input.has_room || runs_ahead) && !self.is_queued_whole() {
+        match input.has_room || runs_ahead {
             true => Step::Progress(self.queue(input, cx)),
             false => Step::Blocked(Mode::Streaming(self)),
         }
@@ -86,21 +96,40 @@ impl<S: Files> Streaming<S> {
         });
         cx.budget.spend_steps(cost - 1);
         match slice {
-            BodySlice::Written(content) => self.queued += content as u64,
+            BodySlice::Written(content) => {
+                self.queued += content as u64;
+                self.unsent += content as u64;
+            }
             BodySlice::File { file, at, len } => {
                 self.queued += len;
+                self.unsent = len;
                 input.write_buffer.push_file(file, at, len);
             }
             // The rest of the body is missing. The body is never padded: the peer must see from the
             // framing that the body is incomplete.
             BodySlice::Broken => {
-                let unsent = input.write_buffer.queued();
-                self.abandon(unsent, cx);
-                let now = cx.turn.now.instant;
-                return Mode::Lingering(Lingering::after(Cause::Failed, false, now));
+                self.unsent = 0;
+                return self.break_off(input, cx);
             }
         }
         Mode::Streaming(self)
+    }
+
+    /// Whether the rest of a body that is queued whole may leave. The last bytes are held back when
+    /// the file has changed, because the peer would take the body for complete.
+    fn may_complete(&mut self, input: &Input<'_, S>, cx: &Context<'_, S>) -> bool {
+        let unsent = self.unsent.min(input.write_buffer.queued());
+        let is_cut = unsent < self.unsent;
+        self.unsent = unsent;
+        cx.shared.site.may_complete(&mut self.stream, is_cut)
+    }
+
+    /// Ends the answer early, because the file has changed. The output of the last slice is dropped.
+    fn break_off(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
+        let (unsent, last) = (input.write_buffer.queued(), self.unsent);
+        input.write_buffer.drop_last(last, &mut cx.shared.pool);
+        self.abandon(unsent, cx);
+        Mode::Lingering(Lingering::after(Cause::Failed, false, cx.turn.now.instant))
     }
 
     /// Ends the answer early, with `unsent` bytes in the write buffer.
