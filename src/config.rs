@@ -241,11 +241,12 @@ pub struct Limits {
     /// Bytes that all connections hold together in read buffers, request bodies, messages and write
     /// buffers, with the histories of the rooms. Default: 256 MiB.
     ///
-    /// Over the bound, the connections that hold much are held back: a write buffer has room for an
-    /// eighth of `write_buffer_high` only (for messages of rooms too), a body above 16 KiB for an
-    /// endpoint and a request head above 1 KiB that is not yet whole get a 503, a WebSocket
-    /// connection in the middle of a large or compressed message is closed with the code 1013, and
-    /// a room drops its history with the next message. Everything else goes on.
+    /// Over half of the bound, connections are held back: a write buffer has room for an eighth of
+    /// `write_buffer_high` only (for messages of rooms too), a connection reads at most an eighth of
+    /// `read_buffer_bytes` ahead, and an encoder waits for its reader. Over the whole bound, a body
+    /// above 16 KiB for an endpoint and a request head above 1 KiB that is not yet whole get a 503, a
+    /// WebSocket connection in the middle of a large or compressed message is closed with the code
+    /// 1013, and a room drops its history with the next message. Everything else goes on.
     ///
     /// Why 256 MiB: about 26 KiB for each of 10,000 connections, and affordable on a developer's
     /// machine. The program lowers the bound to a quarter of the memory that it may use, which is
@@ -463,7 +464,7 @@ pub struct Limits {
     /// Why 8 MiB: an encoder compresses 16 KiB a turn, so a file of this size occupies one of the
     /// few encoders for 512 turns. The encoder does not wait for its reader, so a slow reader holds
     /// at most this many bytes in its write buffer. The bytes are charged to the account of memory;
-    /// over `memory_bytes_max`, encoders do wait.
+    /// over half of `memory_bytes_max`, encoders do wait.
     pub encoded_file_bytes_max: u64,
     /// Bytes of the access log that wait for a slow reader of standard output, or for a full disk.
     /// Default: 64 KiB. Warnings that wait for standard error have the same bound.

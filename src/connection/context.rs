@@ -241,22 +241,32 @@ impl<'a, S: Files> Context<'a, S> {
     }
 
     /// Returns the number of bytes in a write buffer above which its connection must wait. When
-    /// memory is short, the bound is lower: a connection with much output, whose peer does not
+    /// memory is tight, the bound is lower: a connection with much output, whose peer does not
     /// read, then waits sooner.
     pub(super) fn write_buffer_high(&self) -> u64 {
         let high = self.turn.limits.write_buffer_high;
-        match self.shared.pool.account().is_over() {
+        match self.shared.pool.account().is_tight() {
             true => high / 8,
             false => high,
         }
     }
 
     /// Returns the bound, in bytes, for a broadcast: a write buffer that would hold more is full. The
-    /// bound is lower when memory is short.
+    /// bound is lower when memory is tight.
     pub(super) fn write_buffer_max(&self) -> u64 {
-        match self.shared.pool.account().is_over() {
+        match self.shared.pool.account().is_tight() {
             true => self.write_buffer_high(),
             false => self.turn.limits.write_buffer_max,
+        }
+    }
+
+    /// Returns how many bytes a connection may read at once, if it may have to keep them: requests
+    /// and messages wait in the read buffer until there is room for their answers. The bound is
+    /// lower when memory is tight.
+    pub(super) fn read_ahead_max(&self) -> usize {
+        match self.shared.pool.account().is_tight() {
+            true => self.turn.limits.read_buffer_bytes.div_ceil(8),
+            false => usize::MAX,
         }
     }
 }

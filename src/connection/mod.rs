@@ -279,16 +279,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if self.transport.is_drained() {
             return false;
         }
-        let wanted = match self.mode.wants().input {
-            Wanted::Never => false,
-            Wanted::WithRoom => self.write_buffer.has_room(cx.write_buffer_high()),
-            Wanted::Always => true,
-        };
-        if !wanted || self.eof || self.read_buffer.is_full() {
+        let wanted = self.wanted_bytes(cx);
+        if wanted == 0 || self.eof || self.read_buffer.is_full() {
             return false;
         }
         let spare = self.read_buffer.spare(&mut cx.shared.pool);
-        let limit = spare.len().min(cx.budget.bytes);
+        let limit = spare.len().min(cx.budget.bytes).min(wanted);
         match self.transport.read(&mut spare[..limit]) {
             Io::Done(n) => {
                 self.read_buffer.filled(n);
@@ -331,7 +327,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 progressed = false;
             }
             if !progressed {
-                self.read_buffer.shrink(&mut cx.shared.pool);
+                self.settle_input(cx);
                 return match stepped {
                     Stepped::Throttled if cx.shared.effects.len() > effects => Verdict::Again,
                     Stepped::Throttled => Verdict::Throttled,
@@ -359,6 +355,29 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.write_buffer.release(&mut cx.shared.pool);
         if self.cause().is_none() {
             self.fail(Cause::Failed, cx);
+        }
+    }
+
+    /// Returns how many bytes may be read at once now, at most.
+    fn wanted_bytes(&self, cx: &Context<'_, S>) -> usize {
+        match self.mode.wants().input {
+            Wanted::WithRoom if self.write_buffer.has_room(cx.write_buffer_high()) => {
+                cx.read_ahead_max()
+            }
+            Wanted::Never | Wanted::WithRoom => 0,
+            Wanted::Always => usize::MAX,
+        }
+    }
+
+    /// Gives the read buffer back, or keeps its bytes in less memory. Many bytes stay where they are if
+    /// more are to be read next.
+    fn settle_input(&mut self, cx: &mut Context<'_, S>) {
+        self.read_buffer.shrink(&mut cx.shared.pool);
+        if self.read_buffer.is_empty() {
+            return;
+        }
+        if self.wanted_bytes(cx) == 0 || self.eof || cx.shared.pool.account().is_tight() {
+            self.read_buffer.settle(&mut cx.shared.pool);
         }
     }
 

@@ -492,6 +492,11 @@ where
         self.tally.transitions
     }
 
+    /// The memory, in bytes, that all connections hold together, with the histories of the rooms.
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.pool.account().used()
+    }
+
     /// The number of armed deadlines.
     pub fn armed_deadlines(&self) -> usize {
         self.timers.armed()

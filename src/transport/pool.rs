@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 /// The memory, in bytes, that connections hold because of their peers, with one bound for the sum.
 ///
-/// Each connection also has separate bounds. Exceeding the common bound makes no operation fail:
-/// before a connection grows, the code calls [`Account::is_over`] and holds back connections with
-/// much memory. Connections with little memory go on as before.
+/// Each connection also has separate bounds. Exceeding the common bound makes no operation fail.
+/// Over half of the bound ([`Account::is_tight`]) connections are held back: each may read ahead and
+/// queue less. Over the whole bound ([`Account::is_over`]) the server ends those that hold most.
 #[derive(Debug)]
 pub(crate) struct Account {
     /// The bytes charged now. Each [`ChargedBytes`] has a reference to the same cell, and releases
@@ -22,6 +22,11 @@ impl Account {
     /// Returns the number of bytes charged now.
     pub fn used(&self) -> usize {
         self.used.get()
+    }
+
+    /// Whether more than half of the bound is charged: each connection should grow less from now on.
+    pub fn is_tight(&self) -> bool {
+        self.used() > self.max / 2
     }
 
     /// Whether the bound is exceeded.

@@ -6,9 +6,10 @@
 //! with zeros before each read and draining after each request were measured at seven times the
 //! instructions of the whole request.)
 //!
-//! A few bytes that must wait for more bytes, such as the beginning of a slow request head, are
-//! *parked*: copied into a box of exactly their length. Thus ten thousand slow peers do not hold
-//! ten thousand buffers.
+//! Bytes that must wait are *parked*: copied into a box of exactly their length. While more bytes
+//! are awaited, only a few bytes are parked, such as the beginning of a slow request head. While no
+//! byte is to be read for now, many are, such as the requests that came behind one for a large file.
+//! Thus ten thousand slow peers do not hold ten thousand buffers.
 
 use super::Pool;
 
@@ -25,8 +26,8 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// The largest number of parked bytes. Parking more bytes would make a head in many small
-    /// pieces costly, because each read copies the parked bytes back.
+    /// The largest number of bytes that are parked while more are awaited. Parking more bytes would
+    /// make a head in many small pieces costly, because each read copies the parked bytes back.
     pub const PARKED_BYTES_MAX: usize = 1 << 10;
 
     /// Returns the bytes received and not consumed yet.
@@ -58,9 +59,14 @@ impl ReadBuffer {
         }
     }
 
-    /// Whether more bytes are waiting than can be parked, which keeps a buffer of the pool in use.
+    /// Whether more bytes are waiting than are parked while more are awaited.
     pub fn is_large(&self) -> bool {
         self.bytes().len() > Self::PARKED_BYTES_MAX
+    }
+
+    /// Returns the memory in bytes that this read buffer holds, as the account is charged for it.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.len())
     }
 
     /// Marks the first `n` bytes as consumed.
@@ -111,25 +117,37 @@ impl ReadBuffer {
     }
 
     /// Releases the buffer if no byte is waiting, and parks the bytes if they are few. A full
-    /// buffer is not parked. Call this method when no more bytes can be read or consumed for now.
+    /// buffer is not parked. Call this method when no more bytes can be read or consumed for now,
+    /// but more are awaited.
     #[inline]
     pub fn shrink(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
-        } else if !self.parked && !self.is_large() {
-            let parked: Box<[u8]> = self.bytes().into();
-            let end = parked.len() as u32;
-            if parked.len() < pool.buffer_bytes() {
-                self.release(pool);
-                pool.account_mut().charge(parked.len());
-                *self = ReadBuffer {
-                    buffer: Some(parked),
-                    start: 0,
-                    end,
-                    parked: true,
-                };
-            }
+        } else if !self.parked {
+            self.park(Self::PARKED_BYTES_MAX.min(pool.buffer_bytes() - 1), pool);
         }
+    }
+
+    /// Parks the waiting bytes if this saves at least half of the memory they are in. Call this
+    /// method when no byte is to be read for now, so that the copy is made once for many bytes.
+    pub fn settle(&mut self, pool: &mut Pool) {
+        self.park(self.held_bytes() / 2, pool);
+    }
+
+    /// Moves the waiting bytes to a box of exactly their length, if they are at most `max`.
+    fn park(&mut self, max: usize, pool: &mut Pool) {
+        if self.bytes().len() > max {
+            return;
+        }
+        let parked: Box<[u8]> = self.bytes().into();
+        self.release(pool);
+        pool.account_mut().charge(parked.len());
+        *self = ReadBuffer {
+            start: 0,
+            end: parked.len() as u32,
+            buffer: Some(parked),
+            parked: true,
+        };
     }
 
     /// Moves the parked bytes to a buffer of the pool.
@@ -199,6 +217,35 @@ mod tests {
         assert_eq!(pool.buffers_out(), 1, "a full buffer is not parked");
         read_buffer.release(&mut pool);
         assert_eq!((pool.buffers_out(), pool.account().used()), (0, 0));
+    }
+
+    #[test]
+    fn many_bytes_are_parked_only_while_no_more_are_awaited() {
+        let (mut pool, mut read_buffer) = (Pool::new(8_000, 100), ReadBuffer::default());
+        put(&mut read_buffer, &mut pool, &[b'a'; 5_000]);
+        read_buffer.consume(500);
+        read_buffer.shrink(&mut pool);
+        read_buffer.settle(&mut pool);
+        assert_eq!(pool.buffers_out(), 1, "little would be saved");
+        read_buffer.consume(500);
+        read_buffer.shrink(&mut pool);
+        assert_eq!(pool.buffers_out(), 1, "more bytes are awaited");
+        read_buffer.settle(&mut pool);
+        assert_eq!((pool.buffers_out(), pool.account().used()), (0, 4_000));
+        assert_eq!(read_buffer.held_bytes(), 4_000);
+        read_buffer.consume(1_999);
+        read_buffer.settle(&mut pool);
+        assert_eq!(read_buffer.held_bytes(), 4_000);
+        read_buffer.consume(1);
+        read_buffer.settle(&mut pool);
+        assert_eq!(read_buffer.held_bytes(), 2_000);
+        assert_eq!(
+            (pool.account().used(), read_buffer.bytes()),
+            (2_000, &[b'a'; 2_000][..])
+        );
+        put(&mut read_buffer, &mut pool, b"bc");
+        assert_eq!((pool.buffers_out(), pool.account().used()), (1, 8_000));
+        assert_eq!(read_buffer.bytes().len(), 2_002);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! A mode may add output while fewer than `write_buffer_high` bytes are queued
 //! ([`has_room`](WriteBuffer::has_room)). The check comes before the addition, so up to
 //! `write_buffer_high` - 1 bytes plus one slice of a file may be queued; a slice has at most
-//! `turn_bytes` (256 KiB). The output of an encoder is added in any case, unless memory is short:
+//! `turn_bytes` (256 KiB). The output of an encoder is added in any case, unless memory is tight:
 //! at most `encoded_file_bytes_max`, and a little more if the file cannot be compressed. WebSocket
 //! messages from endpoints and broadcasts have a separate limit, `write_buffer_max`.
 //!

@@ -344,6 +344,32 @@ fn an_encoder_works_at_the_pace_of_the_loop_and_not_of_its_reader() {
     }
 }
 
+/// Requests that wait behind a large answer are kept in as much memory as they need. When memory is
+/// tight, only a few of them are read.
+#[test]
+fn many_who_ask_for_much_and_take_nothing_leave_memory_for_others() {
+    let deaf = Rc::new(scripts::deaf(2_000));
+    let mut scripts = vec![deaf; 60];
+    scripts.push(Rc::new(scripts::latecomer(20_000)));
+    let weather = Weather {
+        send_buffer: 100,
+        ..Weather::calm()
+    };
+    let limits = Limits {
+        read_buffer_bytes: 10_000,
+        body_bytes_max: 20_000,
+        memory_bytes_max: 300_000,
+        ..weather::usual_limits()
+    };
+    let world = World::new(Rng::new(0), weather, &scripts, false);
+    let finished = run(world, limits);
+    assert_eq!(finished.counters.closed(Cause::Stalled), 60);
+    let latecomer = finished.world.clients.last().expect("it came");
+    assert!(!latecomer.was_cut_short, "{}", latecomer.status());
+    let most = finished.most_memory;
+    assert!(most < 300_000, "{most} bytes were held");
+}
+
 /// While the queue of effects is always full, no connection gets ahead by more messages than fit
 /// into the queue.
 #[test]
@@ -728,6 +754,8 @@ struct Finished {
     world: World,
     transitions: Transitions,
     counters: Counters,
+    /// The most bytes that the connections held together after a turn.
+    most_memory: usize,
 }
 
 /// Runs a server in a world until all clients have left, or until the server is stopped.
@@ -748,12 +776,13 @@ fn run(mut world: World, limits: Limits) -> Finished {
         .with_endpoint("/rooms/*", book.over(RoomsEndpoint))
         .with_endpoint("/bouncer", book.over(Bouncer))
         .with_endpoint("/fountain/*", book.over(Fountain::default()));
-    let mut turns = 0;
+    let (mut turns, mut most_memory) = (0, 0);
     loop {
         turns += 1;
         assert!(turns < TURNS_MAX, "the server does not come to rest");
         let flow = server.turn().expect("the simulated wait does not fail");
         server.check();
+        most_memory = most_memory.max(server.memory_bytes());
         let world = world.borrow();
         let stopped = flow == Flow::Stopped;
         assert!(stopped || world.stops < 2, "a second signal stops at once");
@@ -784,5 +813,6 @@ fn run(mut world: World, limits: Limits) -> Finished {
         world,
         transitions,
         counters,
+        most_memory,
     }
 }

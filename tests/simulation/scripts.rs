@@ -651,6 +651,31 @@ pub fn readers() -> [Script; 2] {
     ]
 }
 
+/// A client that sends this many requests for a large file at once, and takes nothing of the answers.
+pub fn deaf(requests: usize) -> Script {
+    let one = b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n";
+    uncooperative(
+        "asks much and takes nothing",
+        [TurnAway, Send(one.repeat(requests)), Outstay, Close],
+    )
+}
+
+/// A client that comes later than others, and posts a body of this length.
+pub fn latecomer(length: usize) -> Script {
+    let bytes = vec![b'l'; length];
+    let fields = format!("Host: x\r\nContent-Length: {length}\r\n");
+    cooperative(
+        "posts",
+        [
+            Pause(PAUSE),
+            request("POST /_oneloop/echo HTTP/1.1", &fields),
+            Send(bytes.clone()),
+            Answer(Expected::Content(bytes)),
+            Close,
+        ],
+    )
+}
+
 /// A client that the server has no slot for.
 pub fn turned_down() -> Script {
     uncooperative(

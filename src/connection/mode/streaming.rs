@@ -6,8 +6,8 @@ use crate::http::Persistence;
 use crate::site::{BodySlice, Files, Stream};
 
 /// Sending a body slice by slice. A slice is queued only when the write buffer has room. The
-/// exception is an encoder, which [runs ahead](Stream::runs_ahead) of a slow reader while the
-/// account of memory is not over its bound.
+/// exception is an encoder, which [runs ahead](Stream::runs_ahead) of a slow reader while memory is
+/// not tight.
 pub(crate) struct Streaming<S: Files> {
     stream: Stream<S::File>,
     /// Bytes of content queued up to now, without the framing of chunks.
@@ -50,7 +50,7 @@ impl<S: Files> Streaming<S> {
                 false => Step::Progress(self.break_off(input, cx)),
             };
         }
-        let runs_ahead = self.stream.runs_ahead() && !cx.shared.pool.account().is_over();
+        let runs_ahead = self.stream.runs_ahead() && !cx.shared.pool.account().is_tight();
         match input.has_room || runs_ahead {
             true => Step::Progress(self.queue(input, cx)),
             false => Step::Blocked(Mode::Streaming(self)),
