@@ -243,10 +243,12 @@ pub struct Limits {
     ///
     /// Over half of the bound, connections are held back: a write buffer has room for an eighth of
     /// `write_buffer_high` only (for messages of rooms too), a connection reads at most an eighth of
-    /// `read_buffer_bytes` ahead, and an encoder waits for its reader. Over the whole bound, a body
-    /// above 16 KiB for an endpoint and a request head above 1 KiB that is not yet whole get a 503, a
-    /// WebSocket connection in the middle of a large or compressed message is closed with the code
-    /// 1013, and a room drops its history with the next message. Everything else goes on.
+    /// `read_buffer_bytes` ahead, and an encoder waits for its reader. Over the whole bound, the
+    /// connections that hold most are ended until an eighth of the bound is free: while a request
+    /// comes in with a 503, a WebSocket connection with the code 1013, and a connection whose memory is
+    /// output that its peer does not take at once. A connection that holds at most 24 KiB goes on. A
+    /// room drops its history with the next message. Within one batch of 64 connections, the bound may
+    /// be exceeded by what these read in a turn.
     ///
     /// Why 256 MiB: about 26 KiB for each of 10,000 connections, and affordable on a developer's
     /// machine. The program lowers the bound to a quarter of the memory that it may use, which is

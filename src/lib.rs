@@ -81,6 +81,7 @@
 //! | drained | of a socket: the last read left it empty, and no event has announced bytes since |
 //! | back-pressure | a peer that does not read is not read from either, until TCP makes it wait |
 //! | pool, account | a stock of buffers for all connections; the sum of the memory that all connections hold because of their peers |
+//! | tight, over | of memory: more than half of the bound is charged to the account; more than the whole bound |
 //! | charge, release | adds memory to the account; takes it off again |
 //! | effect | a wish of a connection that the server carries out, because it concerns other connections |
 //! | endpoint | a value of the program that answers messages and POST requests at a path |

@@ -106,6 +106,7 @@ enum Stepped {
 /// - *inputs* report an event to the connection: [`mark`](Connection::mark),
 ///   [`expire`](Connection::expire), [`evict_if_idle`](Connection::evict_if_idle),
 ///   [`give_way`](Connection::give_way), [`cut_off`](Connection::cut_off),
+///   [`end_for_memory`](Connection::end_for_memory),
 ///   [`reject_overloaded`](Connection::reject_overloaded),
 ///   [`endpoint_answered`](Connection::endpoint_answered),
 ///   [`enqueue_broadcast`](Connection::enqueue_broadcast);
@@ -228,6 +229,20 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             false => Cause::Stopped,
         };
         self.fail(cause, cx);
+    }
+
+    /// Ends the connection, because memory is short and this connection
+    /// [holds](Connection::held_bytes) much. The memory is free at once. The peer is told why, unless
+    /// the memory is that of output, which is lost. [Pump](Connection::pump) the connection afterwards.
+    pub fn end_for_memory(&mut self, cx: &mut Context<'_, S>) {
+        match self.write_buffer.held_bytes() > StallClock::PORTION_BYTES {
+            true => self.fail(Cause::Overloaded, cx),
+            false => self.change_mode(cx, Mode::end_for_memory),
+        }
+        self.read_buffer.release(&mut cx.shared.pool);
+        if self.cause().is_some() {
+            self.write_buffer.release(&mut cx.shared.pool);
+        }
     }
 
     /// Queues the answer of an endpoint. [Pump](Connection::pump) the connection afterwards.
@@ -570,6 +585,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             Mode::Closed(cause) => Some(cause),
             _ => None,
         }
+    }
+
+    /// Returns the number of bytes that the connection holds in memory because of its peer.
+    pub fn held_bytes(&self) -> usize {
+        self.read_buffer.held_bytes() + self.write_buffer.held_bytes() + self.mode.held_bytes()
     }
 
     /// Whether the connection holds a read buffer of the pool.

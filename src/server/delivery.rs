@@ -41,6 +41,7 @@ where
             self.flush_connection(key);
         }
         self.pending_flush = pending_flush;
+        self.free_memory();
     }
 
     /// Carries out an effect. Returns the cost in deliveries: 1, plus 1 for each message queued for

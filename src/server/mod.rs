@@ -37,6 +37,7 @@ mod flood;
 mod formats;
 mod lines;
 mod log;
+mod memory;
 mod rooms;
 mod start;
 pub(crate) mod timers;
@@ -108,6 +109,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// After the first signal, the time when unfinished work is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
+    /// The memory in use after the last search for memory, if the search did not find enough.
+    searched_at: Option<usize>,
     /// New connections that wait for a slot.
     crowd: Crowd<D::Stream>,
     /// Storage for a turn, kept because the next turn uses the allocations again.
@@ -164,6 +167,7 @@ where
             accept_paused_until: None,
             stop_at: None,
             log: None,
+            searched_at: None,
             crowd: Crowd::default(),
             events: Vec::new(),
             batch: Vec::new(),
@@ -344,6 +348,7 @@ where
             for key in batch.drain(..) {
                 self.pump(key);
             }
+            self.free_memory();
         }
         self.batch = batch;
         // Throttled connections go to the front, in order: a connection that has queued effects in

@@ -207,12 +207,18 @@ impl Pool {
         self.release_vec(mem::take(vec));
     }
 
+    /// Frees the growing buffers in stock.
+    pub fn empty_stock(&mut self) {
+        self.write = Vec::new();
+    }
+
     /// Takes back a vector filled by [`append`](Pool::append), and releases the charge for the
-    /// capacity.
+    /// capacity. When memory is tight, the storage is freed.
     pub fn release_vec(&mut self, mut vec: Vec<u8>) {
         let bytes = vec.capacity();
         self.account.release(bytes);
-        if bytes > 0 && bytes <= Pool::GROWN_BYTES_KEPT && self.write.len() < Pool::KEPT {
+        let is_wanted = bytes > 0 && bytes <= Pool::GROWN_BYTES_KEPT;
+        if is_wanted && self.write.len() < Pool::KEPT && !self.account.is_tight() {
             vec.clear();
             self.write.push(vec);
         }
@@ -230,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_lent_is_accounted_for_and_what_comes_back_is_used_again() {
-        let mut pool = Pool::new(8, 20);
+        let mut pool = Pool::new(8, 100);
         let (a, b) = (pool.acquire(), pool.acquire());
         assert_eq!((pool.account.used(), pool.account.is_over()), (16, false));
         let mut vec = Vec::new();
@@ -248,6 +254,21 @@ mod tests {
         pool.append(&mut again, |v| v.push(1));
         assert_eq!((again.as_ptr(), again.len()), (place, 1));
         assert_eq!(pool.account.used(), capacity);
+    }
+
+    #[test]
+    fn storage_is_not_kept_when_memory_is_tight() {
+        let mut pool = Pool::new(8, 100);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for vec in [&mut first, &mut second] {
+            pool.append(vec, |v| v.extend_from_slice(&[0; 60]));
+        }
+        pool.release_vec(first);
+        assert!(pool.account.is_tight() && pool.write.is_empty());
+        pool.release_vec(second);
+        assert!(!pool.account.is_tight() && pool.write.len() == 1);
+        pool.empty_stock();
+        assert!(pool.write.is_empty());
     }
 
     #[test]

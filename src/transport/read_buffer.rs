@@ -28,7 +28,7 @@ pub(crate) struct ReadBuffer {
 impl ReadBuffer {
     /// The largest number of bytes that are parked while more are awaited. Parking more bytes would
     /// make a head in many small pieces costly, because each read copies the parked bytes back.
-    pub const PARKED_BYTES_MAX: usize = 1 << 10;
+    const PARKED_BYTES_MAX: usize = 1 << 10;
 
     /// Returns the bytes received and not consumed yet.
     pub fn bytes(&self) -> &[u8] {
@@ -57,11 +57,6 @@ impl ReadBuffer {
             Some(buffer) => !self.parked && (self.end - self.start) as usize == buffer.len(),
             None => false,
         }
-    }
-
-    /// Whether more bytes are waiting than are parked while more are awaited.
-    pub fn is_large(&self) -> bool {
-        self.bytes().len() > Self::PARKED_BYTES_MAX
     }
 
     /// Returns the memory in bytes that this read buffer holds, as the account is charged for it.

@@ -125,6 +125,19 @@ impl<F> WriteBuffer<F> {
         self.queued < high
     }
 
+    /// Returns the number of bytes held in memory, sent bytes included. Of bytes for many write buffers,
+    /// the holders have equal shares. The capacity of a reused buffer is not the peer's doing, and
+    /// does not count.
+    pub fn held_bytes(&self) -> usize {
+        let of_segment = |segment: &Segment<F>| match segment {
+            Segment::Owned(bytes) => bytes.len(),
+            Segment::Shared(body, _) => body.len() / Rc::strong_count(body),
+            Segment::Charged(shared) => shared.bytes().len() / Rc::strong_count(shared),
+            Segment::File { .. } => 0,
+        };
+        self.tail.len() + self.segments.iter().map(of_segment).sum::<usize>()
+    }
+
     /// Calls `write` to append to the tail, and then counts the new bytes as queued.
     pub fn append<R>(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = self.tail.len();

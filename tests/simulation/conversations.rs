@@ -743,6 +743,24 @@ pub fn lodger() -> Script {
     uncooperative("stays", within("/echo", false, vec![Pause(3 * PATIENCE)]))
 }
 
+/// A client that stops in the middle of a message of this length, and leaves later.
+pub fn half_a_message(length: usize) -> Script {
+    let acts = [
+        Open("/echo", false),
+        Switch,
+        Begin(false, length),
+        Pause(2 * PATIENCE),
+        Reset,
+    ];
+    uncooperative("stops in the middle of a message", acts)
+}
+
+/// A client that thinks in the middle of a message of this length, and then finishes the message.
+pub fn hesitant(length: usize) -> Script {
+    let acts = vec![Begin(false, length), Pause(4 * PAUSE), Rest, Hear];
+    cooperative("thinks within a message", within("/echo", false, acts))
+}
+
 /// Clients that stop reading for longer than the time to answer a ping: the first reads again
 /// later, the second never.
 pub fn turned_away() -> [Script; 2] {

@@ -370,6 +370,60 @@ fn many_who_ask_for_much_and_take_nothing_leave_memory_for_others() {
     assert!(most < 300_000, "{most} bytes were held");
 }
 
+/// Memory for all is short because of a few. The few are ended, and not those who come next, nor
+/// those who hold less.
+#[test]
+fn over_the_bound_of_memory_those_who_hold_most_are_ended() {
+    const MAX: usize = 400_000;
+    let mut scripts = vec![Rc::new(conversations::hesitant(40_000))];
+    scripts.resize(12, Rc::new(conversations::half_a_message(120_000)));
+    scripts.push(Rc::new(scripts::latecomer(20_000)));
+    let limits = Limits {
+        message_bytes_max: 120_000,
+        body_bytes_max: 20_000,
+        memory_bytes_max: MAX,
+        ..weather::usual_limits()
+    };
+    let finished = run(together(&scripts), limits);
+    let [hesitant, many @ .., latecomer] = &finished.world.clients[..] else {
+        panic!("there are more than two");
+    };
+    for client in [hesitant, latecomer] {
+        assert!(!client.was_cut_short, "{}", client.status());
+    }
+    let closed = many
+        .iter()
+        .filter(|client| client.talk.close == Some(Some(1013)))
+        .count();
+    // Eleven halves are more than the bound, and an eighth of the bound is free afterwards.
+    assert!((5..=8).contains(&closed), "{closed} were ended");
+    let most = finished.most_memory;
+    assert!(most <= MAX, "{most} bytes were held");
+}
+
+/// A peer that takes nothing of a large answer is not told why its connection ends.
+#[test]
+fn output_that_is_not_taken_is_memory_too() {
+    let deaf = Rc::new(scripts::posts_and_takes_nothing(60_000));
+    let mut scripts = vec![deaf; 8];
+    scripts.push(Rc::new(scripts::latecomer(20_000)));
+    let weather = Weather {
+        send_buffer: 100,
+        ..Weather::calm()
+    };
+    let limits = Limits {
+        body_bytes_max: 60_000,
+        memory_bytes_max: 400_000,
+        ..weather::usual_limits()
+    };
+    let finished = run(World::new(Rng::new(0), weather, &scripts, false), limits);
+    let latecomer = finished.world.clients.last().expect("it came");
+    assert!(!latecomer.was_cut_short, "{}", latecomer.status());
+    let closed = finished.counters.closed(Cause::Overloaded);
+    assert!((1..8).contains(&closed), "{closed} were ended");
+    assert!(finished.most_memory <= 400_000);
+}
+
 /// While the queue of effects is always full, no connection gets ahead by more messages than fit
 /// into the queue.
 #[test]

@@ -660,6 +660,16 @@ pub fn deaf(requests: usize) -> Script {
     )
 }
 
+/// A client that posts a body of this length, and takes nothing of the answer.
+pub fn posts_and_takes_nothing(length: usize) -> Script {
+    let fields = format!("Host: x\r\nContent-Length: {length}\r\n");
+    let post = request("POST /_oneloop/echo HTTP/1.1", &fields);
+    uncooperative(
+        "posts and takes nothing",
+        [TurnAway, post, text(length), Outstay, Close],
+    )
+}
+
 /// A client that comes later than others, and posts a body of this length.
 pub fn latecomer(length: usize) -> Script {
     let bytes = vec![b'l'; length];

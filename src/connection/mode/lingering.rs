@@ -20,6 +20,7 @@
 //! | closed at once, because the socket was drained and nothing was announced | bytes arrive between the last read and the close, and the client has not read the answer |
 //! | lingering: 2 s without a byte, 30 s in all, or 64 MiB discarded | the client has not read the answer by then, and sends on |
 //! | stalled: 30 s without taking 16 KiB | the client reads too slowly; the rest is not sent |
+//! | memory is over its bound, and much output waits | the client has not taken it |
 //! | 10 s after a stop, or a second signal | the answer is not sent by then |
 
 use std::time::Instant;

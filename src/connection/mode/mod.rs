@@ -23,24 +23,24 @@
 //!                   ├─▶ Streaming        an answer with a large body has begun
 //!                   ├─▶ WebSocket        an opening handshake was accepted
 //!                   ├─▶ Lingering        last answer, refusal, end of file, deadline or stop
-//!                   └─▶ Closed           the transport failed, or the peer stalled
+//!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
 //! ReadingBody      ─┬─▶ ReadingBody      a part of the body was consumed
 //!                   ├─▶ ReadingHead      the body is complete, and a small answer was queued
 //!                   ├─▶ Streaming        the body is complete, and a large answer has begun
 //!                   ├─▶ AwaitingEndpoint the body is complete, and an endpoint has it
 //!                   ├─▶ Lingering        last answer, or the body was refused
-//!                   └─▶ Closed           the transport failed, or the peer stalled
+//!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
 //! AwaitingEndpoint ─┬─▶ ReadingHead      the endpoint has answered
 //!                   ├─▶ Lingering        the endpoint has given the last answer
-//!                   └─▶ Closed           the transport failed
+//!                   └─▶ Closed           the transport failed, or memory was short
 //! Streaming        ─┬─▶ Streaming        another slice was queued
 //!                   ├─▶ ReadingHead      the last byte was sent
 //!                   ├─▶ Lingering        the last answer was sent, or the file has changed
-//!                   └─▶ Closed           the transport failed, the peer stalled, or the file ended early
+//!                   └─▶ Closed           the transport failed, the peer stalled, memory was short, or the file ended early
 //! WebSocket        ─┬─▶ WebSocket        frames were handled, or a ping was sent
 //!                   ├─▶ Lingering        a close frame came or was queued, or end of file
-//!                   └─▶ Closed           the transport failed, or the peer stalled
-//! Lingering        ───▶ Closed           the peer has closed, no byte can be lost, or time is up
+//!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
+//! Lingering        ───▶ Closed           the peer has closed, no byte can be lost, time is up, or memory was short
 //! ```
 //!
 //! Each mode has a file, and is a struct with private fields. A mode can only be made by the
@@ -138,7 +138,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             ReadingHead,
             Closed,
-            "the transport failed, or the peer stalled",
+            "the transport failed, the peer stalled, or memory was short",
         ),
         (ReadingBody, ReadingBody, "a part of the body was consumed"),
         (
@@ -164,7 +164,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             ReadingBody,
             Closed,
-            "the transport failed, or the peer stalled",
+            "the transport failed, the peer stalled, or memory was short",
         ),
         (AwaitingEndpoint, ReadingHead, "the endpoint has answered"),
         (
@@ -172,7 +172,11 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
             Lingering,
             "the endpoint has given the last answer",
         ),
-        (AwaitingEndpoint, Closed, "the transport failed"),
+        (
+            AwaitingEndpoint,
+            Closed,
+            "the transport failed, or memory was short",
+        ),
         (Streaming, Streaming, "another slice was queued"),
         (Streaming, ReadingHead, "the last byte was sent"),
         (
@@ -183,7 +187,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             Streaming,
             Closed,
-            "the transport failed, the peer stalled, or the file ended early",
+            "the transport failed, the peer stalled, memory was short, or the file ended early",
         ),
         (
             WebSocket,
@@ -198,12 +202,12 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
         (
             WebSocket,
             Closed,
-            "the transport failed, or the peer stalled",
+            "the transport failed, the peer stalled, or memory was short",
         ),
         (
             Lingering,
             Closed,
-            "the peer has closed, no byte can be lost, or time is up",
+            "the peer has closed, no byte can be lost, time is up, or memory was short",
         ),
     ]
 };
@@ -377,6 +381,39 @@ impl<S: Files> Mode<S> {
             return self;
         };
         mode.close_slow_consumer(input, cx)
+    }
+
+    /// Returns the number of bytes that the mode holds for its peer, beside the two buffers.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Mode::ReadingBody(mode) => mode.held_bytes(),
+            Mode::WebSocket(mode) => mode.held_bytes(),
+            Mode::ReadingHead(_)
+            | Mode::AwaitingEndpoint(_)
+            | Mode::Streaming(_)
+            | Mode::Lingering(_)
+            | Mode::Closed(_) => 0,
+        }
+    }
+
+    /// Ends the connection, because memory is short and this connection holds much. While a request or
+    /// a message comes in, the peer is told why. An answer that is on its way is cut off.
+    pub(super) fn end_for_memory(
+        self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let refusal = Refusal::overloaded("there is no memory for so large a request now");
+        match self {
+            Mode::ReadingHead(mode) => mode.refuse(refusal, input, cx),
+            Mode::ReadingBody(mode) => mode.refuse(refusal, input, cx),
+            Mode::WebSocket(mode) => mode.close_for_memory(input, cx),
+            Mode::AwaitingEndpoint(_) | Mode::Streaming(_) | Mode::Lingering(_) => {
+                let unsent = input.write_buffer.queued();
+                self.fail(input.key, Cause::Overloaded, unsent, cx)
+            }
+            Mode::Closed(_) => self,
+        }
     }
 
     /// Refuses a newly accepted connection, before reading a request.

@@ -14,7 +14,6 @@ use crate::connection::stall_clock::StallClock;
 use crate::connection::{Cause, Context, Effect, Input, Refusal};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status};
 use crate::site::{Files, Mount, Reply};
-use crate::transport::ReadBuffer;
 
 /// Receiving the body of a request.
 #[derive(Debug)]
@@ -101,14 +100,21 @@ impl ReadingBody {
             ),
             Ok(false) if input.expired => Refusal::late("the request body took too long"),
             Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
-            Ok(false) if incoming.keeps_much() && cx.shared.pool.account().is_over() => {
-                Refusal::overloaded("there is no memory for so large a request head now")
-            }
             Ok(false) => return Step::NeedInput(Mode::ReadingBody(self)),
         };
+        Step::Progress(self.refuse(refusal, input, cx))
+    }
+
+    /// Queues a refusal, and ends the connection: the rest of the body will not be read.
+    pub(super) fn refuse<S: Files>(
+        self,
+        refusal: Refusal,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
         let pending = self.end(cx).without_its_body();
         let reply = Reply::plain(refusal.status, refusal.sentence);
-        Step::Progress(pending.answer(reply, refusal.cause, input, cx))
+        pending.answer(reply, refusal.cause, input, cx)
     }
 
     /// Goes on after the whole body has come.
@@ -154,6 +160,12 @@ impl ReadingBody {
         }
     }
 
+    /// Returns the number of bytes of the received content, or of the kept head.
+    pub(super) fn held_bytes(&self) -> usize {
+        let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = &self.incoming.purpose;
+        storage.len()
+    }
+
     pub(super) fn deadline(&self, limits: &Limits) -> Instant {
         self.incoming.progress.last_progress() + limits.stall_time
     }
@@ -178,10 +190,6 @@ impl Incoming {
                 return Err(too_large());
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
-                if self.received > StallClock::PORTION_BYTES && cx.shared.pool.account().is_over() {
-                    let sentence = "there is no memory for so large a body now";
-                    return Err(Refusal::overloaded(sentence));
-                }
                 cx.shared
                     .pool
                     .append(body, |body| body.extend_from_slice(content));
@@ -191,15 +199,6 @@ impl Incoming {
             if part.last || used == 0 {
                 return Ok(part.last);
             }
-        }
-    }
-
-    /// Whether this mode keeps a large head in memory while it waits for the rest of the body. A
-    /// head that a read buffer would park is small, and is kept even when memory is short.
-    fn keeps_much(&self) -> bool {
-        match &self.purpose {
-            Purpose::Endpoint(..) => false,
-            Purpose::End(_, head) => head.len() > ReadBuffer::PARKED_BYTES_MAX,
         }
     }
 }

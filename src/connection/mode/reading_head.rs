@@ -91,8 +91,6 @@ impl ReadingHead {
             HeadError::Incomplete.into()
         } else if input.expired {
             Refusal::late("the request head took too long")
-        } else if input.read_buffer.is_large() && cx.shared.pool.account().is_over() {
-            Refusal::overloaded("there is no memory for so large a request head now")
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
         };

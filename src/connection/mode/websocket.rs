@@ -16,7 +16,6 @@ use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::endpoint::{Endpoint, Hub, RouteMatch, Session};
-use crate::connection::stall_clock::StallClock;
 use crate::connection::{
     Broadcast, Cause, Context, Conversation, Effect, Input, Key, Message, Record,
 };
@@ -216,8 +215,6 @@ impl WebSocket {
             }
         } else if cx.turn.stopping {
             stopping()
-        } else if state.holds_too_much(&cx.shared.pool) {
-            no_memory()
         } else if input.expired && state.deadline(&cx.turn.limits) <= cx.turn.now.instant {
             if state.pinged.is_none() {
                 state.pinged = Some(cx.turn.now.instant);
@@ -258,6 +255,22 @@ impl WebSocket {
             conversation.sent += 1;
         }
         true
+    }
+
+    /// Returns the number of bytes that an unfinished message holds, with its inflater.
+    pub(super) fn held_bytes(&self) -> usize {
+        let inflater = self.state.inflating.as_ref();
+        self.state.partial_message.len() + inflater.map_or(0, |_| Inflater::CHARGED_BYTES)
+    }
+
+    /// Closes the connection, because memory is short and this connection holds much.
+    pub(super) fn close_for_memory<S: Files>(
+        self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "there is no memory for it now");
+        self.end(ClosePlan::ours(Cause::Overloaded, code, reason), input, cx)
     }
 
     /// Closes the connection, because the peer does not read the broadcasts.
@@ -342,11 +355,6 @@ impl WebSocket {
 /// The close code for a peer that gives no sign of life. The RFC names no code for the case, and
 /// widespread servers send 1011. The peer will hardly read the code.
 const UNRESPONSIVE: CloseCode = CloseCode(1011);
-
-fn no_memory() -> ClosePlan {
-    let (code, reason) = (CloseCode::TRY_AGAIN_LATER, "there is no memory for it now");
-    ClosePlan::ours(Cause::Overloaded, code, reason)
-}
 
 fn stopping() -> ClosePlan {
     ClosePlan::ours(Cause::Stopped, CloseCode::GOING_AWAY, "the server stops")
@@ -489,12 +497,7 @@ impl State {
             return Err(Violation::TooLarge.into());
         }
         if !whole {
-            // A few bytes in the read buffer may become megabytes here. Memory is therefore checked
-            // after each step, and not only when the bytes are used up.
-            return match self.holds_too_much(&cx.shared.pool) {
-                true => Err(no_memory()),
-                false => Ok(()),
-            };
+            return Ok(());
         }
         let inflating = self.inflating.take().expect("it was there above");
         cx.shared.release_inflater(inflating.inflater);
@@ -523,11 +526,6 @@ impl State {
         write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
-        // The answer may be as large as the message, and wait for as long as the peer does not
-        // read.
-        if message.len() > StallClock::PORTION_BYTES && cx.shared.pool.account().is_over() {
-            return Err(no_memory());
-        }
         let message = match kind {
             // The reader has checked the text already, but the compiler cannot know.
             MessageKind::Text => {
@@ -603,14 +601,6 @@ impl State {
         };
         write_buffer.append(pool, |out| write_frame(out, Opcode::Pong, false, &ping));
         true
-    }
-
-    /// Whether memory is short, and this connection holds much of an unfinished message: an
-    /// inflater, or more than one portion of bytes.
-    fn holds_too_much(&self, pool: &Pool) -> bool {
-        let holds_much =
-            self.inflating.is_some() || self.partial_message.len() > StallClock::PORTION_BYTES;
-        holds_much && pool.account().is_over()
     }
 
     /// Returns when to send a ping, or when to give up waiting for a sign of life.
