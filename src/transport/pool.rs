@@ -201,6 +201,20 @@ impl Pool {
         result
     }
 
+    /// Appends `bytes` to a vector that will hold `whole` bytes in the end, as the peer has announced
+    /// (`usize::MAX`: unknown). The vector grows to twice the bytes that have come, but not beyond
+    /// `whole`: an announcement alone reserves nothing, and at the end no space is left over.
+    pub fn gather(&mut self, vec: &mut Vec<u8>, bytes: &[u8], whole: usize) {
+        self.append(vec, |vec| {
+            let least = vec.len() + bytes.len();
+            if least > vec.capacity() {
+                let most = least.saturating_mul(2).min(whole).max(least);
+                vec.reserve_exact(most - vec.len());
+            }
+            vec.extend_from_slice(bytes);
+        });
+    }
+
     /// Takes back the storage of a vector in which nothing was written.
     #[cold]
     fn take_back(&mut self, vec: &mut Vec<u8>) {
@@ -254,6 +268,21 @@ mod tests {
         pool.append(&mut again, |v| v.push(1));
         assert_eq!((again.as_ptr(), again.len()), (place, 1));
         assert_eq!(pool.account.used(), capacity);
+    }
+
+    #[test]
+    fn what_is_gathered_has_twice_the_space_that_it_needs_and_never_more_than_announced() {
+        let mut pool = Pool::new(8, usize::MAX);
+        for whole in [1, 100, 1_000, 1_024, 1_000_000, usize::MAX] {
+            let mut vec = Vec::new();
+            while vec.len() < whole.min(100_000) {
+                let piece = vec![7; (whole - vec.len()).min(100)];
+                pool.gather(&mut vec, &piece, whole);
+                assert!(vec.capacity() <= whole.min(2 * vec.len()));
+                assert_eq!(pool.account.used(), vec.capacity());
+            }
+            pool.account.release(vec.capacity());
+        }
     }
 
     #[test]

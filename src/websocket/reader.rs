@@ -142,6 +142,12 @@ impl Reader {
         self.data(bytes, header.header_bytes, first)
     }
 
+    /// Returns how many bytes of payload are still to come of the present message. `None`: unknown,
+    /// because another frame follows the present one.
+    pub fn rest(&self) -> Option<u64> {
+        self.fin.then_some(self.left)
+    }
+
     /// Checks whether such a frame may come at this position.
     fn judge(
         &self,

@@ -397,8 +397,28 @@ fn over_the_bound_of_memory_those_who_hold_most_are_ended() {
         .count();
     // Eleven halves are more than the bound, and an eighth of the bound is free afterwards.
     assert!((5..=8).contains(&closed), "{closed} were ended");
+    // While each holds little, nobody is ended.
     let most = finished.most_memory;
-    assert!(most <= MAX, "{most} bytes were held");
+    assert!(most <= MAX + MAX / 8, "{most} bytes were held");
+}
+
+/// A body with a known length needs no more memory than that, whole or in part.
+#[test]
+fn a_body_takes_as_much_memory_as_it_has_bytes() {
+    let limits = Limits {
+        body_bytes_max: 100_000,
+        ..weather::usual_limits()
+    };
+    let scripts = [
+        (scripts::latecomer(100_000), 100_000),
+        (scripts::half_a_body(100_000, 30_000), 2 * 30_000),
+        (scripts::half_a_body(100_000, 1), 1_000),
+    ];
+    for (script, needed) in scripts {
+        let finished = in_turn([script], Weather::calm(), limits.clone());
+        let most = finished.most_memory;
+        assert!(most <= needed + 1_000, "{most} bytes were held");
+    }
 }
 
 /// A peer that takes nothing of a large answer is not told why its connection ends.

@@ -660,6 +660,16 @@ pub fn deaf(requests: usize) -> Script {
     )
 }
 
+/// A client that announces a body of this length, and sends only a part of it.
+pub fn half_a_body(length: usize, part: usize) -> Script {
+    let fields = format!("Host: x\r\nContent-Length: {length}\r\n");
+    let post = request("POST /_oneloop/echo HTTP/1.1", &fields);
+    uncooperative(
+        "sends a part of its body",
+        [post, text(part), Pause(PATIENCE), Reset],
+    )
+}
+
 /// A client that posts a body of this length, and takes nothing of the answer.
 pub fn posts_and_takes_nothing(length: usize) -> Script {
     let fields = format!("Host: x\r\nContent-Length: {length}\r\n");

@@ -26,6 +26,8 @@ pub(crate) struct ReadingBody {
 struct Incoming {
     pending: PendingResponse,
     decoder: BodyDecoder,
+    /// The length of the content as announced by the head; `usize::MAX` for a chunked body.
+    length: usize,
     purpose: Purpose,
     /// Bytes of content received up to now.
     received: usize,
@@ -58,9 +60,14 @@ impl ReadingBody {
             framing @ (Framing::Length(_) | Framing::Chunked) => framing,
         };
         let decoder = BodyDecoder::new(framing).expect("there is a body");
+        let length = match framing {
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Framing::None | Framing::Chunked => usize::MAX,
+        };
         let incoming = Incoming {
             pending,
             decoder,
+            length,
             purpose: match endpoint {
                 Some(endpoint) => Purpose::Endpoint(endpoint, Vec::new()),
                 None => {
@@ -190,9 +197,7 @@ impl Incoming {
                 return Err(too_large());
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
-                cx.shared
-                    .pool
-                    .append(body, |body| body.extend_from_slice(content));
+                cx.shared.pool.gather(body, content, self.length);
             }
             let used = part.framing + part.content;
             input.read_buffer.consume(used);

@@ -456,8 +456,14 @@ impl State {
         if first && last {
             return self.deliver_message(kind, content, input.key, input.write_buffer, cx);
         }
-        let gather = |partial_message: &mut Vec<u8>| partial_message.extend_from_slice(content);
-        cx.shared.pool.append(&mut self.partial_message, gather);
+        let have = self.partial_message.len() + content.len();
+        // The reader has checked that the whole is not too large.
+        let whole = match self.reader.rest() {
+            Some(rest) => have + rest as usize,
+            None => usize::MAX,
+        };
+        let pool = &mut cx.shared.pool;
+        pool.gather(&mut self.partial_message, content, whole);
         match last {
             true => self.deliver_partial_message(kind, input, cx),
             false => Ok(()),
