@@ -314,15 +314,31 @@ pub struct Limits {
     ///
     /// Why 1 MiB: `effects_max` messages of 8 KiB each. A single larger message is always taken.
     pub effects_bytes_max: usize,
-    /// Deliveries in one turn, where an effect counts once and a message counts once more for each
-    /// recipient. Default: 10,000.
+    /// Deliveries between two rounds of writes, where an effect counts once and a message counts once
+    /// more for each recipient. Default: 10,000.
     ///
-    /// Over the bound, the rest of the effects waits for the next turn. An effect is not split, so
-    /// the last effect of a turn may exceed the bound.
+    /// Over the bound, the rest of the effects waits until each recipient has been written to. An
+    /// effect is not split, so the last effect may exceed the bound.
     ///
-    /// Why 10,000: a message for a thousand members is a thousand deliveries, so a turn delivers
-    /// about ten such messages.
-    pub turn_deliveries: usize,
+    /// Why 10,000: a message for a thousand members is a thousand deliveries, and ten such messages
+    /// leave with one write for each member.
+    pub deliveries_per_flush: usize,
+    /// Work of one turn, in units of about a microsecond of the processor. Default: 1,000.
+    ///
+    /// Over the bound, the rest of the work waits for the next turn, in order. Requests that ask
+    /// little are served first. After them, each kind of work that can wait (connections that ask
+    /// much, deliveries, and deadlines) gets what is left, but at least a quarter of the bound. A
+    /// piece of work is not split, so the last piece of a turn may exceed the bound.
+    ///
+    /// Why 1,000: a request that comes in a turn waits for the end of the turn, and nobody notices
+    /// a millisecond or two. Shorter turns would wait for events more often, which costs a system call.
+    pub turn_work: u32,
+    /// Work of one connection when it is pumped, in the same unit. Default: 256.
+    ///
+    /// Over the bound, the connection goes on in the next turn in which there is time for it.
+    ///
+    /// Why 256: a quarter of a turn. Less would interrupt the small messages of one read.
+    pub connection_work: u32,
     /// Bytes that one connection may read and write when it is pumped. Default: 256 KiB. The last
     /// write may exceed the bound, and the first read of a turn and the flush after a delivery have a
     /// budget of their own. A slice of a large body has at most this size too.
@@ -502,7 +518,9 @@ impl Default for Limits {
             empty_rooms_max: 256,
             effects_max: 128,
             effects_bytes_max: 1 << 20,
-            turn_deliveries: 10_000,
+            deliveries_per_flush: 10_000,
+            turn_work: 1_000,
+            connection_work: 256,
             turn_bytes: 256 << 10,
             turn_rounds: 8,
             turn_steps: 64,

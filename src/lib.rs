@@ -71,10 +71,10 @@
 //! | pump | moves one connection as far as its budget goes: step, write, read, and again |
 //! | step, round | one action of a mode: some input becomes some output, or another mode; one trip of the pump through step, write and read |
 //! | mode | the state of a connection: what it is doing. RFC 9293 has a *state* of TCP already |
-//! | budget | bytes, rounds and steps that one connection may use when it is read from, pumped or flushed in a turn |
+//! | budget | bytes, rounds, steps and work that one connection may use when it is read from, pumped or flushed in a turn |
 //! | verdict | the result of a pump: wait, pump again, throttled, or close |
 //! | plan | the decision about a request, made from its head alone |
-//! | cost | the price of an answer, in steps |
+//! | work, cost | what the processor has to do, in units of about a microsecond; the work of an answer |
 //! | key | the name of one connection: its slot and a generation; a name comes again after two thousand million connections |
 //! | read buffer, write buffer | bytes that came and were not consumed; bytes that wait to be sent |
 //! | segment, tail | parts of a write buffer: a file or shared bytes by reference; small output, copied |
@@ -98,7 +98,9 @@
 //! | refusal, denial | an error status for a request that is wrong; one for a request that the guard does not let in |
 //! | cause | why a connection ended. RFC 6455 calls the text in a close frame its *reason* |
 //! | must linger | the peer may still be sending, so a plain close could destroy the last answer |
+//! | light, heavy | of a connection: it used little when it was last pumped, and is served first; it used much, and gets what the turn has left |
 //! | throttled | paused because the queue of effects is full |
+//! | round of deliveries | effects are carried out, then each recipient is written to once; it may take several turns. (The pump has rounds too.) |
 //! | newcomer, crowd | a new connection without a slot; all newcomers at the limit of connections |
 //! | evict, reject, shed | ends an idle connection to make space; answers 503 to a new one; closes a new one unanswered |
 //! | give way | of a busy connection: to end with its next answer, because newcomers wait |
@@ -113,7 +115,7 @@
 //! |---|---|---|
 //! | `server/mod.rs` `Server::turn` | waits for events, or for the next deadline | `epoll_wait` |
 //! | `server/mod.rs` `Server::mark` | sets the readiness of the connection, and queues its key | |
-//! | `server/mod.rs` `Server::run_queued` | takes up to 64 queued connections as a batch | |
+//! | `server/mod.rs` `Server::run_light` | takes up to 64 queued connections as a batch; this one is light, because it used little last time | |
 //! | `connection/mod.rs` `Connection::fill` | reads once for each connection of the batch | |
 //! | `transport/tcp.rs` `Tcp::read` | clears `readable` if the kernel had less than asked for | `recv` |
 //! | `site/mod.rs` `Site::begin_epoch` | declares each earlier look at a file too old | |
@@ -166,8 +168,9 @@
 //! | `connection/mode/websocket.rs` `State::deliver_message` | hands the message to the endpoint | |
 //! | `connection/endpoint.rs` `Session::broadcast` | frames the message, and leaves an effect | |
 //! | `connection/effect.rs` `Effects::push` | queues the effect for the server | |
-//! | `server/delivery.rs` `Server::deliver` | takes effects from the queue, in order | |
+//! | `server/delivery.rs` `Server::carry_out_effects` | takes effects from the queue, in order | |
 //! | `server/delivery.rs` `Server::publish` | lists the members, and adds to the room's history | |
+//! | `server/delivery.rs` `Server::send_to` | takes the recipients in order, as far as the turn has time | |
 //! | `connection/mod.rs` `Connection::enqueue_broadcast` | appends the frame to each write buffer | |
 //! | `connection/message.rs` `Broadcast::frame` | compresses once for each window size, if agreed | |
 //! | `server/delivery.rs` `Server::flush_connection` | writes to each member, after all effects | `send` × 3 |
@@ -186,7 +189,7 @@
 //! larger frame is shared by reference, and leaves by `writev`. About four allocations are made for the
 //! message. Of the write buffers that are empty, 64 take a buffer that the pool has kept, and each other
 //! one allocates: for 1,000 idle members 1,001 copies, about 940 allocations and 1,000 calls. Several
-//! messages of one turn leave in the same calls.
+//! messages of one round of deliveries leave in the same calls.
 //!
 //! # The difficulties
 //!
@@ -198,7 +201,8 @@
 //! | a read ends in the middle of a request | [`ReadBuffer`](transport::ReadBuffer); the parser resumes: [`HeadParser`](http::HeadParser) |
 //! | a write takes only a part | [`WriteBuffer`](transport::WriteBuffer) |
 //! | a peer does not read the answers that it asked for | [`WriteBuffer::has_room`](transport::WriteBuffer::has_room): no room, no step, no read, and TCP holds the peer back |
-//! | a peer asks for too much at once | [`Budget`](connection::context::Budget): bytes, rounds and steps of one turn |
+//! | a peer asks for too much at once | [`Budget`](connection::context::Budget): bytes, rounds, steps and work of one turn |
+//! | many peers ask for much, and others for little | a turn ends when it has done enough, and serves the light first: [`schedule`](server::schedule) |
 //! | a peer does nothing at all | deadlines, asked of the mode, kept in [`Timers`](server::timers::Timers) |
 //! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |
 //! | closing destroys the bytes that the peer has not read | [`Lingering`](connection::mode::Lingering) |
@@ -258,7 +262,7 @@
 //!
 //! From the top down, with the lines of the functions that matter most:
 //!
-//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 25 lines.
+//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 26 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 23 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 16 lines.

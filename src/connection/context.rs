@@ -162,8 +162,12 @@ impl Tally {
 }
 
 /// The share of a turn that a connection may use when it is pumped. When any part is spent, the connection stays
-/// queued and goes on in the next turn: no readiness is lost, and the other connections do not
+/// queued and goes on in a later turn: no readiness is lost, and the other connections do not
 /// starve.
+///
+/// Bytes, rounds and steps are counted, and everything costs *work*. A unit of work is about a
+/// microsecond of the processor, but no clock is read: the same events always cost the same, so that
+/// a run can be repeated exactly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     /// Bytes left to read and write.
@@ -172,36 +176,55 @@ pub(crate) struct Budget {
     pub(super) rounds: u32,
     /// Steps left.
     pub(super) steps: u32,
+    /// Work left. Negative if the last piece of work was larger than the rest of the budget.
+    work: i32,
 }
 
 impl Budget {
+    /// The work of a read or a write without its bytes: the system call, and for a write the way
+    /// through TCP to the peer.
+    const SYSTEM_CALL_WORK: i32 = 4;
+
+    /// The number of bytes that the kernel copies with one unit of work.
+    const COPIED_BYTES: usize = 4 << 10;
+
     /// Creates a full budget.
     pub fn new(limits: &Limits) -> Budget {
         Budget {
             bytes: limits.turn_bytes,
             rounds: limits.turn_rounds,
             steps: limits.turn_steps,
+            work: limits.connection_work as i32,
         }
     }
 
     /// Whether a mode may take another step.
     pub(super) fn has_steps(&self) -> bool {
-        self.steps > 0
+        self.steps > 0 && self.work > 0
     }
 
     /// Whether any part of the budget is used up.
     pub(super) fn is_spent(&self) -> bool {
-        self.bytes == 0 || self.rounds == 0 || self.steps == 0
+        self.bytes == 0 || self.rounds == 0 || !self.has_steps()
     }
 
-    /// Charges steps: a single step, or more for expensive work.
-    pub(super) fn spend_steps(&mut self, steps: u32) {
-        self.steps = self.steps.saturating_sub(steps);
+    /// Charges a step.
+    pub(super) fn spend_step(&mut self) {
+        self.steps = self.steps.saturating_sub(1);
+        self.work -= 1;
     }
 
-    /// Charges bytes read or written.
+    /// Charges work that is more than the usual work of a step.
+    pub(super) fn spend_work(&mut self, work: u32) {
+        // Far below any debt of a turn, and far above the least number.
+        const LEAST: i32 = i32::MIN / 2;
+        self.work = self.work.saturating_sub_unsigned(work).max(LEAST);
+    }
+
+    /// Charges bytes read or written by one system call.
     pub(super) fn spend_bytes(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+        self.work -= Self::SYSTEM_CALL_WORK + (bytes / Self::COPIED_BYTES) as i32;
     }
 }
 
@@ -227,6 +250,12 @@ impl<'a, S: Files> Context<'a, S> {
     /// Gives the next connection a full budget.
     pub(crate) fn renew_budget(&mut self) {
         self.budget = Budget::new(&self.turn.limits);
+    }
+
+    /// Returns the work charged to the budget since it was full.
+    pub(crate) fn used_work(&self) -> u32 {
+        let used = self.turn.limits.connection_work as i32 - self.budget.work;
+        used.unsigned_abs()
     }
 
     /// Begins the log entry of a request, if a log wants exchanges; the caller and the answer add the
@@ -274,6 +303,20 @@ impl<'a, S: Files> Context<'a, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_is_spent_by_work_alone_however_large_the_work_is() {
+        let limits = Limits::default();
+        let mut budget = Budget::new(&limits);
+        budget.spend_work(limits.connection_work - 1);
+        assert!(budget.has_steps() && !budget.is_spent());
+        budget.spend_step();
+        assert!(!budget.has_steps() && budget.is_spent());
+        // The steps and bytes that are left do not help, and large work does not wrap around.
+        budget.spend_work(u32::MAX);
+        budget.spend_bytes(0);
+        assert!(budget.is_spent() && budget.bytes > 0 && budget.steps > 0);
+    }
 
     #[test]
     fn a_used_entry_of_the_log_keeps_its_memory_unless_that_is_much() {

@@ -439,7 +439,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     fn moved_on(&mut self, from: ModeName, mode: Mode<S>, cx: &mut Context<'_, S>) {
         cx.tally.transitions.note(from, mode.name());
         self.mode = mode;
-        cx.budget.spend_steps(1);
+        cx.budget.spend_step();
     }
 
     /// Takes the mode out, with the input of a step. Meanwhile `Closed` stands in: a valid mode,

@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Driver, Server, Slot, enqueue, get};
+use super::{Driver, Server, Slot, get};
 use crate::connection::{Connection, Context, Key};
 use crate::site::Files;
 use crate::sys;
@@ -30,6 +30,10 @@ where
 {
     /// How many connections beyond the limit may be open, each for as long as the 503 takes.
     pub(super) const REJECTED_MAX: usize = 64;
+
+    /// The work of accepting a connection, and of registering it: three system calls, and what the
+    /// kernel does for a new socket.
+    const ACCEPT_WORK: u32 = 20;
 
     /// The number of slots in which a connection is looked for that can be asked to give way.
     const SLOTS_ASKED: usize = 256;
@@ -129,6 +133,7 @@ where
         let slot = entry.insert(Slot {
             connection: Connection::new(key, stream, peer, self.turn.now.instant),
             queued: false,
+            heavy: false,
             pending_flush: false,
             registered: false,
         });
@@ -136,7 +141,8 @@ where
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
             slot.connection.reject_overloaded(cx);
         }
-        enqueue(slot, &mut self.runnable);
+        self.runnable.enqueue(slot);
+        self.work.spend(Self::ACCEPT_WORK);
         None
     }
 

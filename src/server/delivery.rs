@@ -1,11 +1,16 @@
 //! Floor 4, server: carrying out the effects of connections and endpoints. A message for a room is
-//! encoded once and queued for each member. The bytes are sent after the last effect of the turn
-//! has been carried out.
+//! encoded once and queued for each member.
+//!
+//! Deliveries go in rounds: first effects are carried out, and then each connection with new output
+//! is written to once. Several messages for the same connection thus leave in a single write, which
+//! costs ten times as much as queuing a message. A message for thousands of members takes several
+//! turns, and so do the writes: a round goes on where the last turn stopped.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::rc::Rc;
 
-use super::{Driver, Server, Slot, enqueue, get};
+use super::{Driver, Server, Slot, get};
 use crate::connection::{
     Audience, Broadcast, Context, Effect, Hub, Key, Message, PlainFrame, Post, RouteMatch, Shared,
     Verdict,
@@ -13,57 +18,111 @@ use crate::connection::{
 use crate::site::{Files, Mount, Reply};
 use crate::transport::Transport;
 
+/// The deliveries of the present round.
+#[derive(Default, Debug)]
+pub(super) struct Deliveries {
+    /// The message that is being queued for its recipients, and the recipients that have not got it
+    /// yet, the next one last. The messages behind it come later.
+    sending: VecDeque<(Rc<Broadcast>, Vec<Key>)>,
+    /// The connections with new output, in order, each at most once.
+    pending_flush: VecDeque<Key>,
+    /// The number of deliveries in this round.
+    made: usize,
+    /// An empty list, whose memory is used again.
+    spare: Vec<Key>,
+    /// The effects of this round have been carried out, and the writes have begun.
+    is_flushing: bool,
+}
+
+impl Deliveries {
+    /// Whether nothing is left to do of this round.
+    pub fn is_empty(&self) -> bool {
+        self.sending.is_empty() && self.pending_flush.is_empty()
+    }
+
+    /// Adds a connection to those with new output.
+    fn add_output<F: Files, T: Transport<File = F::File>>(&mut self, slot: &mut Slot<F, T>) {
+        if !mem::replace(&mut slot.pending_flush, true) {
+            self.pending_flush.push_back(slot.connection.key());
+        }
+    }
+}
+
 impl<D, F> Server<D, F>
 where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// Carries out as many effects as a turn may; the rest is left for the next turn. Connections
-    /// with new output are written to at the end: several messages then leave in a single write. No
-    /// connection is read from here. Only endpoints that answer a post, and connections that end, add
-    /// effects meanwhile.
+    /// The number of bytes of a body that an endpoint handles with one unit of work.
+    const POSTED_BYTES_PER_WORK: usize = 2 << 10;
+
+    /// The work of queuing a message for a recipient. With many recipients, the state of each must come
+    /// from memory.
+    const RECIPIENT_WORK: u32 = 2;
+
+    /// The work of writing to a recipient, besides the write.
+    const FLUSH_WORK: u32 = 4;
+
+    /// Goes on with the present round of deliveries, as far as the turn has time. No connection is
+    /// read from here. Only endpoints that answer a post, and connections that end, add effects
+    /// meanwhile.
     pub(super) fn deliver(&mut self) {
         self.tick();
-        let mut left = self.turn.limits.turn_deliveries;
-        while left > 0 {
-            let Some(effect) = self.shared.effects.pop() else {
-                break;
-            };
-            left = left.saturating_sub(self.deliver_one(effect));
+        self.work.begin_part();
+        if !self.deliveries.is_flushing {
+            self.carry_out_effects();
         }
-        for (members, watchers) in self.rooms.news() {
-            let frame = PlainFrame::new(Message::Text(&members.to_string()));
-            let presence = Broadcast::new(frame, &mut self.shared.pool);
-            self.send_broadcast(watchers, &presence);
+        if self.deliveries.is_flushing {
+            self.flush_recipients();
         }
-        let mut pending_flush = mem::take(&mut self.pending_flush);
-        for key in pending_flush.drain(..) {
-            self.flush_connection(key);
-        }
-        self.pending_flush = pending_flush;
         self.free_memory();
     }
 
-    /// Carries out an effect. Returns the cost in deliveries: 1, plus 1 for each message queued for
-    /// a connection.
-    fn deliver_one(&mut self, effect: Effect) -> usize {
+    /// Carries out effects until none is left, or the round has enough deliveries, or the turn has no
+    /// time left.
+    fn carry_out_effects(&mut self) {
+        while self.deliveries.made < self.turn.limits.deliveries_per_flush {
+            if !self.work.is_left() {
+                return;
+            }
+            if let Some((broadcast, mut recipients)) = self.deliveries.sending.pop_front() {
+                self.send_to(&mut recipients, &broadcast);
+                match recipients.is_empty() {
+                    true => self.deliveries.spare = recipients,
+                    false => self.deliveries.sending.push_front((broadcast, recipients)),
+                }
+            } else if let Some(effect) = self.shared.effects.pop() {
+                self.deliveries.made += 1;
+                self.work.spend(1);
+                self.carry_out(effect);
+            } else if self.rooms.has_news() {
+                for (members, watchers) in self.rooms.news() {
+                    let frame = PlainFrame::new(Message::Text(&members.to_string()));
+                    let presence = Broadcast::new(frame, &mut self.shared.pool);
+                    self.send(Rc::new(presence), watchers);
+                }
+            } else {
+                break;
+            }
+        }
+        self.deliveries.is_flushing = true;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Post { from, to, body } => self.post(from, &to, body),
             // The connection may have closed since, but was a member while it queued the effects
             // that follow. Its `Disconnected` comes after all of them.
             Effect::Join { key, room, last } => {
-                let history = self.rooms.join(key, &room, last);
-                for broadcast in &history {
-                    self.send_broadcast([key], broadcast);
+                for broadcast in self.rooms.join(key, &room, last) {
+                    self.send(broadcast, vec![key]);
                 }
-                return 1 + history.len();
             }
             Effect::WatchPresence { key, room } => self.rooms.watch(key, &room),
             Effect::Leave { key, room } => self.rooms.leave(key, &room),
             Effect::Disconnected(key) => self.rooms.leave_all(key),
-            Effect::Publish { to, frame } => return self.publish(&to, frame),
+            Effect::Publish { to, frame } => self.publish(&to, frame),
         }
-        1
     }
 
     /// Hands a body to the endpoint, and the answer to the waiting connection.
@@ -80,6 +139,8 @@ where
         // From here on the endpoint owns the storage of the body. The answer may come in different
         // storage.
         pool.account_mut().release(body.capacity());
+        self.work
+            .spend((body.len() / Self::POSTED_BYTES_PER_WORK) as u32);
         let post = Post {
             route: RouteMatch {
                 name: &to.name,
@@ -95,48 +156,71 @@ where
         let reply = Reply::made(answer.status, answer.media_type, answer.body);
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         slot.connection.endpoint_answered(reply, cx);
-        mark_pending_flush(slot, &mut self.pending_flush);
+        self.work.spend(cx.used_work());
+        self.deliveries.add_output(slot);
     }
 
-    /// Publishes a message to an audience. Returns the cost in deliveries.
-    fn publish(&mut self, to: &Audience, frame: PlainFrame) -> usize {
+    /// Publishes a message to an audience.
+    fn publish(&mut self, to: &Audience, frame: PlainFrame) {
         let broadcast = Rc::new(Broadcast::new(frame, &mut self.shared.pool));
-        let mut recipients = mem::take(&mut self.recipients);
+        let mut recipients = mem::take(&mut self.deliveries.spare);
         let is_short = self.shared.pool.account().is_over();
         for room in self.rooms.of_audience(to) {
             self.rooms.list_members(room, &mut recipients);
             self.rooms.remember(room, &broadcast, is_short);
         }
-        let cost = 1 + recipients.len();
-        self.send_broadcast(recipients.drain(..), &broadcast);
-        self.recipients = recipients;
-        cost
+        self.send(broadcast, recipients);
     }
 
-    /// Queues a broadcast for each recipient. The bytes are sent at the end of the turn's
-    /// deliveries.
-    fn send_broadcast(&mut self, recipients: impl IntoIterator<Item = Key>, broadcast: &Broadcast) {
+    /// Begins to send a broadcast to its recipients, after all others.
+    fn send(&mut self, broadcast: Rc<Broadcast>, mut recipients: Vec<Key>) {
+        recipients.reverse();
+        self.deliveries.sending.push_back((broadcast, recipients));
+    }
+
+    /// Queues a broadcast for its recipients, beginning with the last, as far as the turn has time.
+    fn send_to(&mut self, recipients: &mut Vec<Key>, broadcast: &Broadcast) {
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-        for key in recipients {
+        while self.work.is_left()
+            && let Some(key) = recipients.pop()
+        {
+            self.deliveries.made += 1;
+            cx.renew_budget();
             if let Some(slot) = get(&mut self.connections, key) {
-                cx.renew_budget();
                 slot.connection.enqueue_broadcast(broadcast, cx);
-                mark_pending_flush(slot, &mut self.pending_flush);
+                self.deliveries.add_output(slot);
+            }
+            self.work.spend(Self::RECIPIENT_WORK + cx.used_work());
+        }
+    }
+
+    /// Writes the output of the round, as far as the turn has time. Begins a new round if all is
+    /// written.
+    fn flush_recipients(&mut self) {
+        while self.work.is_left() {
+            match self.deliveries.pending_flush.pop_front() {
+                Some(key) => self.flush_connection(key),
+                None => {
+                    (self.deliveries.made, self.deliveries.is_flushing) = (0, false);
+                    return;
+                }
             }
         }
     }
 
-    /// Writes the output queued for a connection in this turn.
+    /// Writes the output that was queued for a connection.
     fn flush_connection(&mut self, key: Key) {
         let Some(slot) = get(&mut self.connections, key) else {
             return;
         };
         slot.pending_flush = false;
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-        match slot.connection.flush(cx) {
-            Verdict::Again | Verdict::Throttled => enqueue(slot, &mut self.runnable),
+        let verdict = slot.connection.flush(cx);
+        self.work.spend(Self::FLUSH_WORK + cx.used_work());
+        match verdict {
+            Verdict::Again | Verdict::Throttled => self.runnable.enqueue_heavy(slot),
             // Another mode than WebSocket may have more to do. The next turn does the rest.
-            Verdict::Wait if !slot.connection.is_websocket() => enqueue(slot, &mut self.runnable),
+            Verdict::Wait if !slot.connection.is_websocket() => self.runnable.enqueue(slot),
             Verdict::Wait => {}
             // The connection is queued: the next turn pumps and then removes the connection.
             Verdict::Close if slot.queued => {}
@@ -156,14 +240,5 @@ where
                 endpoint.on_tick(&mut Hub::new(&mut self.shared.effects));
             }
         }
-    }
-}
-
-fn mark_pending_flush<F: Files, T: Transport<File = F::File>>(
-    slot: &mut Slot<F, T>,
-    pending_flush: &mut Vec<Key>,
-) {
-    if !mem::replace(&mut slot.pending_flush, true) {
-        pending_flush.push(slot.connection.key());
     }
 }

@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Driver, Server, enqueue, get};
+use super::{Driver, Server, get};
 use crate::connection::{Context, Key};
 use crate::site::Files;
 use crate::transport::Transport;
@@ -57,7 +57,7 @@ where
             if let Some(slot) = get(&mut self.connections, key) {
                 let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
                 slot.connection.end_for_memory(cx);
-                enqueue(slot, &mut self.runnable);
+                self.runnable.enqueue(slot);
             }
         }
         self.searched_at = Some(self.shared.pool.account().used());

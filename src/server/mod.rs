@@ -16,18 +16,22 @@
 //!    not starve the open connections. Accepting comes after marking, because a new connection may
 //!    get the slot of a closed one, and must not receive an event of the wait that came before
 //!    (the generation in the key is a second defence against the same). When the process runs out of descriptors, accepting pauses.
-//! 4. *run* the queued connections in batches: first read for each connection of a batch, then
-//!    answer for each. One look at a file then vouches for every request of the batch (the reason
-//!    is told in [`site`](crate::site)). A connection with a spent budget is queued again for the
-//!    next turn.
+//! 4. *run* the queued connections, first the light and then the heavy ones, as far as the turn has
+//!    time for them ([`schedule`] says who is which). Light connections are run in batches: first
+//!    read for each connection of a batch, then answer for each. One look at a file then vouches for
+//!    every request of the batch (the reason is told in [`site`](crate::site)). A connection with a
+//!    spent budget is queued again, as a heavy one.
 //! 5. *deliver*: carry out the queued effects. Effects are messages for rooms, changes of who is in
-//!    a room, and bodies for endpoints. Only the server may touch two connections, so this work is the server's. Each
-//!    connection with new output is written to once, at the end of this part: several messages then
-//!    leave in a single system call.
+//!    a room, and bodies for endpoints. Only the server may touch two connections, so this work is
+//!    the server's. Then each connection with new output is written to once: several messages leave
+//!    in a single system call.
 //! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
 //!    request has asked for lately. Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
 //! 7. *record*: write the log, with a single write for the turn's records.
+//!
+//! Each of the parts 4 to 6 may leave work for the next turn: a turn is short, whatever there is to
+//! do.
 
 mod accept;
 mod delivery;
@@ -39,6 +43,7 @@ mod lines;
 mod log;
 mod memory;
 mod rooms;
+pub(crate) mod schedule;
 mod start;
 pub(crate) mod timers;
 
@@ -61,7 +66,9 @@ use crate::connection::{
 use crate::site::{Files, Site};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
+use delivery::Deliveries;
 use rooms::Rooms;
+use schedule::{Runnable, Work};
 use timers::Timers;
 
 /// A connection in the slab, with the server's marks.
@@ -69,7 +76,9 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     connection: Connection<F, T>,
     /// Whether the connection is in `runnable`. A connection is never queued twice.
     queued: bool,
-    /// Whether the connection is in `pending_flush`. A connection is never queued twice.
+    /// Whether the connection used much when it was last pumped.
+    heavy: bool,
+    /// Whether the connection is in `pending_flush` of the deliveries. A connection is never queued twice.
     pending_flush: bool,
     /// Whether the driver reports events for the connection. A connection that ends before its
     /// first wait is never registered, which saves a system call.
@@ -94,8 +103,10 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     connections: Slab<Slot<F, D::Stream>>,
     /// The number of connections accepted so far, which makes each [`Key`] unique.
     generation: u32,
-    /// The connections to be pumped, in order, each at most once.
-    runnable: VecDeque<Key>,
+    /// The connections to be pumped, each at most once.
+    runnable: Runnable,
+    /// The work that is left of this turn.
+    work: Work,
     timers: Timers,
     rooms: Rooms,
     /// The endpoints with an interval, and when each is called next.
@@ -111,15 +122,15 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     log: Option<Log>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
+    /// The slots of the connections whose deadline has passed, and which were not notified yet.
+    due: VecDeque<usize>,
+    /// The messages that wait for some of their recipients.
+    deliveries: Deliveries,
     /// New connections that wait for a slot.
     crowd: Crowd<D::Stream>,
     /// Storage for a turn, kept because the next turn uses the allocations again.
     events: Vec<Event>,
     batch: Vec<Key>,
-    due: Vec<usize>,
-    throttled: Vec<Key>,
-    recipients: Vec<Key>,
-    pending_flush: Vec<Key>,
 }
 
 /// An endpoint with an interval, and the time of the next call.
@@ -139,6 +150,16 @@ where
     /// would need more read buffers at the same time.
     const BATCH: usize = 64;
 
+    /// How many deadlines are looked for at a time. When many pass at once, even the search takes long.
+    const DUE_MAX: usize = 256;
+
+    /// The work of notifying a connection of its deadline. When many pass at once, the state of each
+    /// connection must come from memory.
+    const DEADLINE_WORK: u32 = 5;
+
+    /// The work of closing a connection.
+    const CLOSE_WORK: u32 = 10;
+
     /// Creates a server with `listeners` listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
         let now = driver.now();
@@ -155,7 +176,8 @@ where
             tally: Tally::default(),
             connections: Slab::new(),
             generation: 0,
-            runnable: VecDeque::new(),
+            runnable: Runnable::default(),
+            work: Work::default(),
             timers: Timers::new(now.instant),
             rooms,
             ticks: Vec::new(),
@@ -168,13 +190,11 @@ where
             stop_at: None,
             log: None,
             searched_at: None,
+            due: VecDeque::new(),
+            deliveries: Deliveries::default(),
             crowd: Crowd::default(),
             events: Vec::new(),
             batch: Vec::new(),
-            due: Vec::new(),
-            throttled: Vec::new(),
-            recipients: Vec::new(),
-            pending_flush: Vec::new(),
         }
     }
 
@@ -237,6 +257,7 @@ where
         if signalled && self.signals() == Flow::Stopped {
             return Ok(self.cut_off());
         }
+        self.work.begin_turn(self.turn.limits.turn_work);
         self.accept();
         self.run_queued();
         self.deliver();
@@ -252,7 +273,7 @@ where
     /// if no deadline is armed.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let accepting = self.acceptable.contains(&true);
-        let busy = !self.runnable.is_empty() || self.has_effects();
+        let busy = !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty();
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -267,9 +288,9 @@ where
             .map(|at| at.saturating_duration_since(now))
     }
 
-    /// Whether an effect or a number of members waits to be delivered.
+    /// Whether an effect, a number of members or a message waits to be delivered.
     fn has_effects(&self) -> bool {
-        !self.shared.effects.is_empty() || self.rooms.has_news()
+        !self.shared.effects.is_empty() || self.rooms.has_news() || !self.deliveries.is_empty()
     }
 
     /// Remembers an event. Returns `true` if a signal has come.
@@ -281,7 +302,7 @@ where
                 // that they cannot come.
                 if let Some(slot) = get(&mut self.connections, key) {
                     slot.connection.mark(event.ready);
-                    enqueue(slot, &mut self.runnable);
+                    self.runnable.enqueue(slot);
                 }
             }
             Source::Listener(number) => {
@@ -324,37 +345,101 @@ where
         self.driver.close_listeners();
         self.acceptable.clear();
         for (_, slot) in &mut self.connections {
-            enqueue(slot, &mut self.runnable);
+            self.runnable.enqueue(slot);
         }
     }
 
-    /// Pumps the queued connections. Connections queued meanwhile wait for the next turn.
+    /// Pumps the queued connections, as far as the turn has time for them. Connections queued meanwhile
+    /// wait for the next turn.
     fn run_queued(&mut self) {
-        let mut left = self.runnable.len();
+        let (light, heavy) = (self.runnable.light.len(), self.runnable.heavy.len());
+        self.work.begin_part();
+        self.run_light(light);
+        self.work.begin_part();
+        self.run_throttled();
+        self.run_heavy(heavy);
+    }
+
+    /// Runs the first `waiting` light connections in batches. The rest of a batch for which no time is
+    /// left keeps its place, with the bytes that were read.
+    fn run_light(&mut self, mut waiting: usize) {
         let mut batch = mem::take(&mut self.batch);
-        while left > 0 {
-            let n = left.min(Self::BATCH);
-            left -= n;
-            batch.extend(self.runnable.drain(..n));
-            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+        while waiting > 0 && self.work.is_left() {
+            self.fill_batch(&mut batch, waiting.min(Self::BATCH));
+            waiting -= batch.len();
+            self.shared.site.begin_epoch();
+            let mut pumped = 0;
             for key in &batch {
-                if let Some(slot) = get(&mut self.connections, *key) {
-                    slot.queued = false;
-                    cx.renew_budget();
-                    slot.connection.fill(cx);
+                if pumped > 0 && !self.work.is_left() {
+                    break;
+                }
+                self.pump(*key);
+                pumped += 1;
+            }
+            self.runnable.served[0] += pumped as u64;
+            for key in batch.drain(pumped..).rev() {
+                if let Some(slot) = get(&mut self.connections, key) {
+                    slot.queued = true;
+                    self.runnable.light.push_front(key);
                 }
             }
-            self.shared.site.begin_epoch();
-            for key in batch.drain(..) {
-                self.pump(key);
-            }
+            batch.clear();
             self.free_memory();
         }
         self.batch = batch;
-        // Throttled connections go to the front, in order: a connection that has queued effects in
-        // this turn comes later.
-        for key in self.throttled.drain(..).rev() {
-            self.runnable.push_front(key);
+    }
+
+    /// Takes up to `most` light connections out of the queue, and reads once for each.
+    fn fill_batch(&mut self, batch: &mut Vec<Key>, most: usize) {
+        let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+        while batch.len() < most && self.work.is_left() {
+            let Some(key) = self.runnable.light.pop_front() else {
+                return;
+            };
+            if let Some(slot) = get(&mut self.connections, key) {
+                slot.queued = false;
+                cx.renew_budget();
+                slot.connection.fill(cx);
+                self.work.spend(cx.used_work());
+            }
+            batch.push(key);
+        }
+    }
+
+    /// Runs the throttled connections, one after the other, until the queue of effects is full.
+    fn run_throttled(&mut self) {
+        while self.work.is_left() && !self.shared.effects.is_full(&self.turn.limits) {
+            let Some(key) = self.runnable.throttled.pop_front() else {
+                return;
+            };
+            self.run_one(key);
+        }
+    }
+
+    /// Runs the first `waiting` heavy connections, one after the other, and at least one.
+    fn run_heavy(&mut self, waiting: usize) {
+        for n in 0..waiting {
+            if n > 0 && !self.work.is_left() {
+                return;
+            }
+            let Some(key) = self.runnable.heavy.pop_front() else {
+                return;
+            };
+            self.run_one(key);
+            self.runnable.served[1] += 1;
+        }
+    }
+
+    /// Runs a connection that is in no queue any more.
+    fn run_one(&mut self, key: Key) {
+        if let Some(slot) = get(&mut self.connections, key) {
+            slot.queued = false;
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+            slot.connection.fill(cx);
+            self.work.spend(cx.used_work());
+            self.shared.site.begin_epoch();
+            self.pump(key);
+            self.free_memory();
         }
     }
 
@@ -363,11 +448,15 @@ where
             return;
         };
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-        match slot.connection.pump(cx) {
-            Verdict::Again => enqueue(slot, &mut self.runnable),
+        let verdict = slot.connection.pump(cx);
+        let used = 1 + cx.used_work();
+        self.work.spend(used);
+        Runnable::judge(slot, used, verdict);
+        match verdict {
+            Verdict::Again => self.runnable.enqueue(slot),
             Verdict::Throttled => {
                 slot.queued = true;
-                self.throttled.push(key);
+                self.runnable.throttled.push_back(key);
             }
             Verdict::Wait => {
                 // A connection is registered once, at the first wait. Registration reports the
@@ -396,17 +485,27 @@ where
             self.tally.counters.count(cause);
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
+            self.work.spend(Self::CLOSE_WORK);
             // The close has made a descriptor and a slot available.
             self.accept_paused_until = None;
         }
     }
 
+    /// Notifies the connections whose deadline has passed. What they do then can wait, because nobody
+    /// waits for it.
     fn expire(&mut self) {
-        let mut due = mem::take(&mut self.due);
         let now = self.turn.now.instant;
-        self.timers.advance(now, &mut due);
-        for index in due.drain(..) {
-            // A closed connection has been disarmed, so the slot is occupied.
+        if self.due.is_empty() {
+            self.timers.advance(now, Self::DUE_MAX, &mut self.due);
+        }
+        self.work.begin_part();
+        while self.work.is_left() {
+            let Some(index) = self.due.pop_front() else {
+                break;
+            };
+            self.work.spend(Self::DEADLINE_WORK);
+            // The connection may have been closed while it waited here, and its slot may have another
+            // one now.
             let Some(slot) = self.connections.get_mut(index) else {
                 continue;
             };
@@ -415,12 +514,12 @@ where
                 Some(_) => {
                     let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
                     slot.connection.expire(cx);
-                    enqueue(slot, &mut self.runnable);
+                    self.work.spend(cx.used_work());
+                    self.runnable.enqueue_heavy(slot);
                 }
                 None => {}
             }
         }
-        self.due = due;
         self.close_unused_files(now);
     }
 
@@ -502,6 +601,14 @@ where
         self.shared.pool.account().used()
     }
 
+    /// The number of light and of heavy connections that are queued, and of those that were taken
+    /// from each queue and pumped since the start.
+    pub fn queues(&self) -> [(usize, u64); 2] {
+        let Runnable { light, heavy, .. } = &self.runnable;
+        let [from_light, from_heavy] = self.runnable.served;
+        [(light.len(), from_light), (heavy.len(), from_heavy)]
+    }
+
     /// The number of armed deadlines.
     pub fn armed_deadlines(&self) -> usize {
         self.timers.armed()
@@ -519,7 +626,10 @@ where
 
     /// Whether the server has nothing to do until an event comes or a deadline passes.
     pub fn is_quiet(&self) -> bool {
-        self.runnable.is_empty() && !self.has_effects() && !self.acceptable.contains(&true)
+        self.runnable.is_empty()
+            && !self.has_effects()
+            && self.due.is_empty()
+            && !self.acceptable.contains(&true)
     }
 
     /// Checks the invariants between turns.
@@ -549,7 +659,7 @@ where
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
-        if self.connections.is_empty() && self.shared.effects.is_empty() {
+        if self.connections.is_empty() && !self.has_effects() {
             let held = self.shared.pool.account().used();
             let remembered = self.rooms.charged_bytes();
             assert_eq!(held, remembered, "memory is held for nobody");
@@ -569,13 +679,4 @@ fn get<F: Files, T: Transport<File = F::File>>(
     slots
         .get_mut(key.index())
         .filter(|slot| slot.connection.key() == key)
-}
-
-fn enqueue<F: Files, T: Transport<File = F::File>>(
-    slot: &mut Slot<F, T>,
-    runnable: &mut VecDeque<Key>,
-) {
-    if !mem::replace(&mut slot.queued, true) {
-        runnable.push_back(slot.connection.key());
-    }
 }

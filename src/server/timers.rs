@@ -160,19 +160,25 @@ impl Timers {
     }
 
     /// Advances the wheel to `now`. Disarms every due index, and appends the index to `due`. The
-    /// clock may jump.
-    pub fn advance(&mut self, now: Instant, due: &mut Vec<usize>) {
+    /// clock may jump. After `most` indices, the wheel stops where it is, and the next call goes on.
+    pub fn advance(&mut self, now: Instant, most: usize, due: &mut impl Extend<usize>) {
         if now < self.next_tick {
             return;
         }
         let tick = self.ticks_until(now);
         let slots = (tick - self.now).min(SLOTS as u64);
+        let mut left = most;
         for ahead in 1..=slots {
             let slot = ((self.now + ahead) % SLOTS as u64) as usize;
             while self.heads[slot] != NIL {
+                if left == 0 {
+                    self.now += ahead - 1;
+                    return;
+                }
+                left -= 1;
                 let index = self.heads[slot] as usize;
                 self.disarm(index);
-                due.push(index);
+                due.extend([index]);
             }
         }
         self.now = tick;
@@ -207,10 +213,29 @@ mod tests {
 
         fn due(&mut self, ms: u64) -> Vec<usize> {
             let (at, mut due) = (self.at(ms), Vec::new());
-            self.timers.advance(at, &mut due);
+            self.timers.advance(at, usize::MAX, &mut due);
             due.sort_unstable();
             due
         }
+    }
+
+    #[test]
+    fn many_that_are_due_at_once_come_in_portions() {
+        let mut wheel = Wheel::new();
+        (0..10).for_each(|index| wheel.arm(index, 50));
+        wheel.arm(10, 60);
+        wheel.arm(11, 100_000);
+        let now = wheel.at(1_000);
+        let mut due = Vec::new();
+        let mut portion = || {
+            let before = due.len();
+            wheel.timers.advance(now, 4, &mut due);
+            due.len() - before
+        };
+        assert_eq!([(); 4].map(|()| portion()), [4, 4, 3, 0]);
+        due.sort_unstable();
+        assert!(due.into_iter().eq(0..11));
+        assert_eq!(wheel.timers.armed(), 1);
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub struct Site<F: Files> {
     epoch: u64,
     /// The encoders at work.
     encoding: Vec<RunningEncoder>,
-    /// The cost of the current answer beyond the usual one step, in steps of the budget.
+    /// The cost of the current answer beyond the usual one step, in units of the budget's work.
     cost: u32,
     /// The secret from which the boundaries between parts of multipart bodies are made.
     boundary_seed: [u64; 2],

@@ -24,7 +24,7 @@ pub(crate) struct Reply<F> {
     pub reason: Option<Cow<'static, str>>,
     /// Whether the body does not tell the reason, because not every peer may learn of it.
     pub is_discreet: bool,
-    /// The cost of making the reply, in steps of a connection's budget; at least one.
+    /// The cost of making the reply, in units of the budget's work; at least one.
     pub cost: u32,
 }
 

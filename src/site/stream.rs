@@ -134,13 +134,13 @@ pub(crate) enum BodySlice<F> {
 
 /// Bodies that are sent slice by slice.
 impl<F: Files> Site<F> {
-    /// The cost of encoding one slice, in steps: all steps of a turn by default
-    /// ([`Limits::turn_steps`](crate::config::Limits::turn_steps)). A connection then encodes one slice a turn, even if a slice takes
-    /// little time.
-    const SLICE: u32 = 64;
+    /// The cost of encoding one slice, in units of work: more than a connection has in a turn by
+    /// default ([`Limits::connection_work`](crate::config::Limits::connection_work)), so a connection
+    /// encodes one slice a turn.
+    const SLICE: u32 = 500;
 
     /// Returns the next slice of a body that is not [at its end](Stream::is_at_end), and the cost
-    /// of the slice in steps.
+    /// of the slice in units of work.
     ///
     /// A slice of a file has at most `max` bytes, and the caller sends it. The head of a part and
     /// the output of an encoder are appended to `out` instead. `max` does not apply to them, but

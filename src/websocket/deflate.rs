@@ -57,6 +57,8 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 pub struct Deflater {
     by_bits: [Option<Box<Compress>>; 7],
     out: Vec<u8>,
+    /// The work of all messages since the last [`take_work`](Deflater::take_work).
+    work: u32,
 }
 
 impl fmt::Debug for Deflater {
@@ -70,8 +72,20 @@ impl Deflater {
     /// compressed.
     const LEVEL: Compression = Compression::fast();
 
+    /// The number of bytes that are compressed with one unit of work (about a microsecond).
+    const BYTES_PER_WORK: usize = 256;
+
+    /// The work of a message besides its bytes: the compressor forgets the message before.
+    const MESSAGE_WORK: u32 = 6;
+
+    /// Returns the work done since the last call, for the budget of those who caused it.
+    pub fn take_work(&mut self) -> u32 {
+        std::mem::take(&mut self.work)
+    }
+
     /// Compresses a message. The result may be longer than the message.
     pub fn deflate(&mut self, agreed: Deflate, payload: &[u8]) -> &[u8] {
+        self.work += Self::MESSAGE_WORK + (payload.len() / Self::BYTES_PER_WORK) as u32;
         let bits = agreed.window_bits();
         let compress = self.by_bits[usize::from(bits - 9)].get_or_insert_with(|| {
             // This function panics for 8 bits, but a window of 8 bits is never negotiated.
@@ -228,6 +242,19 @@ impl Inflater {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_causes_a_compression_is_charged_for_it_once() {
+        let mut deflater = Deflater::default();
+        let agreed = Deflate::with_window_bits(None);
+        assert_eq!(deflater.take_work(), 0);
+        deflater.deflate(agreed, b"hello");
+        let small = deflater.take_work();
+        deflater.deflate(agreed, &[7; 16 << 10]);
+        let large = deflater.take_work();
+        assert!(0 < small && 4 * small < large);
+        assert_eq!(deflater.take_work(), 0);
+    }
 
     /// Inflates a message in pieces, with space for `room` bytes in each call.
     fn inflate(pieces: &[&[u8]], room: usize) -> Result<Vec<u8>, Violation> {

@@ -87,7 +87,7 @@ impl PendingResponse {
             true => reply.in_confidence(),
             false => reply,
         };
-        cx.budget.spend_steps(reply.cost - 1);
+        cx.budget.spend_work(reply.cost - 1);
         let head = |out: &mut Vec<u8>| {
             out.extend_from_slice(&reply.head);
             finish_head(out, &cx.turn.date, self.version, self.persistence);

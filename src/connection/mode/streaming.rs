@@ -94,7 +94,7 @@ impl<S: Files> Streaming<S> {
         let (slice, cost) = input.write_buffer.append(&mut cx.shared.pool, |out| {
             site.next_slice(stream, max, out, wall)
         });
-        cx.budget.spend_steps(cost - 1);
+        cx.budget.spend_work(cost - 1);
         match slice {
             BodySlice::Written(content) => {
                 self.queued += content as u64;

@@ -147,6 +147,9 @@ impl WebSocket {
     /// for their turn.
     const FRAMES_PER_STEP: u32 = 16;
 
+    /// The work of so many small frames, beyond the usual work of a step.
+    const STEP_WORK: u32 = 1;
+
     pub(super) fn step<S: Files>(
         mut self,
         input: &mut Input<'_, S>,
@@ -183,13 +186,19 @@ impl WebSocket {
             }
             match self.state.next_frame(input, cx) {
                 Ok(true) => progressed = true,
-                Ok(false) => return self.quiet(input, cx),
+                Ok(false) => {
+                    if progressed {
+                        cx.budget.spend_work(Self::STEP_WORK);
+                    }
+                    return self.quiet(input, cx);
+                }
                 Err(plan) => return Step::Progress(self.end(plan, input, cx)),
             }
             if !input.write_buffer.has_room(cx.write_buffer_high()) || !cx.budget.has_steps() {
                 break;
             }
         }
+        cx.budget.spend_work(Self::STEP_WORK);
         Step::Progress(Mode::WebSocket(self))
     }
 
@@ -251,6 +260,7 @@ impl WebSocket {
             &cx.turn.limits,
         );
         write_buffer.push_charged(frame, &mut cx.shared.pool);
+        cx.budget.spend_work(cx.shared.deflater.take_work());
         if let Some(conversation) = &mut self.state.conversation {
             conversation.sent += 1;
         }
@@ -369,12 +379,17 @@ impl State {
     /// The number of bytes inflated in a step, at most.
     const INFLATED_BYTES: usize = 64 << 10;
 
-    /// The number of inflated bytes that cost one step. In one turn, a connection can thus inflate
-    /// about as many bytes as it may read.
-    const INFLATED_STEP_BYTES: usize = 4 << 10;
+    /// The work of a call of the inflater besides the bytes.
+    const INFLATER_WORK: u32 = 4;
 
-    /// The extra cost, in steps, of a message with effects, such as a broadcast.
-    const PUBLISH_STEPS: u32 = 4;
+    /// The number of inflated bytes for one unit of work.
+    const INFLATED_BYTES_PER_WORK: usize = 512;
+
+    /// The number of bytes of a message that are checked and copied with one unit of work.
+    const COPIED_BYTES_PER_WORK: usize = 1 << 10;
+
+    /// The extra work of a message with effects, such as a broadcast.
+    const PUBLISH_WORK: u32 = 4;
 
     /// Handles the next piece of input. Returns `false` if more bytes are needed.
     fn next_frame<S: Files>(
@@ -492,8 +507,9 @@ impl State {
         inflating.compressed_len -= used;
         inflating.unfinished = inflated != Inflated::All;
         input.read_buffer.consume(used);
-        let steps = 1 + (self.partial_message.len() - before) / Self::INFLATED_STEP_BYTES;
-        cx.budget.spend_steps(steps as u32);
+        let work = Self::INFLATER_WORK
+            + ((self.partial_message.len() - before) / Self::INFLATED_BYTES_PER_WORK) as u32;
+        cx.budget.spend_work(work);
         let whole = inflating.last && !inflating.unfinished;
         if kind == MessageKind::Text {
             self.reader
@@ -539,6 +555,8 @@ impl State {
             }
             MessageKind::Binary => Message::Binary(message),
         };
+        cx.budget
+            .spend_work((message.bytes().len() / Self::COPIED_BYTES_PER_WORK) as u32);
         if let Some(conversation) = &mut self.conversation {
             conversation.received += 1;
         }
@@ -548,7 +566,7 @@ impl State {
         });
         if cx.shared.effects.len() > before {
             cx.shared.endpoints.mark_as_publisher(self.endpoint);
-            cx.budget.spend_steps(Self::PUBLISH_STEPS);
+            cx.budget.spend_work(Self::PUBLISH_WORK);
         }
         said
     }
@@ -581,6 +599,7 @@ impl State {
             }
             session.closed
         });
+        cx.budget.spend_work(cx.shared.deflater.take_work());
         // The endpoint may have stopped sending because `has_room` was false, and expects
         // `on_room`. Record that now: if the budget is spent, the whole output may be sent before
         // the next step looks.

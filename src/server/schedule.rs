@@ -1,0 +1,168 @@
+//! Floor 4, server: the scheduler. It decides in which order connections are served, and when a turn
+//! has done enough.
+//!
+//! One thread serves everybody, so a turn that takes long makes everybody wait. The bound of a turn
+//! is its *work* ([`Limits::turn_work`](crate::config::Limits::turn_work)): about a
+//! millisecond. What is not done by then waits for the next turn.
+//!
+//! But *who* waits? The queue has two levels, as in the schedulers of operating systems, where it is
+//! called a *feedback queue*: a connection is not asked how much it wants, but judged by what it used.
+//!
+//! - *Light* connections come first: new ones, and those that used little when they were last served.
+//!   A small request is thus answered in the turn in which it comes, unless more of them come than a
+//!   turn can serve.
+//! - *Heavy* connections used much, or all that a connection may use in a turn. They share what the
+//!   turn has left, in order, one after the other. A heavy connection that is served and uses little
+//!   is light again.
+//!
+//! *Throttled* connections wait in a third queue, for room in the queue of effects.
+//!
+//! Nobody starves. However many light connections there are, heavy connections get a quarter of each
+//! turn, and at least one of them is served. Both levels are served in the order of arrival, so a
+//! heavy connection is served at the latest after as many turns as there are heavy connections
+//! before it. The same quarter is set aside for deliveries and for deadlines, so that a turn takes at
+//! most about twice its bound.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use super::Slot;
+use crate::connection::{Key, Verdict};
+use crate::site::Files;
+use crate::transport::Transport;
+
+/// The work that is left of a turn.
+#[derive(Default, Debug)]
+pub(super) struct Work {
+    /// Units left. Negative if the last piece of work was larger than the rest.
+    left: i64,
+    /// The part of the turn that is being done goes on while more units than these are left.
+    stop: i64,
+    /// What each part gets at least.
+    share: i64,
+}
+
+impl Work {
+    /// The least part of a turn for each kind of work is the turn divided by this number.
+    const SHARES: i64 = 4;
+
+    /// Begins a turn of `units` of work.
+    pub fn begin_turn(&mut self, units: u32) {
+        let left = i64::from(units);
+        let share = (left / Self::SHARES).max(1);
+        *self = Work {
+            left,
+            stop: 0,
+            share,
+        };
+    }
+
+    /// Begins a part of the turn, which gets what is left, and at least its share.
+    pub fn begin_part(&mut self) {
+        self.stop = (self.left - self.share).min(0);
+    }
+
+    /// Whether the part may go on.
+    pub fn is_left(&self) -> bool {
+        self.left > self.stop
+    }
+
+    /// Charges work that was done.
+    pub fn spend(&mut self, units: u32) {
+        self.left -= i64::from(units);
+    }
+}
+
+/// The connections to be pumped, each in one queue at most.
+#[derive(Default, Debug)]
+pub(super) struct Runnable {
+    /// The connections that are expected to ask little, in order.
+    pub light: VecDeque<Key>,
+    /// The connections that have asked much, in order.
+    pub heavy: VecDeque<Key>,
+    /// The connections that wait for room in the queue of effects, in order.
+    pub throttled: VecDeque<Key>,
+    /// The number of connections that were taken from `light` and from `heavy`, and pumped.
+    pub served: [u64; 2],
+}
+
+impl Runnable {
+    /// The work up to which a connection counts as light: that of a response of 200 KiB, or of a
+    /// few dozen small ones.
+    const LIGHT_WORK: u32 = 64;
+
+    /// Queues a connection, unless it is queued already.
+    pub fn enqueue<F: Files, T: Transport<File = F::File>>(&mut self, slot: &mut Slot<F, T>) {
+        if !mem::replace(&mut slot.queued, true) {
+            let key = slot.connection.key();
+            match slot.heavy {
+                true => self.heavy.push_back(key),
+                false => self.light.push_back(key),
+            }
+        }
+    }
+
+    /// Queues a connection at the level of what can wait, unless the connection is queued already.
+    pub fn enqueue_heavy<F: Files, T: Transport<File = F::File>>(&mut self, slot: &mut Slot<F, T>) {
+        slot.heavy = true;
+        self.enqueue(slot);
+    }
+
+    /// Judges a connection by what it has just used.
+    pub fn judge<F: Files, T: Transport<File = F::File>>(
+        slot: &mut Slot<F, T>,
+        used: u32,
+        verdict: Verdict,
+    ) {
+        slot.heavy = used > Self::LIGHT_WORK || verdict == Verdict::Again;
+    }
+
+    /// Whether no connection is queued.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of queued connections.
+    pub fn len(&self) -> usize {
+        self.light.len() + self.heavy.len() + self.throttled.len()
+    }
+
+    /// Empties all queues.
+    pub fn clear(&mut self) {
+        for queue in [&mut self.light, &mut self.heavy, &mut self.throttled] {
+            queue.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_of_a_turn_gets_what_is_left_and_at_least_a_quarter() {
+        let mut work = Work::default();
+        let do_part = |work: &mut Work, most: u32| {
+            work.begin_part();
+            let mut done = 0;
+            while work.is_left() && done < most {
+                work.spend(1);
+                done += 1;
+            }
+            done
+        };
+        work.begin_turn(100);
+        assert_eq!(
+            [40, 500, 500, 10].map(|most| do_part(&mut work, most)),
+            [40, 60, 25, 10]
+        );
+        work.begin_turn(1);
+        assert_eq!([9, 9, 9].map(|most| do_part(&mut work, most)), [1, 1, 1]);
+        // A large piece of work leaves the next parts their share.
+        work.begin_turn(100);
+        work.spend(1_000_000);
+        assert_eq!(do_part(&mut work, 500), 25);
+        work.begin_turn(0);
+        assert_eq!(do_part(&mut work, 500), 1);
+    }
+}
