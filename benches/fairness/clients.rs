@@ -1,7 +1,9 @@
-//! The connections of a load. The loop is cheap, because the load has to share a core with the
-//! probe: nothing that is received is looked at, or even copied from the kernel.
+//! The connections of a load. A client must cost less than the server, or else the server would wait
+//! for the load. So what is sent again and again comes from a file in memory, which sendfile(2) does
+//! not copy, and nothing that is received is copied from the kernel.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
 use rustix::net::{RecvFlags, recv};
@@ -21,11 +24,33 @@ use crate::process::{OPENED, RECEIVED, SENT};
 pub struct Script {
     /// Sent once, at the beginning of a connection.
     pub first: Rc<[u8]>,
-    /// Sent afterwards, again and again. Empty: nothing more is sent.
-    pub again: Rc<[u8]>,
+    /// Sent afterwards, again and again. `None`: nothing more is sent.
+    pub again: Option<Rc<Pattern>>,
     /// The end of a connection, after which the client opens another one.
     pub renewed: Renewed,
 }
+
+/// Bytes that are sent again and again.
+pub struct Pattern {
+    file: File,
+    bytes: usize,
+}
+
+impl Pattern {
+    /// Copies `bytes` into memory of the kernel, several times if they are few.
+    pub fn new(bytes: &[u8]) -> io::Result<Rc<Self>> {
+        let copies = (PATTERN_BYTES / bytes.len()).max(1);
+        let mut file = File::from(memfd_create("pattern", MemfdFlags::CLOEXEC)?);
+        for _ in 0..copies {
+            file.write_all(bytes)?;
+        }
+        let bytes = copies * bytes.len();
+        Ok(Rc::new(Self { file, bytes }))
+    }
+}
+
+/// The usual size of a pattern. A larger pattern needs fewer system calls.
+const PATTERN_BYTES: usize = 1 << 20;
 
 /// When a client opens a new connection in place of the old one.
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -34,6 +59,9 @@ pub enum Renewed {
     Never,
     /// After the server has closed the connection.
     AfterClose,
+    /// After the server has reset the connection. The client goes on sending although the server
+    /// has closed its side.
+    AfterReset,
     /// After the first bytes of an answer. The client resets the old connection.
     AfterAnswer,
 }
@@ -52,10 +80,8 @@ pub struct Crowd {
 struct Client {
     stream: TcpStream,
     script: Script,
-    /// The number of bytes sent of `first`, then of `again`.
+    /// The number of bytes sent of the script.
     at: usize,
-    /// Whether `first` is sent.
-    begun: bool,
     readable: bool,
     writable: bool,
     /// Whether the server has closed its side.
@@ -112,7 +138,6 @@ impl Crowd {
             stream,
             script,
             at: 0,
-            begun: false,
             readable: false,
             writable: false,
             ended: false,
@@ -197,7 +222,7 @@ impl Crowd {
                 }
                 // The old connection is closed by the assignment.
                 client.stream = TcpStream::connect(self.address)?;
-                (client.at, client.begun, client.ended) = (0, false, false);
+                (client.at, client.ended) = (0, false);
                 (client.readable, client.writable) = (false, false);
                 client.register(&self.poll, number)?;
                 Ok(false)
@@ -232,6 +257,9 @@ impl Client {
             }
             if self.readable {
                 match self.read(space)? {
+                    0 if self.script.renewed == Renewed::AfterReset => {
+                        (self.readable, self.ended) = (false, false);
+                    }
                     0 => return Ok(Progress::Over),
                     _ if self.script.renewed == Renewed::AfterAnswer => return Ok(Progress::Over),
                     _ => {}
@@ -246,23 +274,27 @@ impl Client {
 
     /// Sends a part of the script.
     fn write(&mut self) -> io::Result<()> {
-        let part = match self.begun {
-            false => &self.script.first,
-            true => &self.script.again,
-        };
-        if self.at == part.len() {
-            self.at = 0;
-            if self.begun || self.script.again.is_empty() {
-                // Nothing is left, or the bytes begin again in the next round.
-                self.writable = !self.script.again.is_empty();
+        let first = &self.script.first;
+        let (sent, wanted) = match &self.script.again {
+            _ if self.at < first.len() => {
+                let rest = &first[self.at..];
+                (self.stream.write(rest), rest.len())
             }
-            self.begun = true;
-            return Ok(());
-        }
-        match self.stream.write(&part[self.at..]) {
+            None => {
+                self.writable = false;
+                return Ok(());
+            }
+            Some(pattern) => {
+                let mut offset = ((self.at - first.len()) % pattern.bytes) as u64;
+                let rest = pattern.bytes - offset as usize;
+                let sent = sendfile(&self.stream, &pattern.file, Some(&mut offset), rest);
+                (sent.map_err(io::Error::from), rest)
+            }
+        };
+        match sent {
             Ok(count) => {
                 // After a partial write, an event will say when there is space again.
-                self.writable = count == part.len() - self.at;
+                self.writable = count == wanted;
                 self.at += count;
                 SENT.fetch_add(count as u64, Relaxed);
                 Ok(())

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::clients::{Crowd, Renewed, Script};
+use crate::clients::{Crowd, Pattern, Renewed, Script};
 use crate::frames::{self, frame, opening};
 use crate::process::ready;
 use crate::site::{LARGE, SMALL, TEXT, letters};
@@ -20,9 +20,6 @@ const DEFLATE: &str = "permessage-deflate; client_no_context_takeover";
 
 /// The interval for 20 messages or joins a second.
 const TWENTIETH: Duration = Duration::from_millis(50);
-
-/// The bytes of frames that a flood sends at once.
-const BATCH_BYTES: usize = 64 << 10;
 
 /// 9,000 connections, each after one request.
 pub fn idle(address: SocketAddr) -> io::Result<()> {
@@ -54,8 +51,8 @@ pub fn endless_bodies(address: SocketAddr) -> io::Result<()> {
     let chunk = [b"4000\r\n", &letters(0x4000)[..], b"\r\n"].concat();
     let script = Script {
         first: head.into(),
-        again: chunk.repeat(4).into(),
-        renewed: Renewed::AfterClose,
+        again: Some(Pattern::new(&chunk)?),
+        renewed: Renewed::AfterReset,
     };
     http(address, 64, &script)
 }
@@ -78,8 +75,8 @@ pub fn refused_heads(address: SocketAddr) -> io::Result<()> {
 pub fn endless_heads(address: SocketAddr) -> io::Result<()> {
     let script = Script {
         first: (*b"GET / HTTP/1.1\r\nX: ").into(),
-        again: letters(BATCH_BYTES).into(),
-        renewed: Renewed::AfterClose,
+        again: Some(Pattern::new(&letters(64 << 10))?),
+        renewed: Renewed::AfterReset,
     };
     http(address, 64, &script)
 }
@@ -90,7 +87,7 @@ pub fn posts(address: SocketAddr) -> io::Result<()> {
     let length = format!("Content-Length: {}", body.len());
     let post = [post_head("/_oneloop/echo", &length), body].concat();
     let script = Script {
-        again: post.into(),
+        again: Some(Pattern::new(&post)?),
         renewed: Renewed::AfterClose,
         ..Script::default()
     };
@@ -224,7 +221,7 @@ fn http(address: SocketAddr, count: usize, script: &Script) -> io::Result<()> {
 fn flood(address: SocketAddr, count: usize, offer: &str, frame: &[u8]) -> io::Result<()> {
     let mut crowd = Crowd::new(address)?;
     let script = Script {
-        again: frame.repeat((BATCH_BYTES / frame.len()).max(1)).into(),
+        again: Some(Pattern::new(frame)?),
         ..Script::default()
     };
     for _ in 0..count {
