@@ -1,6 +1,7 @@
 //! The connections of a load. A client must cost less than the server, or else the server would wait
 //! for the load. So what is sent again and again comes from a file in memory, which sendfile(2) does
-//! not copy, and nothing that is received is copied from the kernel.
+//! not copy, and nothing that is received is copied from the kernel. The send buffers of the kernel
+//! fill up, and keep every connection readable for the server while the load does not run.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,7 +15,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, recv};
 
 use crate::process::{OPENED, RECEIVED, SENT};
@@ -90,8 +91,6 @@ struct Client {
 
 /// The number of reads and writes of a client before the next one has its turn.
 const ROUNDS: usize = 4;
-/// The kernel doubles this size, to have space for its own data.
-const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 impl Crowd {
     pub fn new(address: SocketAddr) -> io::Result<Self> {
@@ -242,8 +241,6 @@ impl Client {
         OPENED.fetch_add(1, Relaxed);
         // A reset at the end leaves no port in TIME_WAIT.
         set_socket_linger(&self.stream, Some(Duration::ZERO))?;
-        // The usual buffer grows to 4 MiB, and to fill all these buffers would be a load of its own.
-        set_socket_send_buffer_size(&self.stream, SEND_BUFFER_BYTES)?;
         self.stream.set_nodelay(true)?;
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry()
