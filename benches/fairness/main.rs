@@ -46,6 +46,7 @@ mod scenario;
 mod site;
 mod turns;
 
+use std::fs::{File, TryLockError};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> Result<String, String> {
     let scenarios = options::matching(&options.filter, SCENARIOS, |scenario| scenario.name)?;
     let tools = Tools::find()?;
+    let _lock = wait_for_other_runs()?;
     raise_descriptor_limit();
     take_the_second_core(&tools)?;
     let privileged = set_real_time(std::process::id());
@@ -333,6 +335,24 @@ fn tenths(spread: &Spread) -> String {
         most,
     } = spread;
     format!("{median:.1} ({least:.1}–{most:.1})")
+}
+
+/// Waits until no other run of this bench is in progress on the machine. Two servers with the same
+/// real-time priority on a core would wait for each other. The lock ends with the returned file.
+///
+/// # Errors
+/// A sentence, when there can be no lock.
+fn wait_for_other_runs() -> Result<File, String> {
+    let path = std::env::temp_dir().join("oneloop-fairness.lock");
+    let locked = || -> std::io::Result<File> {
+        let file = File::create(&path)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            eprintln!("another run is in progress; waiting for its end");
+        }
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(|error| format!("cannot lock {}: {error}", path.display()))
 }
 
 /// Moves this process, with the probe, to the core of the load, away from the server.
