@@ -70,7 +70,7 @@ impl<F> Entry<F> {
     fn is_open_file(&self) -> bool {
         match &self.lookup {
             Lookup::Present(representation) => {
-                matches!(representation.source.content, Content::File(_))
+                matches!(representation.source.content, Content::File(..))
             }
             Lookup::Absent => false,
         }
@@ -87,7 +87,7 @@ impl<F> Entry<F> {
             Lookup::Present(representation) => {
                 let content = match &representation.source.content {
                     Content::Memory(bytes) => bytes.len(),
-                    Content::File(_) => OPEN_FILE,
+                    Content::File(..) => OPEN_FILE,
                 };
                 content + representation.ok.len() + representation.not_modified.len()
             }
@@ -210,7 +210,7 @@ impl<F> Cache<F> {
 mod tests {
     use std::time::SystemTime;
 
-    use super::super::representation::Source;
+    use super::super::representation::{Sample, Source};
     use super::*;
     use crate::sys::FileKind;
 
@@ -277,7 +277,10 @@ mod tests {
         let mut cache = Cache::new(1 << 20);
         cache.insert(memory("a", 10));
         cache.insert(Entry::new(b"a", Coding::Gzip, Lookup::Absent, 0));
-        cache.insert(entry("large", Content::File(Rc::new(()))));
+        cache.insert(entry(
+            "large",
+            Content::File(Rc::new(()), Sample::default()),
+        ));
         assert!(cache.get(b"a", Coding::Brotli).is_none());
         assert!(cache.has_open_files());
         cache.close_files();
@@ -292,8 +295,14 @@ mod tests {
     fn a_file_is_closed_when_it_is_not_used_between_two_calls() {
         let mut cache = Cache::new(1 << 20);
         cache.insert(memory("small", 10));
-        cache.insert(entry("first", Content::File(Rc::new(()))));
-        cache.insert(entry("second", Content::File(Rc::new(()))));
+        cache.insert(entry(
+            "first",
+            Content::File(Rc::new(()), Sample::default()),
+        ));
+        cache.insert(entry(
+            "second",
+            Content::File(Rc::new(()), Sample::default()),
+        ));
         cache.close_unused_files();
         assert!(cache.get(b"first", Coding::Identity).is_some());
         cache.close_unused_files();

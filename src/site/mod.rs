@@ -56,14 +56,20 @@
 //! modification time has changed, the rest is dropped and the connection ends, and the client sees
 //! from the framing (RFC 9112 §8) that the body is incomplete.
 //!
-//! Four changes are not noticed:
+//! A file that grows, such as a log, keeps the promise of the response: the bytes up to the length that
+//! was announced are still there. But its stat looks like that of a file which was rewritten. So a
+//! sample of the file is kept (the first KiB, and the last 4 KiB before the announced end), and a file
+//! that has grown and still has the same sample counts as appended to.
+//!
+//! Five changes are not noticed:
 //!
 //! - of bytes in the socket's buffer. sendfile(2) does not copy the file: the pages of the page cache
 //!   go into the buffer, and bytes that wait there still change with the file;
 //! - between the last check and the write that follows, a few microseconds later;
 //! - of the same size and within the same tick of the clock as the change before, or with the time set
 //!   back by utimensat(2);
-//! - through a mapping (mmap(2)), for which the kernel sets the time late or never.
+//! - through a mapping (mmap(2)), for which the kernel sets the time late or never;
+//! - outside of the sample, if the file has grown since the last check.
 //!
 //! A file of at most 64 KiB ([`Limits::cached_file_bytes_max`]) is read into memory before the
 //! response begins. If the file is overwritten during this read, the bytes may be half of each
@@ -114,7 +120,7 @@ use mount::Mounts;
 use reply::{Allowed, Prepared};
 use representation::{Content, Representation, described, is_settled, validated};
 use select::Selected;
-use stream::{Encoding, FileStream, Multipart, OpenFile};
+use stream::{Encoding, FileStream, Multipart, OpenFile, Original};
 
 /// A web site: a tree of files, the paths of the endpoints, and the guard before both.
 #[derive(Debug)]
@@ -479,8 +485,8 @@ impl<F: Files> Site<F> {
             (Content::Memory(bytes), Some(range)) => {
                 Body::Part(Rc::clone(bytes), range.start as usize..range.end as usize)
             }
-            (Content::File(file), range) => {
-                let open = OpenFile::new(file, representation.source.stat, self.epoch);
+            (Content::File(file, sample), range) => {
+                let open = OpenFile::new(file, representation.source.stat, *sample, self.epoch);
                 let left = range.unwrap_or(whole);
                 Body::Stream(Stream::File(Box::new(FileStream { open, left })))
             }
@@ -518,8 +524,8 @@ impl<F: Files> Site<F> {
             .field("Content-Length", parts.len());
         let body = match &representation.source.content {
             Content::Memory(bytes) => Body::Parts(Rc::clone(bytes), Box::new(parts)),
-            Content::File(file) => {
-                let open = OpenFile::new(file, representation.source.stat, self.epoch);
+            Content::File(file, sample) => {
+                let open = OpenFile::new(file, representation.source.stat, *sample, self.epoch);
                 let left = ByteRange { start: 0, end: 0 };
                 Body::Stream(Stream::Multipart(Box::new(Multipart { open, parts, left })))
             }
@@ -573,7 +579,13 @@ impl<F: Files> Site<F> {
             path: original.source.path.clone(),
             media_type: media_type.clone(),
             coding,
-            content: original.source.content.share(),
+            content: match &original.source.content {
+                Content::Memory(bytes) => Original::Memory(Rc::clone(bytes)),
+                Content::File(file, sample) => {
+                    let open = OpenFile::new(file, original.source.stat, *sample, self.epoch);
+                    Original::File(open)
+                }
+            },
             stat: original.source.stat,
             at: 0,
             encoder: Some(Encoder::new(coding)),

@@ -25,15 +25,35 @@ pub(super) struct Representation<F> {
 pub(super) enum Content<F> {
     /// The whole content is in memory.
     Memory(Rc<[u8]>),
-    /// The content is in an open file: the first `stat.size` bytes of the [`Source`].
-    File(Rc<F>),
+    /// The content is in an open file: the first `stat.size` bytes of the [`Source`]. The sample was
+    /// taken after the stat.
+    File(Rc<F>, Sample),
+}
+
+/// A hash of the first KiB and of the last 4 KiB of a file, by which a file that was appended to can be
+/// told from a file that was rewritten.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Sample(u64);
+
+impl Sample {
+    /// The number of bytes at the end that are sampled.
+    pub const END_BYTES: usize = 4096;
+
+    pub fn new(beginning: &[u8], end: &[u8]) -> Sample {
+        let word = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_le_bytes(word)
+        };
+        Sample(hash(beginning.chunks(8).chain(end.chunks(8)).map(word)))
+    }
 }
 
 impl<F> Content<F> {
     pub fn share(&self) -> Content<F> {
         match self {
             Content::Memory(bytes) => Content::Memory(Rc::clone(bytes)),
-            Content::File(file) => Content::File(Rc::clone(file)),
+            Content::File(file, sample) => Content::File(Rc::clone(file), *sample),
         }
     }
 }
@@ -70,7 +90,7 @@ impl<F> Source<F> {
     fn len(&self) -> u64 {
         match &self.content {
             Content::Memory(bytes) => bytes.len() as u64,
-            Content::File(_) => self.stat.size,
+            Content::File(..) => self.stat.size,
         }
     }
 }
@@ -171,7 +191,7 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
         true => 0,
         false => nanoseconds(now),
     };
-    let opaque = hash(&[
+    let opaque = hash([
         stat.device,
         stat.inode,
         stat.size,
@@ -208,8 +228,8 @@ fn last_modified(stat: &Stat, now: SystemTime) -> Option<SystemTime> {
 /// Each word is added to the state, and the state goes through the finalizer of SplitMix64 (Steele,
 /// Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). The finalizer is
 /// a bijection, so two lists that differ in a single word never have the same hash.
-fn hash(words: &[u64]) -> u64 {
-    words.iter().fold(0, |state: u64, word| {
+fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
+    words.into_iter().fold(0, |state: u64, word| {
         let z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

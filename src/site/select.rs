@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup, Siblings};
 use super::encoding;
-use super::representation::{Content, Representation, Source, is_settled};
+use super::representation::{Content, Representation, Sample, Source, is_settled};
 use super::{FileError, Files, Site, media_type};
 use crate::http::{Acceptable, Coding, Field, RequestHead, Version};
 use crate::sys::{FileKind, Stat};
@@ -306,9 +306,9 @@ impl<F: Files> Site<F> {
             opened => opened?,
         };
         let mut reads = 0;
-        let content = loop {
+        let mut content = loop {
             if stat.size > self.cached_file_bytes_max {
-                break Content::File(Rc::new(open));
+                break Content::File(Rc::new(open), Sample::default());
             }
             if reads == READS_MAX {
                 return Err(FileError::Changing);
@@ -327,10 +327,11 @@ impl<F: Files> Site<F> {
             self.cost += COST;
         };
         let mut buffer = [0; media_type::BEGINNING_BYTES];
-        let beginning = match &content {
+        let beginning = match &mut content {
             Content::Memory(bytes) => &bytes[..bytes.len().min(buffer.len())],
-            Content::File(open) => {
+            Content::File(open, sample) => {
                 let read = self.files.read_at(open, &mut buffer, 0)?;
+                *sample = self.sample(open, &buffer[..read], stat.size)?;
                 &buffer[..read]
             }
         };

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup};
 use super::encoding::{self, Encoder};
-use super::representation::{Content, Representation, Source, is_settled};
-use super::{Files, Parts, Site};
+use super::representation::{Content, Representation, Sample, Source, is_settled};
+use super::{FileError, Files, Parts, Site, media_type};
 use crate::http::{ByteRange, Coding};
 use crate::sys::Stat;
 
@@ -56,20 +56,26 @@ impl<F> Stream<F> {
 /// compared once more if the last slice does not leave at once.
 #[derive(Debug)]
 pub(super) struct OpenFile<F> {
-    pub file: Rc<F>,
-    pub stat: Stat,
-    /// The epoch in which they were last compared.
+    file: Rc<F>,
+    /// The stat when the file was last found to be intact.
+    stat: Stat,
+    /// The length of the file, in bytes, that the response promises.
+    promised: u64,
+    /// The sample of the file with this length.
+    sample: Sample,
+    /// The epoch in which file and stat were last compared.
     checked: u64,
     /// Whether no slice was returned yet.
     is_new: bool,
 }
 
 impl<F> OpenFile<F> {
-    pub fn new(file: &Rc<F>, stat: Stat, epoch: u64) -> OpenFile<F> {
-        let file = Rc::clone(file);
+    pub fn new(file: &Rc<F>, stat: Stat, sample: Sample, epoch: u64) -> OpenFile<F> {
         OpenFile {
-            file,
+            file: Rc::clone(file),
             stat,
+            promised: stat.size,
+            sample,
             checked: epoch,
             is_new: true,
         }
@@ -100,7 +106,7 @@ pub(crate) struct Encoding<F> {
     pub(super) path: Box<[u8]>,
     pub(super) media_type: Cow<'static, str>,
     pub(super) coding: Coding,
-    pub(super) content: Content<F>,
+    pub(super) content: Original<F>,
     pub(super) stat: Stat,
     pub(super) at: u64,
     /// `None` after the last chunk.
@@ -110,6 +116,13 @@ pub(crate) struct Encoding<F> {
     /// The site counts the encoders at work by their permits. `None` after the last chunk: a client
     /// that reads slowly holds no permit.
     pub(super) permit: Option<Rc<()>>,
+}
+
+/// The content that is encoded.
+#[derive(Debug)]
+pub(super) enum Original<F> {
+    Memory(Rc<[u8]>),
+    File(OpenFile<F>),
 }
 
 /// The next slice of a body.
@@ -184,7 +197,7 @@ impl<F: Files> Site<F> {
         max: u64,
     ) -> BodySlice<F::File> {
         let is_checked = std::mem::take(&mut open.is_new) && open.checked == self.epoch;
-        if !is_checked && !self.is_intact(&open.file, &open.stat) {
+        if !is_checked && !self.is_intact(open) {
             return BodySlice::Broken;
         }
         open.checked = self.epoch;
@@ -206,16 +219,52 @@ impl<F: Files> Site<F> {
             return true;
         }
         open.checked = self.epoch;
-        self.is_intact(&open.file, &open.stat)
+        self.is_intact(open)
     }
 
-    /// Whether an open file still has the size and the modification time in `then`, so that no
-    /// truncation and no overwrite in place has been noticed. (The module's docs say which changes
-    /// go unnoticed.) The change time does not count: it also moves when the file is deleted or
-    /// another file is renamed over it, and the old file is then sent to its end.
-    fn is_intact(&self, file: &F::File, then: &Stat) -> bool {
-        let same = |now: Stat| (now.size, now.modified) == (then.size, then.modified);
-        self.files.fstat(file).is_ok_and(same)
+    /// Whether an open file still has the size and the modification time that it had, so that no
+    /// truncation and no overwrite in place has been noticed, or whether it was appended to. (The
+    /// module's docs say which changes go unnoticed.) The change time does not count: it also moves
+    /// when the file is deleted or another file is renamed over it, and the old file is then sent to
+    /// its end.
+    fn is_intact(&self, open: &mut OpenFile<F::File>) -> bool {
+        let Ok(now) = self.files.fstat(&open.file) else {
+            return false;
+        };
+        let then = &open.stat;
+        let is_unchanged = (now.size, now.modified) == (then.size, then.modified);
+        let is_intact = is_unchanged || (now.size > then.size && self.was_appended_to(open));
+        if is_intact {
+            open.stat = now;
+        }
+        is_intact
+    }
+
+    /// Whether a file that has grown still begins with the content that the response promises, as far
+    /// as a sample tells.
+    #[cold]
+    fn was_appended_to(&self, open: &OpenFile<F::File>) -> bool {
+        let mut beginning = [0; media_type::BEGINNING_BYTES];
+        let length = open.promised.min(beginning.len() as u64) as usize;
+        let beginning = &mut beginning[..length];
+        self.files.read_at(&open.file, beginning, 0) == Ok(length)
+            && self.sample(&open.file, beginning, open.promised) == Ok(open.sample)
+    }
+
+    /// A sample of the first `length` bytes of a file, whose beginning was read already. Never inlined:
+    /// the callers serve every request, and do not need the frame.
+    #[inline(never)]
+    pub(super) fn sample(
+        &self,
+        file: &F::File,
+        beginning: &[u8],
+        length: u64,
+    ) -> Result<Sample, FileError> {
+        let mut end = [0; Sample::END_BYTES];
+        let bytes = length.min(end.len() as u64);
+        let end = &mut end[..bytes as usize];
+        let read = self.files.read_at(file, end, length - bytes)?;
+        Ok(Sample::new(beginning, &end[..read]))
     }
 
     /// Encodes the next slice of a file, and appends the output to `out` as a chunk (RFC 9112
@@ -237,13 +286,13 @@ impl<F: Files> Site<F> {
         let size = encoding.stat.size;
         let want = (size - encoding.at).min(encoding::SLICE_BYTES as u64) as usize;
         let (at, mut slice) = (encoding.at as usize, [0; encoding::SLICE_BYTES]);
-        let bytes = match &encoding.content {
-            Content::Memory(bytes) => bytes.get(at..at + want).ok_or(())?,
-            Content::File(file) => {
+        let bytes = match &mut encoding.content {
+            Original::Memory(bytes) => bytes.get(at..at + want).ok_or(())?,
+            Original::File(open) => {
                 let slice = &mut slice[..want];
-                let read = self.files.read_at(file, slice, encoding.at);
+                let read = self.files.read_at(&open.file, slice, encoding.at);
                 // The look comes after the read, so that it speaks for the last slice too.
-                if read != Ok(want) || !self.is_intact(file, &encoding.stat) {
+                if read != Ok(want) || !self.is_intact(open) {
                     return Err(());
                 }
                 slice

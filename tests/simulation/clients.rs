@@ -33,6 +33,8 @@ pub enum Act {
     Witness,
     /// Overwrites a file in place: the length stays the same.
     Overwrite(&'static str),
+    /// Appends to a file.
+    Append(&'static str),
     /// Waits until this many more bytes have come.
     Sip(usize),
     /// Takes no bytes from now on, until the client [listens](Act::Listen) again.
@@ -330,6 +332,10 @@ impl Client {
             Act::Witness => self.bear_witness(wire, tree),
             Act::Overwrite(name) => {
                 tree.overwrite(name, wall);
+                true
+            }
+            Act::Append(name) => {
+                tree.append(name, wall);
                 true
             }
             Act::Sip(n) => {

@@ -265,16 +265,25 @@ impl Tree {
 
     /// Overwrites a file in place, with another content of the same length.
     pub fn overwrite(&mut self, name: &'static str, wall: SystemTime) {
-        let now = self.timestamp(wall);
         self.versions += 1;
+        let length = self.content(name).len();
+        self.write(name, content(name, self.versions, length), wall);
+    }
+
+    /// Appends a line to a file.
+    pub fn append(&mut self, name: &'static str, wall: SystemTime) {
+        let longer = [&*self.content(name), b"and so on\n"].concat();
+        self.write(name, longer.into(), wall);
+    }
+
+    fn write(&mut self, name: &'static str, content: Rc<[u8]>, wall: SystemTime) {
+        let now = self.timestamp(wall);
         let entry = self.files.get_mut(name).expect("it is there");
         let mut inode = entry.inode.borrow_mut();
-        inode.content = content(name, self.versions, inode.content.len());
+        inode.content = Rc::clone(&content);
         (inode.modified, inode.changed) = (now, now);
         entry.disturbances.push(entry.history.len());
-        entry
-            .history
-            .push(State::Content(Rc::clone(&inode.content)));
+        entry.history.push(State::Content(content));
     }
 
     /// Whether another change of any file would show in the times of the file.

@@ -135,9 +135,9 @@ use oneloop::connection::{Cause, Counters, ModeName, TRANSITIONS, Transitions};
 use oneloop::server::{Echo, Flow, PostEcho, RoomsEndpoint, Server};
 use oneloop::site::{Guard, Site};
 
-use clients::{Client, Script};
+use clients::{Act, Client, Script};
 use endpoints::{Book, Bouncer, Fountain};
-use files::SimFiles;
+use files::{MOVIE, SimFiles};
 use talk::Message;
 use verdict::{Hardship, judge};
 use weather::{Rng, Weather};
@@ -476,28 +476,47 @@ fn connections_that_fill_the_queue_of_effects_come_after_those_that_found_it_ful
     assert_eq!(counts, [COUNT; 5]);
 }
 
-/// A mixture of two versions must not be framed like a whole answer, whatever part of the only slice
-/// had left when the file was overwritten. The answers before it come whole.
-#[test]
-fn a_file_that_is_overwritten_before_its_last_bytes_have_left_is_cut_off() {
+/// Plays a client that does not look until two small answers, and any part of a large one, have left the
+/// server. Meanwhile the large file, which is sent in one slice, is edited in place.
+fn overtaken(fields: &'static str, edits: &[Act], check: impl Fn(&Client, usize)) {
     let limits = Limits {
         cached_file_bytes_max: 100,
         ..weather::usual_limits()
     };
     for send_buffer in (100..2_500).step_by(50) {
-        for fields in ["", "Range: bytes=0-1999, 2500-4999\r\n"] {
-            let weather = Weather {
-                send_buffer,
-                ..Weather::calm()
-            };
-            let script = scripts::overtaken(fields);
-            let finished = in_turn([script], weather, limits.clone());
-            let client = &finished.world.clients[0];
-            assert!(client.was_cut_short, "{send_buffer}: {}", client.status());
-            assert_eq!(client.answers, 2, "{send_buffer}: the answers before");
-            assert_eq!(finished.counters.closed(Cause::Failed), 1);
+        let weather = Weather {
+            send_buffer,
+            ..Weather::calm()
+        };
+        let script = scripts::overtaken(fields, edits);
+        let finished = in_turn([script], weather, limits.clone());
+        check(&finished.world.clients[0], send_buffer);
+    }
+}
+
+/// A mixture of two versions must not be framed like a whole answer. The answers before it are whole.
+#[test]
+fn a_file_that_is_overwritten_before_its_last_bytes_have_left_is_cut_off() {
+    for fields in ["", "Range: bytes=0-1999, 2500-4999\r\n"] {
+        for edits in [
+            &[Act::Overwrite(MOVIE)][..],
+            &[Act::Overwrite(MOVIE), Act::Append(MOVIE)],
+        ] {
+            overtaken(fields, edits, |client, send_buffer| {
+                assert!(client.was_cut_short, "{send_buffer}: {}", client.status());
+                assert_eq!(client.answers, 2, "{send_buffer}: the answers before");
+            });
         }
     }
+}
+
+/// The promised bytes are all there. A log that grows can be downloaded.
+#[test]
+fn a_file_that_is_appended_to_is_sent_as_far_as_it_was_promised() {
+    overtaken("", &[Act::Append(MOVIE)], |client, send_buffer| {
+        assert!(!client.was_cut_short, "{send_buffer}: {}", client.status());
+        assert_eq!(client.answers, 3, "{send_buffer}");
+    });
 }
 
 /// While the server does not read from a connection, because the peer does not read, the pong may

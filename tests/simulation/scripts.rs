@@ -9,8 +9,8 @@ use crate::files::{FLAKY, MOVIE, NEWS, NOTES, PROGRAM};
 use crate::weather::{PATIENCE, PAUSE};
 
 use Act::{
-    Answer, Ask, AwaitEnd, Close, HalfClose, Listen, Outstay, Overwrite, Pause, Reset, Send, Sip,
-    TurnAway, Witness,
+    Answer, Ask, AwaitEnd, Close, HalfClose, Listen, Outstay, Pause, Reset, Send, Sip, TurnAway,
+    Witness,
 };
 
 /// All scripts.
@@ -612,24 +612,19 @@ pub fn busy(requests: usize) -> Script {
     cooperative("asks without a pause", [asks, vec![Close]].concat())
 }
 
-/// A client that reads two small files and then a large one, which is overwritten before the client looks.
-pub fn overtaken(fields: &'static str) -> Script {
-    cooperative(
-        "asks for a film that is overwritten",
-        [
-            TurnAway,
-            get("/small.txt"),
-            get("/small.txt"),
-            Ask(MOVIE, fields),
-            pause(),
-            Overwrite(MOVIE),
-            Listen,
-            file("small.txt"),
-            file("small.txt"),
-            Witness,
-            Close,
-        ],
-    )
+/// A client that asks for two small files and then for a large one, which is edited before the client
+/// looks.
+pub fn overtaken(fields: &'static str, edits: &[Act]) -> Script {
+    let before = [
+        TurnAway,
+        get("/small.txt"),
+        get("/small.txt"),
+        Ask(MOVIE, fields),
+        pause(),
+    ];
+    let after = [Listen, file("small.txt"), file("small.txt"), Witness, Close];
+    let acts = [&before, edits, &after].concat();
+    cooperative("asks for a film that is edited", acts)
 }
 
 /// Two clients that ask for compressed files: the first does not read before the second is done.
