@@ -79,9 +79,15 @@ impl<F> Entry<F> {
     /// The weight of the entry in bytes, with an allowance for the tables of the cache. An open
     /// file weighs 256 KiB, which keeps the number of descriptors held by the cache small: at most
     /// 64 with the default bound.
+    ///
+    /// A cache that is full of other entries adds up to 13 % more, or 5 % less, than their weight to the
+    /// resident memory (measured with files of 27 to 10,000 bytes, with names of 10 and 160 bytes, and
+    /// with absent files).
     fn bytes(&self) -> usize {
         const TABLES: usize = 300;
         const OPEN_FILE: usize = 256 << 10;
+        /// Two counters of an `Rc`, and a word of the allocator.
+        const ALLOCATION: usize = 24;
         let lookup = match &self.lookup {
             Lookup::Absent => 0,
             Lookup::Present(representation) => {
@@ -89,7 +95,9 @@ impl<F> Entry<F> {
                     Content::Memory(bytes) => bytes.len(),
                     Content::File(..) => OPEN_FILE,
                 };
-                content + representation.ok.len() + representation.not_modified.len()
+                let heads = representation.ok.len() + representation.not_modified.len();
+                // The representation, its path, its content and two heads.
+                size_of::<Representation<F>>() + content + heads + 5 * ALLOCATION
             }
         };
         lookup + 3 * self.path.len() + TABLES
