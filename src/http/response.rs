@@ -105,7 +105,10 @@ impl ResponseHead {
     /// another line.
     pub fn field(mut self, name: &str, value: impl std::fmt::Display) -> ResponseHead {
         let from = self.text.len();
-        write!(self.text, "{name}: {value}\r\n").expect("a String takes all");
+        self.text.push_str(name);
+        self.text.push_str(": ");
+        write!(self.text, "{value}").expect("a String takes all");
+        self.text.push_str("\r\n");
         debug_assert_eq!(
             self.text[from..]
                 .bytes()
@@ -115,6 +118,14 @@ impl ResponseHead {
             "a field is one line"
         );
         self
+    }
+
+    /// Returns a head with another status and the same fields.
+    pub fn with_status(&self, status: Status) -> ResponseHead {
+        let fields = self.text.find('\n').map_or(0, |end| end + 1);
+        let mut head = ResponseHead::new(status);
+        head.text.push_str(&self.text[fields..]);
+        head
     }
 
     /// Returns the status line and the field lines, without the empty line after a head.

@@ -103,10 +103,10 @@ impl<F> Representation<F> {
         };
         let validators = validators(&source.stat, encoding, now);
         let (media_type, coding, varies) = (&source.media_type, source.coding, source.varies);
-        let ok = described(Status::Ok, media_type, coding, &validators, varies)
+        let not_modified = validated(Status::NotModified, &validators, varies);
+        let ok = describe(not_modified.with_status(Status::Ok), media_type, coding)
             .field("Content-Length", source.len())
             .field("Accept-Ranges", "bytes");
-        let not_modified = validated(Status::NotModified, &validators, varies);
         Representation {
             ok: ok.into_bytes().into(),
             not_modified: not_modified.into_bytes().into(),
@@ -160,7 +160,12 @@ pub(super) fn described(
     validators: &Validators,
     varies: bool,
 ) -> ResponseHead {
-    let mut head = validated(status, validators, varies)
+    describe(validated(status, validators, varies), media_type, coding)
+}
+
+/// Adds the fields that say how to read the content.
+fn describe(head: ResponseHead, media_type: &str, coding: Coding) -> ResponseHead {
+    let mut head = head
         .field("Content-Type", media_type)
         .field("X-Content-Type-Options", "nosniff");
     if let Some(token) = coding.token() {
