@@ -240,7 +240,8 @@
 //! Architecture invariant: `http`, `websocket` and `transport` do not know each other, and neither do
 //! `site` and `transport`. `connection` joins them.
 //!
-//! Architecture invariant: below floor 4 only `transport::tcp` names `mio`, and only `sys` names `rustix`.
+//! Architecture invariant: below floor 4 only `transport::tcp` names `mio`, and only `sys` names `rustix`
+//! and `memmap2`.
 //!
 //! Architecture invariant: no threads, no `unsafe` code, and no `HashMap`, whose order differs from run
 //! to run.
@@ -300,7 +301,7 @@
 //! The loop, the protocols and the state machines are this crate's own, on `mio`, `slab` and `memchr`,
 //! with `wide` to compare sixteen bytes at a time in safe code, and with `sha1` and `base64` for the opening
 //! handshake (and `sha1` for boundaries). Everything else comes from libraries, of which none starts a
-//! thread: `rustix` (safe system calls), `clap` (the command line), `httpdate` (the three forms of an
+//! thread: `rustix` (safe system calls), `memmap2` (memory that goes back to the system), `clap` (the command line), `httpdate` (the three forms of an
 //! HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content coding), `jiff`
 //! (local time in the log), `mime_guess` (media types), `percent-encoding` (queries, and
 //! the `Location` of a redirect) and `signal-hook-mio` (signals as events).

@@ -1,7 +1,7 @@
-//! Floor 0, sys: the system calls that `std` and `mio` do not offer. The calls go through `rustix`,
-//! whose functions are safe Rust.
+//! Floor 0, sys: the system calls that `std` and `mio` do not offer. The calls go through `rustix`
+//! and `memmap2`, whose functions are safe Rust.
 //!
-//! Architecture invariant: only this file names `rustix`.
+//! Architecture invariant: only this file names `rustix` and `memmap2`.
 //!
 //! Architecture invariant: this module names no other module of the crate. The purpose of a call
 //! must not be known here.
@@ -11,13 +11,16 @@
 //! have no flag like `MSG_NOSIGNAL`: with the default disposition of `SIGPIPE`, a reset by a peer
 //! would end the process.
 
+use std::alloc::{self, Layout};
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use memmap2::MmapMut;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -134,6 +137,45 @@ fn cgroup_files(groups: &str) -> impl Iterator<Item = String> {
             ends.map(move |end| format!("{mount}/{}/{file}", &path[..end]))
         })
     })
+}
+
+/// Memory in whole pages, from mmap(2). When dropped, the pages go back to the system at once. An
+/// allocator gives back what lies at the top of its heap only, and one small allocation above
+/// megabytes of free memory keeps all of it resident.
+#[derive(Debug)]
+pub(crate) struct Pages(MmapMut);
+
+impl Pages {
+    /// The size of most pages. Memory that is not a multiple of it wastes the rest of a page.
+    pub const PAGE_BYTES: usize = 4 << 10;
+
+    /// Returns `bytes` bytes, all 0. `bytes` must not be 0. A page is in memory only when it has been
+    /// written to.
+    ///
+    /// If the system has no memory, the process ends, as it does when an allocation fails.
+    pub fn new(bytes: usize) -> Pages {
+        let layout = Layout::array::<u8>(bytes).expect("as much as any memory");
+        match MmapMut::map_anon(bytes) {
+            Ok(pages) => Pages(pages),
+            Err(_) => alloc::handle_alloc_error(layout),
+        }
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Pages {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
 
 // ── Files ──────────────────────────────────────────────────────────────────────────────────────

@@ -58,6 +58,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("mio", &["server/driver.rs", "transport/tcp.rs"]),
     ("signal_hook_mio", &["server/driver.rs"]),
     ("rustix", &["sys.rs"]),
+    ("memmap2", &["sys.rs"]),
     // One thread, and no order that differs from run to run: the simulation replays runs.
     ("HashMap", &[]),
     ("HashSet", &[]),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::rc::Rc;
 
+use crate::sys::Pages;
+
 /// The memory, in bytes, that connections hold because of their peers, with one bound for the sum.
 ///
 /// Each connection also has separate bounds. Exceeding the common bound makes no operation fail.
@@ -77,7 +79,7 @@ impl Drop for ChargedBytes {
 #[derive(Debug)]
 pub(crate) struct Pool {
     buffer_bytes: usize,
-    read: Vec<Box<[u8]>>,
+    read: Vec<Pages>,
     write: Vec<Vec<u8>>,
     buffers_out: usize,
     /// For each cached body that write buffers hold, by its address: the number of holders.
@@ -166,16 +168,14 @@ impl Pool {
         self.buffer_bytes
     }
 
-    pub(super) fn acquire(&mut self) -> Box<[u8]> {
+    pub(super) fn acquire(&mut self) -> Pages {
         self.buffers_out += 1;
         let bytes = self.buffer_bytes;
         self.account.charge(bytes);
-        self.read
-            .pop()
-            .unwrap_or_else(|| vec![0; bytes].into_boxed_slice())
+        self.read.pop().unwrap_or_else(|| Pages::new(bytes))
     }
 
-    pub(super) fn release_buffer(&mut self, buffer: Box<[u8]>) {
+    pub(super) fn release_buffer(&mut self, buffer: Pages) {
         debug_assert!(self.buffers_out > 0);
         self.buffers_out -= 1;
         self.account.release(buffer.len());

@@ -6,23 +6,56 @@
 //! with zeros before each read and draining after each request were measured at seven times the
 //! instructions of the whole request.)
 //!
-//! Bytes that must wait are *parked*: copied into a box of exactly their length. While more bytes
+//! Bytes that must wait are *parked*: copied into memory for them alone. While more bytes
 //! are awaited, only a few bytes are parked, such as the beginning of a slow request head. While no
 //! byte is to be read for now, many are, such as the requests that came behind one for a large file.
 //! Thus ten thousand slow peers do not hold ten thousand buffers.
+//!
+//! Buffers, and parked bytes of a page or more, are [`Pages`]: when a flood of peers has left, their
+//! memory goes back to the system.
 
 use super::Pool;
+use crate::sys::Pages;
 
 /// The bytes received and not consumed yet, in order.
 #[derive(Default, Debug)]
 pub(crate) struct ReadBuffer {
-    /// Present while bytes are waiting, and from a call of [`spare`](ReadBuffer::spare) on until
-    /// the next [`shrink`](ReadBuffer::shrink).
-    buffer: Option<Box<[u8]>>,
+    memory: Memory,
     start: u32,
     end: u32,
-    /// Whether the buffer is not one of the pool's, but a box of exactly the parked length.
-    parked: bool,
+}
+
+/// The memory in which the bytes of a read buffer lie.
+#[derive(Default, Debug)]
+enum Memory {
+    /// No byte is waiting.
+    #[default]
+    Nothing,
+    /// A buffer of the pool: while bytes are waiting, and from a call of
+    /// [`spare`](ReadBuffer::spare) on until the next [`shrink`](ReadBuffer::shrink).
+    Buffer(Pages),
+    /// A few parked bytes.
+    Parked(Box<[u8]>),
+    /// Many parked bytes.
+    ParkedPages(Pages),
+}
+
+impl Memory {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Memory::Nothing => &[],
+            Memory::Buffer(pages) | Memory::ParkedPages(pages) => pages,
+            Memory::Parked(bytes) => bytes,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Nothing => &mut [],
+            Memory::Buffer(pages) | Memory::ParkedPages(pages) => pages,
+            Memory::Parked(bytes) => bytes,
+        }
+    }
 }
 
 impl ReadBuffer {
@@ -32,18 +65,12 @@ impl ReadBuffer {
 
     /// Returns the bytes received and not consumed yet.
     pub fn bytes(&self) -> &[u8] {
-        match &self.buffer {
-            Some(buffer) => &buffer[self.start as usize..self.end as usize],
-            None => &[],
-        }
+        &self.memory.bytes()[self.start as usize..self.end as usize]
     }
 
     /// Returns the same bytes for changes in place, such as unmasking.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        match &mut self.buffer {
-            Some(buffer) => &mut buffer[self.start as usize..self.end as usize],
-            None => &mut [],
-        }
+        &mut self.memory.bytes_mut()[self.start as usize..self.end as usize]
     }
 
     /// Whether no byte is waiting to be consumed.
@@ -53,15 +80,15 @@ impl ReadBuffer {
 
     /// Whether a read would have no space, even after the waiting bytes are moved to the front.
     pub fn is_full(&self) -> bool {
-        match &self.buffer {
-            Some(buffer) => !self.parked && (self.end - self.start) as usize == buffer.len(),
-            None => false,
+        match &self.memory {
+            Memory::Buffer(buffer) => (self.end - self.start) as usize == buffer.len(),
+            Memory::Nothing | Memory::Parked(_) | Memory::ParkedPages(_) => false,
         }
     }
 
     /// Returns the memory in bytes that this read buffer holds, as the account is charged for it.
     pub fn held_bytes(&self) -> usize {
-        self.buffer.as_ref().map_or(0, |buffer| buffer.len())
+        self.memory.bytes().len()
     }
 
     /// Marks the first `n` bytes as consumed.
@@ -84,13 +111,10 @@ impl ReadBuffer {
     /// is empty only if the read buffer [is full](ReadBuffer::is_full). After the read, call
     /// [`filled`](ReadBuffer::filled).
     pub fn spare<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
-        if self.parked {
-            self.unpark(pool);
+        if !self.holds_buffer() {
+            self.acquire(pool);
         }
-        let buffer = self.buffer.get_or_insert_with(|| {
-            (self.start, self.end) = (0, 0);
-            pool.acquire()
-        });
+        let buffer = self.memory.bytes_mut();
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end as usize == buffer.len() && self.start > 0 {
@@ -104,11 +128,7 @@ impl ReadBuffer {
     /// Records that the first `n` bytes of [`spare`](ReadBuffer::spare) now hold received bytes.
     pub fn filled(&mut self, n: usize) {
         self.end += n as u32;
-        debug_assert!(
-            self.buffer
-                .as_ref()
-                .is_some_and(|b| self.end as usize <= b.len())
-        );
+        debug_assert!(self.end as usize <= self.memory.bytes().len());
     }
 
     /// Releases the buffer if no byte is waiting, and parks the bytes if they are few. A full
@@ -118,7 +138,7 @@ impl ReadBuffer {
     pub fn shrink(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
-        } else if !self.parked {
+        } else if self.holds_buffer() {
             self.park(Self::PARKED_BYTES_MAX.min(pool.buffer_bytes() - 1), pool);
         }
     }
@@ -129,45 +149,54 @@ impl ReadBuffer {
         self.park(self.held_bytes() / 2, pool);
     }
 
-    /// Moves the waiting bytes to a box of exactly their length, if they are at most `max`.
+    /// Moves the waiting bytes to memory for them alone, if they are at most `max`.
     fn park(&mut self, max: usize, pool: &mut Pool) {
-        if self.bytes().len() > max {
+        let bytes = self.bytes();
+        if bytes.len() > max {
             return;
         }
-        let parked: Box<[u8]> = self.bytes().into();
+        let memory = if bytes.len() < Pages::PAGE_BYTES {
+            Memory::Parked(bytes.into())
+        } else {
+            let mut pages = Pages::new(bytes.len().next_multiple_of(Pages::PAGE_BYTES));
+            pages[..bytes.len()].copy_from_slice(bytes);
+            Memory::ParkedPages(pages)
+        };
+        let end = bytes.len() as u32;
         self.release(pool);
-        pool.account_mut().charge(parked.len());
+        pool.account_mut().charge(memory.bytes().len());
         *self = ReadBuffer {
+            memory,
             start: 0,
-            end: parked.len() as u32,
-            buffer: Some(parked),
-            parked: true,
+            end,
         };
     }
 
-    /// Moves the parked bytes to a buffer of the pool.
-    fn unpark(&mut self, pool: &mut Pool) {
+    /// Acquires a buffer of the pool, and moves parked bytes to it.
+    fn acquire(&mut self, pool: &mut Pool) {
         let mut buffer = pool.acquire();
         let bytes = self.bytes();
-        buffer[..bytes.len()].copy_from_slice(bytes);
-        let end = bytes.len() as u32;
+        let end = bytes.len();
+        buffer[..end].copy_from_slice(bytes);
         self.release(pool);
-        (self.buffer, self.end) = (Some(buffer), end);
+        (self.memory, self.end) = (Memory::Buffer(buffer), end as u32);
     }
 
     /// Releases the buffer and drops the waiting bytes.
     pub fn release(&mut self, pool: &mut Pool) {
-        match self.buffer.take() {
-            Some(buffer) if self.parked => pool.account_mut().release(buffer.len()),
-            Some(buffer) => pool.release_buffer(buffer),
-            None => {}
+        let ReadBuffer { memory, .. } = std::mem::take(self);
+        match memory {
+            Memory::Nothing => {}
+            Memory::Buffer(buffer) => pool.release_buffer(buffer),
+            Memory::Parked(_) | Memory::ParkedPages(_) => {
+                pool.account_mut().release(memory.bytes().len());
+            }
         }
-        *self = ReadBuffer::default();
     }
 
-    /// Whether this read buffer holds a buffer of the pool. (A parked box is not counted.)
+    /// Whether this read buffer holds a buffer of the pool. (Parked bytes are in memory of their own.)
     pub fn holds_buffer(&self) -> bool {
-        self.buffer.is_some() && !self.parked
+        matches!(self.memory, Memory::Buffer(_))
     }
 }
 
@@ -241,6 +270,19 @@ mod tests {
         put(&mut read_buffer, &mut pool, b"bc");
         assert_eq!((pool.buffers_out(), pool.account().used()), (1, 8_000));
         assert_eq!(read_buffer.bytes().len(), 2_002);
+    }
+
+    #[test]
+    fn a_page_or_more_is_parked_in_whole_pages() {
+        let (mut pool, mut read_buffer) = (Pool::new(20_000, 100), ReadBuffer::default());
+        put(&mut read_buffer, &mut pool, &[b'a'; 10_000]);
+        read_buffer.settle(&mut pool);
+        assert_eq!((pool.buffers_out(), pool.account().used()), (0, 12_288));
+        put(&mut read_buffer, &mut pool, b"bc");
+        assert!(read_buffer.bytes().ends_with(b"aabc") && read_buffer.bytes().len() == 10_002);
+        assert_eq!((pool.buffers_out(), pool.account().used()), (1, 20_000));
+        read_buffer.release(&mut pool);
+        assert_eq!((pool.buffers_out(), pool.account().used()), (0, 0));
     }
 
     #[test]

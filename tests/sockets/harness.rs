@@ -356,10 +356,20 @@ impl Server {
     /// The largest amount of memory that the server has had at once, in bytes. "VmHWM" of proc(5)
     /// is a maximum, so no moment can be missed.
     pub fn memory_bytes_peak(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    /// The amount of memory that the server has now, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// The value of a line of `/proc/PID/status`, in bytes.
+    fn memory(&self, name: &str) -> usize {
         let path = format!("/proc/{}/status", self.process.pid().as_raw_pid());
         let status = fs::read_to_string(path).expect("it runs");
         let kib = status.lines().find_map(|line| {
-            let value = line.strip_prefix("VmHWM:")?.strip_suffix("kB")?;
+            let value = line.strip_prefix(name)?.strip_suffix("kB")?;
             value.trim().parse::<usize>().ok()
         });
         kib.expect("it is in kB") << 10

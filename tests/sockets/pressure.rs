@@ -1,9 +1,9 @@
-//! WebSocket peers that would cost more than their share, if the server let them: memory stays
-//! bounded.
+//! Peers that would cost more than their share, if the server let them: memory stays bounded, and
+//! comes back.
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use crate::harness::{Folder, Server, pattern};
+use crate::harness::{Client, Folder, Server, eventually, pattern};
 use crate::peer::{BINARY, CONTINUATION, FIN, PING, PONG, Peer, RSV1, frame};
 
 /// The largest growth of the server's memory, in bytes. The bound is above the share of a single
@@ -173,4 +173,29 @@ fn empty_fragments_without_an_end_weigh_nothing() {
     peer.send(frame(FIN | CONTINUATION, b"at last"));
     assert_eq!(peer.frame().payload, b"at last");
     watched.check(4 << 20);
+}
+
+/// The buffers are no longer used, and their memory is not that of the process any more: otherwise one
+/// flood would cost the system for as long as the server runs.
+#[test]
+fn the_memory_of_a_flood_goes_back_to_the_system() {
+    let folder = Folder::new();
+    folder.put_big_hole("big");
+    let server = Server::of(folder.path());
+    assert_eq!(server.connect().get("/absent").status, 404);
+    let before = server.memory_bytes();
+    // A little less than a read buffer has space for. Only the first request is answered, in part.
+    let requests = "GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_700);
+    let mut clients: Vec<Client> = (0..300).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(&requests);
+    }
+    eventually("the server holds what was sent", || {
+        server.memory_bytes() > before + (8 << 20)
+    });
+    drop(clients);
+    // What is kept: 64 read buffers, and the tables of the server.
+    eventually("the server holds little", || {
+        server.memory_bytes() < before + (6 << 20)
+    });
 }
