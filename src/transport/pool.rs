@@ -70,6 +70,21 @@ impl ChargedBytes {
 impl Drop for ChargedBytes {
     fn drop(&mut self) {
         release(&self.used, self.bytes.len());
+        free(mem::take(&mut self.bytes).into_vec());
+    }
+}
+
+/// Frees a vector. What is large is made small first.
+///
+/// The allocator of glibc takes an allocation above a threshold, 128 KiB at first, from the system, and
+/// gives it back whole. But the threshold rises to the largest such allocation that is freed: after
+/// one message of 16 MiB, all messages would come from the heap, which grows by the gaps between
+/// them and keeps its size (measured: 420 MB for 256 MB in use). A small one does not raise the
+/// threshold.
+fn free(mut vec: Vec<u8>) {
+    if vec.capacity() > Pool::GROWN_BYTES_KEPT {
+        vec.clear();
+        vec.shrink_to(Pool::GROWN_BYTES_KEPT / 2);
     }
 }
 
@@ -81,10 +96,19 @@ pub(crate) struct Pool {
     buffer_bytes: usize,
     read: Vec<Pages>,
     write: Vec<Vec<u8>>,
+    /// Growing buffers above [`GROWN_BYTES_KEPT`](Pool::GROWN_BYTES_KEPT).
+    large: Vec<Vec<u8>>,
+    /// The sum of the capacities in `large`.
+    large_bytes: usize,
     buffers_out: usize,
     /// For each cached body that write buffers hold, by its address: the number of holders.
     held: BTreeMap<usize, usize>,
     account: Account,
+    /// Below this number of bytes in use, a flood is over. 0: there was none since the stock was last
+    /// freed.
+    low_water: usize,
+    /// The number of buffers that were freed after the last flood.
+    drained: u32,
 }
 
 impl Pool {
@@ -93,9 +117,21 @@ impl Pool {
     /// for a large room needs a write buffer for each member, most of which are allocated anew.
     const KEPT: usize = 64;
 
-    /// A growing buffer whose capacity is larger than this number of bytes is not kept for reuse,
-    /// but freed.
+    /// A growing buffer whose capacity is larger than this number of bytes is kept for large
+    /// messages and bodies alone.
     const GROWN_BYTES_KEPT: usize = 128 << 10;
+
+    /// The sum of the capacities of the large buffers that are kept. Memory that is fresh from the
+    /// system costs more than the bytes that are put into it: without any kept, a body of 1 MiB costs
+    /// 1.5 times as much, and an echo of 1 MiB 3 times (measured).
+    const LARGE_BYTES_KEPT: usize = 4 << 20;
+
+    /// As much memory in use is more than the usual.
+    const FLOOD_BYTES: usize = 32 << 20;
+
+    /// The number of buffers that are freed after a flood, before buffers are kept again although some
+    /// are in use.
+    const DRAINED_MAX: u32 = 10_000;
 
     /// Creates a pool whose read buffers have `buffer_bytes` bytes each, and whose account has the
     /// bound `bytes_max`. Nothing is allocated yet.
@@ -108,12 +144,16 @@ impl Pool {
             buffer_bytes,
             read: Vec::new(),
             write: Vec::new(),
+            large: Vec::new(),
+            large_bytes: 0,
             buffers_out: 0,
             held: BTreeMap::new(),
             account: Account {
                 used: Rc::default(),
                 max: bytes_max,
             },
+            low_water: 0,
+            drained: 0,
         }
     }
 
@@ -172,14 +212,20 @@ impl Pool {
         self.buffers_out += 1;
         let bytes = self.buffer_bytes;
         self.account.charge(bytes);
-        self.read.pop().unwrap_or_else(|| Pages::new(bytes))
+        match self.read.pop() {
+            Some(buffer) => buffer,
+            None => {
+                self.note_flood();
+                Pages::new(bytes)
+            }
+        }
     }
 
     pub(super) fn release_buffer(&mut self, buffer: Pages) {
         debug_assert!(self.buffers_out > 0);
         self.buffers_out -= 1;
         self.account.release(buffer.len());
-        if self.read.len() < Pool::KEPT {
+        if self.is_keeping() && self.read.len() < Pool::KEPT {
             self.read.push(buffer);
         }
     }
@@ -205,14 +251,89 @@ impl Pool {
     /// (`usize::MAX`: unknown). The vector grows to twice the bytes that have come, but not beyond
     /// `whole`: an announcement alone reserves nothing, and at the end no space is left over.
     pub fn gather(&mut self, vec: &mut Vec<u8>, bytes: &[u8], whole: usize) {
+        if whole < usize::MAX {
+            // What is in stock is in memory already, so it may be as large as announced.
+            self.prepare(vec, whole);
+        }
+        let least = vec.len() + bytes.len();
+        let most = least.saturating_mul(2).min(whole).max(least);
+        if least > vec.capacity() {
+            self.note_flood();
+            if most > Pool::GROWN_BYTES_KEPT {
+                self.move_to_large(vec, most);
+            }
+        }
         self.append(vec, |vec| {
-            let least = vec.len() + bytes.len();
             if least > vec.capacity() {
-                let most = least.saturating_mul(2).min(whole).max(least);
                 vec.reserve_exact(most - vec.len());
             }
             vec.extend_from_slice(bytes);
         });
+    }
+
+    /// Moves the bytes of `vec` to a large buffer in stock that has space for `wanted` bytes and not
+    /// much more. Does nothing if there is none.
+    fn move_to_large(&mut self, vec: &mut Vec<u8>, wanted: usize) {
+        let fits = |large: &Vec<u8>| wanted <= large.capacity() && large.capacity() / 2 <= wanted;
+        let Some(at) = self.large.iter().rposition(fits) else {
+            return;
+        };
+        let mut large = self.large.swap_remove(at);
+        self.large_bytes -= large.capacity();
+        self.account.charge(large.capacity());
+        large.extend_from_slice(vec);
+        self.release_vec(mem::replace(vec, large));
+    }
+
+    /// Adds a large buffer to the stock, from which older ones make way.
+    fn keep_large(&mut self, vec: Vec<u8>) {
+        let bytes = vec.capacity();
+        if bytes > Pool::LARGE_BYTES_KEPT {
+            return free(vec);
+        }
+        while self.large_bytes + bytes > Pool::LARGE_BYTES_KEPT {
+            let oldest = self.large.remove(0);
+            self.large_bytes -= oldest.capacity();
+            free(oldest);
+        }
+        self.large_bytes += bytes;
+        self.large.push(vec);
+    }
+
+    /// Notes how much memory is in use, when more of it is needed than is in stock.
+    fn note_flood(&mut self) {
+        let used = self.account.used();
+        if used > Pool::FLOOD_BYTES {
+            self.low_water = self.low_water.max(used / 64);
+        }
+    }
+
+    /// Whether a buffer that comes back is to be kept. After a flood, the stock is freed, and so are the
+    /// next buffers. What a flood leaves is as large as its messages, and lies anywhere in a heap
+    /// that has grown, which can only shrink to the highest.
+    #[inline]
+    fn is_keeping(&mut self) -> bool {
+        match self.account.used() < self.low_water {
+            true => self.drain(),
+            false => true,
+        }
+    }
+
+    #[cold]
+    fn drain(&mut self) -> bool {
+        self.empty_stock();
+        self.drained += 1;
+        if self.account.used() == 0 || self.drained == Pool::DRAINED_MAX {
+            (self.drained, self.low_water) = (0, 0);
+        }
+        false
+    }
+
+    /// Gives a vector without storage a large buffer from the stock, if `wanted` bytes need one.
+    pub fn prepare(&mut self, vec: &mut Vec<u8>, wanted: usize) {
+        if wanted > Pool::GROWN_BYTES_KEPT && vec.capacity() == 0 {
+            self.move_to_large(vec, wanted);
+        }
     }
 
     /// Takes back the storage of a vector in which nothing was written.
@@ -221,9 +342,12 @@ impl Pool {
         self.release_vec(mem::take(vec));
     }
 
-    /// Frees the growing buffers in stock.
+    /// Frees the buffers in stock.
     pub fn empty_stock(&mut self) {
+        self.read = Vec::new();
         self.write = Vec::new();
+        self.large.drain(..).for_each(free);
+        self.large_bytes = 0;
     }
 
     /// Takes back a vector filled by [`append`](Pool::append), and releases the charge for the
@@ -231,10 +355,26 @@ impl Pool {
     pub fn release_vec(&mut self, mut vec: Vec<u8>) {
         let bytes = vec.capacity();
         self.account.release(bytes);
-        let is_wanted = bytes > 0 && bytes <= Pool::GROWN_BYTES_KEPT;
-        if is_wanted && self.write.len() < Pool::KEPT && !self.account.is_tight() {
+        let is_small = bytes <= Pool::GROWN_BYTES_KEPT && self.write.len() < Pool::KEPT;
+        if !is_small || self.account.is_tight() || !self.is_keeping() {
+            return self.release_other(vec);
+        }
+        if bytes > 0 {
             vec.clear();
             self.write.push(vec);
+        }
+    }
+
+    /// Takes back a vector that is not one for the stock of small ones.
+    #[cold]
+    fn release_other(&mut self, mut vec: Vec<u8>) {
+        let is_large = vec.capacity() > Pool::GROWN_BYTES_KEPT;
+        match is_large && !self.account.is_tight() && self.is_keeping() {
+            true => {
+                vec.clear();
+                self.keep_large(vec);
+            }
+            false => free(vec),
         }
     }
 }
@@ -283,6 +423,85 @@ mod tests {
             }
             pool.account.release(vec.capacity());
         }
+    }
+
+    #[test]
+    fn a_few_large_buffers_are_kept_for_what_is_large() {
+        let mut pool = Pool::new(8, usize::MAX);
+        let large = 1 << 20;
+        let mut places = Vec::new();
+        let filled: Vec<_> = (0..5)
+            .map(|_| {
+                let mut vec = Vec::new();
+                pool.gather(&mut vec, &vec![1; large], large);
+                places.push(vec.as_ptr());
+                vec
+            })
+            .collect();
+        filled.into_iter().for_each(|vec| pool.release_vec(vec));
+        assert_eq!((pool.large.len(), pool.large_bytes), (4, 4 * large));
+        let mut small = Vec::new();
+        pool.append(&mut small, |v| v.push(1));
+        assert!(small.capacity() < 100);
+        pool.release_vec(small);
+        // If the length is known, or when the bytes need it, a vector is one of them.
+        for (whole, first) in [(large, large), (usize::MAX, 2_000)] {
+            let mut vec = Vec::new();
+            pool.gather(&mut vec, &[2; 1_000], whole);
+            assert_eq!(vec.capacity(), first);
+            pool.gather(&mut vec, &[2; 400_000], whole);
+            assert_eq!((vec.capacity(), vec.len()), (large, 401_000));
+            assert!(places[1..].contains(&vec.as_ptr()) && vec.iter().all(|b| *b == 2));
+            assert_eq!((pool.account.used(), pool.large.len()), (large, 3));
+            pool.release_vec(vec);
+        }
+        // One for a much larger wish, or a much smaller one, is not taken.
+        for wanted in [large + 1, 200_000, 1_000] {
+            let mut vec = Vec::new();
+            pool.prepare(&mut vec, wanted);
+            assert_eq!(vec.capacity(), 0);
+        }
+        pool.empty_stock();
+        assert_eq!((pool.large.len(), pool.large_bytes), (0, 0));
+        assert_eq!(pool.account.used(), 0);
+    }
+
+    #[test]
+    fn the_stock_is_freed_after_a_flood() {
+        let mut pool = Pool::new(100_000, usize::MAX);
+        let mut vec = Vec::new();
+        pool.gather(&mut vec, &[1; 1_000], 1_000);
+        pool.release_vec(vec);
+        // 40 MB, and the flood is over below a 64th.
+        let mut buffers: Vec<_> = (0..400).map(|_| pool.acquire()).collect();
+        for buffer in buffers.drain(10..) {
+            pool.release_buffer(buffer);
+        }
+        assert_eq!((pool.read.len(), pool.write.len()), (64, 1));
+        for buffer in buffers {
+            pool.release_buffer(buffer);
+        }
+        assert_eq!((pool.read.len(), pool.write.len()), (0, 0));
+        let buffer = pool.acquire();
+        pool.release_buffer(buffer);
+        assert_eq!(pool.read.len(), 1);
+    }
+
+    #[test]
+    fn a_stock_is_kept_again_although_some_memory_stays_in_use_after_a_flood() {
+        let mut pool = Pool::new(100_000, usize::MAX);
+        let mut buffers: Vec<_> = (0..400).map(|_| pool.acquire()).collect();
+        let _in_use = buffers.pop();
+        for buffer in buffers {
+            pool.release_buffer(buffer);
+        }
+        let mut freed = 0;
+        while pool.read.is_empty() {
+            let buffer = pool.acquire();
+            pool.release_buffer(buffer);
+            freed += 1;
+        }
+        assert!((9_000..=Pool::DRAINED_MAX).contains(&freed), "{freed}");
     }
 
     #[test]

@@ -111,10 +111,14 @@ impl ReadBuffer {
     /// is empty only if the read buffer [is full](ReadBuffer::is_full). After the read, call
     /// [`filled`](ReadBuffer::filled).
     pub fn spare<'a>(&'a mut self, pool: &mut Pool) -> &'a mut [u8] {
-        if !self.holds_buffer() {
-            self.acquire(pool);
+        match self.memory {
+            Memory::Buffer(_) => {}
+            Memory::Nothing => self.memory = Memory::Buffer(pool.acquire()),
+            Memory::Parked(_) | Memory::ParkedPages(_) => self.unpark(pool),
         }
-        let buffer = self.memory.bytes_mut();
+        let Memory::Buffer(buffer) = &mut self.memory else {
+            unreachable!("it was acquired above")
+        };
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end as usize == buffer.len() && self.start > 0 {
@@ -172,8 +176,9 @@ impl ReadBuffer {
         };
     }
 
-    /// Acquires a buffer of the pool, and moves parked bytes to it.
-    fn acquire(&mut self, pool: &mut Pool) {
+    /// Moves parked bytes to a buffer of the pool.
+    #[cold]
+    fn unpark(&mut self, pool: &mut Pool) {
         let mut buffer = pool.acquire();
         let bytes = self.bytes();
         let end = bytes.len();
@@ -184,12 +189,12 @@ impl ReadBuffer {
 
     /// Releases the buffer and drops the waiting bytes.
     pub fn release(&mut self, pool: &mut Pool) {
-        let ReadBuffer { memory, .. } = std::mem::take(self);
-        match memory {
+        (self.start, self.end) = (0, 0);
+        match std::mem::take(&mut self.memory) {
             Memory::Nothing => {}
             Memory::Buffer(buffer) => pool.release_buffer(buffer),
-            Memory::Parked(_) | Memory::ParkedPages(_) => {
-                pool.account_mut().release(memory.bytes().len());
+            parked @ (Memory::Parked(_) | Memory::ParkedPages(_)) => {
+                pool.account_mut().release(parked.bytes().len());
             }
         }
     }

@@ -146,6 +146,12 @@ impl<F> WriteBuffer<F> {
         result
     }
 
+    /// Prepares for the addition of perhaps `bytes` bytes to an empty write buffer, if these are many.
+    /// If the next [`append`](WriteBuffer::append) writes nothing, nothing is held.
+    pub fn prepare(&mut self, bytes: usize, pool: &mut Pool) {
+        pool.prepare(&mut self.tail, bytes);
+    }
+
     /// Calls `write` to append a head to the tail, and then adds a cached body, if there is one. Up
     /// to 4 KiB of body are copied into the tail; more bytes are kept by reference.
     pub fn append_with_body(

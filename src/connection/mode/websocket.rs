@@ -24,7 +24,7 @@ use crate::transport::{Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
 use crate::websocket::{
     Accept, Close, CloseCode, FrameEvent, FramePart, MessageKind, Opcode, Reader, ReaderConfig,
-    Violation, write_frame,
+    Violation, header_bytes, write_frame,
 };
 
 /// Exchanging the messages of a WebSocket connection.
@@ -560,6 +560,9 @@ impl State {
         if let Some(conversation) = &mut self.conversation {
             conversation.received += 1;
         }
+        // The answer may be as large as the message.
+        let bytes = message.bytes().len();
+        write_buffer.prepare(header_bytes(bytes) + bytes, &mut cx.shared.pool);
         let before = cx.shared.effects.len();
         let said = self.call(key, write_buffer, cx, |endpoint, session| {
             endpoint.on_message(session, message);
