@@ -4,7 +4,8 @@
 //! wait in the backlog of the kernel. The crowd is let in as slots become free. Three rules free
 //! slots without harm to the connections that have one:
 //!
-//! 1. A connection that has been idle for a while is *evicted*. Eviction at once would destroy the
+//! 1. A connection that has been idle for a while is *evicted*: one that waits for a request, or, if
+//!    there is none, an idle WebSocket connection, with the close code 1001. Eviction at once would destroy the
 //!    next request of a busy client, and two crowds of busy clients would do nothing but evict each
 //!    other.
 //! 2. Busy connections are asked, one after the other and at a bounded pace, to *give way*: their
@@ -161,6 +162,7 @@ where
     }
 
     /// Returns the connection with the longest idle time, if that is long enough for an eviction.
+    /// Connections of WebSocket come last: their peers may have something to say at any time.
     /// A connection with an event in this turn is not idle. The list of idle connections is made at
     /// most once a turn, only at the limit, and not before the time when a connection will have
     /// been idle for long enough.
@@ -172,16 +174,19 @@ where
         let list = self.crowd.idle.get_or_insert_with(|| {
             let idle = |(_, slot): (usize, &Slot<F, D::Stream>)| {
                 let since = slot.connection.idle_since().filter(|_| !slot.queued)?;
-                Some((since, slot.connection.key()))
+                let is_websocket = slot.connection.is_websocket();
+                Some((is_websocket, since, slot.connection.key()))
             };
             let mut oldest: Vec<_> = self.connections.iter().filter_map(idle).collect();
-            oldest.sort_unstable_by_key(|(since, key)| Reverse((*since, key.index())));
+            oldest.sort_unstable_by_key(|(is_websocket, since, key)| {
+                Reverse((*is_websocket, *since, key.index()))
+            });
             oldest
         });
-        match list.pop_if(|(since, _)| *since + time <= now) {
-            Some((_, key)) => Some(key),
+        match list.pop_if(|(_, since, _)| *since + time <= now) {
+            Some((_, _, key)) => Some(key),
             None => {
-                let since = list.last().map_or(now, |(since, _)| *since);
+                let since = list.last().map_or(now, |(_, since, _)| *since);
                 self.crowd.none_idle_before = Some(since + time);
                 None
             }
@@ -243,9 +248,9 @@ pub(super) struct Crowd<S> {
     /// the connection. It was accepted because only an accepted connection proves that there is a
     /// crowd.
     waiting: Option<Newcomer<S>>,
-    /// The idle connections, and since when each is idle, the longest idle last; `None` until the
-    /// list is needed.
-    idle: Option<Vec<(Instant, Key)>>,
+    /// The idle connections in the opposite order of eviction, each with whether it is one of WebSocket,
+    /// and since when it is idle; `None` until the list is needed.
+    idle: Option<Vec<(bool, Instant, Key)>>,
     /// No connection will have been idle for long enough before this time.
     none_idle_before: Option<Instant>,
     /// The slot whose connection was last asked to give way.

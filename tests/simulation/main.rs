@@ -309,6 +309,7 @@ fn whoever_asks_without_a_pause_is_told_to_give_way_to_a_newcomer() {
 fn newcomers_are_told_503_when_no_slot_becomes_free_for_a_while() {
     let limits = Limits {
         connections_max: 1,
+        eviction_idle_time: 10 * weather::PATIENCE,
         newcomer_time: weather::PATIENCE,
         ..weather::usual_limits()
     };
@@ -319,6 +320,25 @@ fn newcomers_are_told_503_when_no_slot_becomes_free_for_a_while() {
         assert!(!client.was_cut_short, "{}", client.status());
     }
     assert_eq!(finished.counters.closed(Cause::Overloaded), 5);
+}
+
+/// A peer of WebSocket that has been silent for a while makes room, if nobody else can, and is told.
+#[test]
+fn an_idle_websocket_connection_makes_room_with_1001() {
+    let limits = Limits {
+        connections_max: 1,
+        eviction_idle_time: weather::PAUSE,
+        newcomer_time: 10 * weather::PATIENCE,
+        ..weather::usual_limits()
+    };
+    let scripts = [conversations::lodger(), scripts::busy(1)].map(Rc::new);
+    let finished = run(together(&scripts), limits);
+    let [stays, comes] = &finished.world.clients[..] else {
+        panic!("there are two");
+    };
+    assert!(!comes.was_cut_short, "{}", comes.status());
+    assert_eq!(stays.talk.close, Some(Some(1001)));
+    assert_eq!(finished.counters.closed(Cause::Overloaded), 1);
 }
 
 /// A client that does not read holds no encoder, unless memory is short.

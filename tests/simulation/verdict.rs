@@ -94,7 +94,8 @@ fn judge_close(client: &Client, stops: usize, may_be_cut: bool, hardship: Hardsh
     let is_right = match close {
         None => may_be_cut || script.close().is_none(),
         Some(Some(1001)) if stops > 0 => true,
-        Some(Some(1011)) if client.is_excused => true,
+        // Another client needed the slot, or the client gives no sign of life.
+        Some(Some(1001 | 1011)) if client.is_excused => true,
         Some(_) => close == script.close() || hardship.has_ended(client),
     };
     assert!(

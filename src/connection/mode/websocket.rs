@@ -235,6 +235,8 @@ impl WebSocket {
         } else if state.ping.is_some() || state.paused {
             // A pong, or the endpoint, waits until output has left.
             return Step::Blocked(Mode::WebSocket(self));
+        } else if input.evict {
+            evicted()
         } else {
             return Step::NeedInput(Mode::WebSocket(self));
         };
@@ -353,7 +355,7 @@ impl WebSocket {
             input: Wanted::WithRoom,
             fin: false,
             end_when_sent: false,
-            idle_since: None,
+            idle_since: self.state.is_idle().then_some(self.state.last_received),
         }
     }
 
@@ -365,6 +367,15 @@ impl WebSocket {
 /// The close code for a peer that gives no sign of life. The RFC names no code for the case, and
 /// widespread servers send 1011. The peer will hardly read the code.
 const UNRESPONSIVE: CloseCode = CloseCode(1011);
+
+/// The slot is needed now, so the server does not wait for the close frame of a peer that is idle.
+fn evicted() -> ClosePlan {
+    let (code, reason) = (CloseCode::GOING_AWAY, "another connection needs the slot");
+    ClosePlan {
+        must_linger: false,
+        ..ClosePlan::ours(Cause::Overloaded, code, reason)
+    }
+}
 
 fn stopping() -> ClosePlan {
     ClosePlan::ours(Cause::Stopped, CloseCode::GOING_AWAY, "the server stops")
@@ -629,6 +640,12 @@ impl State {
         };
         write_buffer.append(pool, |out| write_frame(out, Opcode::Pong, false, &ping));
         true
+    }
+
+    /// Whether no message is being received, and nothing is owed to the peer.
+    fn is_idle(&self) -> bool {
+        let is_between = self.partial_message.is_empty() && self.inflating.is_none();
+        is_between && self.ping.is_none() && !self.paused
     }
 
     /// Returns when to send a ping, or when to give up waiting for a sign of life.
