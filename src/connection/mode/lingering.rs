@@ -78,7 +78,9 @@ impl Lingering {
             Some(_) => input.eof,
             None => sent && (input.eof || (input.drained && !self.must_linger)),
         };
-        let impatient = self.discarded > cx.turn.limits.linger_bytes_max || input.expired;
+        let is_late = |at| at <= cx.turn.now.instant;
+        let expired = input.expired && self.deadline(&cx.turn.limits).is_some_and(is_late);
+        let impatient = self.discarded > cx.turn.limits.linger_bytes_max || expired;
         match safe || impatient {
             true => Step::Progress(Mode::Closed(self.cause)),
             false => Step::Blocked(Mode::Lingering(self)),

@@ -101,12 +101,15 @@ impl ReadingBody {
         let refusal = match taken {
             Ok(true) => return Step::Progress(self.finish(input, cx)),
             Err(refusal) => refusal,
+            // The bytes that were read because of the deadline may have moved it.
+            Ok(false) if input.expired && self.deadline(&cx.turn.limits) <= cx.turn.now.instant => {
+                Refusal::late("the request body took too long")
+            }
+            Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
             Ok(false) if input.eof => Refusal::of_request(
                 Status::BadRequest,
                 "the connection was closed within the request body",
             ),
-            Ok(false) if input.expired => Refusal::late("the request body took too long"),
-            Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
             Ok(false) => return Step::NeedInput(Mode::ReadingBody(self)),
         };
         Step::Progress(self.refuse(refusal, input, cx))
@@ -179,14 +182,25 @@ impl ReadingBody {
 }
 
 impl Incoming {
-    /// Consumes the bytes of the body in the read buffer. Returns `true` at the end of the body.
+    /// The number of pieces of a body that are taken with one unit of work. A chunk may have a single
+    /// byte.
+    const PIECES_PER_WORK: u32 = 8;
+
+    /// Consumes the bytes of the body in the read buffer. Returns `true` at the end of the body. Leaves
+    /// bytes in the read buffer when the budget is spent.
     fn take<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<bool, Refusal> {
         // The number of rounds is bounded, because each round consumes bytes of the read buffer.
-        loop {
+        for piece in 1_u32.. {
+            if piece.is_multiple_of(Self::PIECES_PER_WORK) {
+                cx.budget.spend_work(1);
+                if !cx.budget.has_steps() {
+                    break;
+                }
+            }
             let bytes = input.read_buffer.bytes();
             let part = self.decoder.decode(bytes)?;
             let content = &bytes[part.framing..][..part.content];
@@ -205,6 +219,7 @@ impl Incoming {
                 return Ok(part.last);
             }
         }
+        Ok(false)
     }
 }
 

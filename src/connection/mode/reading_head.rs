@@ -89,7 +89,7 @@ impl ReadingHead {
     ) -> Step<S> {
         let refusal = if input.eof {
             HeadError::Incomplete.into()
-        } else if input.expired {
+        } else if input.expired && self.since + cx.turn.limits.head_time <= cx.turn.now.instant {
             Refusal::late("the request head took too long")
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
