@@ -75,12 +75,15 @@ pub(crate) struct Effects {
     queue: VecDeque<Effect>,
     /// The total number of bytes of the frames in the queue.
     bytes: usize,
+    /// The number of posts in the queue.
+    posts: usize,
 }
 
 impl Effects {
     /// Adds an effect.
     pub fn push(&mut self, effect: Effect) {
         self.bytes += frame_bytes(&effect);
+        self.posts += usize::from(is_post(&effect));
         self.queue.push_back(effect);
     }
 
@@ -88,6 +91,7 @@ impl Effects {
     pub fn pop(&mut self) -> Option<Effect> {
         let effect = self.queue.pop_front()?;
         self.bytes -= frame_bytes(&effect);
+        self.posts -= usize::from(is_post(&effect));
         Some(effect)
     }
 
@@ -102,10 +106,16 @@ impl Effects {
     }
 
     /// Whether the queue has reached a limit. A connection whose endpoint may add effects must then
-    /// wait.
+    /// wait. Posts do not count: a connection waits for the answer to a post, so there is at most one for
+    /// each, and many of them must not silence those who speak in rooms.
     pub fn is_full(&self, limits: &Limits) -> bool {
-        self.queue.len() >= limits.effects_max || self.bytes >= limits.effects_bytes_max
+        self.queue.len() - self.posts >= limits.effects_max
+            || self.bytes >= limits.effects_bytes_max
     }
+}
+
+fn is_post(effect: &Effect) -> bool {
+    matches!(effect, Effect::Post { .. })
 }
 
 fn frame_bytes(effect: &Effect) -> usize {

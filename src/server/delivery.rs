@@ -96,16 +96,25 @@ where
                 self.work.spend(1);
                 self.carry_out(effect);
             } else if self.rooms.has_news() {
-                for (members, watchers) in self.rooms.news() {
-                    let frame = PlainFrame::new(Message::Text(&members.to_string()));
-                    let presence = Broadcast::new(frame, &mut self.shared.pool);
-                    self.send(Rc::new(presence), watchers);
-                }
+                self.send_news();
             } else {
                 break;
             }
         }
+        // Effects may never run out, and watchers must not wait for that. The news come first in the
+        // next round.
+        self.send_news();
         self.deliveries.is_flushing = true;
+    }
+
+    /// Begins to send the numbers of members that have changed.
+    fn send_news(&mut self) {
+        for (members, watchers) in self.rooms.news() {
+            let frame = PlainFrame::new(Message::Text(&members.to_string()));
+            let presence = Broadcast::new(frame, &mut self.shared.pool);
+            self.work.spend(1);
+            self.send(Rc::new(presence), watchers);
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -127,7 +136,9 @@ where
 
     /// Hands a body to the endpoint, and the answer to the waiting connection.
     fn post(&mut self, from: Key, to: &Mount, body: Vec<u8>) {
-        let Some(slot) = get(&mut self.connections, from) else {
+        // A connection that has ended waits for the next turn to be removed.
+        let slot = get(&mut self.connections, from);
+        let Some(slot) = slot.filter(|slot| slot.connection.cause().is_none()) else {
             return self.shared.pool.release_vec(body);
         };
         let Shared {

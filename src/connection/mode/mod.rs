@@ -75,7 +75,7 @@ use std::time::Instant;
 
 use super::{Cause, Context, Input, Key, Refusal};
 use crate::config::Limits;
-use crate::site::{Files, Reply};
+use crate::site::{Body, Files, Reply};
 
 /// The mode of a connection: the state of the state machine. `S` is the source of files.
 pub(crate) enum Mode<S: Files> {
@@ -366,6 +366,9 @@ impl<S: Files> Mode<S> {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         let Mode::AwaitingEndpoint(mode) = self else {
+            if let Body::Owned(bytes) = reply.body {
+                cx.shared.pool.release_vec(bytes);
+            }
             return self;
         };
         mode.endpoint_answered(reply, input, cx)

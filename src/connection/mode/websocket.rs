@@ -177,6 +177,9 @@ impl WebSocket {
             if cx.shared.effects.is_full(&cx.turn.limits)
                 && cx.shared.endpoints.publishes(self.state.endpoint)
             {
+                if cx.turn.stopping {
+                    return Step::Progress(self.end(stopping(), input, cx));
+                }
                 // No event announces new space in the queue of effects: the pump must ask for
                 // another turn.
                 return match progressed {
