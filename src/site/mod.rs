@@ -515,6 +515,8 @@ impl<F: Files> Site<F> {
         representation: &Representation<F::File>,
         ranges: Vec<ByteRange>,
     ) -> Reply<F::File> {
+        // The head of each part is formatted twice: for the length of the body, and for the body.
+        self.cost += ranges.len() as u32 / 2;
         let boundary = self.next_boundary();
         let kind = format!("multipart/byteranges; boundary={boundary}");
         let media_type = representation.source.media_type.clone();
