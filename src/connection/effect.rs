@@ -128,3 +128,39 @@ fn frame_bytes(effect: &Effect) -> usize {
         | Effect::Disconnected(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Message;
+
+    #[test]
+    fn posts_leave_the_queue_open_for_those_who_publish() {
+        let limits = Limits {
+            effects_max: 2,
+            ..Limits::default()
+        };
+        let mut effects = Effects::default();
+        let post = || Effect::Post {
+            from: Key::new(0, 1),
+            to: Mount {
+                number: 0,
+                takes_posts: true,
+                name: "a".into(),
+                query: "".into(),
+            },
+            body: Vec::new(),
+        };
+        let publish = || Effect::Publish {
+            to: Audience::Room("a".into()),
+            frame: PlainFrame::new(Message::Text("hello")),
+        };
+        (0..5).for_each(|_| effects.push(post()));
+        effects.push(publish());
+        assert!(!effects.is_full(&limits));
+        effects.push(publish());
+        assert!(effects.is_full(&limits) && effects.len() == 7);
+        while effects.pop().is_some() {}
+        assert!(effects.is_empty() && effects.posts == 0 && effects.bytes == 0);
+    }
+}

@@ -125,8 +125,14 @@ fn what_came_during_a_pause_of_the_process_is_answered_after_the_pause() {
         answers.count()
     };
     assert_eq!(answers(&[Action::Send(get.clone()), pause.clone()]), 1);
+    let first = || Action::Send(get.clone());
     let unseen = Action::SendUnseen(get.clone());
-    assert_eq!(answers(&[Action::Send(get), unseen, pause]), 2);
+    assert_eq!(answers(&[first(), unseen, pause.clone()]), 2);
+    // The first half came in time, so the time of the second half begins with it.
+    let (half, rest) = get.split_at(20);
+    let unseen = Action::SendUnseen(half.to_vec());
+    let rest = Action::Send(rest.to_vec());
+    assert_eq!(answers(&[first(), unseen, pause, rest]), 2);
 }
 
 /// Plays every case of a file, once for each way of cutting it.
