@@ -190,7 +190,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             writable: true,
             ..Ready::default()
         });
-        while self.is_stalled(cx) && self.flush_once(cx) {}
+        // Before each write, a step: the mode looks at a file again before its last bytes leave. The
+        // last look may be as old as the deadline.
+        cx.shared.site.begin_epoch();
+        self.step_mode(cx);
+        while self.is_stalled(cx) && self.flush_once(cx) {
+            self.step_mode(cx);
+        }
         // If the budget is spent, the question is still open: the next turn goes on.
         if self.is_stalled(cx) && cx.budget.bytes > 0 {
             self.fail(Cause::Stalled, cx);
