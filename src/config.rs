@@ -209,9 +209,10 @@ pub struct Limits {
     ///
     /// Over the bound, the next connection waits unread until a slot is free, and further
     /// connections wait in the backlog. Slots become free in three ways: the connection that has
-    /// been idle longest is closed, if that is at least `eviction_idle_time`; connections are asked
-    /// to end with their next answer, one in each `turnover_time`; and connections end as always.
-    /// If no slot becomes free for `newcomer_time`, up to 64 of the waiting connections get a 503.
+    /// been idle longest is closed, if that is at least `eviction_idle_time` (an idle WebSocket
+    /// connection only if no other is idle, with the code 1001); connections are asked to end with
+    /// their next answer, one in each `turnover_time`; and connections end as always. If no slot
+    /// becomes free for `newcomer_time`, up to 64 of the waiting connections get a 503.
     ///
     /// Why 10,000: the round number of the "C10K problem"; an idle connection costs about
     /// 300 bytes. Descriptors are scarcer than memory, so the program lowers the bound to three
@@ -306,7 +307,9 @@ pub struct Limits {
     /// At the bound, WebSocket connections whose messages would queue more effects are paused, and
     /// go on one after the other when the queue has room again.
     ///
-    /// Why 128: in a room of a thousand members, the delivery of 128 messages takes a dozen turns.
+    /// The posts of clients that wait for an endpoint do not count: there is at most one for each client.
+    ///
+    /// Why 128: in a room of a thousand members, 128 messages are delivered in a dozen rounds of writes.
     pub effects_max: usize,
     /// Bytes of the messages in the effects that wait for delivery. Default: 1 MiB.
     ///

@@ -89,7 +89,7 @@ impl ReadingHead {
     ) -> Step<S> {
         let refusal = if input.eof {
             HeadError::Incomplete.into()
-        } else if input.expired && self.since + cx.turn.limits.head_time <= cx.turn.now.instant {
+        } else if input.expired && self.due(&cx.turn.limits) <= cx.turn.now.instant {
             Refusal::late("the request head took too long")
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
@@ -168,6 +168,11 @@ impl ReadingHead {
         PendingResponse::nothing(input, cx).answer(reply, refusal.cause, input, cx)
     }
 
+    /// Returns when a head that has begun must be complete.
+    fn due(&self, limits: &Limits) -> Instant {
+        self.since + limits.head_time
+    }
+
     /// Whether the first byte of a head has come.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
@@ -189,7 +194,7 @@ impl ReadingHead {
         limits: &Limits,
     ) -> Option<Instant> {
         match self.begun {
-            true => Some(self.since + limits.head_time),
+            true => Some(self.due(limits)),
             false if pending => None,
             false => Some(self.since.max(last_progress) + limits.idle_time),
         }
