@@ -21,6 +21,8 @@
 //! ONELOOP_SEED=n cargo test --test simulation -- --nocapture
 //! ```
 //!
+//! With `ONELOOP_SEEDS=20000` every season has as many seeds.
+//!
 //! A seed names a run of *one commit* only: the cast is drawn from the list of scripts, so every new
 //! script re-rolls all seeds. To look at a failure again, check out the commit that failed.
 //!
@@ -580,7 +582,7 @@ fn what_has_changed_before_it_was_asked_for_is_never_answered_as_it_was() {
     let roles = roles();
     match replayed() {
         Some(seed) => drop(restless(seed, &roles, true)),
-        None => (0..RESTLESS_SEEDS).for_each(|seed| drop(restless(seed, &roles, false))),
+        None => (0..seeds(RESTLESS_SEEDS)).for_each(|seed| drop(restless(seed, &roles, false))),
     }
 }
 
@@ -589,7 +591,7 @@ fn a_stop_finishes_what_was_begun_and_answers_what_was_read() {
     let roles = roles();
     match replayed() {
         Some(seed) => drop(ending(seed, &roles, true)),
-        None => (0..ENDING_SEEDS).for_each(|seed| drop(ending(seed, &roles, false))),
+        None => (0..seeds(ENDING_SEEDS)).for_each(|seed| drop(ending(seed, &roles, false))),
     }
 }
 
@@ -598,7 +600,7 @@ fn whoever_talks_is_heard_once_and_in_one_order() {
     let roles = roles();
     match replayed() {
         Some(seed) => drop(talking(seed, &roles, true)),
-        None => (0..TALKING_SEEDS).for_each(|seed| drop(talking(seed, &roles, false))),
+        None => (0..seeds(TALKING_SEEDS)).for_each(|seed| drop(talking(seed, &roles, false))),
     }
 }
 
@@ -738,11 +740,17 @@ fn stormy_season() -> Transitions {
     *SEEN.get_or_init(|| {
         let roles = roles();
         let mut seen = Transitions::default();
-        for seed in 0..STORMY_SEEDS {
+        for seed in 0..seeds(STORMY_SEEDS) {
             seen.add(stormy(seed, &roles, false).transitions);
         }
         seen
     })
+}
+
+/// The number of seeds of a season, which is `usual` unless `ONELOOP_SEEDS` has another number.
+fn seeds(usual: u64) -> u64 {
+    let seeds = env::var("ONELOOP_SEEDS").ok();
+    seeds.map_or(usual, |n| n.parse().expect("ONELOOP_SEEDS is a number"))
 }
 
 /// The seed of the run that `ONELOOP_SEED` asks to see again.
