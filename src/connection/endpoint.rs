@@ -12,6 +12,8 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::mem;
+use std::ptr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -21,8 +23,9 @@ use super::effect::{Audience, Effect, Effects};
 use super::message::{Message, PlainFrame, deflate_if_worth_it};
 use crate::config::Limits;
 use crate::http::Status;
+use crate::transport::ChargedBytes;
 use crate::websocket::deflate::{Deflate, Deflater};
-use crate::websocket::{Close, CloseCode, Protocols, write_frame};
+use crate::websocket::{Close, CloseCode, Protocols, write_frame, write_header};
 
 /// The variable parts of a request-target to an endpoint: a name and a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,6 +272,11 @@ pub struct Session<'a> {
     pub(super) deflater: &'a mut Deflater,
     pub(super) effects: &'a mut Effects,
     pub(super) limits: &'a Limits,
+    /// The bytes of the message that this call is about, if they are so many that they are not copied
+    /// when the endpoint sends the message back.
+    pub(super) received: Option<&'a ChargedBytes>,
+    /// Whether `out` ends with the header of a frame whose payload is `received`.
+    pub(super) returns: bool,
     /// Messages sent in this call.
     pub(super) sent: u64,
     /// The close code, if the endpoint has closed the session.
@@ -297,14 +305,22 @@ impl Session<'_> {
             .deflate
             .and_then(|agreed| deflate_if_worth_it(agreed, payload, self.deflater, self.limits));
         let compressed = deflated.is_some();
-        write_frame(self.out, opcode, compressed, deflated.unwrap_or(payload));
+        let payload = deflated.unwrap_or(payload);
+        copy_returned(self.out, &mut self.returns, self.received);
+        self.returns = self.received.is_some_and(|r| ptr::eq(r.bytes(), payload));
+        match self.returns {
+            true => write_header(self.out, opcode, true, compressed, payload.len()),
+            false => write_frame(self.out, opcode, compressed, payload),
+        }
         self.sent += 1;
         Ok(())
     }
 
     /// Returns the number of bytes waiting in the write buffer.
     pub fn queued(&self) -> u64 {
-        self.waiting + (self.out.len() - self.begin) as u64
+        let returned = self.received.filter(|_| self.returns);
+        let returned = returned.map_or(0, |r| r.bytes().len());
+        self.waiting + (self.out.len() - self.begin + returned) as u64
     }
 
     /// Whether the write buffer has room: fewer than [`Limits::write_buffer_high`] bytes wait for
@@ -362,8 +378,16 @@ impl Session<'_> {
             };
             self.closed = Some(code);
             let code = Some(code);
+            copy_returned(self.out, &mut self.returns, self.received);
             Close { code, reason }.write(self.out);
         }
+    }
+}
+
+/// Completes a frame whose payload is the received message, because another frame follows.
+fn copy_returned(out: &mut Vec<u8>, returns: &mut bool, received: Option<&ChargedBytes>) {
+    if let Some(received) = received.filter(|_| mem::take(returns)) {
+        out.extend_from_slice(received.bytes());
     }
 }
 
@@ -419,6 +443,8 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Pool;
+    use crate::websocket::Opcode;
 
     #[test]
     fn parameters_are_decoded_as_a_form_is_encoded() {
@@ -437,6 +463,61 @@ mod tests {
         ] {
             let route = RouteMatch { name: "", query };
             assert_eq!(route.parameter("a").as_deref(), expected, "{query}");
+        }
+    }
+
+    /// The output is the same as if the message were copied, whatever the endpoint sends before and
+    /// after, and only a frame that nothing follows has its payload outside the output.
+    #[test]
+    fn a_message_that_is_sent_back_is_copied_only_if_more_follows() {
+        let bytes = vec![b'x'; 70_000];
+        let received = Pool::new(8, usize::MAX).share(bytes.clone());
+        let text = Message::Text(str::from_utf8(received.bytes()).expect("it is ASCII"));
+        let framed = |payload: &[u8]| {
+            let mut out = Vec::new();
+            write_frame(&mut out, Opcode::Text, false, payload);
+            out
+        };
+        let sent = |messages: &[Message<'_>], closes: bool| {
+            let mut out = b"before".to_vec();
+            let mut session = Session {
+                key: Key::new(0, 0),
+                begin: out.len(),
+                out: &mut out,
+                waiting: 6,
+                deflate: None,
+                deflater: &mut Deflater::default(),
+                effects: &mut Effects::default(),
+                limits: &Limits::default(),
+                received: Some(&received),
+                returns: false,
+                sent: 0,
+                closed: None,
+            };
+            messages
+                .iter()
+                .for_each(|message| session.send(*message).expect("there is room"));
+            if closes {
+                session.close(CloseCode::NORMAL, "");
+            }
+            let (queued, returns) = (session.queued(), session.returns);
+            let returned = if returns { received.bytes() } else { &[] };
+            out.extend_from_slice(returned);
+            assert_eq!(queued, out.len() as u64);
+            (out.split_off(6), returns)
+        };
+        let (message, other) = (framed(&bytes), framed(b"other"));
+        let (short, copy) = (Message::Text("other"), bytes.clone());
+        let copy = Message::Text(str::from_utf8(&copy).expect("it is ASCII"));
+        for (messages, closes, expected, returns) in [
+            (&[text][..], false, vec![&message[..]], true),
+            (&[short, text], false, vec![&other, &message], true),
+            (&[text, short], false, vec![&message, &other], false),
+            (&[text, text], false, vec![&message, &message], true),
+            (&[text], true, vec![&message, b"\x88\x02\x03\xe8"], false),
+            (&[copy], false, vec![&message], false),
+        ] {
+            assert!(sent(messages, closes) == (expected.concat(), returns));
         }
     }
 }

@@ -489,6 +489,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             if !self.mode.wants().fin {
                 return false;
             }
+            cx.budget.spend_bytes(0);
             match self.transport.finish_write() {
                 Ok(()) => self.mode.fin_sent(cx.turn.now.instant),
                 Err(_) => self.fail(Cause::Failed, cx),

@@ -113,6 +113,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     ticks: Vec<Tick>,
     /// When the site closes unused files, if it holds files open.
     close_files_at: Option<Instant>,
+    /// When to free the large buffers in stock. `None`: there is none.
+    free_stock_at: Option<Instant>,
     /// For each listener, whether connections may be waiting to be accepted.
     acceptable: Vec<bool>,
     /// When accepting resumes, if it is paused for lack of descriptors or of slots.
@@ -157,8 +159,11 @@ where
     /// connection must come from memory.
     const DEADLINE_WORK: u32 = 5;
 
+    /// How long the pool keeps large buffers, at most.
+    const STOCK_TIME: Duration = Duration::from_secs(5);
+
     /// The work of closing a connection.
-    const CLOSE_WORK: u32 = 10;
+    const CLOSE_WORK: u32 = 20;
 
     /// Creates a server with `listeners` listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
@@ -182,6 +187,7 @@ where
             rooms,
             ticks: Vec::new(),
             close_files_at: None,
+            free_stock_at: None,
             // Connections may have come before the listeners were registered, so each listener
             // is tried.
             acceptable: vec![true; listeners],
@@ -280,12 +286,20 @@ where
         let tick = self.ticks.iter().map(|tick| tick.next).min();
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
         let resume = self.accept_paused_until.filter(|_| accepting);
-        let files = self.close_files_at;
-        [self.timers.next(), resume, self.stop_at, log, tick, files]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at| at.saturating_duration_since(now))
+        let (files, stock) = (self.close_files_at, self.free_stock_at);
+        [
+            self.timers.next(),
+            resume,
+            self.stop_at,
+            log,
+            tick,
+            files,
+            stock,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.saturating_duration_since(now))
     }
 
     /// Whether an effect, a number of members or a message waits to be delivered.
@@ -521,6 +535,19 @@ where
             }
         }
         self.close_unused_files(now);
+        self.free_stock(now);
+    }
+
+    /// Frees the large buffers that the pool has kept for some time. What they are needed for comes in
+    /// bursts, so they are not kept for the next burst.
+    fn free_stock(&mut self, now: Instant) {
+        if self.free_stock_at.is_some_and(|at| at <= now) {
+            self.shared.pool.empty_large();
+            self.free_stock_at = None;
+        }
+        if self.free_stock_at.is_none() && self.shared.pool.has_large() {
+            self.free_stock_at = Some(now + Self::STOCK_TIME);
+        }
     }
 
     /// Closes the files that no request has asked for in the last half of `unused_file_time`. While

@@ -56,7 +56,7 @@ fn release(used: &Cell<usize>, bytes: usize) {
 /// has sent or dropped the bytes.
 #[derive(Debug)]
 pub(crate) struct ChargedBytes {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     used: Rc<Cell<usize>>,
 }
 
@@ -69,8 +69,8 @@ impl ChargedBytes {
 
 impl Drop for ChargedBytes {
     fn drop(&mut self) {
-        release(&self.used, self.bytes.len());
-        free(mem::take(&mut self.bytes).into_vec());
+        release(&self.used, self.bytes.capacity());
+        free(mem::take(&mut self.bytes));
     }
 }
 
@@ -123,8 +123,10 @@ impl Pool {
 
     /// The sum of the capacities of the large buffers that are kept. Memory that is fresh from the
     /// system costs more than the bytes that are put into it: without any kept, a body of 1 MiB costs
-    /// 1.5 times as much, and an echo of 1 MiB 3 times (measured).
-    const LARGE_BYTES_KEPT: usize = 4 << 20;
+    /// 1.5 times as much, and an echo of 1 MiB 3 times (measured). And to give 16 MiB back to the
+    /// system takes longer than a turn may. So one message of the largest size is kept too, and the
+    /// server frees the stock when it has some time ([`empty_large`](Pool::empty_large)).
+    const LARGE_BYTES_KEPT: usize = 20 << 20;
 
     /// As much memory in use is more than the usual.
     const FLOOD_BYTES: usize = 32 << 20;
@@ -173,14 +175,27 @@ impl Pool {
         &mut self.account
     }
 
-    /// Converts `bytes` into shared bytes for many write buffers, and charges the account for the
-    /// length. `bytes` must not have been charged before.
-    pub fn share(&mut self, bytes: Vec<u8>) -> Rc<ChargedBytes> {
-        self.account.charge(bytes.len());
-        Rc::new(ChargedBytes {
-            bytes: bytes.into_boxed_slice(),
-            used: Rc::clone(&self.account.used),
-        })
+    /// Converts `bytes` into shared bytes for many write buffers, and charges the account for them.
+    /// `bytes` must not have been charged before.
+    pub fn share(&mut self, mut bytes: Vec<u8>) -> Rc<ChargedBytes> {
+        bytes.shrink_to_fit();
+        self.account.charge(bytes.capacity());
+        self.share_gathered(bytes)
+    }
+
+    /// Converts a vector filled by [`append`](Pool::append), and charged with its capacity, into shared
+    /// bytes.
+    pub fn share_gathered(&self, bytes: Vec<u8>) -> Rc<ChargedBytes> {
+        let used = Rc::clone(&self.account.used);
+        Rc::new(ChargedBytes { bytes, used })
+    }
+
+    /// Notes that a write buffer has sent or dropped shared bytes. The last holder gives the storage
+    /// back.
+    pub fn let_go_charged(&mut self, shared: Rc<ChargedBytes>) {
+        if let Some(mut last) = Rc::into_inner(shared) {
+            self.release_vec(mem::take(&mut last.bytes));
+        }
     }
 
     /// Notes that one more write buffer holds a cached body. The first holder charges the account:
@@ -346,8 +361,18 @@ impl Pool {
     pub fn empty_stock(&mut self) {
         self.read = Vec::new();
         self.write = Vec::new();
+        self.empty_large();
+    }
+
+    /// Frees the large buffers in stock.
+    pub fn empty_large(&mut self) {
         self.large.drain(..).for_each(free);
         self.large_bytes = 0;
+    }
+
+    /// Whether a large buffer is in stock.
+    pub fn has_large(&self) -> bool {
+        self.large_bytes > 0
     }
 
     /// Takes back a vector filled by [`append`](Pool::append), and releases the charge for the
@@ -430,7 +455,7 @@ mod tests {
         let mut pool = Pool::new(8, usize::MAX);
         let large = 1 << 20;
         let mut places = Vec::new();
-        let filled: Vec<_> = (0..5)
+        let filled: Vec<_> = (0..21)
             .map(|_| {
                 let mut vec = Vec::new();
                 pool.gather(&mut vec, &vec![1; large], large);
@@ -439,7 +464,7 @@ mod tests {
             })
             .collect();
         filled.into_iter().for_each(|vec| pool.release_vec(vec));
-        assert_eq!((pool.large.len(), pool.large_bytes), (4, 4 * large));
+        assert_eq!((pool.large.len(), pool.large_bytes), (20, 20 * large));
         let mut small = Vec::new();
         pool.append(&mut small, |v| v.push(1));
         assert!(small.capacity() < 100);
@@ -452,7 +477,7 @@ mod tests {
             pool.gather(&mut vec, &[2; 400_000], whole);
             assert_eq!((vec.capacity(), vec.len()), (large, 401_000));
             assert!(places[1..].contains(&vec.as_ptr()) && vec.iter().all(|b| *b == 2));
-            assert_eq!((pool.account.used(), pool.large.len()), (large, 3));
+            assert_eq!((pool.account.used(), pool.large.len()), (large, 19));
             pool.release_vec(vec);
         }
         // One for a much larger wish, or a much smaller one, is not taken.

@@ -10,6 +10,7 @@
 //! pings included. Then no byte is read, and the TCP window closes. Meanwhile the peer need not
 //! prove that it is alive, because its pong may be among the unread bytes.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::pending_response::PendingResponse;
@@ -20,7 +21,7 @@ use crate::connection::{
     Broadcast, Cause, Context, Conversation, Effect, Input, Key, Message, Record,
 };
 use crate::site::{Files, Mount};
-use crate::transport::{Pool, WriteBuffer};
+use crate::transport::{ChargedBytes, Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
 use crate::websocket::{
     Accept, Close, CloseCode, FrameEvent, FramePart, MessageKind, Opcode, Reader, ReaderConfig,
@@ -128,9 +129,15 @@ impl WebSocket {
             conversation,
         };
         let (name, query) = (&mount.name, &mount.query);
-        let closed = state.call(input.key, input.write_buffer, cx, |endpoint, session| {
-            endpoint.on_open(session, RouteMatch { name, query });
-        });
+        let closed = state.call(
+            input.key,
+            input.write_buffer,
+            None,
+            cx,
+            |endpoint, session| {
+                endpoint.on_open(session, RouteMatch { name, query });
+            },
+        );
         let mode = WebSocket {
             state: Box::new(state),
         };
@@ -166,9 +173,15 @@ impl WebSocket {
         }
         if std::mem::take(&mut state.paused) {
             state.pinged = state.pinged.map(|_| cx.turn.now.instant);
-            let closed = state.call(input.key, input.write_buffer, cx, |endpoint, session| {
-                endpoint.on_room(session);
-            });
+            let closed = state.call(
+                input.key,
+                input.write_buffer,
+                None,
+                cx,
+                |endpoint, session| {
+                    endpoint.on_room(session);
+                },
+            );
             if let Err(plan) = closed {
                 return Step::Progress(self.end(plan, input, cx));
             }
@@ -402,6 +415,9 @@ impl State {
     /// The number of bytes of a message that are checked and copied with one unit of work.
     const COPIED_BYTES_PER_WORK: usize = 1 << 10;
 
+    /// A gathered message of this size, in bytes, or more is sent back without a copy.
+    const SHARED_BYTES_MIN: usize = 128 << 10;
+
     /// The extra work of a message with effects, such as a broadcast.
     const PUBLISH_WORK: u32 = 4;
 
@@ -483,7 +499,7 @@ impl State {
     ) -> Result<(), ClosePlan> {
         let content = &input.read_buffer.bytes()[place];
         if first && last {
-            return self.deliver_message(kind, content, input.key, input.write_buffer, cx);
+            return self.deliver_message(kind, content, None, (input.key, input.write_buffer), cx);
         }
         let have = self.partial_message.len() + content.len();
         // The reader has checked that the whole is not too large.
@@ -493,6 +509,7 @@ impl State {
         };
         let pool = &mut cx.shared.pool;
         pool.gather(&mut self.partial_message, content, whole);
+        cx.budget.spend_gathered(content.len());
         match last {
             true => self.deliver_partial_message(kind, input, cx),
             false => Ok(()),
@@ -548,20 +565,30 @@ impl State {
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
         let message = std::mem::take(&mut self.partial_message);
-        let said = self.deliver_message(kind, &message, input.key, input.write_buffer, cx);
-        cx.shared.pool.release_vec(message);
+        if message.len() < Self::SHARED_BYTES_MIN {
+            let said =
+                self.deliver_message(kind, &message, None, (input.key, input.write_buffer), cx);
+            cx.shared.pool.release_vec(message);
+            return said;
+        }
+        let message = cx.shared.pool.share_gathered(message);
+        let to = (input.key, &mut *input.write_buffer);
+        let said = self.deliver_message(kind, message.bytes(), Some(&message), to, cx);
+        cx.shared.pool.let_go_charged(message);
         said
     }
 
-    /// Hands a whole message to the endpoint.
+    /// Hands a whole message to the endpoint. The bytes of a very large one are `shared`, so that the
+    /// endpoint can send them back without a copy.
     fn deliver_message<S: Files>(
         &mut self,
         kind: MessageKind,
         message: &[u8],
-        key: Key,
-        write_buffer: &mut WriteBuffer<S::File>,
+        shared: Option<&Rc<ChargedBytes>>,
+        to: (Key, &mut WriteBuffer<S::File>),
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
+        let (key, write_buffer) = to;
         let message = match kind {
             // The reader has checked the text already, but the compiler cannot know.
             MessageKind::Text => {
@@ -574,11 +601,13 @@ impl State {
         if let Some(conversation) = &mut self.conversation {
             conversation.received += 1;
         }
-        // The answer may be as large as the message.
-        let bytes = message.bytes().len();
-        write_buffer.prepare(header_bytes(bytes) + bytes, &mut cx.shared.pool);
+        if shared.is_none() {
+            // The answer may be as large as the message.
+            let bytes = message.bytes().len();
+            write_buffer.prepare(header_bytes(bytes) + bytes, &mut cx.shared.pool);
+        }
         let before = cx.shared.effects.len();
-        let said = self.call(key, write_buffer, cx, |endpoint, session| {
+        let said = self.call(key, write_buffer, shared, cx, |endpoint, session| {
             endpoint.on_message(session, message);
         });
         if cx.shared.effects.len() > before {
@@ -593,11 +622,12 @@ impl State {
         &mut self,
         key: Key,
         write_buffer: &mut WriteBuffer<S::File>,
+        received: Option<&Rc<ChargedBytes>>,
         cx: &mut Context<'_, S>,
         call: impl FnOnce(&mut dyn Endpoint, &mut Session<'_>),
     ) -> Result<(), ClosePlan> {
         let waiting = write_buffer.queued();
-        let closed = write_buffer.append(&mut cx.shared.pool, |out| {
+        let (closed, returns) = write_buffer.append(&mut cx.shared.pool, |out| {
             let mut session = Session {
                 key,
                 begin: out.len(),
@@ -607,6 +637,8 @@ impl State {
                 deflater: &mut cx.shared.deflater,
                 effects: &mut cx.shared.effects,
                 limits: &cx.turn.limits,
+                received: received.map(|r| &**r),
+                returns: false,
                 sent: 0,
                 closed: None,
             };
@@ -614,8 +646,11 @@ impl State {
             if let Some(conversation) = &mut self.conversation {
                 conversation.sent += session.sent;
             }
-            session.closed
+            (session.closed, session.returns)
         });
+        if let Some(received) = received.filter(|_| returns) {
+            write_buffer.push_charged(received, &mut cx.shared.pool);
+        }
         cx.budget.spend_work(cx.shared.deflater.take_work());
         // The endpoint may have stopped sending because `has_room` was false, and expects
         // `on_room`. Record that now: if the budget is spent, the whole output may be sent before
