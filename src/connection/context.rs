@@ -181,12 +181,15 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// The number of bytes that are copied into storage with one unit of work.
+    const GATHERED_BYTES: usize = 1 << 10;
+
     /// The work of a read or a write without its bytes: the system call, and for a write the way
     /// through TCP to the peer.
     const SYSTEM_CALL_WORK: i32 = 4;
 
     /// The number of bytes that the kernel copies with one unit of work.
-    const COPIED_BYTES: usize = 4 << 10;
+    const COPIED_BYTES: usize = 3 << 10;
 
     /// Creates a full budget.
     pub fn new(limits: &Limits) -> Budget {
@@ -219,6 +222,12 @@ impl Budget {
         // Far below any debt of a turn, and far above the least number.
         const LEAST: i32 = i32::MIN / 2;
         self.work = self.work.saturating_sub_unsigned(work).max(LEAST);
+    }
+
+    /// Charges bytes of a body or a message that were copied into storage, most of which is fresh from
+    /// the system.
+    pub(super) fn spend_gathered(&mut self, bytes: usize) {
+        self.work -= (bytes / Self::GATHERED_BYTES) as i32;
     }
 
     /// Charges bytes read or written by one system call.

@@ -87,7 +87,7 @@ pub(super) struct Runnable {
 }
 
 impl Runnable {
-    /// The work up to which a connection counts as light: that of a response of 200 KiB, or of a
+    /// The work up to which a connection counts as light: that of a response of 150 KiB, or of a
     /// few dozen small ones.
     const LIGHT_WORK: u32 = 64;
 

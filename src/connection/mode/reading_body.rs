@@ -212,6 +212,7 @@ impl Incoming {
             }
             if let Purpose::Endpoint(_, body) = &mut self.purpose {
                 cx.shared.pool.gather(body, content, self.length);
+                cx.budget.spend_gathered(content.len());
             }
             let used = part.framing + part.content;
             input.read_buffer.consume(used);
