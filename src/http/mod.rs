@@ -11,6 +11,7 @@ mod authority;
 mod body;
 mod classes;
 mod conditional;
+mod edit;
 mod error;
 mod negotiation;
 mod parser;
@@ -22,6 +23,7 @@ mod target;
 pub use authority::Authority;
 pub use body::{BodyDecoder, BodyError, BodyPart};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
+pub use edit::{Change, edit_head, field_values, fixed_field, is_field_name, is_field_value};
 pub use error::RefusedLine;
 pub use negotiation::{Acceptable, Coding};
 #[cfg(test)]
