@@ -14,6 +14,7 @@
 use std::alloc::{self, Layout};
 use std::fs::{self, File};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memmap2::MmapMut;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::Resource;
@@ -274,6 +275,26 @@ pub(crate) fn fstat(file: &impl AsFd) -> io::Result<Stat> {
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Passes the next names in an open directory to `each`, without `.` and `..`: those that one call of
+/// getdents64(2) returns in 32 KiB. Returns `false` if there was no name left. The position in the
+/// directory is that of the open file.
+pub(crate) fn read_names(directory: &File, each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+    let mut buffer = [MaybeUninit::uninit(); 32 << 10];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut any = false;
+    while let Some(entry) = entries.next() {
+        any = true;
+        match entry?.file_name().to_bytes() {
+            b"." | b".." => {}
+            name => each(name),
+        }
+        if entries.is_buffer_empty() {
+            break;
+        }
+    }
+    Ok(any)
 }
 
 /// What an open file is good for.

@@ -83,6 +83,31 @@ pub trait Files {
     /// # Errors
     /// [`FileError`].
     fn read_at(&self, file: &Self::File, into: &mut [u8], at: u64) -> Result<usize, FileError>;
+
+    /// Opens the directory at `path` beneath the root, for [`read_names`](Files::read_names). A tree
+    /// without directories to be listed has nothing to do.
+    ///
+    /// # Errors
+    /// [`FileError`]: `Absent` for what is not a directory.
+    fn open_directory(&self, path: &[u8]) -> Result<Self::File, FileError> {
+        let _ = path;
+        Err(FileError::Absent)
+    }
+
+    /// Passes some more names in an open directory to `each`, of not more than 32 KiB, in no order,
+    /// without `.` and `..`. Returns `false` if there was none left. A name that is added or removed
+    /// meanwhile may be passed or not; every other name is passed once.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn read_names(
+        &self,
+        directory: &Self::File,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, FileError> {
+        let _ = (directory, each);
+        Ok(false)
+    }
 }
 
 /// The reason why no file can answer.
@@ -400,6 +425,23 @@ impl Files for Disk {
 
     fn fstat(&self, file: &File) -> Result<Stat, FileError> {
         Ok(sys::fstat(file)?)
+    }
+
+    fn open_directory(&self, path: &[u8]) -> Result<File, FileError> {
+        if self.only.is_some() {
+            return Err(FileError::Absent);
+        }
+        // The root itself has no name beneath it.
+        let path = if path.is_empty() { b"." } else { path };
+        let (file, stat) = self.open_beneath(path)?;
+        match stat.kind {
+            FileKind::Directory => Ok(file),
+            FileKind::File | FileKind::Other => Err(FileError::Absent),
+        }
+    }
+
+    fn read_names(&self, directory: &File, each: &mut dyn FnMut(&[u8])) -> Result<bool, FileError> {
+        Ok(sys::read_names(directory, each)?)
     }
 
     fn read_at(&self, file: &File, into: &mut [u8], at: u64) -> Result<usize, FileError> {

@@ -26,7 +26,18 @@ const STABLE: &[(&str, usize)] = &[
     ("docs/index.html", 60),
     ("page.html", 1_500),
     ("page.html.gz", 300),
+    ("pair/one.txt", 10),
+    ("pair/two.txt", 20),
+    ("many/1.txt", 1),
+    ("many/2.txt", 2),
+    ("many/3.txt", 3),
+    ("many/4.txt", 4),
+    ("many/5.txt", 5),
+    ("many/deep/6.txt", 6),
 ];
+
+/// The directories of the stable files. Those without an index are listed.
+const DIRECTORIES: &[&str] = &["", "docs", "pair", "many", "many/deep"];
 
 /// Another stable file. An encoder needs two slices for it, and saves few bytes.
 pub const PROGRAM: &str = "app.js";
@@ -119,7 +130,7 @@ impl Tree {
     pub fn new(rng: &mut Rng) -> Tree {
         let mut tree = Tree {
             files: BTreeMap::new(),
-            directories: BTreeMap::from([("", long_ago()), ("docs", long_ago())]),
+            directories: DIRECTORIES.iter().map(|name| (*name, long_ago())).collect(),
             // Some file systems count in seconds.
             granularity: *rng.pick(&[TICK, TICK, Duration::from_secs(1)]),
             inodes: 0,
@@ -312,9 +323,32 @@ impl Tree {
             name,
             inode: Rc::clone(&entry.inode),
             open: Rc::clone(&self.open),
+            position: Cell::default(),
         };
         let stat = entry.inode.borrow().stat();
         Ok((file, stat))
+    }
+
+    fn open_directory(&self, path: &[u8]) -> Result<SimFile, FileError> {
+        let path = str::from_utf8(path).map_err(|_| FileError::Absent)?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (name, made) = self
+            .directories
+            .get_key_value(path)
+            .ok_or(FileError::Absent)?;
+        self.open.set(self.open.get() + 1);
+        let inode = Inode {
+            number: 0,
+            content: [].into(),
+            modified: *made,
+            changed: *made,
+        };
+        Ok(SimFile {
+            name,
+            inode: Rc::new(RefCell::new(inode)),
+            open: Rc::clone(&self.open),
+            position: Cell::default(),
+        })
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
@@ -326,6 +360,7 @@ impl Tree {
             },
             Err(FileError::Directory) => {
                 let path = str::from_utf8(path).expect("it was found");
+                let path = path.strip_suffix('/').unwrap_or(path);
                 let changed = self.directories[path];
                 Ok(Stat {
                     kind: FileKind::Directory,
@@ -340,8 +375,22 @@ impl Tree {
         }
     }
 
+    /// The name in the directory behind the name `after`, in any order that stays the same.
+    fn name_after(&self, directory: &str, after: Option<&str>) -> Option<&'static str> {
+        let files = self.files.keys().chain(self.directories.keys());
+        let names = files.filter_map(|path| match directory {
+            "" => Some(*path),
+            _ => path.strip_prefix(directory)?.strip_prefix('/'),
+        });
+        let names = names.map(|name| name.split('/').next().unwrap_or(name));
+        let names =
+            names.filter(|name| !name.is_empty() && after.is_none_or(|after| *name > after));
+        names.min()
+    }
+
     fn find(&self, path: &[u8]) -> Result<(&'static str, &Entry), FileError> {
         let path = str::from_utf8(path).map_err(|_| FileError::Absent)?;
+        let path = path.strip_suffix('/').unwrap_or(path);
         match self.files.get_key_value(path) {
             Some((name, entry)) => Ok((name, entry)),
             None if self.directories.contains_key(path) => Err(FileError::Directory),
@@ -374,6 +423,8 @@ pub struct SimFile {
     name: &'static str,
     inode: Rc<RefCell<Inode>>,
     open: Rc<Cell<usize>>,
+    /// The last name that was read, of a directory.
+    position: Cell<Option<&'static str>>,
 }
 
 impl SimFile {
@@ -433,6 +484,32 @@ impl Files for SimFiles {
         // The worst moment for a change is just after a look, which vouches for nothing later.
         self.world.borrow_mut().meddle();
         stat
+    }
+
+    fn open_directory(&self, path: &[u8]) -> Result<SimFile, FileError> {
+        self.world.borrow().tree.open_directory(path)
+    }
+
+    fn read_names(
+        &self,
+        directory: &SimFile,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, FileError> {
+        for number in 0..2 {
+            let tree = &self.world.borrow().tree;
+            let Some(name) = tree.name_after(directory.name, directory.position.get()) else {
+                return Ok(number > 0);
+            };
+            directory.position.set(Some(name));
+            each(name.as_bytes());
+        }
+        // A file may be gone before the server looks at it, and is then not listed.
+        let mut world = self.world.borrow_mut();
+        let edits = world.weather.edits;
+        if world.rng.chance(edits) {
+            each(b"gone");
+        }
+        Ok(true)
     }
 
     fn fstat(&self, file: &SimFile) -> Result<Stat, FileError> {
