@@ -108,6 +108,9 @@ fn banner(bound: &BoundServer, screen: Screen, began: Instant) -> String {
         line(&format!("port {port} is in use, took {}", taken.port()));
     }
     line(&format!("serving {}", Shown(&bound.root)));
+    if let Some(doubt) = &bound.doubt {
+        line(&format!("{bold}but {doubt}{off}"));
+    }
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
     line(match local {
         true => "reachable from this machine only; Ctrl-C stops it",

@@ -38,6 +38,7 @@ mod delivery;
 mod driver;
 mod endpoints;
 mod flood;
+mod folder;
 mod formats;
 mod lines;
 mod log;

@@ -1,6 +1,7 @@
 //! Floor 4, server: from a [`Config`] to a listening server. An error at the start is reported in a
 //! single line, with the next step to try.
 
+use std::env;
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -9,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server};
+use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
 use crate::config::{Config, Port};
 use crate::site::{Disk, Guard, Site};
 use crate::sys;
@@ -29,6 +30,8 @@ pub struct BoundServer {
     pub addresses: Vec<SocketAddr>,
     /// The absolute path of the served directory, or of the single served file.
     pub root: PathBuf,
+    /// What is odd about the root, in a sentence, if it is hardly the folder that was meant.
+    pub doubt: Option<String>,
     /// The optional addresses without a listener, each with the error.
     pub missing: Vec<(IpAddr, io::Error)>,
     /// The preferred port, if it was in use and one of the next ports was taken.
@@ -182,6 +185,7 @@ impl Server<MioDriver, Disk> {
         Ok(BoundServer {
             server,
             addresses,
+            doubt: folder::doubt(&root, env::home_dir().as_deref()),
             root,
             missing,
             port_in_use,

@@ -1,0 +1,114 @@
+//! Floor 4, server: whether the folder that is served is the one that was meant. People start a server
+//! in the folder that they have open, which is often the source of a site and not the site.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use memchr::memmem;
+
+/// The names that build tools give to the folder with the finished site.
+const BUILDS: &[&str] = &["dist", "build", "out", "public", "_site", "www"];
+
+/// The endings of files that a browser cannot run.
+const SOURCES: &[&str] = &[".tsx", ".ts", ".jsx", ".vue", ".svelte"];
+
+/// Returns a sentence about a folder that was hardly meant, with what was meant; `None` if the folder
+/// looks right.
+pub(super) fn doubt(root: &Path, home: Option<&Path>) -> Option<String> {
+    if root == Path::new("/") {
+        return Some("this is the root of the file system; name the folder of the site".into());
+    }
+    if home.is_some_and(|home| root == home) {
+        return Some("this is your home folder; name the folder of the site".into());
+    }
+    let has_package = root.join("package.json").is_file();
+    let index = beginning(&root.join("index.html"));
+    let build = BUILDS
+        .iter()
+        .find(|name| root.join(name).join("index.html").is_file());
+    match (index, build) {
+        (Some(index), build) => {
+            let source = source_in(&index).filter(|_| has_package)?;
+            let sentence = format!("index.html loads {source}, which a browser cannot run: ");
+            Some(match build {
+                Some(build) => format!("{sentence}did you mean {build}/?"),
+                None => {
+                    format!("{sentence}build the site, and serve the folder that it is built into")
+                }
+            })
+        }
+        (None, Some(build)) if has_package => Some(format!(
+            "there is no index.html here; did you mean {build}/?"
+        )),
+        (None, _) => None,
+    }
+}
+
+/// The first 64 KiB of a file; `None` if the file cannot be read.
+fn beginning(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)
+        .ok()
+        .filter(|_| fs::metadata(path).is_ok_and(|m| m.is_file()))?;
+    file.take(64 << 10).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The first script of a page that is written in a language which a browser cannot run.
+fn source_in(page: &[u8]) -> Option<String> {
+    memmem::find_iter(page, "src=").find_map(|at| {
+        let rest = &page[at + 4..];
+        let quote = *rest.first().filter(|b| matches!(b, b'"' | b'\''))?;
+        let value = rest[1..].split(|b| *b == quote).next()?;
+        let value = str::from_utf8(value).ok().filter(|v| v.len() < 100)?;
+        let is_shown = value.bytes().all(|b| b.is_ascii_graphic());
+        let is_source = SOURCES.iter().any(|ending| value.ends_with(ending));
+        (is_source && is_shown).then(|| value.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_of_a_site_is_told_from_the_site() {
+        let folder = std::env::temp_dir().join(format!("oneloop-folder-{}", std::process::id()));
+        let put = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().expect("it is in the folder")).expect("it is ours");
+            fs::write(path, text).expect("the folder is ours");
+        };
+        put(
+            "index.html",
+            "<script type=module src=\"/src/main.tsx\"></script>",
+        );
+        assert_eq!(doubt(&folder, None), None);
+        put("package.json", "{}");
+        let said = doubt(&folder, None).expect("it is a source");
+        assert!(said.starts_with("index.html loads /src/main.tsx"), "{said}");
+        put("dist/index.html", "built");
+        assert!(
+            doubt(&folder, None)
+                .expect("still")
+                .ends_with("did you mean dist/?")
+        );
+        assert_eq!(doubt(&folder.join("dist"), None), None);
+        put("index.html", "<script src='/app.js'></script>");
+        assert_eq!(doubt(&folder, None), None);
+        fs::remove_file(folder.join("index.html")).expect("it is there");
+        assert!(
+            doubt(&folder, None)
+                .expect("no index")
+                .contains("did you mean dist/?")
+        );
+        assert!(
+            doubt(&folder, Some(&folder))
+                .expect("it is home")
+                .contains("home folder")
+        );
+        assert!(doubt(Path::new("/"), None).is_some());
+        fs::remove_dir_all(&folder).expect("the folder is ours");
+    }
+}
