@@ -56,6 +56,15 @@ pub struct Cli {
     #[arg(long)]
     pub follow_symlinks: bool,
 
+    /// Answer navigations that find no file with the index.html of ROOT, for a single-page app that
+    /// shows a view for each address; anything else that is missing stays 404
+    #[arg(short, long)]
+    pub spa: bool,
+
+    /// Do not list directories that have no index.html
+    #[arg(long)]
+    pub no_listing: bool,
+
     /// Another host name that requests may use for this server; repeatable. .example.org also
     /// allows all names below example.org, * allows any name [default: only localhost, the names
     /// below localhost, and IP addresses]
@@ -287,6 +296,8 @@ impl Cli {
         };
         Config {
             follow_symlinks: self.follow_symlinks,
+            single_page: self.spa,
+            listing: !self.no_listing,
             allow_hosts: self.allow_host.clone(),
             allow_origins: self.allow_origin.clone(),
             test_endpoints: self.test_endpoints,

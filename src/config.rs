@@ -22,6 +22,11 @@ pub struct Config {
     /// Whether symbolic links that lead out of the root are followed. Links that stay within the
     /// root are always followed.
     pub follow_symlinks: bool,
+    /// Whether the site is a single-page app: a navigation that finds no file is answered with the
+    /// `index.html` of the root.
+    pub single_page: bool,
+    /// Whether a directory without an `index.html` is listed.
+    pub listing: bool,
     /// Host names that a request may name in `Host`, in addition to `localhost`, the names below
     /// `localhost`, and IP addresses. A page from such a host may also embed files, send unsafe
     /// requests and open WebSocket connections: the names are checked against `Origin` too.
@@ -56,6 +61,8 @@ impl Config {
             port: Port::Preferred(8080),
             log: LogFormat::Off,
             follow_symlinks: false,
+            single_page: false,
+            listing: true,
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             test_endpoints: false,
@@ -487,6 +494,11 @@ pub struct Limits {
     /// at most this many bytes in its write buffer. The bytes are charged to the account of memory;
     /// over half of `memory_bytes_max`, encoders do wait.
     pub encoded_file_bytes_max: u64,
+    /// The largest number of entries of a directory whose list is made at once. Default: 500.
+    ///
+    /// The list of a larger directory is read, sorted and sent slice by slice, in chunks, and has no
+    /// entity tag.
+    pub listed_at_once: usize,
     /// Bytes of the access log that wait for a slow reader of standard output, or for a full disk.
     /// Default: 64 KiB. Warnings that wait for standard error have the same bound.
     ///
@@ -543,6 +555,7 @@ impl Default for Limits {
             unused_file_time: Duration::from_secs(20),
             encoders_max: 4,
             encoded_file_bytes_max: 8 << 20,
+            listed_at_once: 500,
             log_bytes_max: 64 << 10,
         }
     }

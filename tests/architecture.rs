@@ -318,7 +318,9 @@ fn rust_files(folder: &Path, into: &mut Vec<std::path::PathBuf>) {
     for path in paths {
         match path.is_dir() {
             true => rust_files(&path, into),
-            false => into.push(path),
+            // The others are pages, embedded in the program.
+            false if path.extension().is_some_and(|ending| ending == "rs") => into.push(path),
+            false => {}
         }
     }
 }

@@ -25,7 +25,7 @@ pub use body::{BodyDecoder, BodyError, BodyPart};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
 pub use edit::{Change, edit_head, field_values, fixed_field, is_field_name, is_field_value};
 pub use error::RefusedLine;
-pub use negotiation::{Acceptable, Coding};
+pub use negotiation::{Acceptable, Coding, Form};
 #[cfg(test)]
 pub(crate) use parser::parsed;
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};

@@ -133,6 +133,51 @@ impl Acceptable {
     }
 }
 
+/// The form of an answer that the server writes itself, such as an error or the list of a directory.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Form {
+    /// `text/plain`
+    #[default]
+    Text,
+    /// `text/html`
+    Html,
+    /// `application/json`
+    Json,
+}
+
+impl Form {
+    /// The form that a request asks for in Accept (RFC 9110 §12.5.1): HTML or JSON if the type is named,
+    /// and plain text otherwise. `*/*` names no type: every program that is not a browser sends it.
+    pub fn from_request(request: &RequestHead<'_>) -> Form {
+        let accept = request.named("accept").unwrap_or_default();
+        let (mut html, mut json) = (0, 0);
+        for member in accept.split(|b| *b == b',') {
+            let mut parts = member.split(|b| *b == b';');
+            let named = parts.next().unwrap_or_default().trim_ascii();
+            let weight = parts.find_map(weight).unwrap_or(1000);
+            match named {
+                name if name.eq_ignore_ascii_case(b"text/html") => html = weight,
+                name if name.eq_ignore_ascii_case(b"application/json") => json = weight,
+                _ => {}
+            }
+        }
+        match (html, json) {
+            (0, 0) => Form::Text,
+            (html, json) if html >= json => Form::Html,
+            _ => Form::Json,
+        }
+    }
+
+    /// The media type, with its charset.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Form::Text => "text/plain; charset=utf-8",
+            Form::Html => "text/html; charset=utf-8",
+            Form::Json => "application/json",
+        }
+    }
+}
+
 /// Reads `OWS "q=" qvalue` and returns the weight in thousandths; `None` if the parameter breaks
 /// the grammar.
 fn weight(parameter: &[u8]) -> Option<u16> {
@@ -207,6 +252,33 @@ mod tests {
             ("Accept-Encoding: compress, snappy\r\n", &[Identity]),
         ] {
             check(fields, expected);
+        }
+    }
+
+    #[test]
+    fn a_page_is_for_those_who_name_its_type() {
+        for (accept, form) in [
+            ("", Form::Text),
+            ("*/*", Form::Text),
+            ("text/html", Form::Html),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Form::Html,
+            ),
+            ("application/json", Form::Json),
+            ("application/json, text/plain, */*", Form::Json),
+            ("application/json;q=0.5, Text/HTML ; q=0.6", Form::Html),
+            ("application/json, text/html;q=0.9", Form::Json),
+            ("text/html;q=0, application/json;q=0", Form::Text),
+            (
+                "text/html;level=1;q=0.4, application/json;q=0.3",
+                Form::Html,
+            ),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\nHost: x\r\nACCEPT: {accept}\r\n\r\n");
+            let head = parsed(&text);
+            let request = RequestHead::new(&head, text.as_bytes());
+            assert_eq!(Form::from_request(&request), form, "{accept}");
         }
     }
 

@@ -450,6 +450,18 @@ impl<'a> RequestHead<'a> {
         }
     }
 
+    /// The value of the first line of a field that [`Field`] does not know, without white space around
+    /// the value. Letter case in the name does not matter. The head is searched, so this is for
+    /// requests that are rare.
+    pub fn named(&self, name: &str) -> Option<&'a [u8]> {
+        let lines = &self.bytes[usize::from(self.head.lines)..usize::from(self.head.end)];
+        lines.split(|b| *b == b'\n').find_map(|line| {
+            let value = line.get(name.len() + 1..)?;
+            let is_named = line[..name.len()].eq_ignore_ascii_case(name.as_bytes());
+            (is_named && line[name.len()] == b':').then(|| value.trim_ascii())
+        })
+    }
+
     /// Whether the head has any of the given fields.
     pub fn has_any(&self, fields: &[Field]) -> bool {
         fields

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
 use crate::config::{Config, Port};
-use crate::site::{Disk, Guard, Site};
+use crate::site::{Disk, Fallbacks, Guard, Site};
 use crate::sys;
 
 /// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
@@ -173,6 +173,10 @@ impl Server<MioDriver, Disk> {
         let guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);
         let site = Site::new(disk, &index, &config.limits)
             .with_guard(guard)
+            .with_fallbacks(Fallbacks {
+                single_page: config.single_page,
+                listing: config.listing,
+            })
             .with_boundary_seed(random_words());
         let log = Log::new(config.log, config.limits.log_bytes_max);
         let mut server = Server::new(driver, count, site, config.limits.clone())

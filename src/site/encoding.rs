@@ -66,6 +66,14 @@ impl std::fmt::Debug for Encoder {
     }
 }
 
+/// Encodes all of `bytes`, which are few, in a coding that [is made here](is_made_here).
+pub(super) fn whole(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = Encoder::new(coding);
+    let begun = encoder.encode(bytes);
+    let coded = begun.and_then(|begun| Ok([begun, encoder.finish()?].concat()));
+    coded.expect("a vector takes everything")
+}
+
 /// The functions are never inlined: the state of an encoder, many KiB, passes through the frames of two of
 /// them, and every caller of an ordinary request would touch as many pages of the stack.
 impl Encoder {

@@ -82,11 +82,12 @@
 mod cache;
 mod charset;
 mod encoding;
+mod fallback;
 mod files;
 mod guard;
+mod listing;
 mod media_type;
 mod mount;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing calls it yet"))]
 mod pages;
 mod parts;
 mod reply;
@@ -96,6 +97,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use fallback::Fallbacks;
 pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
 
@@ -104,6 +106,7 @@ pub(crate) use parts::Parts;
 pub(crate) use reply::{Body, Reply};
 pub(crate) use stream::{BodySlice, Stream};
 
+use std::cell::Cell;
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::time::SystemTime;
@@ -113,8 +116,8 @@ use sha1::{Digest, Sha1};
 
 use crate::config::Limits;
 use crate::http::{
-    Acceptable, ByteRange, Coding, Field, Method, PathError, Precondition, Ranges, RequestHead,
-    ResponseHead, SitePath, Status, Validators, precondition,
+    Acceptable, ByteRange, Coding, Field, Form, Method, PathError, Precondition, Ranges,
+    RequestHead, ResponseHead, SitePath, Status, Validators, precondition,
 };
 use cache::Cache;
 use encoding::Encoder;
@@ -137,7 +140,9 @@ pub struct Site<F: Files> {
     cached_file_bytes_max: u64,
     encoders_max: usize,
     encoded_file_bytes_max: u64,
+    listed_at_once: usize,
     mounts: Mounts,
+    fallbacks: Fallbacks,
     /// The last Accept-Encoding, and the codings that it accepts.
     last_acceptable: (Vec<u8>, Acceptable),
     /// The siblings that were found to be in another coding than their name says, for the log.
@@ -148,6 +153,8 @@ pub struct Site<F: Files> {
     epoch: u64,
     /// The encoders at work.
     encoding: Vec<RunningEncoder>,
+    /// The number of entries that each of the long lists at work holds.
+    listing: Vec<Weak<Cell<usize>>>,
     /// The cost of the current answer beyond the usual one step, in units of the budget's work.
     cost: u32,
     /// The secret from which the boundaries between parts of multipart bodies are made.
@@ -191,7 +198,10 @@ impl<F: Files> Site<F> {
             cached_file_bytes_max: limits.cached_file_bytes_max as u64,
             encoders_max: limits.encoders_max,
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
+            listed_at_once: limits.listed_at_once,
             mounts: Mounts::default(),
+            fallbacks: Fallbacks::default(),
+            listing: Vec::new(),
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
             unfit: Vec::new(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
@@ -215,6 +225,13 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_guard(mut self, guard: Guard) -> Site<F> {
         self.guard = guard;
+        self
+    }
+
+    /// Says what the site does where no file is.
+    #[must_use]
+    pub fn with_fallbacks(mut self, fallbacks: Fallbacks) -> Site<F> {
+        self.fallbacks = fallbacks;
         self
     }
 
@@ -274,6 +291,9 @@ impl<F: Files> Site<F> {
     pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
         let mut reply = self.answer_method(request, now);
+        if reply.is_sentence {
+            self.put_in_form(&mut reply, request, now);
+        }
         reply.cost += self.cost;
         reply
     }
@@ -370,29 +390,35 @@ impl<F: Files> Site<F> {
         self.index_path = index_path;
         match selected {
             Ok(Selected::Available(representation)) => self.respond(&representation, request),
-            Ok(Selected::NeedsEncoding(original, coding)) => {
+            Ok(selected) => self.selected(selected, request, now),
+            Err(error) => self.fall_back(path, error, request, now),
+        }
+    }
+
+    /// Answers from what was selected. Never inlined, because the usual answer is made by
+    /// [`file`](Site::file) itself.
+    #[inline(never)]
+    fn selected(
+        &mut self,
+        selected: Selected<F::File>,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        match selected {
+            Selected::Available(representation) => self.respond(&representation, request),
+            Selected::NeedsEncoding(original, coding) => {
                 self.respond_encoding(&original, coding, request, now)
             }
-            Ok(Selected::NotAcceptable) => {
+            Selected::NotAcceptable => {
                 let status = Status::NotAcceptable;
                 let head = ResponseHead::new(status).field("Vary", "Accept-Encoding");
                 let sentence = "no acceptable content coding is to be had for this file";
                 Reply::plain_with(head, status, sentence)
             }
-            Ok(Selected::Busy) => Reply::plain(
+            Selected::Busy => Reply::plain(
                 Status::ServiceUnavailable,
                 "too much is being compressed now, try again or accept identity",
             ),
-            Err(FileError::Directory) if !path.is_directory() => {
-                Reply::to_directory(path, request.query())
-            }
-            Err(error @ (FileError::Absent | FileError::LeadsOut | FileError::Directory)) => {
-                match self.mounts.takes_posts(path.bytes()) {
-                    None => self.without_file(error),
-                    Some(takes_posts) => Reply::upgrade_required(Allowed::endpoint(takes_posts)),
-                }
-            }
-            Err(error) => self.without_file(error),
         }
     }
 
@@ -415,8 +441,9 @@ impl<F: Files> Site<F> {
     }
 
     /// Answers from an available representation: with the whole content, with a part of the
-    /// content, with 304 if the client has the same content already, or with 412 or 416.
-    #[inline]
+    /// content, with 304 if the client has the same content already, or with 412 or 416. Always inlined,
+    /// into [`file`](Site::file) for nearly every request, and into [`selected`](Site::selected).
+    #[inline(always)]
     fn respond(
         &mut self,
         representation: &Representation<F::File>,
@@ -431,6 +458,8 @@ impl<F: Files> Site<F> {
                     body: Body::empty(),
                     reason: None,
                     is_discreet: false,
+                    is_sentence: false,
+                    form: Form::Text,
                     cost: 1,
                 };
             }
@@ -454,6 +483,8 @@ impl<F: Files> Site<F> {
                 body: self.part_of(representation, None),
                 reason: None,
                 is_discreet: false,
+                is_sentence: false,
+                form: Form::Text,
                 cost: 1,
             },
             Ranges::Unsatisfiable => {

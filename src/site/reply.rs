@@ -7,7 +7,7 @@ use std::rc::Rc;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use super::{Parts, Stream};
-use crate::http::{ResponseHead, SitePath, Status};
+use crate::http::{Form, ResponseHead, SitePath, Status};
 
 /// The answer to a request: a head without its end (see
 /// [`finish_head`](crate::http::finish_head)), and the source of the body. The framing in the head
@@ -24,6 +24,11 @@ pub(crate) struct Reply<F> {
     pub reason: Option<Cow<'static, str>>,
     /// Whether the body does not tell the reason, because not every peer may learn of it.
     pub is_discreet: bool,
+    /// Whether the body is the status and the reason as a sentence. The site may put it into another
+    /// form.
+    pub is_sentence: bool,
+    /// The form of the body, if the server has written it.
+    pub form: Form,
     /// The cost of making the reply, in units of the budget's work; at least one.
     pub cost: u32,
 }
@@ -57,6 +62,8 @@ impl Prepared {
             body: Body::Bytes(Rc::clone(&self.body)),
             reason: Some(Cow::Borrowed(self.sentence)),
             is_discreet: false,
+            is_sentence: true,
+            form: Form::Text,
             cost: 1,
         }
     }
@@ -103,6 +110,8 @@ impl<F> Reply<F> {
             body,
             reason: None,
             is_discreet: false,
+            is_sentence: false,
+            form: Form::Text,
             cost: 1,
         }
     }
@@ -121,17 +130,6 @@ impl<F> Reply<F> {
         }
     }
 
-    /// The reply for a peer on this machine, whose body tells the reason.
-    pub fn in_confidence(self) -> Reply<F> {
-        match &self.reason {
-            Some(reason) if self.is_discreet => Reply {
-                cost: self.cost,
-                ..Reply::plain(self.status, reason.clone())
-            },
-            _ => self,
-        }
-    }
-
     /// The same text after a head with additional fields.
     pub(super) fn plain_with(
         head: ResponseHead,
@@ -142,6 +140,7 @@ impl<F> Reply<F> {
         let (head, body) = plain_text(head, status, &sentence);
         Reply {
             reason: (status.code() >= 400).then_some(sentence),
+            is_sentence: status.code() >= 400,
             ..Reply::new(status, head, Body::Bytes(body))
         }
     }

@@ -32,8 +32,20 @@ const ENCODED_BYTES_MIN: u64 = 1024;
 const UNFIT_MAX: usize = 16;
 
 impl<F: Files> Site<F> {
+    /// Selects a representation of the file at another path than the one of the request. Never inlined,
+    /// because nearly every request needs [`select`](Site::select) alone.
+    #[inline(never)]
+    pub(super) fn select_other(
+        &mut self,
+        path: &[u8],
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Result<Selected<F::File>, FileError> {
+        self.select(path, request, now)
+    }
+
     /// Selects a representation of the file at `path`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn select(
         &mut self,
         path: &[u8],
@@ -108,7 +120,7 @@ impl<F: Files> Site<F> {
 
     /// The codings that a request accepts. Nearly every request has the same Accept-Encoding as the one
     /// before, and the comparison costs a twentieth of the reading.
-    fn acceptable(&mut self, request: &RequestHead<'_>) -> Acceptable {
+    pub(super) fn acceptable(&mut self, request: &RequestHead<'_>) -> Acceptable {
         let mut values = request.values(Field::AcceptEncoding);
         let (Some(value), None) = (values.next(), values.next()) else {
             return Acceptable::from_request(request);

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup};
 use super::encoding::{self, Encoder};
+use super::listing::Listing;
 use super::representation::{Content, Representation, Sample, Source, is_settled};
 use super::{FileError, Files, Parts, Site, media_type};
 use crate::http::{ByteRange, Coding};
@@ -23,6 +24,8 @@ pub(crate) enum Stream<F> {
     Multipart(Box<Multipart<F>>),
     /// The output of an encoder for a file.
     Encoding(Box<Encoding<F>>),
+    /// The list of a large directory.
+    Listing(Box<Listing<F>>),
 }
 
 impl<F> Stream<F> {
@@ -32,6 +35,7 @@ impl<F> Stream<F> {
             Stream::File(stream) => stream.left.bytes() == 0,
             Stream::Multipart(stream) => stream.parts.is_at_end(),
             Stream::Encoding(encoding) => encoding.encoder.is_none(),
+            Stream::Listing(listing) => listing.is_at_end(),
         }
     }
 
@@ -40,7 +44,7 @@ impl<F> Stream<F> {
         match self {
             Stream::File(stream) => Some(&mut stream.open),
             Stream::Multipart(stream) => Some(&mut stream.open),
-            Stream::Encoding(_) => None,
+            Stream::Encoding(_) | Stream::Listing(_) => None,
         }
     }
 
@@ -185,6 +189,10 @@ impl<F: Files> Site<F> {
             Stream::Encoding(encoding) => match self.encode(encoding, out, now) {
                 Ok(content) => (BodySlice::Written(content), Self::SLICE),
                 Err(()) => (BodySlice::Broken, 1),
+            },
+            Stream::Listing(listing) => match self.next_of_list(listing, out) {
+                Ok((content, work)) => (BodySlice::Written(content), work),
+                Err(_) => (BodySlice::Broken, 1),
             },
         }
     }

@@ -201,6 +201,16 @@ fn polite() -> Vec<Script> {
             ],
         ),
         cooperative(
+            "reads the lists of a small and of a large directory",
+            [
+                [get("/pair/"), status(200), get("/many/"), status(200)].to_vec(),
+                // The second answer waits while the first is being made.
+                vec![get("/many/"), get("/pair/"), status(200), status(200)],
+                vec![get("/many/deep/"), status(200), Close],
+            ]
+            .concat(),
+        ),
+        cooperative(
             "takes the smallest form of a program",
             [
                 repeat(

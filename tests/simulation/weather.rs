@@ -240,9 +240,13 @@ pub fn usual_limits() -> Limits {
         target_bytes_max: TARGET_BYTES_MAX,
         fields_max: FIELDS_MAX,
         body_bytes_max: BODY_BYTES_MAX,
+        listed_at_once: LISTED_AT_ONCE,
         ..Limits::default()
     }
 }
+
+/// Of the two directories that are listed, one has more entries.
+const LISTED_AT_ONCE: usize = 3;
 
 /// Draws every limit so small that runs reach it.
 pub fn limits(rng: &mut Rng) -> Limits {
@@ -295,6 +299,8 @@ pub fn limits(rng: &mut Rng) -> Limits {
         unused_file_time: deadline(rng),
         encoders_max: *rng.pick(&[0, 1, 4]),
         encoded_file_bytes_max: *rng.pick(&[1_500, 1 << 20]),
+        // The head of a list says whether it was made at once, so this does not depend on the weather.
+        listed_at_once: LISTED_AT_ONCE,
         log_bytes_max: 0,
     }
 }

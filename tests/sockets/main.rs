@@ -18,6 +18,7 @@ mod program;
 mod refusals;
 mod rooms;
 mod scarcity;
+mod site;
 mod stop;
 mod streams;
 mod tcp;

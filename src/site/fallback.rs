@@ -1,0 +1,391 @@
+//! Floor 2, site: what answers when no file is at the path of a request.
+//!
+//! In this order: the page with `.html` behind the path (`/about` finds `about.html`, also if there is a
+//! directory `about/`); a redirect to the slash, if the path names a directory; the list of the
+//! directory; the endpoint at the path; the index of the root, for a *navigation* to a single-page
+//! app; and then an error: the nearest `404.html` on the way up, or a page of ours.
+
+use std::cmp::Reverse;
+use std::time::SystemTime;
+
+use super::pages::{self, Advice};
+use super::reply::Allowed;
+use super::representation::Content;
+use super::select::Selected;
+use super::{Body, FileError, Files, Reply, Site};
+use crate::http::{
+    Change, Coding, Field, Form, Method, RequestHead, ResponseHead, SitePath, Status, edit_head,
+};
+use crate::sys::FileKind;
+
+/// What a site does where no file is, as the user of the program wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallbacks {
+    /// Whether the site is a single-page app: the index of the root answers navigations that find no
+    /// file, and the app decides by the address what to show.
+    pub single_page: bool,
+    /// Whether a directory without an index is listed.
+    pub listing: bool,
+}
+
+impl Default for Fallbacks {
+    fn default() -> Fallbacks {
+        Fallbacks {
+            single_page: false,
+            listing: true,
+        }
+    }
+}
+
+impl<F: Files> Site<F> {
+    /// The number of names of a directory that are compared with the name that was not found.
+    const NEAR_NAMES_MAX: usize = 1_000;
+
+    /// The number of names that an error page suggests.
+    const SUGGESTED_MAX: usize = 3;
+
+    /// Answers when no file could be had at `path`, because of `error`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fall_back(
+        &mut self,
+        path: &SitePath<'_>,
+        error: FileError,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        let is_directory = match error {
+            FileError::Directory => true,
+            FileError::Absent | FileError::LeadsOut => false,
+            FileError::Denied | FileError::Exhausted | FileError::Changing | FileError::Failed => {
+                return self.without_file(error);
+            }
+        };
+        if !path.is_directory() {
+            let page = [path.bytes(), b".html"].concat();
+            if let Ok(selected) = self.select_other(&page, request, now) {
+                return self.selected(selected, request, now);
+            }
+        }
+        let wants_app = self.fallbacks.single_page && is_navigation(request);
+        // A route of the app may have the name of a directory that has no index.
+        let is_route = |site: &mut Self| {
+            let index = [path.bytes(), b"/", &site.index].concat();
+            wants_app && site.original(&index, now).is_err()
+        };
+        if is_directory && !path.is_directory() && !is_route(self) {
+            return Reply::to_directory(path, request.query());
+        }
+        if path.is_directory() && self.fallbacks.listing && !wants_app {
+            match self.list(path, request) {
+                Ok(reply) => return reply,
+                Err(FileError::Absent | FileError::LeadsOut | FileError::Directory) => {}
+                Err(error) => return self.without_file(error),
+            }
+        }
+        if let Some(takes_posts) = self.mounts.takes_posts(path.bytes()) {
+            return Reply::upgrade_required(Allowed::endpoint(takes_posts));
+        }
+        if wants_app {
+            let index = self.index.clone();
+            if let Ok(selected) = self.select_other(&index, request, now) {
+                return for_navigations(self.selected(selected, request, now));
+            }
+        }
+        if let Some(reply) = self.page_of_the_site(path, request, now) {
+            return reply;
+        }
+        self.without_file(error)
+    }
+
+    /// Answers with the nearest `404.html` on the way up from `path`, if there is one.
+    fn page_of_the_site(
+        &mut self,
+        path: &SitePath<'_>,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Option<Reply<F::File>> {
+        const NAME: &[u8] = b"404.html";
+        // From the root down, as far as there are directories: the length of a path is the client's
+        // choice, the depth of the tree is not.
+        let mut found = None;
+        let mut directory = Vec::new();
+        let mut rest = path.bytes();
+        loop {
+            let page = [&directory, NAME].concat();
+            if self.original(&page, now).is_ok() {
+                found = Some(page);
+            }
+            let Some(slash) = rest.iter().position(|b| *b == b'/') else {
+                break;
+            };
+            directory.extend_from_slice(&rest[..slash]);
+            rest = &rest[slash + 1..];
+            self.cost += 1;
+            match self.files.stat(&directory) {
+                Ok(stat) if stat.kind == FileKind::Directory => directory.push(b'/'),
+                _ => break,
+            }
+        }
+        let page = found?;
+        let representation = match self.select_other(&page, request, now) {
+            Ok(Selected::Available(representation)) => representation,
+            _ => self.original(&page, now).ok()?,
+        };
+        let status = Status::NotFound;
+        let source = &representation.source;
+        let mut head = ResponseHead::new(status)
+            .field("Content-Type", &source.media_type)
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Cache-Control", "no-cache");
+        if source.coding != Coding::Identity
+            && let Some(token) = source.coding.token()
+        {
+            head = head.field("Content-Encoding", token);
+        }
+        if source.varies {
+            head = head.field("Vary", "Accept-Encoding");
+        }
+        let head = head.field("Content-Length", representation.len());
+        let body = match &source.content {
+            Content::Memory(_) | Content::File(..) => self.part_of(&representation, None),
+        };
+        let mut reply = Reply::new(status, head, body);
+        reply.reason = Some(FileError::Absent.sentence().into());
+        Some(reply)
+    }
+
+    /// Puts an error of the site into the form that the client asks for. A page and JSON also say what
+    /// may help.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn put_in_form(
+        &mut self,
+        reply: &mut Reply<F::File>,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) {
+        let form = Form::from_request(request);
+        if form == Form::Text {
+            return;
+        }
+        let is_missing = reply.status == Status::NotFound && !reply.is_discreet;
+        let near = match SitePath::decode(request.path().unwrap_or(b"/")) {
+            Ok(path) if is_missing => self.near(&path),
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        let is_app = is_missing && !self.fallbacks.single_page && is_navigation(request) && {
+            let index = self.index.clone();
+            self.original(&index, now).is_ok()
+        };
+        reply.put_in_form(form, &near, is_app);
+    }
+
+    /// The paths in the directory of `path` that look much like it, best first.
+    fn near(&mut self, path: &SitePath<'_>) -> Vec<Vec<u8>> {
+        let bytes = path.bytes();
+        let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+        let at = bytes
+            .iter()
+            .rposition(|b| *b == b'/')
+            .map_or(0, |at| at + 1);
+        let (directory, wanted) = bytes.split_at(at);
+        if wanted.is_empty() || !self.fallbacks.listing {
+            return Vec::new();
+        }
+        let Ok(open) = self.files.open_directory(directory) else {
+            return Vec::new();
+        };
+        let mut names: Vec<Box<[u8]>> = Vec::new();
+        while names.len() < Self::NEAR_NAMES_MAX {
+            let read = self.files.read_names(&open, &mut |name| {
+                if self.is_listed(name, directory.is_empty()) {
+                    names.push(name.into());
+                }
+            });
+            if read != Ok(true) {
+                break;
+            }
+        }
+        self.cost += 8 + names.len() as u32 / 4;
+        let mut near: Vec<(usize, Box<[u8]>)> = names
+            .into_iter()
+            .filter_map(|name| Some((likeness(wanted, &name)?, name)))
+            .collect();
+        near.sort_by_key(|(likeness, name)| (Reverse(*likeness), name.clone()));
+        let mut found = Vec::new();
+        for (_, name) in near {
+            let path = [directory, &*name].concat();
+            // What a request for the name would not find is not suggested.
+            match self.files.stat(&path) {
+                Ok(stat) if stat.kind == FileKind::Directory => {
+                    found.push([&path[..], b"/"].concat());
+                }
+                Ok(stat) if stat.kind == FileKind::File => found.push(path),
+                Ok(_) | Err(_) => {}
+            }
+            if found.len() == Self::SUGGESTED_MAX {
+                break;
+            }
+        }
+        found
+    }
+}
+
+impl<F> Reply<F> {
+    /// The same error in another form than plain text.
+    fn put_in_form(&mut self, form: Form, near: &[Vec<u8>], is_app: bool) {
+        let sentence = match &self.reason {
+            Some(reason) if !self.is_discreet => reason.clone(),
+            _ => FileError::Absent.sentence().into(),
+        };
+        let command = is_app.then_some("oneloop --spa");
+        let advice = Advice {
+            sentence: &sentence,
+            command,
+            near,
+        };
+        let (code, reason) = (self.status.code(), self.status.reason());
+        let mut page = Vec::new();
+        match form {
+            Form::Json => pages::error_json(&mut page, code, reason, &advice),
+            Form::Html | Form::Text => pages::error_page(&mut page, code, reason, &advice),
+        }
+        let length = page.len().to_string();
+        let policy = (form == Form::Html).then_some(pages::ERROR_POLICY);
+        let policy = policy.map(|policy| Change::Set("Content-Security-Policy", policy));
+        let changes = [
+            Change::Set("Content-Type", form.media_type()),
+            Change::Set("Content-Length", &length),
+            Change::Set("Vary", "Accept"),
+        ];
+        let head = edit_head(&self.head, changes.into_iter().chain(policy));
+        (self.head, self.body, self.form) = (head.into(), Body::Bytes(page.into()), form);
+    }
+
+    /// The reply for a peer on this machine, whose body tells the reason.
+    pub fn in_confidence(self) -> Reply<F> {
+        match &self.reason {
+            Some(reason) if self.is_discreet => {
+                let mut told = Reply::plain(self.status, reason.clone());
+                if self.form != Form::Text {
+                    told.put_in_form(self.form, &[], false);
+                }
+                told.cost = self.cost;
+                told
+            }
+            _ => self,
+        }
+    }
+}
+
+/// The answer to a navigation that another request to the same path does not get.
+fn for_navigations<F>(reply: Reply<F>) -> Reply<F> {
+    let changes = [
+        Change::Set("Cache-Control", "no-cache"),
+        Change::Set(
+            "Vary",
+            "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests",
+        ),
+    ];
+    Reply {
+        head: edit_head(&reply.head, changes.into_iter()).into(),
+        ..reply
+    }
+}
+
+/// Whether a browser asks for a page to show, and not for a part of one.
+///
+/// A browser says so in Sec-Fetch-Dest (Fetch Metadata Request Headers §2.1). A request that a service
+/// worker passes on has the mode alone. And a browser sends neither to a server whose address is not
+/// trustworthy, as of plain HTTP in a local network: there, only a navigation has
+/// Upgrade-Insecure-Requests and an Accept with HTML.
+fn is_navigation(request: &RequestHead<'_>) -> bool {
+    if request.method() != Method::Get {
+        return false;
+    }
+    match (
+        request.named("sec-fetch-dest"),
+        request.value(Field::FetchMode),
+    ) {
+        (Some(b"document" | b"iframe" | b"frame"), _) => true,
+        (Some(b"empty") | None, Some(mode)) => mode == b"navigate",
+        (Some(_), _) => false,
+        (None, None) => {
+            request.named("upgrade-insecure-requests") == Some(b"1")
+                && Form::from_request(request) == Form::Html
+        }
+    }
+}
+
+/// How much a name is like the wanted one; `None` if not enough to be meant. More is better.
+fn likeness(wanted: &[u8], name: &[u8]) -> Option<usize> {
+    /// Longer names are not compared: the comparison takes the product of the lengths.
+    const LENGTH_MAX: usize = 64;
+    if wanted.len() > LENGTH_MAX || name.len() > LENGTH_MAX {
+        return None;
+    }
+    let (wanted, name) = (wanted.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let stem = |name: &[u8]| match name.iter().rposition(|b| *b == b'.') {
+        Some(at) if at > 0 => name[..at].to_vec(),
+        _ => name.to_vec(),
+    };
+    if stem(&wanted) == stem(&name) {
+        return Some(LENGTH_MAX);
+    }
+    // A page is asked for without its ending.
+    let stems = edit_distance(&stem(&wanted), &stem(&name));
+    let distance = edit_distance(&wanted, &name).min(stems);
+    (distance <= 1 + wanted.len() / 5).then(|| LENGTH_MAX - distance)
+}
+
+/// The least number of bytes to insert, delete or replace, and of neighbours to exchange, that turns
+/// one name into the other (the optimal string alignment distance).
+fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = match (i, j) {
+                (0, n) | (n, 0) => n,
+                _ => {
+                    let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let other = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                    let exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let exchanged = match exchanged {
+                        true => rows[i - 2][j - 2] + 1,
+                        false => usize::MAX,
+                    };
+                    replaced.min(other).min(exchanged)
+                }
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_suggested_if_it_may_have_been_meant() {
+        for (wanted, name, is_near) in [
+            ("abuot.html", "about.html", true),
+            ("about", "about.html", true),
+            ("About.html", "about.html", true),
+            ("style.css", "styles.css", true),
+            ("app.js", "app.ts", true),
+            ("abuot", "about.html", true),
+            ("main.js", "index.html", false),
+            ("a", "b", true),
+            ("logo.png", "photo.png", false),
+        ] {
+            let likeness = likeness(wanted.as_bytes(), name.as_bytes());
+            assert_eq!(likeness.is_some(), is_near, "{wanted} {name}");
+        }
+        assert_eq!(edit_distance(b"abc", b"abc"), 0);
+        assert_eq!(edit_distance(b"abc", b"acb"), 1);
+        assert_eq!(edit_distance(b"", b"abc"), 3);
+        assert_eq!(edit_distance(b"kitten", b"sitting"), 3);
+    }
+}
