@@ -65,6 +65,10 @@ pub struct Cli {
     #[arg(long)]
     pub no_listing: bool,
 
+    /// Also serve files and folders whose names begin with a dot [default: only .well-known]
+    #[arg(long)]
+    pub hidden: bool,
+
     /// Another host name that requests may use for this server; repeatable. .example.org also
     /// allows all names below example.org, * allows any name [default: only localhost, the names
     /// below localhost, and IP addresses]
@@ -298,6 +302,7 @@ impl Cli {
             follow_symlinks: self.follow_symlinks,
             single_page: self.spa,
             listing: !self.no_listing,
+            hidden: self.hidden,
             allow_hosts: self.allow_host.clone(),
             allow_origins: self.allow_origin.clone(),
             test_endpoints: self.test_endpoints,
@@ -345,6 +350,7 @@ mod tests {
             SlowMember::Close
         );
         assert_eq!(config(&["site"]).root, Path::new("site"));
+        assert!(!config(&[]).hidden && config(&["--hidden"]).hidden);
         assert!(config(&[]).allow_hosts.is_empty());
         assert_eq!(
             config(&["--allow-host", "a.test", "--allow-host=.b.test"]).allow_hosts,

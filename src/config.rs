@@ -27,6 +27,9 @@ pub struct Config {
     pub single_page: bool,
     /// Whether a directory without an `index.html` is listed.
     pub listing: bool,
+    /// Whether to serve hidden files: those with a segment in their path that begins with a dot, such
+    /// as `.env` or `.git/config`. Without this, only `.well-known` at the top is served (RFC 8615).
+    pub hidden: bool,
     /// Host names that a request may name in `Host`, in addition to `localhost`, the names below
     /// `localhost`, and IP addresses. A page from such a host may also embed files, send unsafe
     /// requests and open WebSocket connections: the names are checked against `Origin` too.
@@ -63,6 +66,7 @@ impl Config {
             follow_symlinks: false,
             single_page: false,
             listing: true,
+            hidden: false,
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             test_endpoints: false,

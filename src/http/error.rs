@@ -154,7 +154,7 @@ impl PathError {
         match self {
             PathError::Encoding => "a % in the path lacks its two digits",
             PathError::Absent => "no file of a site can have this path",
-            PathError::Hidden => "names that begin with a dot are not served",
+            PathError::Hidden => "names that begin with a dot are not served; --hidden allows them",
         }
     }
 }

@@ -111,8 +111,9 @@ pub enum PathError {
 
 /// A decoded path without the first slash, safe to look up beneath a root directory.
 ///
-/// The path has no `.` or `..` segment and no hidden segment such as `.git`, with one exception:
-/// `.well-known` is allowed at the top (RFC 8615). The path has no empty segment (a slash may end
+/// The path has no `.` or `..` segment and no hidden segment such as `.git`, with two exceptions:
+/// `.well-known` is allowed at the top (RFC 8615), and [`SitePath::decode_hidden`] allows every hidden
+/// segment. The path has no empty segment (a slash may end
 /// the path), no NUL and no backslash. A slash encoded as `%2F` is refused, because after decoding
 /// the slash would separate segments, which the client did not mean. The default path is the root.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
@@ -146,10 +147,27 @@ impl<'a> SitePath<'a> {
             let bytes = Cow::Borrowed(&path[1..]);
             return Ok(SitePath { bytes });
         }
-        SitePath::decode_unusual(path)
+        SitePath::decode_unusual(path, false)
     }
 
-    fn decode_unusual(path: &[u8]) -> Result<SitePath<'a>, PathError> {
+    /// Decodes `path` as [`decode`](SitePath::decode) does, but allows hidden segments. A `..` segment
+    /// is refused all the same.
+    ///
+    /// ```
+    /// use oneloop::http::{PathError, SitePath};
+    /// assert_eq!(SitePath::decode(b"/.env"), Err(PathError::Hidden));
+    /// assert_eq!(SitePath::decode_hidden(b"/.env").unwrap().bytes(), b".env");
+    /// assert_eq!(SitePath::decode_hidden(b"/.git/../x"), Err(PathError::Absent));
+    /// ```
+    ///
+    /// # Errors
+    /// [`PathError::Encoding`] and [`PathError::Absent`], as for `decode`.
+    pub fn decode_hidden(path: &[u8]) -> Result<SitePath<'static>, PathError> {
+        debug_assert_eq!(path.first(), Some(&b'/'));
+        SitePath::decode_unusual(path, true)
+    }
+
+    fn decode_unusual(path: &[u8], may_be_hidden: bool) -> Result<SitePath<'static>, PathError> {
         let bytes = unescape(path)?;
         let segments = || bytes.split(|b| *b == b'/').enumerate();
         if segments().any(|(_, s)| matches!(s, b"." | b".."))
@@ -160,7 +178,7 @@ impl<'a> SitePath<'a> {
         let hidden = |(depth, s): (usize, &[u8])| {
             s.first() == Some(&b'.') && !(depth == 0 && s == b".well-known")
         };
-        if segments().any(hidden) {
+        if !may_be_hidden && segments().any(hidden) {
             return Err(PathError::Hidden);
         }
         let bytes = Cow::Owned(bytes);

@@ -171,13 +171,16 @@ impl Server<MioDriver, Disk> {
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);
-        let site = Site::new(disk, &index, &config.limits)
+        let mut site = Site::new(disk, &index, &config.limits)
             .with_guard(guard)
             .with_fallbacks(Fallbacks {
                 single_page: config.single_page,
                 listing: config.listing,
             })
             .with_boundary_seed(random_words());
+        if config.hidden {
+            site = site.with_hidden_files();
+        }
         let log = Log::new(config.log, config.limits.log_bytes_max);
         let mut server = Server::new(driver, count, site, config.limits.clone())
             .with_log(log)

@@ -185,7 +185,7 @@ impl<F: Files> Site<F> {
     /// Whether an entry of this name is listed: a request for the name may find it.
     pub(super) fn is_listed(&self, name: &[u8], is_root: bool) -> bool {
         let is_well_known = is_root && name == b".well-known";
-        !name.starts_with(b".") || is_well_known
+        self.serves_hidden || !name.starts_with(b".") || is_well_known
     }
 
     /// Answers with a list that is complete, as with a file.

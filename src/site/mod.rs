@@ -143,6 +143,8 @@ pub struct Site<F: Files> {
     listed_at_once: usize,
     mounts: Mounts,
     fallbacks: Fallbacks,
+    /// Whether files are served whose path has a segment that begins with a dot.
+    serves_hidden: bool,
     /// The last Accept-Encoding, and the codings that it accepts.
     last_acceptable: (Vec<u8>, Acceptable),
     /// The siblings that were found to be in another coding than their name says, for the log.
@@ -202,6 +204,7 @@ impl<F: Files> Site<F> {
             mounts: Mounts::default(),
             fallbacks: Fallbacks::default(),
             listing: Vec::new(),
+            serves_hidden: false,
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
             unfit: Vec::new(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
@@ -232,6 +235,13 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_fallbacks(mut self, fallbacks: Fallbacks) -> Site<F> {
         self.fallbacks = fallbacks;
+        self
+    }
+
+    /// Also serves hidden files: those whose path has a segment that begins with a dot, such as `.env`.
+    #[must_use]
+    pub fn with_hidden_files(mut self) -> Site<F> {
+        self.serves_hidden = true;
         self
     }
 
@@ -320,7 +330,7 @@ impl<F: Files> Site<F> {
         let Some(path) = path else {
             return Reply::options(Allowed::FILE);
         };
-        match SitePath::decode(path) {
+        match self.decode(path) {
             Ok(path) if is_read => self.file(&path, request, now),
             Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
@@ -329,6 +339,15 @@ impl<F: Files> Site<F> {
             }
             Err(PathError::Absent) => self.without_file(FileError::Absent),
             Err(error @ PathError::Hidden) => self.without_saying(error.sentence()),
+        }
+    }
+
+    /// Decodes the path of a request. Hidden segments are allowed if the site serves hidden files.
+    #[inline]
+    fn decode<'a>(&self, path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
+        match SitePath::decode(path) {
+            Err(PathError::Hidden) if self.serves_hidden => SitePath::decode_hidden(path),
+            decoded => decoded,
         }
     }
 

@@ -185,7 +185,7 @@ fn a_file_that_a_rule_hides_is_told_from_one_that_is_not_there() {
     let mut server = Server::with(&root, &["--log", "json"]);
     let mut client = server.connect();
     let out = "a symbolic link leads out of the folder; --follow-symlinks allows it";
-    let hidden = "names that begin with a dot are not served";
+    let hidden = "names that begin with a dot are not served; --hidden allows them";
     for (target, reason) in [
         ("/link", out),
         ("/up/outside", out),

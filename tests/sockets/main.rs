@@ -13,6 +13,7 @@ mod guard;
 mod harness;
 mod log;
 mod peer;
+mod policy;
 mod pressure;
 mod program;
 mod refusals;
