@@ -82,6 +82,12 @@ pub struct Cli {
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
 
+    /// Seconds for which browsers may use a file without asking, sent as Cache-Control: max-age. Files
+    /// with a hash in their name, such as app-5d3f9a1b.js, may then be used for a year [default:
+    /// browsers ask each time (no-cache)]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub max_age: Option<u32>,
+
     /// Serve POST /_oneloop/echo, which answers with the request body
     #[arg(long)]
     pub test_endpoints: bool,
@@ -132,6 +138,13 @@ fn port(text: &str) -> Result<u16, String> {
 fn count(text: &str) -> Result<u32, String> {
     let count = text.parse().ok().filter(|n| *n > 0);
     count.ok_or_else(|| format!("not a number from 1 to {}", u32::MAX))
+}
+
+/// Parses a value of `--max-age`. RFC 9111 §1.2.2 has the bound.
+fn seconds(text: &str) -> Result<u32, String> {
+    const MAX: u32 = (1 << 31) - 1;
+    let seconds = text.parse().ok().filter(|n| *n <= MAX);
+    seconds.ok_or_else(|| format!("not a number of seconds from 0 to {MAX}"))
 }
 
 /// Parses a value of `--memory-max`: bytes, or KiB, MiB or GiB with the letter K, M or G.
@@ -305,6 +318,7 @@ impl Cli {
             hidden: self.hidden,
             allow_hosts: self.allow_host.clone(),
             allow_origins: self.allow_origin.clone(),
+            max_age: self.max_age,
             test_endpoints: self.test_endpoints,
             limits,
             bind,
@@ -350,6 +364,8 @@ mod tests {
             SlowMember::Close
         );
         assert_eq!(config(&["site"]).root, Path::new("site"));
+        assert_eq!(config(&[]).max_age, None);
+        assert_eq!(config(&["--max-age", "0"]).max_age, Some(0));
         assert!(!config(&[]).hidden && config(&["--hidden"]).hidden);
         assert!(config(&[]).allow_hosts.is_empty());
         assert_eq!(
@@ -396,6 +412,9 @@ mod tests {
             ["-b", "example.org"],
             ["--log", "loud"],
             ["--slow-members", "wait"],
+            ["--max-age", "1h"],
+            ["--max-age", "-1"],
+            ["--max-age", "2147483648"],
             ["--memory-max", "0"],
             ["--memory-max", "much"],
             ["--memory-max", "20000000000G"],

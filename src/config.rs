@@ -47,6 +47,14 @@ pub struct Config {
     /// `null` for pages that do not tell their origin. Any page can become one of these by means of
     /// a sandboxed frame. `*` stands for every origin. An entry of another form matches nothing.
     pub allow_origins: Vec<String>,
+    /// The seconds for which a cache may use a file without asking this server (`Cache-Control:
+    /// max-age`, RFC 9111 §5.2.2.1). `None`, the default, means that a cache asks each time
+    /// (`no-cache`), and gets a short 304 if the file is unchanged.
+    ///
+    /// With a number, a file with a hash of its content in its name, such as `app-5d3f9a1b.js`, may be
+    /// used for a year (`immutable`, RFC 8246): another content has another name. For errors and
+    /// redirects, a cache always asks.
+    pub max_age: Option<u32>,
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body.
     pub test_endpoints: bool,
@@ -69,6 +77,7 @@ impl Config {
             hidden: false,
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
+            max_age: None,
             test_endpoints: false,
             limits: Limits::default(),
         }

@@ -178,6 +178,9 @@ impl Server<MioDriver, Disk> {
                 listing: config.listing,
             })
             .with_boundary_seed(random_words());
+        if let Some(seconds) = config.max_age {
+            site = site.with_max_age(seconds);
+        }
         if config.hidden {
             site = site.with_hidden_files();
         }

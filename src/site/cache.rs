@@ -220,6 +220,7 @@ mod tests {
 
     use super::super::representation::{Sample, Source};
     use super::*;
+    use crate::site::freshness::Freshness;
     use crate::sys::FileKind;
 
     fn stat(size: u64) -> Stat {
@@ -241,6 +242,7 @@ mod tests {
             coding: Coding::Identity,
             own_file: true,
             varies: false,
+            freshness: Freshness::None,
             content,
         };
         let representation = Representation::new(source, SystemTime::UNIX_EPOCH);

@@ -170,7 +170,7 @@ impl<F: Files> Site<F> {
             return;
         }
         let is_missing = reply.status == Status::NotFound && !reply.is_discreet;
-        let near = match SitePath::decode(request.path().unwrap_or(b"/")) {
+        let near = match self.decode(request.path().unwrap_or(b"/")) {
             Ok(path) if is_missing => self.near(&path),
             Ok(_) | Err(_) => Vec::new(),
         };

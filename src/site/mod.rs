@@ -84,6 +84,7 @@ mod charset;
 mod encoding;
 mod fallback;
 mod files;
+mod freshness;
 mod guard;
 mod listing;
 mod media_type;
@@ -121,9 +122,10 @@ use crate::http::{
 };
 use cache::Cache;
 use encoding::Encoder;
+use freshness::Freshness;
 use mount::Mounts;
 use reply::{Allowed, Prepared};
-use representation::{Content, Representation, described, is_settled, validated};
+use representation::{Content, Representation, describe, is_settled, validated};
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile, Original};
 
@@ -141,6 +143,8 @@ pub struct Site<F: Files> {
     encoders_max: usize,
     encoded_file_bytes_max: u64,
     listed_at_once: usize,
+    /// The seconds for which a cache may use a file without asking; `None` means that it must ask.
+    max_age: Option<u32>,
     mounts: Mounts,
     fallbacks: Fallbacks,
     /// Whether files are served whose path has a segment that begins with a dot.
@@ -201,6 +205,7 @@ impl<F: Files> Site<F> {
             encoders_max: limits.encoders_max,
             encoded_file_bytes_max: limits.encoded_file_bytes_max,
             listed_at_once: limits.listed_at_once,
+            max_age: None,
             mounts: Mounts::default(),
             fallbacks: Fallbacks::default(),
             listing: Vec::new(),
@@ -235,6 +240,14 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_fallbacks(mut self, fallbacks: Fallbacks) -> Site<F> {
         self.fallbacks = fallbacks;
+        self
+    }
+
+    /// Lets caches use files for `seconds` without asking, and files with a hash in their name for a year.
+    /// The default is that a cache asks each time (`no-cache`). Errors and redirects are always asked for.
+    #[must_use]
+    pub fn with_max_age(mut self, seconds: u32) -> Site<F> {
+        self.max_age = Some(seconds);
         self
     }
 
@@ -607,18 +620,19 @@ impl<F: Files> Site<F> {
         request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
+        let freshness = original.source.freshness;
         let validators = representation::validators(&original.source.stat, coding, now);
         match precondition(request, &validators) {
             Precondition::Holds { .. } => {}
             Precondition::NotModified => {
-                let head = validated(Status::NotModified, &validators, true);
+                let head = validated(Status::NotModified, &validators, true, freshness);
                 return Reply::new(Status::NotModified, head, Body::empty());
             }
             Precondition::Failed => return precondition_failed(&validators, true),
         }
         let media_type = &original.source.media_type;
-        let head = described(Status::Ok, media_type, coding, &validators, true)
-            .field("Transfer-Encoding", "chunked");
+        let head = validated(Status::Ok, &validators, true, freshness);
+        let head = describe(head, media_type, coding).field("Transfer-Encoding", "chunked");
         if request.method() == Method::Head {
             // The encoded content would be discarded, so nothing is encoded.
             return Reply::new(Status::Ok, head, Body::empty());
@@ -673,6 +687,6 @@ fn has_empty_path(request: &RequestHead<'_>) -> bool {
 
 fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
     let status = Status::PreconditionFailed;
-    let head = validated(status, validators, varies);
+    let head = validated(status, validators, varies, Freshness::None);
     Reply::plain_with(head, status, "the file is not the one that was meant")
 }

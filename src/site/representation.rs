@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use super::freshness::Freshness;
 use crate::http::{Coding, EntityTag, HttpDate, ResponseHead, Status, Validators, whole_seconds};
 use crate::sys::Stat;
 
@@ -73,6 +74,8 @@ pub(super) struct Source<F> {
     pub own_file: bool,
     /// Whether another request might be answered in another coding, so that `Vary` must be sent.
     pub varies: bool,
+    /// How long a cache may use the content without asking.
+    pub freshness: Freshness,
     pub content: Content<F>,
 }
 
@@ -103,7 +106,7 @@ impl<F> Representation<F> {
         };
         let validators = validators(&source.stat, encoding, now);
         let (media_type, coding, varies) = (&source.media_type, source.coding, source.varies);
-        let not_modified = validated(Status::NotModified, &validators, varies);
+        let not_modified = validated(Status::NotModified, &validators, varies, source.freshness);
         let ok = describe(not_modified.with_status(Status::Ok), media_type, coding)
             .field("Content-Length", source.len())
             .field("Accept-Ranges", "bytes");
@@ -117,8 +120,14 @@ impl<F> Representation<F> {
 
     /// The beginning of a head for a response with one range of the content or with several.
     pub fn described(&self, status: Status, media_type: &str) -> ResponseHead {
-        let Source { coding, varies, .. } = self.source;
-        described(status, media_type, coding, &self.validators, varies)
+        let validators = &self.validators;
+        let head = validated(
+            status,
+            validators,
+            self.source.varies,
+            self.source.freshness,
+        );
+        describe(head, media_type, self.source.coding)
     }
 
     /// The length of the content in bytes.
@@ -138,33 +147,27 @@ impl<F> Representation<F> {
 
 /// A head with the fields that every answer about a representation carries, including 304
 /// (§15.4.5): the validators, and the fields for caches.
-pub(super) fn validated(status: Status, validators: &Validators, varies: bool) -> ResponseHead {
+pub(super) fn validated(
+    status: Status,
+    validators: &Validators,
+    varies: bool,
+    freshness: Freshness,
+) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     if let Some(modified) = validators.modified {
         head = head.field("Last-Modified", HttpDate::new(modified));
     }
     head = head
         .field("ETag", validators.tag.as_str())
-        .field("Cache-Control", "no-cache");
+        .field("Cache-Control", freshness);
     if varies {
         head = head.field("Vary", "Accept-Encoding");
     }
     head
 }
 
-/// The head that [`validated`] returns, with the fields that say how to read the content.
-pub(super) fn described(
-    status: Status,
-    media_type: &str,
-    coding: Coding,
-    validators: &Validators,
-    varies: bool,
-) -> ResponseHead {
-    describe(validated(status, validators, varies), media_type, coding)
-}
-
 /// Adds the fields that say how to read the content.
-fn describe(head: ResponseHead, media_type: &str, coding: Coding) -> ResponseHead {
+pub(super) fn describe(head: ResponseHead, media_type: &str, coding: Coding) -> ResponseHead {
     let mut head = head
         .field("Content-Type", media_type)
         .field("X-Content-Type-Options", "nosniff");

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup, Siblings};
 use super::encoding;
+use super::freshness::Freshness;
 use super::representation::{Content, Representation, Sample, Source, is_settled};
 use super::{FileError, Files, Site, media_type};
 use crate::http::{Acceptable, Coding, Field, RequestHead, Version};
@@ -376,6 +377,7 @@ impl<F: Files> Site<F> {
             path: file,
             stat,
             varies,
+            freshness: Freshness::of(path, self.max_age),
             media_type,
             coding: own_coding,
             own_file: true,

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup};
 use super::encoding::{self, Encoder};
+use super::freshness::Freshness;
 use super::listing::Listing;
 use super::representation::{Content, Representation, Sample, Source, is_settled};
 use super::{FileError, Files, Parts, Site, media_type};
@@ -350,6 +351,7 @@ impl<F: Files> Site<F> {
             coding: encoding.coding,
             own_file: false,
             varies: true,
+            freshness: Freshness::of(path, self.max_age),
             content: Content::Memory(kept.into()),
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));
