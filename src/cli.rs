@@ -1,6 +1,6 @@
 //! The command line: the flags, as `clap` reads them, and their translation to a [`Config`].
 //!
-//! Architecture invariant: of the crate's modules, this module names only `config`.
+//! Architecture invariant: of the crate's modules, this module names only `config` and `http`.
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::config::{Bind, Config, Limits, LogFormat, Port, SlowMember};
+use crate::config::{Bind, Config, Cors, FieldChange, Limits, LogFormat, Port, SlowMember};
+use crate::http::{fixed_field, is_field_name, is_field_value};
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
 #[derive(Parser, Debug)]
@@ -88,6 +89,25 @@ pub struct Cli {
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub max_age: Option<u32>,
 
+    /// Let pages of every origin read the replies (CORS), with preflights; with =credentials, pages that
+    /// may post here may also send cookies and passwords [default: no page of another origin]
+    #[arg(
+        long,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "any"
+    )]
+    pub cors: Option<CorsMode>,
+
+    /// A field for every reply, as 'Name: value', in place of ours; '!Name' removes ours; repeatable
+    #[arg(long, value_name = "FIELD", value_parser = field_change)]
+    pub header: Vec<FieldChange>,
+
+    /// Isolate pages from those of other origins (COOP and COEP), as SharedArrayBuffer needs it
+    #[arg(long)]
+    pub isolate: bool,
+
     /// Serve POST /_oneloop/echo, which answers with the request body
     #[arg(long)]
     pub test_endpoints: bool,
@@ -108,6 +128,15 @@ pub enum Format {
     Json,
     /// No access log
     Off,
+}
+
+/// What pages of other origins may do, as named on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum CorsMode {
+    /// Read the replies to requests without credentials
+    Any,
+    /// Also send credentials, if the page may post here
+    Credentials,
 }
 
 /// The treatment of slow members of rooms, as named on the command line.
@@ -160,6 +189,43 @@ fn size(text: &str) -> Result<usize, String> {
     let number = digits.parse::<usize>().ok().filter(|n| *n > 0);
     let bytes = number.and_then(|n| n.checked_mul(1 << shift));
     bytes.ok_or_else(|| "not a size; a size is a number with K, M or G, such as 64M".into())
+}
+
+/// Parses a value of `--header`. A field that the server alone can know is refused with the reason.
+fn field_change(text: &str) -> Result<FieldChange, String> {
+    const FIXED: [(&str, &str); 3] = [
+        ("Last-Modified", "the server takes the date from the file"),
+        (
+            "Vary",
+            "the server knows on which fields its replies depend",
+        ),
+        (
+            "Strict-Transport-Security",
+            "this server speaks plain HTTP, where browsers ignore the field, \
+             and a browser that learned it for localhost could not reach any other server there",
+        ),
+    ];
+    let (name, value) = match text.strip_prefix('!') {
+        Some(name) => (name, None),
+        None => match text.split_once(':') {
+            Some((name, value)) => (name, Some(value.trim_matches([' ', '\t']))),
+            None => return Err("give 'Name: value' to set a field, or '!Name' to remove it".into()),
+        },
+    };
+    if !is_field_name(name) {
+        return Err(format!("{name:?} is not the name of a field"));
+    }
+    let ours = FIXED
+        .iter()
+        .find(|(ours, _)| ours.eq_ignore_ascii_case(name));
+    if let Some(reason) = fixed_field(name).or(ours.map(|(_, reason)| *reason)) {
+        return Err(format!("{name} cannot be changed: {reason}"));
+    }
+    match value {
+        None => Ok(FieldChange::Remove(name.into())),
+        Some(value) if is_field_value(value) => Ok(FieldChange::Set(name.into(), value.into())),
+        Some(_) => Err("the value has a control character, such as the end of a line".into()),
+    }
 }
 
 /// Parses a value of `--bind`: `localhost` or an IP address. An IPv6 address may be in brackets.
@@ -319,6 +385,13 @@ impl Cli {
             allow_hosts: self.allow_host.clone(),
             allow_origins: self.allow_origin.clone(),
             max_age: self.max_age,
+            cors: match self.cors {
+                None => Cors::Off,
+                Some(CorsMode::Any) => Cors::Any,
+                Some(CorsMode::Credentials) => Cors::Credentials,
+            },
+            isolate: self.isolate,
+            fields: self.header.clone(),
             test_endpoints: self.test_endpoints,
             limits,
             bind,
@@ -364,6 +437,19 @@ mod tests {
             SlowMember::Close
         );
         assert_eq!(config(&["site"]).root, Path::new("site"));
+        assert_eq!(config(&[]).cors, Cors::Off);
+        // The root does not become a value of the flag.
+        assert_eq!(config(&["--cors", "site"]).cors, Cors::Any);
+        assert_eq!(config(&["--cors", "site"]).root, Path::new("site"));
+        assert_eq!(config(&["--cors=credentials"]).cors, Cors::Credentials);
+        assert!(!config(&[]).isolate && config(&["--isolate"]).isolate);
+        assert_eq!(
+            config(&["--header", "X-A:  b: c ", "--header=!ETag2"]).fields,
+            [
+                FieldChange::Set("X-A".into(), "b: c".into()),
+                FieldChange::Remove("ETag2".into())
+            ]
+        );
         assert_eq!(config(&[]).max_age, None);
         assert_eq!(config(&["--max-age", "0"]).max_age, Some(0));
         assert!(!config(&[]).hidden && config(&["--hidden"]).hidden);
@@ -412,6 +498,8 @@ mod tests {
             ["-b", "example.org"],
             ["--log", "loud"],
             ["--slow-members", "wait"],
+            ["--cors=all", "."],
+            ["--header", "X"],
             ["--max-age", "1h"],
             ["--max-age", "-1"],
             ["--max-age", "2147483648"],
@@ -421,6 +509,42 @@ mod tests {
             ["--memory-max", "M"],
         ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_field_that_only_the_server_knows_is_refused_with_the_reason() {
+        for text in [
+            "X:",
+            "Cache-Control: no-store",
+            "!Cache-Control",
+            "Set-Cookie: a=1; b",
+        ] {
+            assert!(field_change(text).is_ok(), "{text}");
+        }
+        for (text, word) in [
+            ("X", "'!Name'"),
+            ("", "'!Name'"),
+            (": a", "name"),
+            ("!", "name"),
+            ("X : a", "name"),
+            ("!X: a", "name"),
+            ("X: a\r\nY: b", "end of a line"),
+            ("X: a\0", "control"),
+            ("content-length: 1", "frames"),
+            ("!Transfer-Encoding", "frames"),
+            ("Connection: close", "frames"),
+            ("Date: now", "time"),
+            ("!ETag", "tag"),
+            ("Last-Modified: now", "date"),
+            ("Content-Encoding: gzip", "coding"),
+            ("Content-Range: bytes 0-1/2", "range"),
+            ("Accept-Ranges: none", "range"),
+            ("!vary", "depend"),
+            ("strict-transport-security: max-age=1", "plain HTTP"),
+        ] {
+            let error = field_change(text).expect_err(text);
+            assert!(error.contains(word), "{text}: {error}");
         }
     }
 

@@ -55,6 +55,16 @@ pub struct Config {
     /// used for a year (`immutable`, RFC 8246): another content has another name. For errors and
     /// redirects, a cache always asks.
     pub max_age: Option<u32>,
+    /// Which pages of other origins may read the replies.
+    pub cors: Cors,
+    /// Whether pages are isolated from pages of other origins, which gives them `SharedArrayBuffer` and
+    /// exact clocks: `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy:
+    /// require-corp`. An isolated page can embed files of other origins only if they agree.
+    pub isolate: bool,
+    /// Changes of the fields of each reply, in order. A name that is set twice stands twice. A change
+    /// of a field that only the server can know, such as `Content-Length`, `Date` or `ETag`, has no
+    /// effect, nor has one whose name or value cannot be sent.
+    pub fields: Vec<FieldChange>,
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body.
     pub test_endpoints: bool,
@@ -78,6 +88,9 @@ impl Config {
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
             max_age: None,
+            cors: Cors::Off,
+            isolate: false,
+            fields: Vec::new(),
             test_endpoints: false,
             limits: Limits::default(),
         }
@@ -143,6 +156,31 @@ pub enum LogFormat {
     Json,
     /// No log.
     Off,
+}
+
+/// Which pages of other origins may read the replies (CORS).
+///
+/// Requests with unsafe methods and WebSocket handshakes are not affected: they are let in from the
+/// pages of this server, of `localhost`, of [`Config::allow_hosts`] and of [`Config::allow_origins`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Cors {
+    /// No page of another origin, as browsers have it by default.
+    #[default]
+    Off,
+    /// Every page, by a request without credentials.
+    Any,
+    /// Every page, as with `Any`. A page that may also send unsafe requests may send credentials
+    /// (cookies and passwords) too.
+    Credentials,
+}
+
+/// A change of the fields of a reply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FieldChange {
+    /// Sets the field of this name to this value.
+    Set(String, String),
+    /// Removes the fields of this name.
+    Remove(String),
 }
 
 /// How a room treats a member that does not read the messages of the room fast enough.

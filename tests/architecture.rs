@@ -48,7 +48,7 @@ const PLAN: &[Module] = &[
             "connection",
         ],
     ),
-    module("cli", None, &["config"]),
+    module("cli", None, &["config", "http"]),
     module("lib", None, &[]),
     module("main", None, &["sys", "config", "server", "cli"]),
 ];

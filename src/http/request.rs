@@ -441,6 +441,19 @@ impl<'a> RequestHead<'a> {
         }
     }
 
+    /// The values of the fields of this name, one for each line, in the order of the lines. Letter case
+    /// does not matter. The head is searched each time: this is for a field that a request needs only
+    /// with certain flags, and which the parser therefore does not look for.
+    pub fn values_named(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let lines = &self.bytes[usize::from(self.head.lines)..];
+        lines.split(|b| *b == b'\n').filter_map(move |line| {
+            let (this, rest) = line.split_at_checked(name.len())?;
+            let value = rest.strip_prefix(b":")?;
+            this.eq_ignore_ascii_case(name.as_bytes())
+                .then(|| value.trim_ascii())
+        })
+    }
+
     /// The members of a field whose value is a comma-separated list (RFC 9110 §5.6.1). The members
     /// on every line of the field are returned; empty members are skipped.
     pub fn members(&self, field: Field) -> Members<'a> {

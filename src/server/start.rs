@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
-use crate::config::{Config, Port};
-use crate::site::{Disk, Fallbacks, Guard, Site};
+use crate::config::{Config, Cors, Port};
+use crate::site::{Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
 
 /// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
@@ -170,13 +170,17 @@ impl Server<MioDriver, Disk> {
         };
         let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let index = disk.only().unwrap_or(b"index.html").to_vec();
-        let guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);
+        let mut guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);
+        if config.cors != Cors::Off {
+            guard = guard.with_readers_anywhere();
+        }
         let mut site = Site::new(disk, &index, &config.limits)
             .with_guard(guard)
             .with_fallbacks(Fallbacks {
                 single_page: config.single_page,
                 listing: config.listing,
             })
+            .with_policy(Policy::new(config))
             .with_boundary_seed(random_words());
         if let Some(seconds) = config.max_age {
             site = site.with_max_age(seconds);

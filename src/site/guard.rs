@@ -40,6 +40,9 @@
 //! absent, the page counts as `null`, except that `same-site` says enough if the host of this
 //! server is on `localhost`: the page is on `localhost` then too.
 //!
+//! With CORS (`--cors`), the pages of every origin may read files, and so may embed them: only unsafe
+//! requests and WebSocket handshakes are checked then.
+//!
 //! Browsers send the field to loopback addresses and by TLS only. A request without the field is
 //! let in, because the client is another program or an old browser.
 //!
@@ -88,6 +91,8 @@ pub struct Guard {
     origins: Vec<Box<[u8]>>,
     /// Whether every origin is allowed.
     any_origin: bool,
+    /// Whether pages of every origin may read and embed files.
+    any_may_read: bool,
     /// The host that was let in last, as written in the request. Nearly every request is for the
     /// same host, and the comparison with `last` costs a tenth of the full check.
     last: Vec<u8>,
@@ -135,6 +140,20 @@ impl Guard {
         self
     }
 
+    /// Also lets in safe requests of the pages of every origin, as CORS means it. Unsafe requests and
+    /// WebSocket handshakes are checked all the same.
+    #[must_use]
+    pub fn with_readers_anywhere(mut self) -> Guard {
+        self.any_may_read = true;
+        self
+    }
+
+    /// Whether the page that sends a request, if a page does, is one of those that may also send unsafe
+    /// requests.
+    pub(super) fn lets_page_in(&self, request: &RequestHead<'_>) -> bool {
+        self.check_origin(request, request.authority()).is_ok()
+    }
+
     /// Checks a request against the table in the module's docs. Nearly every request needs a single
     /// comparison of its host.
     ///
@@ -160,6 +179,7 @@ impl Guard {
         };
         match from_pages_of_ours {
             true => self.check_origin(request, authority),
+            false if self.any_may_read => Ok(()),
             false => match request.value(Field::FetchSite) {
                 None => Ok(()),
                 Some(site) => self.check_fetch(site, request, authority),

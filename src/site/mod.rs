@@ -91,6 +91,7 @@ mod media_type;
 mod mount;
 mod pages;
 mod parts;
+mod policy;
 mod reply;
 mod representation;
 mod select;
@@ -101,9 +102,11 @@ mod tests;
 pub use fallback::Fallbacks;
 pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
+pub use policy::Policy;
 
 pub(crate) use mount::Mount;
 pub(crate) use parts::Parts;
+pub(crate) use policy::ReplyFields;
 pub(crate) use reply::{Body, Reply};
 pub(crate) use stream::{BodySlice, Stream};
 
@@ -133,6 +136,7 @@ use stream::{Encoding, FileStream, Multipart, OpenFile, Original};
 #[derive(Debug)]
 pub struct Site<F: Files> {
     guard: Guard,
+    policy: Rc<Policy>,
     files: F,
     /// The name of the file that answers for its directory.
     index: Box<[u8]>,
@@ -197,6 +201,7 @@ impl<F: Files> Site<F> {
     pub fn new(files: F, index: &[u8], limits: &Limits) -> Site<F> {
         Site {
             guard: Guard::default(),
+            policy: Rc::default(),
             files,
             index: index.into(),
             index_path: Vec::new(),
@@ -240,6 +245,13 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_fallbacks(mut self, fallbacks: Fallbacks) -> Site<F> {
         self.fallbacks = fallbacks;
+        self
+    }
+
+    /// Puts the fields of `policy` on each reply.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Site<F> {
+        self.policy = Rc::new(policy);
         self
     }
 
@@ -310,10 +322,27 @@ impl<F: Files> Site<F> {
         }
     }
 
+    /// The fields that flags put on the reply to `request`, wherever the reply comes from: from the
+    /// files, from an endpoint or from a refusal. `None` without such flags.
+    #[inline]
+    pub(crate) fn reply_fields(&self, request: &RequestHead<'_>) -> Option<Box<ReplyFields>> {
+        match self.policy.is_idle() {
+            true => None,
+            false => {
+                let is_trusted = self.guard.lets_page_in(request);
+                let fields = ReplyFields::new(&self.policy, request, is_trusted);
+                Some(Box::new(fields))
+            }
+        }
+    }
+
     /// Answers a request from the files. A body of the request makes no difference to the answer.
     pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
-        let mut reply = self.answer_method(request, now);
+        let mut reply = match self.policy.preflight(request) {
+            None => self.answer_method(request, now),
+            Some(reply) => reply,
+        };
         if reply.is_sentence {
             self.put_in_form(&mut reply, request, now);
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::harness::{Folder, Server, at_rest, eventually};
+use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually};
 
 #[test]
 fn hidden_files_are_served_on_demand_and_nothing_above_the_root() {
@@ -95,5 +95,174 @@ fn files_and_nothing_else_may_be_used_without_asking_for_a_time() {
         check("/a.txt", &["If-Match: \"x\""], 412, Some(asked));
         check("/d", &[], 301, Some(asked));
         check("/app-00000000.js", &[], 404, None);
+    }
+}
+
+/// Sends a request and reads the answer, which may have no body.
+fn send(client: &mut Client, request: &str) -> Answer {
+    client.send(format!("{request}\r\n\r\n"));
+    let mut answer = client.head();
+    answer.body = match answer.field("Content-Length") {
+        Some(_) if !request.starts_with("HEAD") => client.bytes(answer.len()),
+        Some(_) | None => Vec::new(),
+    };
+    answer
+}
+
+/// The fields of an answer that have to do with other origins.
+fn shared(answer: &Answer) -> Vec<&str> {
+    let names = [
+        "Access-Control-Allow-Origin",
+        "Access-Control-Allow-Credentials",
+        "Vary",
+    ];
+    let values = names.map(|name| answer.field(name).unwrap_or("-"));
+    values.to_vec()
+}
+
+const FOREIGN: &str =
+    "Host: localhost\r\nSec-Fetch-Site: cross-site\r\nOrigin: http://evil.example";
+
+#[test]
+fn pages_of_every_origin_read_files_with_cors_and_write_nothing() {
+    let folder = Folder::with("a.txt", "a");
+    folder.put("b.png", "b");
+    let page = format!("HTTP/1.1\r\n{FOREIGN}");
+    let local = "HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:5173";
+    for (flag, local_credentials) in [("--cors", "-"), ("--cors=credentials", "true")] {
+        let flags = ["--log", "off", "--test-endpoints", flag];
+        let server = Server::with(folder.path(), &flags);
+        let mut client = server.connect();
+        let evil = ["http://evil.example", "-"];
+        let own = ["http://localhost:5173", local_credentials];
+        for (request, status, [origin, credentials], vary) in [
+            (
+                format!("GET /a.txt {page}"),
+                200,
+                evil,
+                "Accept-Encoding, Origin",
+            ),
+            (
+                format!("HEAD /a.txt {page}"),
+                200,
+                evil,
+                "Accept-Encoding, Origin",
+            ),
+            (
+                format!("GET /b.png {page}\r\nRange: bytes=0-0"),
+                206,
+                evil,
+                "Origin",
+            ),
+            (format!("GET /none {page}"), 404, evil, "Origin"),
+            // A sentence that the peer gets because it is on this machine.
+            (format!("GET /.env {page}"), 404, evil, "Origin"),
+            (format!("OPTIONS /b.png {page}"), 204, evil, "Origin"),
+            (format!("DELETE /b.png {page}"), 403, evil, "Origin"),
+            (format!("GET /b.png {local}"), 200, own, "Origin"),
+            (format!("POST /_oneloop/echo {local}"), 200, own, "Origin"),
+            (format!("DELETE /b.png {local}"), 405, own, "Origin"),
+            (
+                "GET /b.png HTTP/1.1\r\nHost: localhost".into(),
+                200,
+                ["-", "-"],
+                "Origin",
+            ),
+        ] {
+            let answer = send(&mut client, &request);
+            assert_eq!(answer.status, status, "{request}");
+            assert_eq!(shared(&answer), [origin, credentials, vary], "{request}");
+        }
+        // The other name of an attack by DNS is refused.
+        let rebound = "GET /a.txt HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example";
+        assert_eq!(send(&mut client, rebound).status, 403);
+        // The connection ends after these.
+        let post = format!("POST /_oneloop/echo {page}\r\nContent-Length: 1");
+        let answer = send(&mut server.connect(), &post);
+        assert_eq!((answer.status, shared(&answer)[0]), (403, evil[0]));
+        let handshake = format!("GET /echo {page}\r\nConnection: Upgrade\r\nUpgrade: websocket");
+        assert_eq!(send(&mut server.connect(), &handshake).status, 403);
+    }
+    let server = Server::of(folder.path());
+    let answer = send(&mut server.connect(), &format!("GET /a.txt {page}"));
+    assert_eq!((answer.status, shared(&answer)), (403, vec!["-", "-", "-"]));
+}
+
+#[test]
+fn a_preflight_is_answered_with_cors() {
+    let folder = Folder::with("a.txt", "a");
+    let ask = "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-a,x-b";
+    let request = |target: &str| format!("OPTIONS {target} HTTP/1.1\r\n{FOREIGN}\r\n{ask}");
+    let server = Server::with(folder.path(), &["--log", "off", "--cors"]);
+    let mut client = server.connect();
+    for target in ["/a.txt", "/none", "/rooms/a", "/%zz", "*"] {
+        let answer = send(&mut client, &request(target));
+        assert_eq!(answer.status, 204, "{target}");
+        for (name, value) in [
+            ("Access-Control-Allow-Origin", "http://evil.example"),
+            ("Access-Control-Allow-Methods", "PUT"),
+            ("Access-Control-Allow-Headers", "x-a, x-b"),
+            ("Access-Control-Max-Age", "600"),
+            (
+                "Vary",
+                "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+            ),
+        ] {
+            assert_eq!(answer.field(name), Some(value), "{target} {name}");
+        }
+        assert_eq!(answer.field("Content-Length"), None);
+    }
+    let server = Server::of(folder.path());
+    let answer = send(
+        &mut server.connect(),
+        &request("/a.txt").replace("cross-site", "none"),
+    );
+    assert_eq!(answer.field("Allow"), Some("GET, HEAD, OPTIONS"));
+    assert_eq!(answer.field("Access-Control-Allow-Methods"), None);
+}
+
+#[test]
+fn fields_of_the_user_are_on_every_reply() {
+    let folder = Folder::with("a.txt", "a".repeat(100));
+    let flags = [
+        "--log",
+        "off",
+        "--test-endpoints",
+        "--isolate",
+        "--header",
+        "cache-control: no-store",
+        "--header",
+        "!X-Content-Type-Options",
+        "--header",
+        "X-A: 1",
+        "--header",
+        "Content-Type: text/x",
+    ];
+    let server = Server::with(folder.path(), &flags);
+    let mut client = server.connect();
+    for (request, status, kind) in [
+        ("GET /a.txt HTTP/1.1", 200, "text/x"),
+        ("GET /a.txt HTTP/1.1\r\nRange: bytes=0-0", 206, "text/x"),
+        (
+            "GET /a.txt HTTP/1.1\r\nRange: bytes=0-0,50-50",
+            206,
+            "multipart/byteranges; boundary=",
+        ),
+        ("GET /none HTTP/1.1", 404, "text/x"),
+        ("POST /_oneloop/echo HTTP/1.1", 200, "text/x"),
+    ] {
+        let answer = send(&mut client, &format!("{request}\r\nHost: localhost"));
+        assert_eq!(answer.status, status, "{request}");
+        for (name, value) in [
+            ("Cache-Control", Some("no-store")),
+            ("X-Content-Type-Options", None),
+            ("X-A", Some("1")),
+            ("Cross-Origin-Opener-Policy", Some("same-origin")),
+            ("Cross-Origin-Embedder-Policy", Some("require-corp")),
+        ] {
+            assert_eq!(answer.field(name), value, "{request}");
+        }
+        let seen = answer.field("Content-Type").expect("a type");
+        assert!(seen.starts_with(kind), "{request}: {seen}");
     }
 }

@@ -120,6 +120,13 @@ fn flags_that_make_no_sense_are_a_usage_error() {
         (&["--log", "loud"], "pretty"),
         (&["--allow-host", "http://app.test"], "without scheme"),
         (&["--allow-host", "app.test:8080"], "without a port"),
+        (&["--header", "ETag: 1"], "the server makes the tag"),
+        (
+            &["--header", "Strict-Transport-Security: max-age=1"],
+            "plain HTTP",
+        ),
+        (&["--max-age", "1h"], "not a number of seconds"),
+        (&["--cors=all"], "credentials"),
         (&["one", "two"], "two"),
     ] {
         check(program().args(flags), 2, &[word]);

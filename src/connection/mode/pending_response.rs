@@ -4,7 +4,7 @@ use crate::connection::{Cause, Context, Conversation, Exchange, Input, Record};
 use crate::http::{
     Method, Persistence, RefusedLine, RequestHead, ResponseHead, Status, Version, finish_head,
 };
-use crate::site::{Body, Files, Reply};
+use crate::site::{Body, Files, Reply, ReplyFields};
 use crate::websocket::Accept;
 
 use super::{Lingering, Mode, ReadingHead, Streaming};
@@ -20,6 +20,8 @@ pub(super) struct PendingResponse {
     persistence: Persistence,
     /// The peer may still be sending bytes that will not be read.
     must_linger: bool,
+    /// The fields that flags put on the answer.
+    fields: Option<Box<ReplyFields>>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -43,6 +45,7 @@ impl PendingResponse {
                 false => Persistence::Close,
             },
             must_linger: false,
+            fields: cx.shared.site.reply_fields(request),
             exchange,
         }
     }
@@ -59,6 +62,7 @@ impl PendingResponse {
             version: Version::Http11,
             persistence: Persistence::Close,
             must_linger: true,
+            fields: None,
             exchange,
         }
     }
@@ -86,6 +90,10 @@ impl PendingResponse {
         let reply = match reply.is_discreet && input.peer.ip().is_loopback() {
             true => reply.in_confidence(),
             false => reply,
+        };
+        let reply = match &self.fields {
+            None => reply,
+            Some(fields) => fields.put_on(reply),
         };
         cx.budget.spend_work(reply.cost - 1);
         let head = |out: &mut Vec<u8>| {
