@@ -3,13 +3,17 @@
 //! Architecture invariant: of the crate's modules, this module names only `config` and `http`.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::config::{Bind, Config, Cors, FieldChange, Limits, LogFormat, Port, SlowMember};
+use crate::config::{
+    Bind, Config, Cors, Credentials, FieldChange, Limits, LogFormat, Port, SlowMember,
+};
 use crate::http::{fixed_field, is_field_name, is_field_value};
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
@@ -108,6 +112,20 @@ pub struct Cli {
     #[arg(long)]
     pub isolate: bool,
 
+    /// Ask for this user name and password. Other users of the machine see flags in the list of
+    /// processes: ONELOOP_AUTH and --auth-file keep the password out of it. Plain HTTP does not
+    /// encrypt the password [default: ask for none] [env: ONELOOP_AUTH]
+    #[arg(long, value_name = "USER:PASS", conflicts_with = "auth_file")]
+    pub auth: Option<Secret>,
+
+    /// Ask for the user name and the password in the only line of this file, as USER:PASS
+    #[arg(long, value_name = "FILE")]
+    pub auth_file: Option<PathBuf>,
+
+    /// The credentials of the flags or of the environment.
+    #[arg(skip)]
+    credentials: Option<Credentials>,
+
     /// Serve POST /_oneloop/echo, which answers with the request body
     #[arg(long)]
     pub test_endpoints: bool,
@@ -115,6 +133,23 @@ pub struct Cli {
     /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// A text that is not shown. A value of `--auth` without a colon is a mistake that is told later, because
+/// `clap` repeats the values that it refuses.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// The formats of the access log, as named on the command line.
@@ -309,12 +344,30 @@ fn origin(text: &str) -> Result<String, String> {
     Err(error.into())
 }
 
+/// The only line of a small file, without its end.
+fn secret_line(path: &Path) -> Result<String, String> {
+    const BYTES_MAX: u64 = 4096;
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let read = file.take(BYTES_MAX).read_to_string(&mut text);
+    read.map_err(|error| error.to_string())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line.contains('\n') || text.len() as u64 == BYTES_MAX {
+        true => Err("the file must have one line, USER:PASS".into()),
+        false => Ok(line.into()),
+    }
+}
+
 impl Cli {
-    /// Parses the arguments of the program, and the value of `PORT` in the environment, which counts
-    /// if there is no `--port`. Does not return after `--help`, `--version` or an error.
+    /// Parses the arguments of the program, and the values of `PORT` and `ONELOOP_AUTH` in the
+    /// environment, which count if there is no such flag. Does not return after `--help`, `--version` or
+    /// an error.
     pub fn from_process() -> Cli {
         let port = std::env::var_os("PORT");
+        let auth = std::env::var_os("ONELOOP_AUTH");
         let cli = Cli::parse().with_port_of(port.as_deref());
+        let cli = cli.and_then(|cli| cli.with_auth_of(auth.as_deref()));
         cli.unwrap_or_else(|e| Cli::command().error(ErrorKind::ValueValidation, e).exit())
     }
 
@@ -329,6 +382,30 @@ impl Cli {
             let error = |e| format!("PORT={text:?} in the environment is {e}");
             self.port = Some(port(&text).map_err(error)?);
         }
+        Ok(self)
+    }
+
+    /// Takes the credentials from the flag, or else from the file, or else from the environment. An
+    /// empty variable is an error, unlike an empty `PORT`: the server would be open to all.
+    ///
+    /// # Errors
+    /// A sentence without the text, if the text is not a user name and a password, or if the file cannot
+    /// be read.
+    fn with_auth_of(mut self, value: Option<&OsStr>) -> Result<Cli, String> {
+        let (place, text) = if let Some(Secret(text)) = &self.auth {
+            ("--auth".to_owned(), text.clone())
+        } else if let Some(path) = &self.auth_file {
+            let place = format!("--auth-file {path:?}");
+            let text = secret_line(path).map_err(|error| format!("{place}: {error}"))?;
+            (place, text)
+        } else if let Some(value) = value {
+            let text = value.to_str().ok_or("ONELOOP_AUTH is not UTF-8")?;
+            ("ONELOOP_AUTH in the environment".to_owned(), text.into())
+        } else {
+            return Ok(self);
+        };
+        let credentials = Credentials::parse(&text).map_err(|error| format!("{place}: {error}"))?;
+        self.credentials = Some(credentials);
         Ok(self)
     }
 
@@ -391,6 +468,7 @@ impl Cli {
                 Some(CorsMode::Credentials) => Cors::Credentials,
             },
             isolate: self.isolate,
+            auth: self.credentials.clone(),
             fields: self.header.clone(),
             test_endpoints: self.test_endpoints,
             limits,
@@ -510,6 +588,66 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
         }
+    }
+
+    #[test]
+    fn credentials_come_from_a_flag_or_the_environment_and_are_never_shown() {
+        let credentials = |text| Credentials::parse(text).expect("valid");
+        for (args, value, expected) in [
+            (&["oneloop"][..], None, Ok(None)),
+            (&["oneloop"], Some("u:p"), Ok(Some(credentials("u:p")))),
+            (
+                &["oneloop", "--auth", "a:b:c"],
+                Some("u:p"),
+                Ok(Some(credentials("a:b:c"))),
+            ),
+            (&["oneloop", "--auth=:p"], None, Ok(Some(credentials(":p")))),
+            (
+                &["oneloop", "--auth", "sesame"],
+                None,
+                Err("--auth: give USER:PASS"),
+            ),
+            (
+                &["oneloop", "--auth", "sesame:"],
+                Some("u:p"),
+                Err("--auth: the password is missing"),
+            ),
+            (&["oneloop", "--auth", "sesame:\n"], None, Err("control")),
+            (
+                &["oneloop"],
+                Some(""),
+                Err("ONELOOP_AUTH in the environment: give USER:PASS"),
+            ),
+            (
+                &["oneloop", "--auth-file", "/none/sesame"],
+                Some("u:p"),
+                Err("--auth-file \"/none/sesame\""),
+            ),
+        ] {
+            let cli = Cli::try_parse_from(args).expect("valid");
+            let cli = cli.with_auth_of(value.map(OsStr::new));
+            match (cli.map(|cli| cli.config(false, None, None)), expected) {
+                (Ok(config), Ok(expected)) => {
+                    assert_eq!(config.auth, expected);
+                    assert!(!format!("{config:?}").contains("a:b:c"));
+                }
+                (Err(error), Err(word)) => {
+                    assert!(error.contains(word), "{args:?}: {error}");
+                    assert!(
+                        !error.contains("sesame") || error.contains("/none"),
+                        "{error}"
+                    );
+                }
+                (outcome, expected) => panic!("{args:?}: {outcome:?} but {expected:?}"),
+            }
+        }
+        let shown = Cli::try_parse_from(["oneloop", "--auth", "u:sesame"]);
+        assert!(!format!("{shown:?}").contains("sesame"));
+        let both = ["oneloop", "--auth", "u:sesame", "--auth-file", "a"];
+        let error = Cli::try_parse_from(both)
+            .expect_err("one of both")
+            .to_string();
+        assert!(!error.contains("sesame"), "{error}");
     }
 
     #[test]

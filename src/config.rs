@@ -4,6 +4,7 @@
 //!
 //! Architecture invariant: this module names no other module of the crate.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub struct Config {
     /// exact clocks: `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy:
     /// require-corp`. An isolated page can embed files of other origins only if they agree.
     pub isolate: bool,
+    /// The credentials that each request must have (Basic, RFC 7617); `None` to ask for none.
+    pub auth: Option<Credentials>,
     /// Changes of the fields of each reply, in order. A name that is set twice stands twice. A change
     /// of a field that only the server can know, such as `Content-Length`, `Date` or `ETag`, has no
     /// effect, nor has one whose name or value cannot be sent.
@@ -90,6 +93,7 @@ impl Config {
             max_age: None,
             cors: Cors::Off,
             isolate: false,
+            auth: None,
             fields: Vec::new(),
             test_endpoints: false,
             limits: Limits::default(),
@@ -172,6 +176,44 @@ pub enum Cors {
     /// Every page, as with `Any`. A page that may also send unsafe requests may send credentials
     /// (cookies and passwords) too.
     Credentials,
+}
+
+/// A user name and a password. `Debug` shows neither.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name, a colon and the password.
+    joined: String,
+}
+
+impl Credentials {
+    /// Reads `USER:PASS`. The password may have further colons. The user name may be empty.
+    ///
+    /// # Errors
+    /// A sentence that does not repeat the text, if there is no colon or no password, or if the text has
+    /// a control character (RFC 7617 §2).
+    pub fn parse(text: &str) -> Result<Credentials, &'static str> {
+        match text.split_once(':') {
+            None => Err("give USER:PASS: a user name, a colon and a password"),
+            Some((_, "")) => Err("the password is missing after the colon"),
+            Some(_) if text.contains(char::is_control) => {
+                Err("a user name and a password have no control characters")
+            }
+            Some(_) => Ok(Credentials {
+                joined: text.into(),
+            }),
+        }
+    }
+
+    /// The user name, a colon and the password.
+    pub(crate) fn joined(&self) -> &str {
+        &self.joined
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
 }
 
 /// A change of the fields of a reply.

@@ -124,7 +124,7 @@
 //! | `connection/mode/reading_head.rs` `ReadingHead::step` | parses the bytes in the read buffer | |
 //! | `http/parser.rs` `HeadParser::parse` | finds the end of the head; an incomplete head goes on from there after the next read | |
 //! | `connection/mode/reading_head.rs` `ReadingHead::serve` | makes a plan from the head, then carries it out | |
-//! | `site/mod.rs` `Site::route` | asks the guard, then looks for an endpoint at the path | |
+//! | `site/mod.rs` `Site::route` | asks the guard, and for a password if there is one, then looks for an endpoint at the path | |
 //! | `site/mod.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
 //! | `site/select.rs` `Site::lookup` | trusts a cached file only if its stat(2) is unchanged | `newfstatat` |
 //! | `connection/mode/pending_response.rs` `PendingResponse::answer` | appends head and body to the write buffer | |
@@ -300,7 +300,7 @@
 //!
 //! The loop, the protocols and the state machines are this crate's own, on `mio`, `slab` and `memchr`,
 //! with `wide` to compare sixteen bytes at a time in safe code, and with `sha1` and `base64` for the opening
-//! handshake (and `sha1` for boundaries). Everything else comes from libraries, of which none starts a
+//! handshake (and `sha1` for boundaries; both for passwords). Everything else comes from libraries, of which none starts a
 //! thread: `rustix` (safe system calls), `memmap2` (memory that goes back to the system), `clap` (the command line), `httpdate` (the three forms of an
 //! HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content coding), `jiff`
 //! (local time in the log), `mime_guess` (media types), `percent-encoding` (queries, and

@@ -78,7 +78,7 @@ fn run(
             "not listening on {ip} ({error}); going on without it"
         ));
     }
-    log.notice(&banner(&bound, screen, began));
+    log.notice(&banner(&bound, config, screen, began));
     let mut server = bound.server.with_log(log);
     server.run()?;
     Ok(())
@@ -86,7 +86,7 @@ fn run(
 
 /// Returns the addresses of the server and the path that is served, in lines. On a terminal, the
 /// lines are indented, with an empty line before and after.
-fn banner(bound: &BoundServer, screen: Screen, began: Instant) -> String {
+fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) -> String {
     let Screen { terminal, colour } = screen;
     let (bold, cyan, off) = match colour {
         true => ("\x1b[1m", "\x1b[36m", "\x1b[0m"),
@@ -112,9 +112,16 @@ fn banner(bound: &BoundServer, screen: Screen, began: Instant) -> String {
         line(&format!("{bold}but {doubt}{off}"));
     }
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
-    line(match local {
-        true => "reachable from this machine only; Ctrl-C stops it",
-        false => "anyone who can reach these addresses can read the files; Ctrl-C stops it",
+    if config.auth.is_some() {
+        line("a user name and a password are asked for");
+    }
+    line(match (local, &config.auth) {
+        (true, _) => "reachable from this machine only; Ctrl-C stops it",
+        (false, None) => "anyone who can reach these addresses can read the files; Ctrl-C stops it",
+        (false, Some(_)) => {
+            "anyone with the password can read the files, and the network can read the password; \
+             Ctrl-C stops it"
+        }
     });
     match terminal {
         true => format!("\n{out}\n"),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
 use crate::config::{Config, Cors, Port};
-use crate::site::{Disk, Fallbacks, Guard, Policy, Site};
+use crate::site::{Auth, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
 
 /// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
@@ -184,6 +184,10 @@ impl Server<MioDriver, Disk> {
             .with_boundary_seed(random_words());
         if let Some(seconds) = config.max_age {
             site = site.with_max_age(seconds);
+        }
+        if let Some(credentials) = &config.auth {
+            let secrets = [random_words(), random_words()];
+            site = site.with_auth(Auth::new(credentials, secrets));
         }
         if config.hidden {
             site = site.with_hidden_files();

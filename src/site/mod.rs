@@ -79,6 +79,7 @@
 //!
 //! The safe way to replace a file is therefore rename(2).
 
+mod auth;
 mod cache;
 mod charset;
 mod encoding;
@@ -99,6 +100,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use auth::Auth;
 pub use fallback::Fallbacks;
 pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
@@ -137,6 +139,8 @@ use stream::{Encoding, FileStream, Multipart, OpenFile, Original};
 pub struct Site<F: Files> {
     guard: Guard,
     policy: Rc<Policy>,
+    /// The credentials that each request must have; `None` if none are asked for.
+    auth: Option<Auth>,
     files: F,
     /// The name of the file that answers for its directory.
     index: Box<[u8]>,
@@ -176,7 +180,7 @@ pub struct Site<F: Files> {
 /// The part of the server that answers a request.
 #[derive(Debug)]
 pub(crate) enum Route<F> {
-    /// The guard denies the request, with this answer.
+    /// The guard denies the request, or credentials are missing; this is the answer.
     Denied(Reply<F>),
     /// An endpoint is mounted at the path. The endpoint takes WebSocket connections, and POST if
     /// the mount says so; any other request is for the files.
@@ -202,6 +206,7 @@ impl<F: Files> Site<F> {
         Site {
             guard: Guard::default(),
             policy: Rc::default(),
+            auth: None,
             files,
             index: index.into(),
             index_path: Vec::new(),
@@ -245,6 +250,13 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_fallbacks(mut self, fallbacks: Fallbacks) -> Site<F> {
         self.fallbacks = fallbacks;
+        self
+    }
+
+    /// Asks for credentials.
+    #[must_use]
+    pub fn with_auth(mut self, auth: Auth) -> Site<F> {
+        self.auth = Some(auth);
         self
     }
 
@@ -310,11 +322,17 @@ impl<F: Files> Site<F> {
         self.cache.close_unused_files();
     }
 
-    /// Decides which part of the server answers a request. The [`Guard`] comes first. No other
-    /// place asks the guard, and every request comes through here once, when its head is complete.
+    /// Decides which part of the server answers a request. The [`Guard`] comes first, and then the
+    /// question for credentials. A browser sends none with a preflight. No other place asks the guard, and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
         if let Err(denial) = self.guard.check(request) {
             return Route::Denied(Reply::plain(Status::Forbidden, denial.to_string()));
+        }
+        if let Some(auth) = &self.auth
+            && !self.policy.is_preflight(request)
+            && let Err(reply) = auth.check(request)
+        {
+            return Route::Denied(reply);
         }
         match self.mounts.of(request) {
             Some(mount) => Route::Endpoint(mount),
@@ -326,14 +344,20 @@ impl<F: Files> Site<F> {
     /// files, from an endpoint or from a refusal. `None` without such flags.
     #[inline]
     pub(crate) fn reply_fields(&self, request: &RequestHead<'_>) -> Option<Box<ReplyFields>> {
-        match self.policy.is_idle() {
+        match self.policy.is_idle() && self.auth.is_none() {
             true => None,
-            false => {
-                let is_trusted = self.guard.lets_page_in(request);
-                let fields = ReplyFields::new(&self.policy, request, is_trusted);
-                Some(Box::new(fields))
-            }
+            false => self.make_reply_fields(request),
         }
+    }
+
+    fn make_reply_fields(&self, request: &RequestHead<'_>) -> Option<Box<ReplyFields>> {
+        let cookie = self.auth.as_ref().and_then(|auth| auth.cookie_for(request));
+        if self.policy.is_idle() && cookie.is_none() {
+            return None;
+        }
+        let is_trusted = self.guard.lets_page_in(request);
+        let fields = ReplyFields::new(&self.policy, request, is_trusted, cookie);
+        Some(Box::new(fields))
     }
 
     /// Answers a request from the files. A body of the request makes no difference to the answer.

@@ -142,6 +142,11 @@ impl Policy {
         Some(Reply::new(Status::NoContent, head, Body::empty()))
     }
 
+    /// Whether a request is a preflight that this policy answers.
+    pub(super) fn is_preflight(&self, request: &RequestHead<'_>) -> bool {
+        self.asked_method(request).is_some()
+    }
+
     /// The method that a preflight asks about.
     #[inline]
     fn asked_method<'a>(&self, request: &RequestHead<'a>) -> Option<&'a str> {
@@ -175,20 +180,24 @@ pub(crate) struct ReplyFields {
     origin: Option<Box<str>>,
     /// Whether this page may also send credentials: it is one that the guard lets in.
     is_trusted: bool,
+    /// A value of `Set-Cookie`.
+    cookie: Option<String>,
 }
 
 impl ReplyFields {
-    /// The fields for the reply to `request`. The page that sends the request `is_trusted` if the guard
-    /// lets the page in.
+    /// The fields for the reply to `request`, with a `cookie` if there is one. The page that sends the
+    /// request `is_trusted` if the guard lets the page in.
     pub(super) fn new(
         policy: &Rc<Policy>,
         request: &RequestHead<'_>,
         is_trusted: bool,
+        cookie: Option<String>,
     ) -> ReplyFields {
         ReplyFields {
             policy: Rc::clone(policy),
             origin: origin(request).map(Box::from),
             is_trusted,
+            cookie,
         }
     }
 
@@ -217,6 +226,8 @@ impl ReplyFields {
         let fits =
             |change: &&OwnChange| !(in_parts && change.name().eq_ignore_ascii_case("Content-Type"));
         changes.extend(policy.changes.iter().filter(fits).map(OwnChange::change));
+        let cookie = self.cookie.as_deref();
+        changes.extend(cookie.map(|cookie| Change::Add("Set-Cookie", cookie)));
         let head = edit_head(&reply.head, changes.into_iter());
         Reply {
             head: head.into(),
@@ -262,7 +273,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
         let request = parsed(&text);
         let request = RequestHead::new(&request, text.as_bytes());
-        let fields = ReplyFields::new(policy, &request, is_trusted);
+        let fields = ReplyFields::new(policy, &request, is_trusted, None);
         let start = "HTTP/1.1 200 OK\r\n";
         let reply = Reply::<()> {
             head: format!("{start}{head}").into_bytes().into(),
@@ -383,6 +394,7 @@ mod tests {
             let request = parsed(&text);
             let request = RequestHead::new(&request, text.as_bytes());
             let reply = policy.preflight::<()>(&request)?;
+            assert!(policy.is_preflight(&request));
             let head = String::from_utf8(reply.head.to_vec()).expect("text");
             let value = |name| {
                 head.lines()

@@ -105,6 +105,7 @@ pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop"));
     command
         .env_remove("PORT")
+        .env_remove("ONELOOP_AUTH")
         .env_remove("NO_COLOR")
         .env("TZ", "UTC");
     command

@@ -1,8 +1,11 @@
 //! The flags that change what is served, and with which fields.
 
 use std::io::Write;
+use std::process::Command;
 
-use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually};
+use rustix::process::Signal;
+
+use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually, program};
 
 #[test]
 fn hidden_files_are_served_on_demand_and_nothing_above_the_root() {
@@ -264,5 +267,127 @@ fn fields_of_the_user_are_on_every_reply() {
         }
         let seen = answer.field("Content-Type").expect("a type");
         assert!(seen.starts_with(kind), "{request}: {seen}");
+    }
+}
+
+/// `u:sesame` in base64.
+const RIGHT: &str = "Authorization: Basic dTpzZXNhbWU=";
+const WRONG: &str = "Authorization: Basic dTpTZXNhbWU=";
+const PAGE: &str = "Accept: text/html";
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+
+#[test]
+fn files_rooms_and_endpoints_are_for_those_who_know_the_password() {
+    let folder = Folder::with("a.html", "page");
+    let secrets = Folder::with("auth", "u:sesame\n");
+    let secret = secrets.path().join("auth");
+    let flags = ["--port", "0", "--log", "combined", "--test-endpoints"];
+    let start = |change: &dyn Fn(&mut Command)| {
+        let mut command = program();
+        command.arg(folder.path()).args(flags);
+        change(&mut command);
+        Server::from(&mut command)
+    };
+    let starts: [&dyn Fn(&mut Command); 3] = [
+        &|command| {
+            command.args(["--auth", "u:sesame"]);
+        },
+        &|command| {
+            command.arg("--auth-file").arg(&secret);
+        },
+        &|command| {
+            command.env("ONELOOP_AUTH", "u:sesame");
+        },
+    ];
+    for change in starts {
+        let mut server = start(change);
+        let asked = "a user name and a password are asked for";
+        assert!(
+            server.banner.iter().any(|line| line == asked),
+            "{:?}",
+            server.banner
+        );
+        let mut client = server.connect();
+        for target in ["/a.html", "/none", "/echo", "/.env", "/"] {
+            for fields in ["", WRONG, "Cookie: oneloop-80=0"] {
+                let request =
+                    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nX: 1\r\n{fields}");
+                let answer = send(&mut client, request.trim_end());
+                let challenge = "Basic realm=\"oneloop\", charset=\"UTF-8\"";
+                assert_eq!(answer.status, 401, "{request}");
+                assert_eq!(answer.field("WWW-Authenticate"), Some(challenge));
+                assert_eq!(answer.field("Set-Cookie"), None);
+            }
+        }
+        let post = "POST /_oneloop/echo HTTP/1.1\r\nHost: localhost";
+        assert_eq!(send(&mut client, post).status, 401);
+        assert_eq!(send(&mut client, &format!("{post}\r\n{RIGHT}")).status, 200);
+        // The guard comes first.
+        let rebound = format!("GET /a.html HTTP/1.1\r\nHost: evil.example\r\n{RIGHT}");
+        assert_eq!(send(&mut client, &rebound).status, 403);
+        assert_eq!(client.ask("/a.html", &[RIGHT]).text(), "page");
+        drop(client);
+        server.signal(Signal::TERM);
+        assert_eq!(server.process.code(), Some(0));
+        let said = server.stdout.rest() + &server.stderr.rest() + &server.banner.concat();
+        assert!(!said.contains("sesame") && !said.contains("dTpz"), "{said}");
+    }
+}
+
+#[test]
+fn a_handshake_may_show_the_cookie_of_a_page_in_place_of_the_password() {
+    let folder = Folder::with("index.html", "page");
+    let server = Server::with(folder.path(), &["--log", "off", "--auth", "u:sesame"]);
+    let host = format!("HTTP/1.1\r\nHost: {}", server.address());
+    let page = send(
+        &mut server.connect(),
+        &format!("GET / {host}\r\n{RIGHT}\r\n{PAGE}"),
+    );
+    let cookie = page.field("Set-Cookie").expect("a cookie");
+    let (pair, attributes) = cookie.split_once("; ").expect("attributes");
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
+    let start = format!("oneloop-{}=", server.address().port());
+    assert_eq!(pair.strip_prefix(&start).expect("our name").len(), 32);
+    let wrong = format!("{}x", &pair[..pair.len() - 1]);
+    for (fields, status) in [
+        (format!("Cookie: {pair}"), 101),
+        (RIGHT.to_owned(), 101),
+        (format!("Cookie: {wrong}"), 401),
+        ("X: 1".to_owned(), 401),
+    ] {
+        let handshake = format!("GET /rooms/a {host}\r\n{fields}\r\n{HANDSHAKE}\r\n\r\n");
+        let mut client = server.connect();
+        client.send(handshake);
+        assert_eq!(client.head().status, status, "{fields}");
+    }
+    // For a file, the cookie does not do.
+    let file = format!("GET / {host}\r\nCookie: {pair}");
+    assert_eq!(send(&mut server.connect(), &file).status, 401);
+    // Another server, or the same one later, has another token.
+    let other = Server::with(folder.path(), &["--log", "off", "--auth", "u:sesame"]);
+    let fields = [RIGHT, PAGE, &format!("Cookie: {pair}")];
+    let again = other.connect().ask("/", &fields);
+    assert!(
+        again
+            .field("Set-Cookie")
+            .is_some_and(|cookie| !cookie.contains(pair))
+    );
+}
+
+#[test]
+fn a_preflight_needs_no_password_and_a_page_can_read_that_it_is_missing() {
+    let folder = Folder::with("a", "a");
+    let origin = "HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:5173";
+    let preflight = format!("OPTIONS /a {origin}\r\nAccess-Control-Request-Method: GET");
+    for (flags, status) in [(&["--cors=credentials"][..], 204), (&[], 401)] {
+        let flags = [&["--log", "off", "--auth", "u:sesame"], flags].concat();
+        let server = Server::with(folder.path(), &flags);
+        let mut client = server.connect();
+        assert_eq!(send(&mut client, &preflight).status, status);
+        let refused = send(&mut client, &format!("GET /a {origin}"));
+        let permitted = (status == 204).then_some("http://localhost:5173");
+        assert_eq!(refused.status, 401);
+        assert_eq!(refused.field("Access-Control-Allow-Origin"), permitted);
     }
 }

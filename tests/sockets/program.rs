@@ -127,6 +127,8 @@ fn flags_that_make_no_sense_are_a_usage_error() {
         ),
         (&["--max-age", "1h"], "not a number of seconds"),
         (&["--cors=all"], "credentials"),
+        (&["--auth", "sesame"], "--auth: give USER:PASS"),
+        (&["--auth-file", "/none/file"], "No such file"),
         (&["one", "two"], "two"),
     ] {
         check(program().args(flags), 2, &[word]);
