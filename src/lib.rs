@@ -90,6 +90,7 @@
 //! | broadcast | one message for many connections, encoded once |
 //! | site | the tree of files, and how they become answers |
 //! | representation | a file in one content coding, with the heads of its answers (RFC 9110 §3.2) |
+//! | rule, pattern, capture | a line of `_redirects`, or a group of lines of `_headers`; the paths that a rule is for; the part of a path that a name in a pattern stands for |
 //! | epoch | a stretch of time without a read: a stat(2) in an epoch is later than each request that the epoch answers |
 //! | slice | a stretch of a large body that is queued at once |
 //! | settled | of a file: it was changed so long ago that another change would show in its times (in git's words, not *racily clean*) |
@@ -303,8 +304,8 @@
 //! handshake (and `sha1` for boundaries; both for passwords). Everything else comes from libraries, of which none starts a
 //! thread: `rustix` (safe system calls), `memmap2` (memory that goes back to the system), `clap` (the command line), `httpdate` (the three forms of an
 //! HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content coding), `jiff`
-//! (local time in the log), `mime_guess` (media types), `percent-encoding` (queries, and
-//! the `Location` of a redirect) and `signal-hook-mio` (signals as events).
+//! (local time in the log, dates in a listing), `mime_guess` (media types), `percent-encoding` (queries,
+//! links, and the `Location` of a redirect) and `signal-hook-mio` (signals as events).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -19,11 +19,11 @@ const OPENING: &str = "GET /echo HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Version: 13\r\n\r\n";
 
-/// A request as a browser sends it.
+/// A request as a browser sends it for an image. (The error for a page is a page.)
 fn get(target: &str, fields: &str) -> Action {
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\
-         User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,*/*;q=0.8\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: image/avif,*/*;q=0.8\r\n\
          Accept-Encoding: gzip, deflate, br, zstd\r\nSec-Fetch-Site: same-origin\r\n{fields}\r\n"
     );
     Action::Send(request.into_bytes())

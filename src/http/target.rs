@@ -114,7 +114,7 @@ pub enum PathError {
 /// The path has no `.` or `..` segment and no hidden segment such as `.git`, with two exceptions:
 /// `.well-known` is allowed at the top (RFC 8615), and [`SitePath::decode_hidden`] allows every hidden
 /// segment. The path has no empty segment (a slash may end
-/// the path), no NUL and no backslash. A slash encoded as `%2F` is refused, because after decoding
+/// the path) and no NUL. A slash encoded as `%2F` is refused, because after decoding
 /// the slash would separate segments, which the client did not mean. The default path is the root.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct SitePath<'a> {
@@ -127,7 +127,7 @@ impl<'a> SitePath<'a> {
     /// `.` segment, which means the directory that holds it, is dropped (RFC 3986 §5.2.4), even if
     /// the dot is encoded (§6.2.2). A `..` segment is not resolved: clients resolve it before they
     /// send a path, so a path that still has one is meant to lead out. A path as links usually have
-    /// it, without `%`, backslash, NUL, `//` and `/.`, is borrowed and not copied.
+    /// it, without `%`, NUL, `//` and `/.`, is borrowed and not copied.
     ///
     /// ```
     /// use oneloop::http::{PathError, SitePath};
@@ -170,9 +170,7 @@ impl<'a> SitePath<'a> {
     fn decode_unusual(path: &[u8], may_be_hidden: bool) -> Result<SitePath<'static>, PathError> {
         let bytes = unescape(path)?;
         let segments = || bytes.split(|b| *b == b'/').enumerate();
-        if segments().any(|(_, s)| matches!(s, b"." | b".."))
-            || bytes.iter().any(|b| matches!(b, 0 | b'\\'))
-        {
+        if segments().any(|(_, s)| matches!(s, b"." | b"..")) || bytes.contains(&0) {
             return Err(PathError::Absent);
         }
         let hidden = |(depth, s): (usize, &[u8])| {
@@ -193,6 +191,13 @@ impl<'a> SitePath<'a> {
     /// Whether the path names a directory: the path is empty or ends in a slash.
     pub fn is_directory(&self) -> bool {
         matches!(*self.bytes, [] | [.., b'/'])
+    }
+
+    /// The same path, copied if it was borrowed.
+    pub fn into_owned(self) -> SitePath<'static> {
+        SitePath {
+            bytes: Cow::Owned(self.bytes.into_owned()),
+        }
     }
 
     /// The path of `name` in this directory. The path must name a directory.
@@ -346,8 +351,8 @@ mod tests {
             ("/%2egit/config", hidden),
             ("/.git/../x", absent),
             ("/a%2fb", absent),
-            ("/a%5cb", absent),
-            ("/a\\b", absent),
+            ("/a%5cb", Ok(b"a\\b")),
+            ("/a\\b", Ok(b"a\\b")),
             ("/a%00b", absent),
             ("/%", bad),
             ("/%4", bad),

@@ -597,6 +597,9 @@ where
             for path in self.shared.site.take_unfit() {
                 log.unfit(&path);
             }
+            for warning in self.shared.site.take_warnings() {
+                log.warn(warning);
+            }
             self.tally.is_logging = log.wants_records();
             if self.turn.stopping && !self.connections.is_empty() {
                 let slots = self.connections.iter();

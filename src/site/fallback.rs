@@ -1,20 +1,21 @@
 //! Floor 2, site: what answers when no file is at the path of a request.
 //!
 //! In this order: the page with `.html` behind the path (`/about` finds `about.html`, also if there is a
-//! directory `about/`); a redirect to the slash, if the path names a directory; the list of the
-//! directory; the endpoint at the path; the index of the root, for a *navigation* to a single-page
+//! directory `about/`); a redirect to the slash, if the path names a directory; the endpoint at the
+//! path; a rule of `_redirects`; the list of the directory; the index of the root, for a *navigation* to a single-page
 //! app; and then an error: the nearest `404.html` on the way up, or a page of ours.
 
 use std::cmp::Reverse;
+use std::mem;
 use std::time::SystemTime;
 
 use super::pages::{self, Advice};
 use super::reply::Allowed;
-use super::representation::Content;
+use super::rules::Moment;
 use super::select::Selected;
 use super::{Body, FileError, Files, Reply, Site};
 use crate::http::{
-    Change, Coding, Field, Form, Method, RequestHead, ResponseHead, SitePath, Status, edit_head,
+    Change, Field, Form, Method, RequestHead, ResponseHead, SitePath, Status, edit_head,
 };
 use crate::sys::FileKind;
 
@@ -62,8 +63,13 @@ impl<F: Files> Site<F> {
             }
         };
         if !path.is_directory() {
-            let page = [path.bytes(), b".html"].concat();
-            if let Ok(selected) = self.select_other(&page, request, now) {
+            let mut page = mem::take(&mut self.path_buffer);
+            page.clear();
+            page.extend_from_slice(path.bytes());
+            page.extend_from_slice(b".html");
+            let selected = self.select_other(&page, request, now);
+            self.path_buffer = page;
+            if let Ok(selected) = selected {
                 return self.selected(selected, request, now);
             }
         }
@@ -76,6 +82,12 @@ impl<F: Files> Site<F> {
         if is_directory && !path.is_directory() && !is_route(self) {
             return Reply::to_directory(path, request.query());
         }
+        if let Some(takes_posts) = self.mounts.takes_posts(path.bytes()) {
+            return Reply::upgrade_required(Allowed::endpoint(takes_posts));
+        }
+        if let Some(reply) = self.by_rule(request, now, Moment::WithoutFile) {
+            return reply;
+        }
         if path.is_directory() && self.fallbacks.listing && !wants_app {
             match self.list(path, request) {
                 Ok(reply) => return reply,
@@ -83,76 +95,114 @@ impl<F: Files> Site<F> {
                 Err(error) => return self.without_file(error),
             }
         }
-        if let Some(takes_posts) = self.mounts.takes_posts(path.bytes()) {
-            return Reply::upgrade_required(Allowed::endpoint(takes_posts));
+        self.without_answer(path.bytes(), error, request, now)
+    }
+
+    /// Answers when the path of the request can have no file, because it is no [`SitePath`].
+    #[cold]
+    #[inline(never)]
+    pub(super) fn without_path(
+        &mut self,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        match self.by_rule(request, now, Moment::WithoutFile) {
+            Some(reply) => reply,
+            // A route of an app may have any path.
+            None => self.without_answer(b"", FileError::Absent, request, now),
         }
-        if wants_app {
+    }
+
+    /// Answers a navigation with the index of the root, if the site is a single-page app, and anything
+    /// else with an error.
+    fn without_answer(
+        &mut self,
+        path: &[u8],
+        error: FileError,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        if self.fallbacks.single_page && is_navigation(request) {
             let index = self.index.clone();
             if let Ok(selected) = self.select_other(&index, request, now) {
                 return for_navigations(self.selected(selected, request, now));
             }
         }
-        if let Some(reply) = self.page_of_the_site(path, request, now) {
-            return reply;
+        match self.nearest_page(path) {
+            Some(page) => self.missing(&page, error, request, now),
+            None => self.without_file(error),
         }
-        self.without_file(error)
     }
 
-    /// Answers with the nearest `404.html` on the way up from `path`, if there is one.
-    fn page_of_the_site(
-        &mut self,
-        path: &SitePath<'_>,
-        request: &RequestHead<'_>,
-        now: SystemTime,
-    ) -> Option<Reply<F::File>> {
+    /// Returns the path of the nearest `404.html` on the way up from `path`, if there is one.
+    fn nearest_page(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         const NAME: &[u8] = b"404.html";
         // From the root down, as far as there are directories: the length of a path is the client's
         // choice, the depth of the tree is not.
-        let mut found = None;
-        let mut directory = Vec::new();
-        let mut rest = path.bytes();
+        let (mut found, mut rest) = (None, path);
+        let mut buffer = mem::take(&mut self.path_buffer);
+        buffer.clear();
         loop {
-            let page = [&directory, NAME].concat();
-            if self.original(&page, now).is_ok() {
-                found = Some(page);
+            self.cost += 1;
+            let directory_bytes = buffer.len();
+            buffer.extend_from_slice(NAME);
+            if let Ok(stat) = self.files.stat(&buffer)
+                && stat.kind == FileKind::File
+            {
+                found = Some(directory_bytes);
             }
+            buffer.truncate(directory_bytes);
             let Some(slash) = rest.iter().position(|b| *b == b'/') else {
                 break;
             };
-            directory.extend_from_slice(&rest[..slash]);
+            buffer.extend_from_slice(&rest[..slash]);
             rest = &rest[slash + 1..];
-            self.cost += 1;
-            match self.files.stat(&directory) {
-                Ok(stat) if stat.kind == FileKind::Directory => directory.push(b'/'),
-                _ => break,
+            match self.files.stat(&buffer) {
+                Ok(stat) if stat.kind == FileKind::Directory => buffer.push(b'/'),
+                Ok(_) | Err(_) => break,
             }
         }
-        let page = found?;
-        let representation = match self.select_other(&page, request, now) {
+        let page = found.map(|bytes| [&buffer[..bytes], NAME].concat());
+        self.path_buffer = buffer;
+        page
+    }
+
+    /// Answers 404 with the file at the path `page` as the content. The conditions and the ranges of the
+    /// request are about another file, so they do not count.
+    pub(super) fn missing(
+        &mut self,
+        page: &[u8],
+        error: FileError,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        if self.is_of_rules(page) {
+            return self.without_file(error);
+        }
+        let representation = match self.select_other(page, request, now) {
             Ok(Selected::Available(representation)) => representation,
-            _ => self.original(&page, now).ok()?,
+            // An encoder would be at work for an error.
+            _ => match self.original(page, now) {
+                Ok(original) => original,
+                Err(_) => return self.without_file(error),
+            },
         };
-        let status = Status::NotFound;
         let source = &representation.source;
-        let mut head = ResponseHead::new(status)
+        let mut head = ResponseHead::new(Status::NotFound)
             .field("Content-Type", &source.media_type)
             .field("X-Content-Type-Options", "nosniff")
             .field("Cache-Control", "no-cache");
-        if source.coding != Coding::Identity
-            && let Some(token) = source.coding.token()
-        {
+        if let Some(token) = source.coding.token() {
             head = head.field("Content-Encoding", token);
         }
         if source.varies {
             head = head.field("Vary", "Accept-Encoding");
         }
         let head = head.field("Content-Length", representation.len());
-        let body = match &source.content {
-            Content::Memory(_) | Content::File(..) => self.part_of(&representation, None),
-        };
-        let mut reply = Reply::new(status, head, body);
-        reply.reason = Some(FileError::Absent.sentence().into());
-        Some(reply)
+        let body = self.part_of(&representation, None);
+        let mut reply = Reply::new(Status::NotFound, head, body);
+        reply.reason = Some(error.sentence().into());
+        reply
     }
 
     /// Puts an error of the site into the form that the client asks for. A page and JSON also say what
@@ -290,6 +340,7 @@ fn for_navigations<F>(reply: Reply<F>) -> Reply<F> {
     ];
     Reply {
         head: edit_head(&reply.head, changes.into_iter()).into(),
+        is_fallback: true,
         ..reply
     }
 }

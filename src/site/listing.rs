@@ -118,13 +118,14 @@ impl<F: Files> Site<F> {
         path: &SitePath<'_>,
         request: &RequestHead<'_>,
     ) -> Result<Reply<F::File>, FileError> {
+        let directory = self.files.open_directory(path.bytes())?;
         let mut listing = Listing {
             path: path.bytes().into(),
             form: match Form::from_request(request) {
                 Form::Json => Form::Json,
                 Form::Html | Form::Text => Form::Html,
             },
-            directory: Some(self.files.open_directory(path.bytes())?),
+            directory: Some(directory),
             names: Vec::new(),
             entries: BTreeSet::new(),
             sent: Some(0),
@@ -185,7 +186,8 @@ impl<F: Files> Site<F> {
     /// Whether an entry of this name is listed: a request for the name may find it.
     pub(super) fn is_listed(&self, name: &[u8], is_root: bool) -> bool {
         let is_well_known = is_root && name == b".well-known";
-        self.serves_hidden || !name.starts_with(b".") || is_well_known
+        let is_shown = self.serves_hidden || !name.starts_with(b".") || is_well_known;
+        is_shown && !(is_root && self.is_of_rules(name))
     }
 
     /// Answers with a list that is complete, as with a file.

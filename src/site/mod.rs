@@ -14,6 +14,11 @@
 //!    (§13).
 //! 4. If the request has a *Range* field, the ranges are cut out of the content (§14).
 //!
+//! The files `_redirects` and `_headers` in the root hold *rules*: a redirect or another file where none
+//! is at the path, and changes to the fields of an answer. Their stats are looked at four times a second
+//! at most, and only while requests come. A site without them pays one comparison of times for each
+//! request.
+//!
 //! # Fresh for every request, and nearly free
 //!
 //! A cache remembers the outcome of earlier requests for each path: a small file with its bytes, a
@@ -95,6 +100,7 @@ mod parts;
 mod policy;
 mod reply;
 mod representation;
+mod rules;
 mod select;
 mod stream;
 #[cfg(test)]
@@ -131,6 +137,7 @@ use freshness::Freshness;
 use mount::Mounts;
 use reply::{Allowed, Prepared};
 use representation::{Content, Representation, describe, is_settled, validated};
+use rules::{Moment, Rules};
 use select::Selected;
 use stream::{Encoding, FileStream, Multipart, OpenFile, Original};
 
@@ -144,8 +151,9 @@ pub struct Site<F: Files> {
     files: F,
     /// The name of the file that answers for its directory.
     index: Box<[u8]>,
-    /// Storage for the path of an index, kept because a request for a directory must not allocate.
-    index_path: Vec<u8>,
+    /// Storage for a path, such as that of an index, kept because a request for a directory, or for a
+    /// file that is absent, must not allocate.
+    path_buffer: Vec<u8>,
     cache: Cache<F::File>,
     cached_file_bytes_max: u64,
     encoders_max: usize,
@@ -163,6 +171,8 @@ pub struct Site<F: Files> {
     unfit: Vec<Box<[u8]>>,
     /// The reply for a path without a file.
     absent: Prepared,
+    /// The rules in the files `_redirects` and `_headers`.
+    rules: Rules,
     /// The number of the current epoch; see the module's docs.
     epoch: u64,
     /// The encoders at work.
@@ -209,7 +219,7 @@ impl<F: Files> Site<F> {
             auth: None,
             files,
             index: index.into(),
-            index_path: Vec::new(),
+            path_buffer: Vec::new(),
             cache: Cache::new(limits.cache_bytes_max),
             cached_file_bytes_max: limits.cached_file_bytes_max as u64,
             encoders_max: limits.encoders_max,
@@ -223,6 +233,7 @@ impl<F: Files> Site<F> {
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
             unfit: Vec::new(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
+            rules: Rules::default(),
             epoch: 0,
             encoding: Vec::new(),
             cost: 0,
@@ -311,6 +322,12 @@ impl<F: Files> Site<F> {
         mem::take(&mut self.unfit)
     }
 
+    /// Takes the warnings about the files of rules since the last call. There is one for each line of
+    /// a file that has no effect, once for each state of the file.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        self.rules.take_warnings()
+    }
+
     /// Whether the cache holds files open.
     pub(crate) fn has_open_files(&self) -> bool {
         self.cache.has_open_files()
@@ -363,12 +380,18 @@ impl<F: Files> Site<F> {
     /// Answers a request from the files. A body of the request makes no difference to the answer.
     pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
+        if !self.rules.are_fresh(now) {
+            self.rules.look(&self.files, now);
+        }
         let mut reply = match self.policy.preflight(request) {
             None => self.answer_method(request, now),
             Some(reply) => reply,
         };
         if reply.is_sentence {
             self.put_in_form(&mut reply, request, now);
+        }
+        if !self.rules.headers.is_empty() {
+            reply = self.with_headers(reply, request);
         }
         reply.cost += self.cost;
         reply
@@ -397,12 +420,17 @@ impl<F: Files> Site<F> {
             return Reply::options(Allowed::FILE);
         };
         match self.decode(path) {
-            Ok(path) if is_read => self.file(&path, request, now),
+            Ok(path) if is_read => match self.by_rule(request, now, Moment::BeforeFiles) {
+                Some(reply) => reply,
+                None => self.file(&path, request, now),
+            },
             Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
             Err(PathError::Absent | PathError::Hidden) if is_read && self.is_index(path) => {
                 self.file(&SitePath::default(), request, now)
             }
+            Err(PathError::Absent) if is_read => self.without_path(request, now),
+            Err(PathError::Absent) if is_read => self.without_path(request, now),
             Err(PathError::Absent) => self.without_file(FileError::Absent),
             Err(error @ PathError::Hidden) => self.without_saying(error.sentence()),
         }
@@ -432,6 +460,9 @@ impl<F: Files> Site<F> {
         method: Method,
         now: SystemTime,
     ) -> Reply<F::File> {
+        if self.is_of_rules(path.bytes()) {
+            return self.without_saying(RULES_ARE_NOT_SENT);
+        }
         let found = match path.is_directory() {
             true => self.original(path.join(&self.index).bytes(), now),
             false => self.original(path.bytes(), now),
@@ -461,7 +492,10 @@ impl<F: Files> Site<F> {
         request: &RequestHead<'_>,
         now: SystemTime,
     ) -> Reply<F::File> {
-        let mut index_path = mem::take(&mut self.index_path);
+        if self.is_of_rules(path.bytes()) {
+            return self.without_saying(RULES_ARE_NOT_SENT);
+        }
+        let mut index_path = mem::take(&mut self.path_buffer);
         let found = match path.is_directory() {
             true => {
                 index_path.clear();
@@ -472,7 +506,7 @@ impl<F: Files> Site<F> {
             false => path.bytes(),
         };
         let selected = self.select(found, request, now);
-        self.index_path = index_path;
+        self.path_buffer = index_path;
         match selected {
             Ok(Selected::Available(representation)) => self.respond(&representation, request),
             Ok(selected) => self.selected(selected, request, now),
@@ -544,6 +578,7 @@ impl<F: Files> Site<F> {
                     reason: None,
                     is_discreet: false,
                     is_sentence: false,
+                    is_fallback: false,
                     form: Form::Text,
                     cost: 1,
                 };
@@ -569,6 +604,7 @@ impl<F: Files> Site<F> {
                 reason: None,
                 is_discreet: false,
                 is_sentence: false,
+                is_fallback: false,
                 form: Form::Text,
                 cost: 1,
             },
@@ -732,6 +768,9 @@ impl<F: Files> Site<F> {
         }
     }
 }
+
+/// Why a file of rules gets 404.
+const RULES_ARE_NOT_SENT: &str = "the server follows the rules in this file, and does not send it";
 
 /// Whether the path of the target, in absolute-form, is empty, and no query follows.
 fn has_empty_path(request: &RequestHead<'_>) -> bool {

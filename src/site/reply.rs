@@ -27,6 +27,8 @@ pub(crate) struct Reply<F> {
     /// Whether the body is the status and the reason as a sentence. The site may put it into another
     /// form.
     pub is_sentence: bool,
+    /// Whether the content is that of another path, so that a cache must always ask.
+    pub is_fallback: bool,
     /// The form of the body, if the server has written it.
     pub form: Form,
     /// The cost of making the reply, in units of the budget's work; at least one.
@@ -63,6 +65,7 @@ impl Prepared {
             reason: Some(Cow::Borrowed(self.sentence)),
             is_discreet: false,
             is_sentence: true,
+            is_fallback: false,
             form: Form::Text,
             cost: 1,
         }
@@ -111,6 +114,7 @@ impl<F> Reply<F> {
             reason: None,
             is_discreet: false,
             is_sentence: false,
+            is_fallback: false,
             form: Form::Text,
             cost: 1,
         }
@@ -199,8 +203,23 @@ impl<F> Reply<F> {
         Reply::plain_with(head, status, sentence)
     }
 
+    /// A redirect to the place that a rule names. `location` must have the form of a URI reference. A
+    /// browser would keep a permanent redirect for every site that is served on this port later.
+    pub(super) fn to_place(status: Status, location: &str, line: usize) -> Reply<F> {
+        let cache = match status {
+            Status::MovedPermanently | Status::PermanentRedirect => "no-store",
+            _ => "no-cache",
+        };
+        let head = ResponseHead::new(status)
+            .field("Location", location)
+            .field("Cache-Control", cache);
+        let sentence = format!("line {line} of _redirects leads to another place");
+        Reply::plain_with(head, status, sentence)
+    }
+
     /// A redirect to the same path with a slash at the end, which makes relative links in the index
-    /// file work. The decoded path has neither a second slash in front nor a backslash, so the
+    /// file work. The decoded path has no second slash in front, and a backslash, which browsers take for a slash, is
+    /// encoded, so the
     /// redirect cannot lead to another host.
     pub(super) fn to_directory(path: &SitePath<'_>, query: Option<&[u8]>) -> Reply<F> {
         /// The bytes that RFC 3986 does not allow in a path.

@@ -18,6 +18,7 @@ mod pressure;
 mod program;
 mod refusals;
 mod rooms;
+mod rules;
 mod scarcity;
 mod site;
 mod stop;

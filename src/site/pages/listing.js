@@ -18,7 +18,7 @@
   const show = () => {
     const wanted = plain(filter.value);
     shown = wanted ? entries.filter(entry => nameOf(entry).includes(wanted)) : entries;
-    count.textContent = wanted ? `${number(shown.length, "name")} of ${entries.length.toLocaleString("en")}` : all;
+    count.textContent = wanted ? `${shown.length.toLocaleString("en")} of ${number(entries.length, "name")}` : all;
     for (const group of files.querySelectorAll("tbody:not(.up)")) group.remove();
     for (let at = 0; at < shown.length; at += 256) {
       const group = document.createElement("tbody"), rows = shown.slice(at, at + 256).map(entry => entry.row);

@@ -1,0 +1,173 @@
+//! Floor 2, site: answers that follow the rules in the root of a site.
+
+use std::mem;
+use std::time::SystemTime;
+
+use super::{CanonicalPath, Edit, Outcome};
+use crate::http::{Method, RequestHead, SitePath, Status, edit_head, field_values};
+use crate::site::{FileError, Files, Reply, Site};
+
+/// The moment at which the rules are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::site) enum Moment {
+    /// Before the files: only a forced rule counts.
+    BeforeFiles,
+    /// After no file was found.
+    WithoutFile,
+}
+
+impl<F: Files> Site<F> {
+    /// The number of rules that cost as much as one unit of the budget's work.
+    const RULES_PER_WORK: u32 = 64;
+
+    /// Whether a path, relative to the root, is that of a file of rules. Such a file is not sent,
+    /// unless the user has named it as the only file of the site.
+    #[inline]
+    pub(in crate::site) fn is_of_rules(&self, path: &[u8]) -> bool {
+        path.first() == Some(&b'_') && super::NAMES.contains(&path) && *self.index != *path
+    }
+
+    /// The answer that a rule of `_redirects` gives, if the rule counts at this moment.
+    #[inline]
+    pub(in crate::site) fn by_rule(
+        &mut self,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+        moment: Moment,
+    ) -> Option<Reply<F::File>> {
+        let redirects = &self.rules.redirects;
+        let may_count = match moment {
+            Moment::BeforeFiles => redirects.has_forced(),
+            Moment::WithoutFile => !redirects.is_empty(),
+        };
+        match may_count {
+            true => self.find_rule(request, now, moment),
+            false => None,
+        }
+    }
+
+    fn find_rule(
+        &mut self,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+        moment: Moment,
+    ) -> Option<Reply<F::File>> {
+        let path = CanonicalPath::new(request.path()?)?;
+        self.cost += 1 + self.rules.redirects.len() as u32 / Self::RULES_PER_WORK;
+        let found = self.rules.redirects.find(&path, request.query())?;
+        if moment == Moment::BeforeFiles && !found.is_forced {
+            return None;
+        }
+        Some(match found.outcome {
+            Outcome::Redirect(status, location) => Reply::to_place(status, &location, found.line),
+            Outcome::Rewrite(path) => self.rewritten(&path, request, now),
+            Outcome::Missing(path) => self.missing_by_rule(&path, request, now),
+        })
+    }
+
+    /// The answer from the file at another path than that of the request. No rule is applied to the other
+    /// path, so two rules cannot lead in a circle.
+    fn rewritten(
+        &mut self,
+        path: &str,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        let Some(path) = self.path_of_file(path, now) else {
+            return self.without_file(FileError::Absent);
+        };
+        let redirects = mem::take(&mut self.rules.redirects);
+        let reply = self.file(&path, request, now);
+        self.rules.redirects = redirects;
+        reply
+    }
+
+    /// The answer 404 with the file at a path as its content.
+    fn missing_by_rule(
+        &mut self,
+        path: &str,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        let error = FileError::Absent;
+        match self.path_of_file(path, now) {
+            Some(path) if path.is_directory() => {
+                self.missing(path.join(&self.index).bytes(), error, request, now)
+            }
+            Some(path) => self.missing(path.bytes(), error, request, now),
+            None => self.without_file(error),
+        }
+    }
+
+    /// The path of a file that a rule names. For a folder, the path gets its slash here: the client does
+    /// not see this path, and cannot be redirected to it.
+    fn path_of_file(&mut self, path: &str, now: SystemTime) -> Option<SitePath<'static>> {
+        let decode = |path: &str| {
+            let path = SitePath::decode(path.as_bytes()).ok()?;
+            // The path is copied, because a rule may go with the next look at the files.
+            Some(path.into_owned())
+        };
+        let decoded = decode(path)?;
+        let is_folder = !decoded.is_directory()
+            && matches!(
+                self.original(decoded.bytes(), now),
+                Err(FileError::Directory)
+            );
+        match is_folder {
+            true => decode(&format!("{path}/")),
+            false => Some(decoded),
+        }
+    }
+
+    /// The same reply with the fields that the rules of `_headers` set for the path of the request.
+    /// They are for files and for the pages of a 404: a redirect stays as it is.
+    pub(in crate::site) fn with_headers(
+        &mut self,
+        reply: Reply<F::File>,
+        request: &RequestHead<'_>,
+    ) -> Reply<F::File> {
+        let is_about_file = matches!(
+            reply.status,
+            Status::Ok | Status::PartialContent | Status::NotModified | Status::NotFound
+        );
+        if !is_about_file || request.method() == Method::Options {
+            return reply;
+        }
+        let Some(path) = request.path().and_then(CanonicalPath::new) else {
+            return reply;
+        };
+        self.cost += 1 + self.rules.headers.len() as u32 / Self::RULES_PER_WORK;
+        let edits = self.rules.headers.edits(&path);
+        if edits.is_empty() {
+            return reply;
+        }
+        let first = |name| field_values(&reply.head, name).next().unwrap_or_default();
+        let media_type = first("Content-Type");
+        // Only a page of the server itself has a policy before the rules: a policy for the files of the
+        // site would break the page.
+        let is_own_page = !first("Content-Security-Policy").is_empty();
+        let keeps_type = is_own_page
+            || !matches!(reply.status, Status::Ok | Status::PartialContent)
+            || media_type.starts_with(b"multipart/byteranges");
+        let is_kept = |edit: &Edit<'_>| {
+            (keeps_type && edit.is_of("Content-Type"))
+                || (is_own_page && edit.is_of("Content-Security-Policy"))
+                // The path is that of a route, and the content that of the app, which will change.
+                || (reply.is_fallback && edit.is_of("Cache-Control"))
+        };
+        let changes = edits.iter().filter(|edit| !is_kept(edit));
+        let changes = changes.map(Edit::change);
+        let head = edit_head(&reply.head, changes);
+        let is_page = reply.status == Status::NotFound || media_type.starts_with(b"text/html");
+        let mut immutable = edits.iter().filter(|edit| {
+            is_page && edit.is_of("Cache-Control") && edit.value().contains("immutable")
+        });
+        if let Some(line) = immutable.next().map(|edit| edit.line) {
+            self.rules.note_immutable(line);
+        }
+        Reply {
+            head: head.into(),
+            ..reply
+        }
+    }
+}
