@@ -129,7 +129,7 @@ fn first_outside_table(class: u8, bytes: &[u8], from: usize) -> usize {
     found.map_or(bytes.len(), |at| from + at)
 }
 
-/// Whether a path needs no decoding: it has no `%`, backslash or NUL, no empty segment, and no segment
+/// Whether a path needs no decoding: it has no `%` and no NUL, no empty segment, and no segment
 /// that begins with a dot. `path` begins with a slash.
 pub fn is_plain_path(path: &[u8]) -> bool {
     // Whether the last byte of the chunk before was a slash.
@@ -142,8 +142,7 @@ pub fn is_plain_path(path: &[u8]) -> bool {
         };
         let present = (1_u32 << rest.len().min(16)) - 1;
         let chunk = u8x16::new(bytes);
-        let encoded = chunk.simd_eq(each(b'%')) | chunk.simd_eq(each(b'\\'));
-        let other = encoded | chunk.simd_eq(each(0));
+        let other = chunk.simd_eq(each(b'%')) | chunk.simd_eq(each(0));
         let slash = chunk.simd_eq(each(b'/'));
         let dot_or_slash = (slash | chunk.simd_eq(each(b'.'))).to_bitmask();
         // One bit for each byte: moved by one, the slashes mark the bytes behind them.
@@ -279,7 +278,7 @@ mod tests {
     fn a_path_is_plain_if_nothing_in_it_needs_a_second_look() {
         let slow = |path: &[u8]| {
             let is_odd = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
-            !path.windows(2).any(is_odd) && !path.iter().any(|b| matches!(b, b'%' | b'\\' | 0))
+            !path.windows(2).any(is_odd) && !path.iter().any(|b| matches!(b, b'%' | 0))
         };
         for len in [1, 2, 7, 8, 9, 15, 16, 17, 18, 33] {
             for at in 0..len {
