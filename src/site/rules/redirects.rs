@@ -665,6 +665,78 @@ mod tests {
         check(&long, &format!("/x/{}", "a".repeat(8000)), None);
     }
 
+    /// Every rule with every target: whatever a peer writes, the form of the place stays.
+    #[test]
+    fn a_place_is_a_reference_to_this_site_or_to_the_host_of_the_rule() {
+        let from = [
+            "/*", "/x*", "/x/*", "/:a", "/x/:a", "/*.b", "/x/*/y", "/x p=:p", "/* p=:p",
+        ];
+        let to = [
+            "/:splat",
+            "/:a",
+            "/:p",
+            "/y:splat:a:p?q=:p#:splat",
+            ":origin/:splat",
+            ":origin?:p",
+        ];
+        let parts = [
+            "",
+            "/",
+            "//",
+            "x",
+            "y",
+            ".b",
+            "%2f",
+            "%5c",
+            "\\",
+            "%0d%0a",
+            "%00",
+            "%09",
+            "..",
+            ".",
+            "@h",
+            ":",
+            "%",
+            "%25",
+            "%e2%80%ae",
+            "\x7f",
+            "?p=",
+            "?p=//h",
+            "&p=%0a",
+            "<\">",
+            "http://h",
+        ];
+        let mut places = 0;
+        for (from, to) in from.iter().flat_map(|from| to.map(|to| (from, to))) {
+            let origin = if to.starts_with(":origin") {
+                "https://o.example"
+            } else {
+                ""
+            };
+            let to = to.replace(":origin", "https://o.example");
+            let (rules, _) = parse(&format!("{from} {to}"));
+            let pairs = parts.iter().flat_map(|a| parts.map(|b| format!("{a}{b}")));
+            for target in pairs.flat_map(|pair| ["/", "/x", "/x/"].map(|s| format!("{s}{pair}"))) {
+                let Some(found) = find(&rules, &target) else {
+                    continue;
+                };
+                places += 1;
+                let place = found.strip_prefix("302 ").expect("a redirect");
+                let rest = place.strip_prefix(origin).expect("the origin of the rule");
+                assert!(
+                    rest.starts_with('/') && !rest.starts_with("//"),
+                    "{from} {to} {target:?}: {place}"
+                );
+                let is_safe = |b: u8| b.is_ascii_graphic() && !b"\\<>\"".contains(&b);
+                assert!(
+                    place.bytes().all(is_safe),
+                    "{from} {to} {target:?}: {place}"
+                );
+            }
+        }
+        assert!(places > 10_000, "{places}");
+    }
+
     #[test]
     fn a_line_that_is_no_rule_is_skipped_with_a_reason() {
         for (line, reason) in [
