@@ -147,7 +147,8 @@
 //! epoll_wait(5, ...
 //! ```
 //!
-//! Variations: other requests of the batch for the same file share the stat. A file in a folder costs
+//! Variations: four times a second at most, a request looks at the stats of `_redirects` and `_headers`
+//! first. Other requests of the batch for the same file share the stat. A file in a folder costs
 //! one more stat for each folder above it, to see that none is a link, shared by the batch too. If the client accepts
 //! codings and the media type is worth compressing, the directory is looked at too, and the sibling or
 //! the original of the encoding that is sent. A body above 4 KiB leaves by `writev`, with its head. A
