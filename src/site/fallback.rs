@@ -313,18 +313,16 @@ impl<F> Reply<F> {
         (self.head, self.body, self.form) = (head.into(), Body::Bytes(page.into()), form);
     }
 
-    /// The reply for a peer on this machine, whose body tells the reason.
-    pub fn in_confidence(self) -> Reply<F> {
-        match &self.reason {
-            Some(reason) if self.is_discreet => {
-                let mut told = Reply::plain(self.status, reason.clone());
-                if self.form != Form::Text {
-                    told.put_in_form(self.form, &[], false);
-                }
-                told.cost = self.cost;
-                told
+    /// Lets the body tell the reason, for a peer on this machine.
+    #[cold]
+    pub fn tell_reason(&mut self) {
+        if let Some(reason) = &self.reason {
+            let mut told = Reply::plain(self.status, reason.clone());
+            if self.form != Form::Text {
+                told.put_in_form(self.form, &[], false);
             }
-            _ => self,
+            told.cost = self.cost;
+            *self = told;
         }
     }
 }

@@ -173,6 +173,8 @@ pub struct Site<F: Files> {
     absent: Prepared,
     /// The rules in the files `_redirects` and `_headers`.
     rules: Rules,
+    /// The epoch in which the rules were last asked for their freshness.
+    rules_epoch: u64,
     /// The number of the current epoch; see the module's docs.
     epoch: u64,
     /// The encoders at work.
@@ -234,6 +236,7 @@ impl<F: Files> Site<F> {
             unfit: Vec::new(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
             rules: Rules::default(),
+            rules_epoch: 0,
             epoch: 0,
             encoding: Vec::new(),
             cost: 0,
@@ -380,18 +383,18 @@ impl<F: Files> Site<F> {
     /// Answers a request from the files. A body of the request makes no difference to the answer.
     pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
-        if !self.rules.are_fresh(now) {
-            self.rules.look(&self.files, now);
+        if self.rules_epoch != self.epoch {
+            self.rules_epoch = self.epoch;
+            if !self.rules.are_fresh(now) {
+                self.rules.look(&self.files, now);
+            }
         }
-        let mut reply = match self.policy.preflight(request) {
-            None => self.answer_method(request, now),
-            Some(reply) => reply,
-        };
+        let mut reply = self.answer_method(request, now);
         if reply.is_sentence {
             self.put_in_form(&mut reply, request, now);
         }
         if !self.rules.headers.is_empty() {
-            reply = self.with_headers(reply, request);
+            self.put_headers_on(&mut reply, request);
         }
         reply.cost += self.cost;
         reply
@@ -416,14 +419,21 @@ impl<F: Files> Site<F> {
             Some(b"/") if request.method() == Method::Options && has_empty_path(request) => None,
             path => path,
         };
+        if !is_read && let Some(reply) = self.policy.preflight(request) {
+            return reply;
+        }
         let Some(path) = path else {
             return Reply::options(Allowed::FILE);
         };
+        let is_forced = is_read && self.rules.redirects.has_forced();
         match self.decode(path) {
-            Ok(path) if is_read => match self.by_rule(request, now, Moment::BeforeFiles) {
-                Some(reply) => reply,
-                None => self.file(&path, request, now),
-            },
+            Ok(_)
+                if is_forced
+                    && let Some(reply) = self.by_rule(request, now, Moment::BeforeFiles) =>
+            {
+                reply
+            }
+            Ok(path) if is_read => self.file(&path, request, now),
             Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
             Err(PathError::Absent | PathError::Hidden) if is_read && self.is_index(path) => {

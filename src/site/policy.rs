@@ -201,8 +201,9 @@ impl ReplyFields {
         }
     }
 
-    /// The reply with the fields. A field of the user replaces every other field of the name.
-    pub fn put_on<F>(&self, reply: Reply<F>) -> Reply<F> {
+    /// Puts the fields on a reply. A field of the user replaces every other field of the name.
+    #[cold]
+    pub fn put_on<F>(&self, reply: &mut Reply<F>) {
         let policy = &*self.policy;
         let vary = with_origin(&reply.head);
         let mut changes = Vec::new();
@@ -221,18 +222,14 @@ impl ReplyFields {
             changes.push(Change::Set("Timing-Allow-Origin", origin));
         }
         // The type of such a body names the boundary of its parts.
-        let mut types = field_values(&reply.head, "Content-Type");
-        let in_parts = types.any(|value| value.starts_with(b"multipart/byteranges"));
+        let in_parts = field_values(&reply.head, "Content-Type")
+            .any(|value| value.starts_with(b"multipart/byteranges"));
         let fits =
             |change: &&OwnChange| !(in_parts && change.name().eq_ignore_ascii_case("Content-Type"));
         changes.extend(policy.changes.iter().filter(fits).map(OwnChange::change));
         let cookie = self.cookie.as_deref();
         changes.extend(cookie.map(|cookie| Change::Add("Set-Cookie", cookie)));
-        let head = edit_head(&reply.head, changes.into_iter());
-        Reply {
-            head: head.into(),
-            ..reply
-        }
+        reply.head = edit_head(&reply.head, changes.into_iter()).into();
     }
 }
 
@@ -275,12 +272,12 @@ mod tests {
         let request = RequestHead::new(&request, text.as_bytes());
         let fields = ReplyFields::new(policy, &request, is_trusted, None);
         let start = "HTTP/1.1 200 OK\r\n";
-        let reply = Reply::<()> {
+        let mut reply = Reply::<()> {
             head: format!("{start}{head}").into_bytes().into(),
             ..Reply::new(Status::Ok, ResponseHead::new(Status::Ok), Body::empty())
         };
-        let head = fields.put_on(reply).head;
-        let text = str::from_utf8(&head).expect("text");
+        fields.put_on(&mut reply);
+        let text = str::from_utf8(&reply.head).expect("text");
         assert_eq!(text.strip_prefix(start), Some(expected));
     }
 

@@ -76,7 +76,7 @@ impl PendingResponse {
     /// Queues the answer, and returns the next mode.
     pub fn answer<S: Files>(
         mut self,
-        reply: Reply<S::File>,
+        mut reply: Reply<S::File>,
         cause: Cause,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
@@ -87,14 +87,12 @@ impl PendingResponse {
             // sending the next request.
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
-        let reply = match reply.is_discreet && input.peer.ip().is_loopback() {
-            true => reply.in_confidence(),
-            false => reply,
-        };
-        let reply = match &self.fields {
-            None => reply,
-            Some(fields) => fields.put_on(reply),
-        };
+        if reply.is_discreet && input.peer.ip().is_loopback() {
+            reply.tell_reason();
+        }
+        if let Some(fields) = &self.fields {
+            fields.put_on(&mut reply);
+        }
         cx.budget.spend_work(reply.cost - 1);
         let head = |out: &mut Vec<u8>| {
             out.extend_from_slice(&reply.head);

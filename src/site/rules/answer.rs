@@ -28,7 +28,7 @@ impl<F: Files> Site<F> {
     }
 
     /// The answer that a rule of `_redirects` gives, if the rule counts at this moment.
-    #[inline]
+    #[inline(never)]
     pub(in crate::site) fn by_rule(
         &mut self,
         request: &RequestHead<'_>,
@@ -119,27 +119,28 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// The same reply with the fields that the rules of `_headers` set for the path of the request.
-    /// They are for files and for the pages of a 404: a redirect stays as it is.
-    pub(in crate::site) fn with_headers(
+    /// Puts the fields on a reply that the rules of `_headers` set for the path of the request. They are
+    /// for files and for the pages of a 404: a redirect stays as it is.
+    #[inline(never)]
+    pub(in crate::site) fn put_headers_on(
         &mut self,
-        reply: Reply<F::File>,
+        reply: &mut Reply<F::File>,
         request: &RequestHead<'_>,
-    ) -> Reply<F::File> {
+    ) {
         let is_about_file = matches!(
             reply.status,
             Status::Ok | Status::PartialContent | Status::NotModified | Status::NotFound
         );
         if !is_about_file || request.method() == Method::Options {
-            return reply;
+            return;
         }
         let Some(path) = request.path().and_then(CanonicalPath::new) else {
-            return reply;
+            return;
         };
         self.cost += 1 + self.rules.headers.len() as u32 / Self::RULES_PER_WORK;
         let edits = self.rules.headers.edits(&path);
         if edits.is_empty() {
-            return reply;
+            return;
         }
         let first = |name| field_values(&reply.head, name).next().unwrap_or_default();
         let media_type = first("Content-Type");
@@ -165,9 +166,6 @@ impl<F: Files> Site<F> {
         if let Some(line) = immutable.next().map(|edit| edit.line) {
             self.rules.note_immutable(line);
         }
-        Reply {
-            head: head.into(),
-            ..reply
-        }
+        reply.head = head.into();
     }
 }
