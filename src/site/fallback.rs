@@ -201,7 +201,7 @@ impl<F: Files> Site<F> {
         let head = head.field("Content-Length", representation.len());
         let body = self.part_of(&representation, None);
         let mut reply = Reply::new(Status::NotFound, head, body);
-        reply.reason = Some(error.sentence().into());
+        (reply.reason, reply.is_fallback) = (Some(error.sentence().into()), true);
         reply
     }
 
@@ -313,6 +313,17 @@ impl<F> Reply<F> {
         (self.head, self.body, self.form) = (head.into(), Body::Bytes(page.into()), form);
     }
 
+    /// The same reply as the answer to another path than that of its file: a cache must always ask, even if
+    /// it may keep the file for a time.
+    pub(super) fn as_fallback(mut self) -> Reply<F> {
+        if self.status.code() < 300 {
+            let change = Change::Set("Cache-Control", "no-cache");
+            self.head = edit_head(&self.head, [change].into_iter()).into();
+        }
+        self.is_fallback = true;
+        self
+    }
+
     /// Lets the body tell the reason, for a peer on this machine.
     #[cold]
     pub fn tell_reason(&mut self) {
@@ -328,19 +339,11 @@ impl<F> Reply<F> {
 }
 
 /// The answer to a navigation that another request to the same path does not get.
-fn for_navigations<F>(reply: Reply<F>) -> Reply<F> {
-    let changes = [
-        Change::Set("Cache-Control", "no-cache"),
-        Change::Set(
-            "Vary",
-            "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests",
-        ),
-    ];
-    Reply {
-        head: edit_head(&reply.head, changes.into_iter()).into(),
-        is_fallback: true,
-        ..reply
-    }
+fn for_navigations<F>(mut reply: Reply<F>) -> Reply<F> {
+    const VARY: &str =
+        "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests";
+    reply.head = edit_head(&reply.head, [Change::Set("Vary", VARY)].into_iter()).into();
+    reply.as_fallback()
 }
 
 /// Whether a browser asks for a page to show, and not for a part of one.

@@ -79,7 +79,7 @@ impl<F: Files> Site<F> {
         let redirects = mem::take(&mut self.rules.redirects);
         let reply = self.file(&path, request, now);
         self.rules.redirects = redirects;
-        reply
+        reply.as_fallback()
     }
 
     /// The answer 404 with the file at a path as its content.
@@ -153,8 +153,8 @@ impl<F: Files> Site<F> {
         let is_kept = |edit: &Edit<'_>| {
             (keeps_type && edit.is_of("Content-Type"))
                 || (is_own_page && edit.is_of("Content-Security-Policy"))
-                // The path is that of a route, and the content that of the app, which will change.
-                || (reply.is_fallback && edit.is_of("Cache-Control"))
+                // The path is that of a route, and the content that of an app or a list, which will change.
+                || ((is_own_page || reply.is_fallback) && edit.is_of("Cache-Control"))
         };
         let changes = edits.iter().filter(|edit| !is_kept(edit));
         let changes = changes.map(Edit::change);
