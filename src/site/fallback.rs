@@ -315,7 +315,7 @@ impl<F> Reply<F> {
 
     /// The same reply as the answer to another path than that of its file: a cache must always ask, even if
     /// it may keep the file for a time.
-    pub(super) fn as_fallback(mut self) -> Reply<F> {
+    pub(super) fn into_fallback(mut self) -> Reply<F> {
         if self.status.code() < 300 {
             let change = Change::Set("Cache-Control", "no-cache");
             self.head = edit_head(&self.head, [change].into_iter()).into();
@@ -343,7 +343,7 @@ fn for_navigations<F>(mut reply: Reply<F>) -> Reply<F> {
     const VARY: &str =
         "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests";
     reply.head = edit_head(&reply.head, [Change::Set("Vary", VARY)].into_iter()).into();
-    reply.as_fallback()
+    reply.into_fallback()
 }
 
 /// Whether a browser asks for a page to show, and not for a part of one.

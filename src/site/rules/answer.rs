@@ -79,7 +79,7 @@ impl<F: Files> Site<F> {
         let redirects = mem::take(&mut self.rules.redirects);
         let reply = self.file(&path, request, now);
         self.rules.redirects = redirects;
-        reply.as_fallback()
+        reply.into_fallback()
     }
 
     /// The answer 404 with the file at a path as its content.
