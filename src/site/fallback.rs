@@ -2,8 +2,8 @@
 //!
 //! In this order: the page with `.html` behind the path (`/about` finds `about.html`, also if there is a
 //! directory `about/`); a redirect to the slash, if the path names a directory; the endpoint at the
-//! path; a rule of `_redirects`; the list of the directory; the index of the root, for a *navigation* to a single-page
-//! app; and then an error: the nearest `404.html` on the way up, or a page of ours.
+//! path; a rule of `_redirects`; the list of the directory; the index of the root, for a *navigation* to
+//! a single-page app; and then an error: the nearest `404.html` on the way up, or a page of ours.
 
 use std::cmp::Reverse;
 use std::mem;
@@ -280,6 +280,16 @@ impl<F: Files> Site<F> {
         }
         found
     }
+}
+
+/// The refusal of a request in the form that the client asks for.
+#[cold]
+pub(super) fn in_form_for<F>(mut reply: Reply<F>, request: &RequestHead<'_>) -> Reply<F> {
+    match Form::from_request(request) {
+        Form::Text => {}
+        form => reply.put_in_form(form, &[], false),
+    }
+    reply
 }
 
 impl<F> Reply<F> {

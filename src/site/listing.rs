@@ -62,6 +62,10 @@ impl<F> Listing<F> {
         self.directory.is_none() && self.names.is_empty()
     }
 
+    fn note_held(&self) {
+        self.held.set(self.names.len() + self.entries.len());
+    }
+
     /// Appends what stands before the entries.
     fn begin(&self, out: &mut Vec<u8>) {
         match self.form {
@@ -100,11 +104,15 @@ impl<F: Files> Site<F> {
     /// The number of entries that a slice looks at, or sends. Each look takes one to three system calls.
     const LISTED_PER_SLICE: usize = 64;
 
-    /// The cost of a look at an entry, in units of work.
-    const LOOK_WORK: u32 = 3;
+    /// The cost of a look at an entry, in units of work. Half of it is for its place in the order.
+    const LOOK_WORK: u32 = 5;
 
     /// While long lists hold more entries than these, of about 200 bytes each, no other one is begun.
-    const LISTED_MAX: usize = 250_000;
+    const LISTED_MAX: usize = 100_000;
+
+    /// The number of reads beyond those for [`Limits::listed_at_once`](crate::config::Limits), before a
+    /// list counts as long: a directory may have many names that are not listed.
+    const READS_MAX: usize = 8;
 
     /// The least length of a list that is compressed.
     const COMPRESSED_BYTES_MIN: usize = 1024;
@@ -131,7 +139,10 @@ impl<F: Files> Site<F> {
             sent: Some(0),
             held: Rc::default(),
         };
-        while !listing.is_complete() && listing.entries.len() <= self.listed_at_once {
+        for _ in 0..Self::READS_MAX + self.listed_at_once / Self::LISTED_PER_SLICE {
+            if listing.is_complete() || listing.entries.len() > self.listed_at_once {
+                break;
+            }
             self.cost += self.read_entries(&mut listing)?;
         }
         match listing.is_complete() {
@@ -290,6 +301,7 @@ impl<F: Files> Site<F> {
             listing.begin(&mut rows);
         }
         listing.append(Self::LISTED_PER_SLICE, &mut rows);
+        listing.note_held();
         out.extend_from_slice(format!("{:x}\r\n", rows.len()).as_bytes());
         out.extend_from_slice(&rows);
         out.extend_from_slice(b"\r\n");

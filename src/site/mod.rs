@@ -14,10 +14,13 @@
 //!    (§13).
 //! 4. If the request has a *Range* field, the ranges are cut out of the content (§14).
 //!
+//! Where no file is, other answers come in turn, from a page without its ending to an error: see
+//! `fallback.rs`. An error is a sentence first, and gets the form that Accept asks for at the end.
+//!
 //! The files `_redirects` and `_headers` in the root hold *rules*: a redirect or another file where none
 //! is at the path, and changes to the fields of an answer. Their stats are looked at four times a second
 //! at most, and only while requests come. A site without them pays one comparison of times for each
-//! request.
+//! epoch (see below).
 //!
 //! # Fresh for every request, and nearly free
 //!
@@ -343,16 +346,18 @@ impl<F: Files> Site<F> {
     }
 
     /// Decides which part of the server answers a request. The [`Guard`] comes first, and then the
-    /// question for credentials. A browser sends none with a preflight. No other place asks the guard, and every request comes through here once, when its head is complete.
+    /// question for credentials. A browser sends none with a preflight. No other place asks the guard,
+    /// and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
         if let Err(denial) = self.guard.check(request) {
-            return Route::Denied(Reply::plain(Status::Forbidden, denial.to_string()));
+            let reply = Reply::plain(Status::Forbidden, denial.to_string());
+            return Route::Denied(fallback::in_form_for(reply, request));
         }
         if let Some(auth) = &self.auth
             && !self.policy.is_preflight(request)
             && let Err(reply) = auth.check(request)
         {
-            return Route::Denied(reply);
+            return Route::Denied(fallback::in_form_for(reply, request));
         }
         match self.mounts.of(request) {
             Some(mount) => Route::Endpoint(mount),

@@ -277,3 +277,56 @@ fn an_error_is_a_page_for_browsers_and_a_line_for_programs() {
     // The reason is for this machine alone, in each form.
     check(client, "/.git/config", NAVIGATION, 404, "begin with a dot");
 }
+
+#[test]
+fn a_refusal_is_a_page_for_browsers_too() {
+    let folder = Folder::with("a.txt", "");
+    let server = Server::with(folder.path(), &["--auth", "me:secret", "--log", "off"]);
+    let client = &mut server.connect();
+    for (fields, host) in [(NAVIGATION, "localhost"), (NAVIGATION, "evil.example")] {
+        client.send(format!(
+            "GET /a.txt HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"
+        ));
+        let answer = client.answer();
+        let media_type = answer.field("Content-Type");
+        assert_eq!(media_type, Some("text/html; charset=utf-8"), "{host}");
+        assert!([401, 403].contains(&answer.status), "{host}");
+    }
+    let line = ask(client, "/a.txt", "Accept: */*\r\n");
+    assert_eq!((line.status, line.text().lines().count()), (401, 1));
+}
+
+/// A rule for every path does not let a cache keep what is not at the path.
+#[test]
+fn a_fallback_is_never_kept_by_a_cache() {
+    let folder = Folder::with("index.html", "the app");
+    folder.put("404.html", "nothing");
+    folder.put("sub/x", "");
+    folder.put("_headers", "/*\n  Cache-Control: max-age=600\n");
+    folder.put("_redirects", "/app/* /index.html 200\n");
+    let flags = ["--spa", "--max-age", "60", "--log", "off"];
+    let server = Server::with(folder.path(), &flags);
+    let client = &mut server.connect();
+    for (target, fields, expected) in [
+        ("/", "", "max-age=600"),
+        ("/user/5", NAVIGATION, "no-cache"),
+        ("/app/5", "", "no-cache"),
+        ("/nothing", "", "no-cache"),
+        ("/sub/", "", "no-cache"),
+    ] {
+        let answer = ask(client, target, fields);
+        assert_eq!(answer.field("Cache-Control"), Some(expected), "{target}");
+    }
+}
+
+/// Names that are not listed are read in slices too.
+#[test]
+fn a_list_of_few_among_many_hidden_names_is_complete() {
+    let folder = Folder::with("shown.txt", "");
+    for number in 0..3_000 {
+        folder.put(&format!(".hidden-with-a-long-name-{number}"), "");
+    }
+    let server = Server::of(folder.path());
+    let answer = ask(&mut server.connect(), "/", "Accept: application/json\r\n");
+    assert_eq!(answer.text().matches("\"name\"").count(), 1);
+}
