@@ -62,7 +62,8 @@ pub struct Cli {
     pub follow_symlinks: bool,
 
     /// Answer navigations that find no file with the index.html of ROOT, for a single-page app that
-    /// shows a view for each address; anything else that is missing stays 404
+    /// shows a view for each address; anything else that is missing stays 404. A navigation has
+    /// Sec-Fetch-Dest: document, or Upgrade-Insecure-Requests: 1 and Accept: text/html
     #[arg(short, long)]
     pub spa: bool,
 
@@ -87,9 +88,9 @@ pub struct Cli {
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
 
-    /// Seconds for which browsers may use a file without asking, sent as Cache-Control: max-age. Files
-    /// with a hash in their name, such as app-5d3f9a1b.js, may then be used for a year [default:
-    /// browsers ask each time (no-cache)]
+    /// Seconds for which browsers may use a file, HTML included, without asking, sent as
+    /// Cache-Control: max-age. Most files with a hash in their name, such as app-5d3f9a1b.js, may then
+    /// be used for a year [default: browsers ask each time (no-cache)]
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub max_age: Option<u32>,
 

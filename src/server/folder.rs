@@ -15,7 +15,7 @@ const SOURCES: &[&str] = &[".tsx", ".ts", ".jsx", ".vue", ".svelte"];
 
 /// Returns a sentence about a folder that was hardly meant, with what was meant; `None` if the folder
 /// looks right.
-pub(super) fn doubt(root: &Path, home: Option<&Path>) -> Option<String> {
+pub(super) fn doubt(root: &Path, home: Option<&Path>, is_app: bool) -> Option<String> {
     if root == Path::new("/") {
         return Some("this is the root of the file system; name the folder of the site".into());
     }
@@ -41,6 +41,9 @@ pub(super) fn doubt(root: &Path, home: Option<&Path>) -> Option<String> {
         (None, Some(build)) if has_package => Some(format!(
             "there is no index.html here; did you mean {build}/?"
         )),
+        (None, _) if is_app && root.is_dir() => {
+            Some("there is no index.html here, which --spa needs".into())
+        }
         (None, _) => None,
     }
 }
@@ -84,31 +87,35 @@ mod tests {
             "index.html",
             "<script type=module src=\"/src/main.tsx\"></script>",
         );
-        assert_eq!(doubt(&folder, None), None);
+        assert_eq!(doubt(&folder, None, false), None);
         put("package.json", "{}");
-        let said = doubt(&folder, None).expect("it is a source");
+        let said = doubt(&folder, None, false).expect("it is a source");
         assert!(said.starts_with("index.html loads /src/main.tsx"), "{said}");
         put("dist/index.html", "built");
         assert!(
-            doubt(&folder, None)
+            doubt(&folder, None, false)
                 .expect("still")
                 .ends_with("did you mean dist/?")
         );
-        assert_eq!(doubt(&folder.join("dist"), None), None);
+        assert_eq!(doubt(&folder.join("dist"), None, false), None);
         put("index.html", "<script src='/app.js'></script>");
-        assert_eq!(doubt(&folder, None), None);
+        assert_eq!(doubt(&folder, None, false), None);
         fs::remove_file(folder.join("index.html")).expect("it is there");
         assert!(
-            doubt(&folder, None)
+            doubt(&folder, None, false)
                 .expect("no index")
                 .contains("did you mean dist/?")
         );
         assert!(
-            doubt(&folder, Some(&folder))
+            doubt(&folder, Some(&folder), false)
                 .expect("it is home")
                 .contains("home folder")
         );
-        assert!(doubt(Path::new("/"), None).is_some());
+        assert!(doubt(Path::new("/"), None, false).is_some());
+        assert!(doubt(&folder.join("dist"), None, true).is_none());
+        fs::remove_file(folder.join("dist/index.html")).expect("it is there");
+        let said = doubt(&folder.join("dist"), None, true);
+        assert!(said.expect("an app needs one").contains("--spa"));
         fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
 use crate::config::{Config, Cors, Port};
@@ -192,6 +193,8 @@ impl Server<MioDriver, Disk> {
         if config.hidden {
             site = site.with_hidden_files();
         }
+        // What is wrong with the rules is said at the start, and not with the first request.
+        site.read_rules(SystemTime::now());
         let log = Log::new(config.log, config.limits.log_bytes_max);
         let mut server = Server::new(driver, count, site, config.limits.clone())
             .with_log(log)
@@ -203,7 +206,7 @@ impl Server<MioDriver, Disk> {
         Ok(BoundServer {
             server,
             addresses,
-            doubt: folder::doubt(&root, env::home_dir().as_deref()),
+            doubt: folder::doubt(&root, env::home_dir().as_deref(), config.single_page),
             root,
             missing,
             port_in_use,

@@ -299,6 +299,14 @@ impl<F> Reply<F> {
             Some(reason) if !self.is_discreet => reason.clone(),
             _ => FileError::Absent.sentence().into(),
         };
+        // Where a name is like the path, a slip of the pen is more likely than a route.
+        let is_app = is_app && near.is_empty();
+        let sentence = match is_app {
+            true => {
+                "there is no such file here; if this is a route of a single-page app, start".into()
+            }
+            false => sentence,
+        };
         let command = is_app.then_some("oneloop --spa");
         let advice = Advice {
             sentence: &sentence,
@@ -326,7 +334,8 @@ impl<F> Reply<F> {
     /// The same reply as the answer to another path than that of its file: a cache must always ask, even if
     /// it may keep the file for a time.
     pub(super) fn into_fallback(mut self) -> Reply<F> {
-        if self.status.code() < 300 {
+        // A 304 renews the fields of the answer that the cache has (RFC 9111 §4.3.4).
+        if self.status.code() < 400 {
             let change = Change::Set("Cache-Control", "no-cache");
             self.head = edit_head(&self.head, [change].into_iter()).into();
         }
@@ -363,7 +372,7 @@ fn for_navigations<F>(mut reply: Reply<F>) -> Reply<F> {
 /// trustworthy, as of plain HTTP in a local network: there, only a navigation has
 /// Upgrade-Insecure-Requests and an Accept with HTML.
 fn is_navigation(request: &RequestHead<'_>) -> bool {
-    if request.method() != Method::Get {
+    if !matches!(request.method(), Method::Get | Method::Head) {
         return false;
     }
     match (

@@ -62,6 +62,14 @@ impl<F> Listing<F> {
         self.directory.is_none() && self.names.is_empty()
     }
 
+    /// A reply that is about the list, and known as a page of the server.
+    fn reply(&self, status: Status, head: ResponseHead, body: Body<F>) -> Reply<F> {
+        Reply {
+            form: self.form,
+            ..Reply::new(status, head, body)
+        }
+    }
+
     fn note_held(&self) {
         self.held.set(self.names.len() + self.entries.len());
     }
@@ -235,7 +243,7 @@ impl<F: Files> Site<F> {
             Precondition::Holds { .. } => {}
             Precondition::NotModified => {
                 let head = list_head(Status::NotModified).field("ETag", validators.tag.as_str());
-                return Reply::new(Status::NotModified, head, Body::empty());
+                return listing.reply(Status::NotModified, head, Body::empty());
             }
             Precondition::Failed => {
                 let status = Status::PreconditionFailed;
@@ -248,7 +256,7 @@ impl<F: Files> Site<F> {
             head = head.field("Content-Encoding", token);
         }
         let head = head.field("Content-Length", page.len());
-        Reply::new(Status::Ok, head, Body::Bytes(page.into()))
+        listing.reply(Status::Ok, head, Body::Bytes(page.into()))
     }
 
     /// Begins to answer with a list that is not complete: in chunks, because the length is not known
@@ -272,11 +280,12 @@ impl<F: Files> Site<F> {
         let head = described(list_head(Status::Ok), listing.form);
         let head = head.field("Transfer-Encoding", "chunked");
         if request.method() == Method::Head {
-            return Reply::new(Status::Ok, head, Body::empty());
+            return listing.reply(Status::Ok, head, Body::empty());
         }
         self.listing.push(Rc::downgrade(&listing.held));
-        let body = Body::Stream(Stream::Listing(Box::new(listing)));
-        Reply::new(Status::Ok, head, body)
+        let mut reply = listing.reply(Status::Ok, head, Body::empty());
+        reply.body = Body::Stream(Stream::Listing(Box::new(listing)));
+        reply
     }
 
     /// Reads some more of a directory, or, when every entry is known, appends some to `out` as a chunk

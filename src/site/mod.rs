@@ -299,6 +299,11 @@ impl<F: Files> Site<F> {
         self
     }
 
+    /// Reads the rules of the site. Without this call, they are read with the first request.
+    pub fn read_rules(&mut self, now: SystemTime) {
+        self.rules.look(&self.files, now);
+    }
+
     /// Mounts the next endpoint of the server's table at `path`, and returns the number of the
     /// endpoint. The path `/rooms/*` leads every `/rooms/NAME` to the endpoint. A file with the
     /// same path still answers each request that the endpoint does not take.

@@ -29,7 +29,7 @@ pub(crate) struct Reply<F> {
     pub is_sentence: bool,
     /// Whether the content is that of another path, so that a cache must always ask.
     pub is_fallback: bool,
-    /// The form of the body, if the server has written it.
+    /// The form of a page that the server itself has written; `Text` for everything else.
     pub form: Form,
     /// The cost of making the reply, in units of the budget's work; at least one.
     pub cost: u32,

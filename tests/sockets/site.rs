@@ -302,11 +302,36 @@ fn a_fallback_is_never_kept_by_a_cache() {
     let folder = Folder::with("index.html", "the app");
     folder.put("404.html", "nothing");
     folder.put("sub/x", "");
-    folder.put("_headers", "/*\n  Cache-Control: max-age=600\n");
+    folder.put(
+        "_headers",
+        "/*\n  Cache-Control: max-age=600\n/sub/*\n  Content-Security-Policy: x\n",
+    );
     folder.put("_redirects", "/app/* /index.html 200\n");
     let flags = ["--spa", "--max-age", "60", "--log", "off"];
     let server = Server::with(folder.path(), &flags);
     let client = &mut server.connect();
+    eventually("the app is at rest", || {
+        at_rest(&folder.path().join("index.html"))
+    });
+    for target in ["/user/5", "/sub/"] {
+        // Another answer without a change, which renews the fields in the cache.
+        let fields = if target == "/sub/" {
+            "Accept: text/html\r\n"
+        } else {
+            NAVIGATION
+        };
+        let answer = ask(client, target, fields);
+        let tag = answer
+            .field("ETag")
+            .expect("it is a file, or a list")
+            .to_owned();
+        let again = ask(client, target, &format!("{fields}If-None-Match: {tag}\r\n"));
+        assert_eq!(
+            (again.status, again.field("Cache-Control")),
+            (304, Some("no-cache"))
+        );
+        assert_eq!(again.field("Content-Security-Policy"), None);
+    }
     for (target, fields, expected) in [
         ("/", "", "max-age=600"),
         ("/user/5", NAVIGATION, "no-cache"),

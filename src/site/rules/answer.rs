@@ -4,7 +4,7 @@ use std::mem;
 use std::time::SystemTime;
 
 use super::{CanonicalPath, Edit, Outcome};
-use crate::http::{Method, RequestHead, SitePath, Status, edit_head, field_values};
+use crate::http::{Form, Method, RequestHead, SitePath, Status, edit_head, field_values};
 use crate::site::{FileError, Files, Reply, Site};
 
 /// The moment at which the rules are asked.
@@ -144,9 +144,8 @@ impl<F: Files> Site<F> {
         }
         let first = |name| field_values(&reply.head, name).next().unwrap_or_default();
         let media_type = first("Content-Type");
-        // Only a page of the server itself has a policy before the rules: a policy for the files of the
-        // site would break the page.
-        let is_own_page = !first("Content-Security-Policy").is_empty();
+        // A policy for the files of the site would break a page of the server.
+        let is_own_page = reply.form != Form::Text;
         let keeps_type = is_own_page
             || !matches!(reply.status, Status::Ok | Status::PartialContent)
             || media_type.starts_with(b"multipart/byteranges");
