@@ -587,7 +587,7 @@ pub struct Limits {
     /// at most this many bytes in its write buffer. The bytes are charged to the account of memory;
     /// over half of `memory_bytes_max`, encoders do wait.
     pub encoded_file_bytes_max: u64,
-    /// The largest number of entries of a directory whose list is made at once. Default: 500.
+    /// The largest number of entries of a directory whose list is made at once. Default: 250.
     ///
     /// The list of a larger directory is read, sorted and sent slice by slice, in chunks, and has no
     /// entity tag.
@@ -648,7 +648,7 @@ impl Default for Limits {
             unused_file_time: Duration::from_secs(20),
             encoders_max: 4,
             encoded_file_bytes_max: 8 << 20,
-            listed_at_once: 500,
+            listed_at_once: 250,
             log_bytes_max: 64 << 10,
         }
     }

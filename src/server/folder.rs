@@ -1,11 +1,12 @@
 //! Floor 4, server: whether the folder that is served is the one that was meant. People start a server
 //! in the folder that they have open, which is often the source of a site and not the site.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 use memchr::memmem;
+
+use crate::sys::{self, FileKind, Handle};
 
 /// The names that build tools give to the folder with the finished site.
 const BUILDS: &[&str] = &["dist", "build", "out", "public", "_site", "www"];
@@ -48,12 +49,14 @@ pub(super) fn doubt(root: &Path, home: Option<&Path>, is_app: bool) -> Option<St
     }
 }
 
-/// The first 64 KiB of a file; `None` if the file cannot be read.
+/// The first 64 KiB of a regular file; `None` if there is none, or if it cannot be read. Never waits, as
+/// for the writer of a FIFO.
 fn beginning(path: &Path) -> Option<Vec<u8>> {
+    let file = sys::open(path, Handle::Readable).ok()?;
+    if sys::fstat(&file).ok()?.kind != FileKind::File {
+        return None;
+    }
     let mut bytes = Vec::new();
-    let file = File::open(path)
-        .ok()
-        .filter(|_| fs::metadata(path).is_ok_and(|m| m.is_file()))?;
     file.take(64 << 10).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
@@ -73,6 +76,8 @@ fn source_in(page: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -84,10 +84,16 @@ impl Auth {
     ///
     /// # Errors
     /// The answer 401, which makes a browser ask its user (RFC 9110 §15.5.2).
-    pub(super) fn check<F>(&self, request: &RequestHead<'_>) -> Result<(), Reply<F>> {
+    pub(super) fn check<F>(
+        &self,
+        request: &RequestHead<'_>,
+        is_for_endpoint: bool,
+    ) -> Result<(), Reply<F>> {
         let sentence = match self.has_credentials(request) {
             Some(true) => return Ok(()),
-            None | Some(false) if request.wants_websocket() && self.has_token(request) => {
+            None | Some(false)
+                if is_for_endpoint && request.wants_websocket() && self.has_token(request) =>
+            {
                 return Ok(());
             }
             None => "a user name and a password are asked for here",
@@ -167,7 +173,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: x:81\r\n{lines}\r\n");
         let head = parsed(&text);
         let request = RequestHead::new(&head, text.as_bytes());
-        let refusal = auth().check::<()>(&request).err();
+        let refusal = auth().check::<()>(&request, true).err();
         let refusal =
             refusal.map(|reply| {
                 assert_eq!(reply.status, Status::Unauthorized);

@@ -16,6 +16,7 @@ use super::select::Selected;
 use super::{Body, FileError, Files, Reply, Site};
 use crate::http::{
     Change, Field, Form, Method, RequestHead, ResponseHead, SitePath, Status, edit_head,
+    field_values,
 };
 use crate::sys::FileKind;
 
@@ -40,7 +41,7 @@ impl Default for Fallbacks {
 
 impl<F: Files> Site<F> {
     /// The number of names of a directory that are compared with the name that was not found.
-    const NEAR_NAMES_MAX: usize = 1_000;
+    const NEAR_NAMES_MAX: usize = 300;
 
     /// The number of names that an error page suggests.
     const SUGGESTED_MAX: usize = 3;
@@ -98,6 +99,19 @@ impl<F: Files> Site<F> {
         self.without_answer(path.bytes(), error, request, now)
     }
 
+    /// Whether GET finds a page without its ending at the path, or the list of a directory.
+    pub(super) fn has_fallback(&mut self, path: &SitePath<'_>, now: SystemTime) -> bool {
+        match path.is_directory() {
+            true => {
+                let stat = self.files.stat(path.bytes());
+                self.fallbacks.listing && stat.is_ok_and(|stat| stat.kind == FileKind::Directory)
+            }
+            false => self
+                .original(&[path.bytes(), b".html"].concat(), now)
+                .is_ok(),
+        }
+    }
+
     /// Answers when the path of the request can have no file, because it is no [`SitePath`].
     #[cold]
     #[inline(never)]
@@ -137,13 +151,14 @@ impl<F: Files> Site<F> {
     /// Returns the path of the nearest `404.html` on the way up from `path`, if there is one.
     fn nearest_page(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         const NAME: &[u8] = b"404.html";
-        // From the root down, as far as there are directories: the length of a path is the client's
-        // choice, the depth of the tree is not.
+        // The cost of a look grows with the depth, so it ends somewhere.
+        const DEPTH_MAX: usize = 32;
+        // From the root down, as far as there are directories.
         let (mut found, mut rest) = (None, path);
         let mut buffer = mem::take(&mut self.path_buffer);
         buffer.clear();
-        loop {
-            self.cost += 1;
+        for depth in 0..DEPTH_MAX {
+            self.cost += 2 + depth as u32;
             let directory_bytes = buffer.len();
             buffer.extend_from_slice(NAME);
             if let Ok(stat) = self.files.stat(&buffer)
@@ -257,14 +272,14 @@ impl<F: Files> Site<F> {
                 break;
             }
         }
-        self.cost += 8 + names.len() as u32 / 4;
+        self.cost += 8 + names.len() as u32;
         let mut near: Vec<(usize, Box<[u8]>)> = names
             .into_iter()
             .filter_map(|name| Some((likeness(wanted, &name)?, name)))
             .collect();
         near.sort_by_key(|(likeness, name)| (Reverse(*likeness), name.clone()));
         let mut found = Vec::new();
-        for (_, name) in near {
+        for (_, name) in near.into_iter().take(4 * Self::SUGGESTED_MAX) {
             let path = [directory, &*name].concat();
             // What a request for the name would not find is not suggested.
             match self.files.stat(&path) {
@@ -322,10 +337,15 @@ impl<F> Reply<F> {
         let length = page.len().to_string();
         let policy = (form == Form::Html).then_some(pages::ERROR_POLICY);
         let policy = policy.map(|policy| Change::Set("Content-Security-Policy", policy));
+        let vary = field_values(&self.head, "Vary").next();
+        let vary = match vary.and_then(|vary| str::from_utf8(vary).ok()) {
+            Some(vary) => format!("{vary}, Accept"),
+            None => "Accept".to_owned(),
+        };
         let changes = [
             Change::Set("Content-Type", form.media_type()),
             Change::Set("Content-Length", &length),
-            Change::Set("Vary", "Accept"),
+            Change::Set("Vary", &vary),
         ];
         let head = edit_head(&self.head, changes.into_iter().chain(policy));
         (self.head, self.body, self.form) = (head.into(), Body::Bytes(page.into()), form);
@@ -404,10 +424,25 @@ fn likeness(wanted: &[u8], name: &[u8]) -> Option<usize> {
     if stem(&wanted) == stem(&name) {
         return Some(LENGTH_MAX);
     }
+    let most = 1 + wanted.len() / 5;
+    let distance = |a: &[u8], b: &[u8]| match least_distance(a, b) <= most {
+        true => edit_distance(a, b),
+        false => usize::MAX,
+    };
     // A page is asked for without its ending.
-    let stems = edit_distance(&stem(&wanted), &stem(&name));
-    let distance = edit_distance(&wanted, &name).min(stems);
-    (distance <= 1 + wanted.len() / 5).then(|| LENGTH_MAX - distance)
+    let distance = distance(&wanted, &name).min(distance(&stem(&wanted), &stem(&name)));
+    (distance <= most).then(|| LENGTH_MAX - distance)
+}
+
+/// A lower bound of the [`edit_distance`] that takes no product of the lengths: each edit adds or removes at
+/// most one byte of the two sets of bytes, as `a` has them and as `b` has them.
+fn least_distance(a: &[u8], b: &[u8]) -> usize {
+    let mut counts = [0_i32; 256];
+    a.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+    b.iter().for_each(|byte| counts[usize::from(*byte)] -= 1);
+    let more: i32 = counts.iter().filter(|n| **n > 0).sum();
+    let fewer: i32 = counts.iter().filter(|n| **n < 0).sum();
+    more.max(-fewer) as usize
 }
 
 /// The least number of bytes to insert, delete or replace, and of neighbours to exchange, that turns

@@ -115,7 +115,8 @@ impl<F: Files> Site<F> {
     /// The cost of a look at an entry, in units of work. Half of it is for its place in the order.
     const LOOK_WORK: u32 = 5;
 
-    /// While long lists hold more entries than these, of about 200 bytes each, no other one is begun.
+    /// While long lists hold more entries than these, of about 200 bytes each, no other one is begun. Over
+    /// twice as many, all but the longest are broken off.
     const LISTED_MAX: usize = 100_000;
 
     /// The number of reads beyond those for [`Limits::listed_at_once`](crate::config::Limits), before a
@@ -277,6 +278,7 @@ impl<F: Files> Site<F> {
             let sentence = "too many long lists are being made now, try again";
             return Reply::plain(Status::ServiceUnavailable, sentence);
         }
+        listing.note_held();
         let head = described(list_head(Status::Ok), listing.form);
         let head = head.field("Transfer-Encoding", "chunked");
         if request.method() == Method::Head {

@@ -360,7 +360,7 @@ impl<F: Files> Site<F> {
         }
         if let Some(auth) = &self.auth
             && !self.policy.is_preflight(request)
-            && let Err(reply) = auth.check(request)
+            && let Err(reply) = auth.check(request, self.mounts.of(request).is_some())
         {
             return Route::Denied(fallback::in_form_for(reply, request));
         }
@@ -450,7 +450,6 @@ impl<F: Files> Site<F> {
                 self.file(&SitePath::default(), request, now)
             }
             Err(PathError::Absent) if is_read => self.without_path(request, now),
-            Err(PathError::Absent) if is_read => self.without_path(request, now),
             Err(PathError::Absent) => self.without_file(FileError::Absent),
             Err(error @ PathError::Hidden) => self.without_saying(error.sentence()),
         }
@@ -492,6 +491,7 @@ impl<F: Files> Site<F> {
             Ok(_) => true,
             // GET is answered with a redirect.
             Err(FileError::Directory) if !path.is_directory() => true,
+            Err(FileError::Absent | FileError::Directory) if self.has_fallback(path, now) => true,
             Err(FileError::Absent | FileError::Directory) if takes_posts.is_some() => false,
             Err(error) => return self.without_file(error),
         };

@@ -361,9 +361,11 @@ fn a_handshake_may_show_the_cookie_of_a_page_in_place_of_the_password() {
         client.send(handshake);
         assert_eq!(client.head().status, status, "{fields}");
     }
-    // For a file, the cookie does not do.
-    let file = format!("GET / {host}\r\nCookie: {pair}");
-    assert_eq!(send(&mut server.connect(), &file).status, 401);
+    // For a file, the cookie does not do, not even with the fields of a handshake.
+    for fields in ["", "\r\nConnection: upgrade\r\nUpgrade: websocket"] {
+        let file = format!("GET / {host}\r\nCookie: {pair}{fields}");
+        assert_eq!(send(&mut server.connect(), &file).status, 401);
+    }
     // Another server, or the same one later, has another token.
     let other = Server::with(folder.path(), &["--log", "off", "--auth", "u:sesame"]);
     let fields = [RIGHT, PAGE, &format!("Cookie: {pair}")];

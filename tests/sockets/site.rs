@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
+use rustix::fs::{CWD, Mode};
+
 use crate::harness::{Answer, Client, Folder, Server, at_rest, eventually};
 
 /// What browsers send when a page is opened, with TLS or on this machine.
@@ -337,6 +339,7 @@ fn a_fallback_is_never_kept_by_a_cache() {
         ("/user/5", NAVIGATION, "no-cache"),
         ("/app/5", "", "no-cache"),
         ("/nothing", "", "no-cache"),
+        ("/sub/nothing", "Accept: application/json\r\n", "no-cache"),
         ("/sub/", "", "no-cache"),
     ] {
         let answer = ask(client, target, fields);
@@ -354,4 +357,40 @@ fn a_list_of_few_among_many_hidden_names_is_complete() {
     let server = Server::of(folder.path());
     let answer = ask(&mut server.connect(), "/", "Accept: application/json\r\n");
     assert_eq!(answer.text().matches("\"name\"").count(), 1);
+}
+
+/// What may be written for ever, or by nobody, is not waited for.
+#[test]
+fn a_fifo_in_place_of_a_page_holds_up_nobody() {
+    let folder = Folder::with("a.txt", "here");
+    for name in ["index.html", "404.html", "_headers", "_redirects"] {
+        let path = folder.path().join(name);
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("the folder is ours");
+    }
+    let server = Server::of(folder.path());
+    let client = &mut server.connect();
+    check(client, "/a.txt", "", 200, "here");
+    check(client, "/nothing", "", 404, "");
+    check(client, "/", "Accept: application/json\r\n", 200, "a.txt");
+}
+
+#[test]
+fn the_methods_of_what_is_found_without_a_file_are_told() {
+    let folder = Folder::with("about.html", "");
+    folder.put("sub/x", "");
+    let server = Server::of(folder.path());
+    for (target, status) in [
+        ("/about", 405),
+        ("/sub/", 405),
+        ("/", 405),
+        ("/nothing", 404),
+    ] {
+        let client = &mut server.connect();
+        client.send(format!(
+            "DELETE {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{target}");
+        assert_eq!(answer.field("Allow").is_some(), status == 405, "{target}");
+    }
 }

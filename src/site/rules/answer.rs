@@ -149,11 +149,12 @@ impl<F: Files> Site<F> {
         let keeps_type = is_own_page
             || !matches!(reply.status, Status::Ok | Status::PartialContent)
             || media_type.starts_with(b"multipart/byteranges");
+        let is_changing = is_own_page || reply.is_fallback || reply.status == Status::NotFound;
         let is_kept = |edit: &Edit<'_>| {
             (keeps_type && edit.is_of("Content-Type"))
                 || (is_own_page && edit.is_of("Content-Security-Policy"))
-                // The path is that of a route, and the content that of an app or a list, which will change.
-                || ((is_own_page || reply.is_fallback) && edit.is_of("Cache-Control"))
+                // The content is that of another path, or a list, or an error: it will change.
+                || (is_changing && edit.is_of("Cache-Control"))
         };
         let changes = edits.iter().filter(|edit| !is_kept(edit));
         let changes = changes.map(Edit::change);
