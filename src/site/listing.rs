@@ -115,8 +115,8 @@ impl<F: Files> Site<F> {
     /// The cost of a look at an entry, in units of work. Half of it is for its place in the order.
     const LOOK_WORK: u32 = 5;
 
-    /// While long lists hold more entries than these, of about 200 bytes each, no other one is begun. Over
-    /// twice as many, all but the longest are broken off.
+    /// While long lists hold more entries than these, of about 200 bytes each, no other one is begun.
+    /// Over twice as many, all but the oldest are broken off.
     const LISTED_MAX: usize = 100_000;
 
     /// The number of reads beyond those for [`Limits::listed_at_once`](crate::config::Limits), before a
@@ -300,11 +300,18 @@ impl<F: Files> Site<F> {
         listing: &mut Listing<F::File>,
         out: &mut Vec<u8>,
     ) -> Result<(usize, u32), FileError> {
-        listing
-            .held
-            .set(listing.names.len() + listing.entries.len());
         if !listing.is_complete() {
+            // Lists that were small when they were begun may grow together. The oldest may go on.
+            let held = || self.listing.iter().filter_map(Weak::upgrade);
+            let is_oldest = held()
+                .next()
+                .is_some_and(|held| Rc::ptr_eq(&held, &listing.held));
+            let sum: usize = held().map(|held| held.get()).sum();
+            if sum > 2 * Self::LISTED_MAX && !is_oldest {
+                return Err(FileError::Exhausted);
+            }
             let work = self.read_entries(listing)?;
+            listing.note_held();
             return Ok((0, work));
         }
         let mut rows = Vec::new();
