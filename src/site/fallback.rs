@@ -334,21 +334,27 @@ impl<F> Reply<F> {
             Form::Json => pages::error_json(&mut page, code, reason, &advice),
             Form::Html | Form::Text => pages::error_page(&mut page, code, reason, &advice),
         }
+        self.vary_by_accept();
         let length = page.len().to_string();
         let policy = (form == Form::Html).then_some(pages::ERROR_POLICY);
         let policy = policy.map(|policy| Change::Set("Content-Security-Policy", policy));
-        let vary = field_values(&self.head, "Vary").next();
-        let vary = match vary.and_then(|vary| str::from_utf8(vary).ok()) {
-            Some(vary) => format!("{vary}, Accept"),
-            None => "Accept".to_owned(),
-        };
         let changes = [
             Change::Set("Content-Type", form.media_type()),
             Change::Set("Content-Length", &length),
-            Change::Set("Vary", &vary),
         ];
         let head = edit_head(&self.head, changes.into_iter().chain(policy));
         (self.head, self.body, self.form) = (head.into(), Body::Bytes(page.into()), form);
+    }
+
+    /// Says that another Accept may get another form (RFC 9110 §12.5.5).
+    fn vary_by_accept(&mut self) {
+        let vary = field_values(&self.head, "Vary").next();
+        let vary = match vary.and_then(|vary| str::from_utf8(vary).ok()) {
+            Some(vary) if vary.split(", ").any(|member| member == "Accept") => return,
+            Some(vary) => format!("{vary}, Accept"),
+            None => "Accept".to_owned(),
+        };
+        self.head = edit_head(&self.head, [Change::Set("Vary", &vary)].into_iter()).into();
     }
 
     /// The same reply as the answer to another path than that of its file: a cache must always ask, even if

@@ -276,6 +276,18 @@ fn an_error_is_a_page_for_browsers_and_a_line_for_programs() {
     assert_eq!(json.field("Content-Type"), Some("application/json"));
     let line = ask(client, "/nothing", "");
     assert_eq!(line.text().lines().count(), 1);
+    for answer in [&page, &json] {
+        assert_eq!(answer.field("Vary"), Some("Accept"));
+    }
+    let refused = ask(
+        client,
+        "/about-us",
+        &format!("{NAVIGATION}Accept-Encoding: identity;q=0\r\n"),
+    );
+    assert_eq!(
+        (refused.status, refused.field("Vary")),
+        (406, Some("Accept-Encoding, Accept"))
+    );
     // The reason is for this machine alone, in each form.
     check(client, "/.git/config", NAVIGATION, 404, "begin with a dot");
 }
