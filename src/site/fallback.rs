@@ -102,10 +102,7 @@ impl<F: Files> Site<F> {
     /// Whether GET finds a page without its ending at the path, or the list of a directory.
     pub(super) fn has_fallback(&mut self, path: &SitePath<'_>, now: SystemTime) -> bool {
         match path.is_directory() {
-            true => {
-                let stat = self.files.stat(path.bytes());
-                self.fallbacks.listing && stat.is_ok_and(|stat| stat.kind == FileKind::Directory)
-            }
+            true => self.fallbacks.listing && self.files.open_directory(path.bytes()).is_ok(),
             false => self
                 .original(&[path.bytes(), b".html"].concat(), now)
                 .is_ok(),
