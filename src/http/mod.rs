@@ -18,6 +18,7 @@ mod parser;
 mod range;
 mod request;
 mod response;
+mod status;
 mod target;
 
 pub use authority::Authority;
@@ -33,5 +34,6 @@ pub use range::{ByteRange, Ranges};
 pub use request::{
     Expectation, Field, Framing, Head, Members, Method, RequestHead, Values, Version,
 };
-pub use response::{HttpDate, Persistence, ResponseHead, Status, finish_head};
+pub use response::{HttpDate, Persistence, ResponseHead, finish_head};
+pub use status::{OtherStatus, Status};
 pub use target::{PathError, SitePath, Target};
