@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use super::{Counters, Effects, Endpoints, Exchange, Input, Key, Record, Transitions};
+use super::{Counters, Effects, Endpoints, Exchange, Input, Key, Record, Rooms, Transitions};
 use crate::config::Limits;
 use crate::http::{HeadLimits, HttpDate};
 use crate::site::{Files, Site};
@@ -71,6 +71,8 @@ pub(crate) struct Shared<S: Files> {
     pub(crate) endpoints: Endpoints,
     /// The effects queued by connections and endpoints, for the server to carry out.
     pub(crate) effects: Effects,
+    /// Who is in which room. The server changes this, and endpoints read it.
+    pub(crate) rooms: Rooms,
     pub(crate) deflater: Deflater,
     /// Unused inflaters.
     inflaters: Vec<Inflater>,
@@ -82,12 +84,13 @@ impl<S: Files> Shared<S> {
     const INFLATERS_KEPT: usize = 4;
 
     /// Creates the shared objects; no inflater exists yet.
-    pub(crate) fn new(site: Site<S>, pool: Pool) -> Shared<S> {
+    pub(crate) fn new(site: Site<S>, pool: Pool, limits: &Limits) -> Shared<S> {
         Shared {
             site,
             pool,
             endpoints: Endpoints::default(),
             effects: Effects::default(),
+            rooms: Rooms::new(limits),
             deflater: Deflater::default(),
             inflaters: Vec::new(),
         }

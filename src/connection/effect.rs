@@ -1,7 +1,7 @@
 //! Floor 3, connection: the effects, which connections and endpoints queue for the server to carry
 //! out.
 //!
-//! Architecture invariant: a connection has no access to other connections or to rooms. To reach
+//! Architecture invariant: a connection has no access to other connections, and changes no room. To reach
 //! these, a connection queues an [`Effect`].
 
 use std::collections::VecDeque;

@@ -21,6 +21,7 @@ mod key;
 mod message;
 pub(crate) mod mode;
 mod refusal;
+mod rooms;
 mod stall_clock;
 
 pub use cause::{Cause, Counters};
@@ -37,6 +38,7 @@ pub(crate) use exchange::{Conversation, Exchange, Record};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
+pub(crate) use rooms::Rooms;
 
 use std::mem;
 use std::net::SocketAddr;

@@ -95,7 +95,7 @@ where
                 self.deliveries.made += 1;
                 self.work.spend(1);
                 self.carry_out(effect);
-            } else if self.rooms.has_news() {
+            } else if self.shared.rooms.has_news() {
                 self.send_news();
             } else {
                 break;
@@ -109,7 +109,7 @@ where
 
     /// Begins to send the numbers of members that have changed.
     fn send_news(&mut self) {
-        for (members, watchers) in self.rooms.news() {
+        for (members, watchers) in self.shared.rooms.news() {
             let frame = PlainFrame::new(Message::Text(&members.to_string()));
             let presence = Broadcast::new(frame, &mut self.shared.pool);
             self.work.spend(1);
@@ -123,13 +123,13 @@ where
             // The connection may have closed since, but was a member while it queued the effects
             // that follow. Its `Disconnected` comes after all of them.
             Effect::Join { key, room, last } => {
-                for broadcast in self.rooms.join(key, &room, last) {
+                for broadcast in self.shared.rooms.join(key, &room, last) {
                     self.send(broadcast, vec![key]);
                 }
             }
-            Effect::WatchPresence { key, room } => self.rooms.watch(key, &room),
-            Effect::Leave { key, room } => self.rooms.leave(key, &room),
-            Effect::Disconnected(key) => self.rooms.leave_all(key),
+            Effect::WatchPresence { key, room } => self.shared.rooms.watch(key, &room),
+            Effect::Leave { key, room } => self.shared.rooms.leave(key, &room),
+            Effect::Disconnected(key) => self.shared.rooms.leave_all(key),
             Effect::Publish { to, frame } => self.publish(&to, frame),
         }
     }
@@ -145,6 +145,7 @@ where
             pool,
             endpoints,
             effects,
+            rooms,
             ..
         } = &mut self.shared;
         // From here on the endpoint owns the storage of the body. The answer may come in different
@@ -158,7 +159,7 @@ where
                 query: &to.query,
             },
             body,
-            members: &|room| self.rooms.members(room),
+            members: &|room| rooms.members(room),
         };
         let answer = endpoints
             .get(to.number)
@@ -176,9 +177,9 @@ where
         let broadcast = Rc::new(Broadcast::new(frame, &mut self.shared.pool));
         let mut recipients = mem::take(&mut self.deliveries.spare);
         let is_short = self.shared.pool.account().is_over();
-        for room in self.rooms.of_audience(to) {
-            self.rooms.list_members(room, &mut recipients);
-            self.rooms.remember(room, &broadcast, is_short);
+        for room in self.shared.rooms.of_audience(to) {
+            self.shared.rooms.list_members(room, &mut recipients);
+            self.shared.rooms.remember(room, &broadcast, is_short);
         }
         self.send(broadcast, recipients);
     }

@@ -43,7 +43,6 @@ mod formats;
 mod lines;
 mod log;
 mod memory;
-mod rooms;
 pub(crate) mod schedule;
 mod start;
 pub(crate) mod timers;
@@ -68,7 +67,6 @@ use crate::site::{Files, Site};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
 use delivery::Deliveries;
-use rooms::Rooms;
 use schedule::{Runnable, Work};
 use timers::Timers;
 
@@ -109,7 +107,6 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// The work that is left of this turn.
     work: Work,
     timers: Timers,
-    rooms: Rooms,
     /// The endpoints with an interval, and when each is called next.
     ticks: Vec<Tick>,
     /// When the site closes unused files, if it holds files open.
@@ -169,7 +166,6 @@ where
     /// Creates a server with `listeners` listeners.
     pub fn new(driver: D, listeners: usize, site: Site<F>, limits: Limits) -> Self {
         let now = driver.now();
-        let rooms = Rooms::new(&limits);
         Server {
             driver,
             shared: Shared::new(
@@ -178,6 +174,7 @@ where
                     limits.read_buffer_bytes.max(limits.head_bytes_max),
                     limits.memory_bytes_max,
                 ),
+                &limits,
             ),
             tally: Tally::default(),
             connections: Slab::new(),
@@ -185,7 +182,6 @@ where
             runnable: Runnable::default(),
             work: Work::default(),
             timers: Timers::new(now.instant),
-            rooms,
             ticks: Vec::new(),
             close_files_at: None,
             free_stock_at: None,
@@ -305,7 +301,9 @@ where
 
     /// Whether an effect, a number of members or a message waits to be delivered.
     fn has_effects(&self) -> bool {
-        !self.shared.effects.is_empty() || self.rooms.has_news() || !self.deliveries.is_empty()
+        !self.shared.effects.is_empty()
+            || self.shared.rooms.has_news()
+            || !self.deliveries.is_empty()
     }
 
     /// Remembers an event. Returns `true` if a signal has come.
@@ -692,10 +690,10 @@ where
         );
         if self.connections.is_empty() && !self.has_effects() {
             let held = self.shared.pool.account().used();
-            let remembered = self.rooms.charged_bytes();
+            let remembered = self.shared.rooms.charged_bytes();
             assert_eq!(held, remembered, "memory is held for nobody");
             assert!(
-                self.rooms.is_deserted(),
+                self.shared.rooms.is_deserted(),
                 "somebody is in a room who is gone"
             );
         }

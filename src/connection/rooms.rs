@@ -1,5 +1,6 @@
-//! Floor 4, server: the members and the history of each room. A room holds keys and frames, and
-//! must not know [`Connection`](crate::connection::Connection).
+//! Floor 3, connection: the members and the history of each room. A room holds keys and frames, and
+//! must not know [`Connection`](super::Connection). The server changes the rooms, when it carries out
+//! effects; an endpoint reads them through its [`Hub`](super::Hub).
 //!
 //! Rooms and members are kept in the order of names and keys, because the order of delivery must
 //! not depend on chance: the same events always give the same run.
@@ -9,8 +10,8 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::{Audience, Broadcast, Key};
 use crate::config::Limits;
-use crate::connection::{Audience, Broadcast, Key};
 
 /// Every room with a member or watcher, and the most recent empty rooms, kept for their history.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Rooms {
     }
 
     /// Adds a member. Returns at most `last` messages, the latest in the room's history, in order.
-    pub(super) fn join(&mut self, key: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
+    pub(crate) fn join(&mut self, key: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
         let number = self.enter(key, name);
         let room = &mut self.rooms[number];
         if !room.members.insert(key) {
@@ -83,7 +84,7 @@ impl Rooms {
     }
 
     /// Adds a watcher, which will be sent the number of members.
-    pub(super) fn watch(&mut self, key: Key, name: &str) {
+    pub(crate) fn watch(&mut self, key: Key, name: &str) {
         let number = self.enter(key, name);
         let room = &mut self.rooms[number];
         if room.watchers.insert(key) {
@@ -121,7 +122,7 @@ impl Rooms {
     }
 
     /// Takes a connection out of a room.
-    pub(super) fn leave(&mut self, key: Key, name: &str) {
+    pub(crate) fn leave(&mut self, key: Key, name: &str) {
         let Some(&number) = self.by_name.get(name) else {
             return;
         };
@@ -135,7 +136,7 @@ impl Rooms {
     }
 
     /// Takes a connection out of every room.
-    pub(super) fn leave_all(&mut self, key: Key) {
+    pub(crate) fn leave_all(&mut self, key: Key) {
         for number in self.of.remove(&key).unwrap_or_default() {
             self.take_out(key, number);
         }
@@ -171,7 +172,7 @@ impl Rooms {
     }
 
     /// The rooms of an audience.
-    pub(super) fn of_audience(&mut self, audience: &Audience) -> Vec<usize> {
+    pub(crate) fn of_audience(&mut self, audience: &Audience) -> Vec<usize> {
         match audience {
             Audience::Room(name) => {
                 let number = self.room(name);
@@ -188,14 +189,14 @@ impl Rooms {
 
     /// Adds the members of a room to `keys`. Adds no key if the room has been removed at once, as
     /// an empty room is while `empty_rooms_max` is 0.
-    pub(super) fn list_members(&self, number: usize, keys: &mut Vec<Key>) {
+    pub(crate) fn list_members(&self, number: usize, keys: &mut Vec<Key>) {
         let room = self.rooms.get(number);
         keys.extend(room.iter().flat_map(|room| &room.members));
     }
 
     /// Adds a message to a room's history, for later members. When memory is short, the history is
     /// emptied instead.
-    pub(super) fn remember(&mut self, number: usize, message: &Rc<Broadcast>, is_short: bool) {
+    pub(crate) fn remember(&mut self, number: usize, message: &Rc<Broadcast>, is_short: bool) {
         let Some(room) = self.rooms.get_mut(number) else {
             return;
         };
@@ -217,7 +218,7 @@ impl Rooms {
     /// For each room with another number of members than before: the number, and the watchers. For a
     /// room with nothing but new watchers: the number, and the new watchers alone, so that many watchers
     /// can come without a message to all for each.
-    pub(super) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
+    pub(crate) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
         if self.changed.is_empty() {
             return Vec::new();
         }
@@ -238,7 +239,7 @@ impl Rooms {
     }
 
     /// Whether [`news`](Rooms::news) would return any room.
-    pub(super) fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         !self.changed.is_empty()
     }
 
