@@ -168,7 +168,7 @@
 //! | `connection/mode/websocket.rs` `WebSocket::step` | takes frames, unless the queue of effects is full | |
 //! | `websocket/reader.rs` `Reader::read` | finds the frame, and unmasks it where it lies | |
 //! | `connection/mode/websocket.rs` `State::deliver_message` | hands the message to the endpoint | |
-//! | `connection/endpoint.rs` `Session::broadcast` | frames the message, and leaves an effect | |
+//! | `connection/session.rs` `Session::broadcast` | frames the message, and leaves an effect | |
 //! | `connection/effect.rs` `Effects::push` | queues the effect for the server | |
 //! | `server/delivery.rs` `Server::carry_out_effects` | takes effects from the queue, in order | |
 //! | `server/delivery.rs` `Server::publish` | lists the members, and adds to the room's history | |
@@ -267,7 +267,7 @@
 //!
 //! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 26 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
-//! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 23 transitions.
+//! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 25 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 16 lines.
 //! 5. [`http`]: a resumable parser; `HeadParser::parse`, in 13 lines.
 //! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 30 lines.
@@ -324,6 +324,9 @@ pub mod transport;
 pub mod websocket;
 
 pub use config::Config;
-pub use connection::{Answer, Endpoint, Full, Hub, Key, Message, Post, RouteMatch, Session};
+pub use connection::{
+    Answer, Endpoint, FieldError, Full, Hub, Intake, Key, Message, NotTaken, Request, Session,
+    Uptake,
+};
 pub use server::{BoundServer, Server, StartError};
 pub use websocket::{CloseCode, Protocols};

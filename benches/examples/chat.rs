@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use oneloop::config::Config;
-use oneloop::connection::{Endpoint, Hub, Key, Message, RouteMatch, Session};
+use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, Request, Session};
 use oneloop::server::Server;
 use oneloop::websocket::CloseCode;
 
@@ -17,10 +17,11 @@ struct Chat {
 }
 
 impl Endpoint for Chat {
-    fn on_open(&mut self, session: &mut Session<'_>, route: RouteMatch<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
         let _ = session.send(Message::Text("What is your name?"));
-        let guest = (None, route.name.to_string());
+        let guest = (None, request.name().to_string());
         self.guests.insert(session.key(), guest);
+        Ok(())
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use oneloop::config::Config;
-use oneloop::connection::{Endpoint, Hub, Message, RouteMatch, Session};
+use oneloop::connection::{Answer, Endpoint, Hub, Message, Request, Session};
 use oneloop::server::Server;
 
 struct Ticker {
@@ -25,9 +25,10 @@ impl Endpoint for Ticker {
         hub.publish(ROOM, Message::Text(&self.seconds.to_string()));
     }
 
-    fn on_open(&mut self, session: &mut Session<'_>, _: RouteMatch<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, _: &Request<'_>) -> Result<(), Answer> {
         // The new member first receives the last number, if the room has had any.
         session.join(ROOM, 1);
+        Ok(())
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, _: Message<'_>) {

@@ -74,6 +74,11 @@ impl Counters {
         self.closed[cause as usize]
     }
 
+    /// Returns how many connections are open.
+    pub fn open(&self) -> u64 {
+        self.connections - self.closed.iter().sum::<u64>()
+    }
+
     pub(crate) fn count(&mut self, cause: Cause) {
         self.closed[cause as usize] += 1;
     }

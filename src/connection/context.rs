@@ -11,7 +11,10 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use super::{Counters, Effects, Endpoints, Exchange, Input, Key, Record, Rooms, Transitions};
+use super::{
+    Alarms, Answer, Counters, Effects, Endpoint, Endpoints, Exchange, Hub, Input, Key, OwedAnswers,
+    Record, Request, Rooms, Transitions,
+};
 use crate::config::Limits;
 use crate::http::{HeadLimits, HttpDate};
 use crate::site::{Files, Site};
@@ -73,6 +76,10 @@ pub(crate) struct Shared<S: Files> {
     pub(crate) effects: Effects,
     /// Who is in which room. The server changes this, and endpoints read it.
     pub(crate) rooms: Rooms,
+    /// The answers that endpoints owe.
+    pub(crate) owed: OwedAnswers,
+    /// The timers of endpoints.
+    pub(crate) alarms: Alarms,
     pub(crate) deflater: Deflater,
     /// Unused inflaters.
     inflaters: Vec<Inflater>,
@@ -91,9 +98,31 @@ impl<S: Files> Shared<S> {
             endpoints: Endpoints::default(),
             effects: Effects::default(),
             rooms: Rooms::new(limits),
+            owed: OwedAnswers::default(),
+            alarms: Alarms::default(),
             deflater: Deflater::default(),
             inflaters: Vec::new(),
         }
+    }
+
+    /// Returns the endpoint of this number, and the hub for a call of it.
+    pub(crate) fn endpoint<'a>(
+        &'a mut self,
+        number: u16,
+        turn: &'a Turn,
+        counters: &'a Counters,
+    ) -> (&'a mut dyn Endpoint, Hub<'a>) {
+        let hub = Hub {
+            effects: &mut self.effects,
+            owed: &mut self.owed,
+            alarms: &mut self.alarms,
+            rooms: &self.rooms,
+            counters,
+            limits: &turn.limits,
+            now: turn.now.instant,
+            endpoint: Some(number),
+        };
+        (self.endpoints.get(number), hub)
     }
 
     /// Returns an inflater, ready for a new message. The account of memory is charged for the
@@ -279,6 +308,18 @@ impl<'a, S: Files> Context<'a, S> {
             true => Some(self.tally.begin_exchange(input.key, *input.peer, now)),
             false => None,
         }
+    }
+
+    /// Returns the endpoint of this number, and the hub for a call of it.
+    pub(super) fn endpoint(&mut self, number: u16) -> (&mut dyn Endpoint, Hub<'_>) {
+        let counters = &self.tally.counters;
+        self.shared.endpoint(number, self.turn, counters)
+    }
+
+    /// Asks an endpoint for the answer to a request.
+    pub(super) fn ask(&mut self, number: u16, request: Request<'_>) -> Answer {
+        let (endpoint, mut hub) = self.endpoint(number);
+        endpoint.on_request(&mut hub, request)
     }
 
     /// Returns the number of bytes in a write buffer above which its connection must wait. When

@@ -6,23 +6,16 @@
 
 use std::collections::VecDeque;
 
-use super::Key;
 use super::message::PlainFrame;
+use super::{Answer, Key};
 use crate::config::Limits;
-use crate::site::Mount;
+use crate::websocket::CloseCode;
 
 /// An action for the server to carry out, requested by a connection or an endpoint.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Hand a request with a body to an endpoint. The connection waits for the answer.
-    Post {
-        /// The waiting connection.
-        from: Key,
-        /// The endpoint, with the name and the query from the request-target.
-        to: Mount,
-        /// The whole body, in storage of the pool.
-        body: Vec<u8>,
-    },
+    /// Let a connection do what an endpoint wishes.
+    Wish(Key, Wish),
     /// Make a connection a member of `room`. From now on the peer receives each message to the
     /// room; at most `last` messages of the history come first.
     Join {
@@ -60,9 +53,30 @@ pub(crate) enum Effect {
     },
 }
 
+/// What an endpoint wishes of one connection. A connection in another mode by then ignores the wish.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Hand the queued request to its endpoint.
+    Ask,
+    /// Send the answer that the endpoint has owed.
+    Answer(Box<Answer>),
+    /// Add bytes, without framing, to the content of a stream.
+    Write(Vec<u8>),
+    /// End a stream: its content is complete.
+    Finish,
+    /// Break the answer off.
+    CutOff,
+    /// Go on with a body that is taken piece by piece.
+    Resume,
+    /// Close the WebSocket connection, with a code and a reason.
+    Close(CloseCode, Box<str>),
+}
+
 /// The recipients of a message.
 #[derive(Debug)]
 pub(crate) enum Audience {
+    /// One connection.
+    Connection(Key),
     /// Every member of the room of this name.
     Room(Box<str>),
     /// Every member of each room that this connection has joined, including the connection itself.
@@ -73,25 +87,25 @@ pub(crate) enum Audience {
 #[derive(Default, Debug)]
 pub(crate) struct Effects {
     queue: VecDeque<Effect>,
-    /// The total number of bytes of the frames in the queue.
+    /// The total number of bytes of the frames and pieces in the queue.
     bytes: usize,
-    /// The number of posts in the queue.
-    posts: usize,
+    /// The number of requests in the queue.
+    requests: usize,
 }
 
 impl Effects {
     /// Adds an effect.
     pub fn push(&mut self, effect: Effect) {
-        self.bytes += frame_bytes(&effect);
-        self.posts += usize::from(is_post(&effect));
+        self.bytes += bytes_of(&effect);
+        self.requests += usize::from(is_request(&effect));
         self.queue.push_back(effect);
     }
 
     /// Takes the oldest effect.
     pub fn pop(&mut self) -> Option<Effect> {
         let effect = self.queue.pop_front()?;
-        self.bytes -= frame_bytes(&effect);
-        self.posts -= usize::from(is_post(&effect));
+        self.bytes -= bytes_of(&effect);
+        self.requests -= usize::from(is_request(&effect));
         Some(effect)
     }
 
@@ -106,22 +120,23 @@ impl Effects {
     }
 
     /// Whether the queue has reached a limit. A connection whose endpoint may add effects must then
-    /// wait. Posts do not count: a connection waits for the answer to a post, so there is at most one for
+    /// wait. Requests do not count: a connection waits for the answer, so there is at most one for
     /// each, and many of them must not silence those who speak in rooms.
     pub fn is_full(&self, limits: &Limits) -> bool {
-        self.queue.len() - self.posts >= limits.effects_max
+        self.queue.len() - self.requests >= limits.effects_max
             || self.bytes >= limits.effects_bytes_max
     }
 }
 
-fn is_post(effect: &Effect) -> bool {
-    matches!(effect, Effect::Post { .. })
+fn is_request(effect: &Effect) -> bool {
+    matches!(effect, Effect::Wish(_, Wish::Ask))
 }
 
-fn frame_bytes(effect: &Effect) -> usize {
+fn bytes_of(effect: &Effect) -> usize {
     match effect {
         Effect::Publish { frame, .. } => frame.bytes.len(),
-        Effect::Post { .. }
+        Effect::Wish(_, Wish::Write(bytes)) => bytes.len(),
+        Effect::Wish(..)
         | Effect::Join { .. }
         | Effect::WatchPresence { .. }
         | Effect::Leave { .. }
@@ -135,32 +150,22 @@ mod tests {
     use crate::connection::Message;
 
     #[test]
-    fn posts_leave_the_queue_open_for_those_who_publish() {
+    fn requests_leave_the_queue_open_for_those_who_publish() {
         let limits = Limits {
             effects_max: 2,
             ..Limits::default()
         };
         let mut effects = Effects::default();
-        let post = || Effect::Post {
-            from: Key::new(0, 1),
-            to: Mount {
-                number: 0,
-                takes_posts: true,
-                name: "a".into(),
-                query: "".into(),
-            },
-            body: Vec::new(),
-        };
         let publish = || Effect::Publish {
             to: Audience::Room("a".into()),
             frame: PlainFrame::new(Message::Text("hello")),
         };
-        (0..5).for_each(|_| effects.push(post()));
+        (0..5).for_each(|_| effects.push(Effect::Wish(Key::new(0, 1), Wish::Ask)));
         effects.push(publish());
         assert!(!effects.is_full(&limits));
         effects.push(publish());
         assert!(effects.is_full(&limits) && effects.len() == 7);
         while effects.pop().is_some() {}
-        assert!(effects.is_empty() && effects.posts == 0 && effects.bytes == 0);
+        assert!(effects.is_empty() && effects.requests == 0 && effects.bytes == 0);
     }
 }

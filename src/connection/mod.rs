@@ -12,29 +12,38 @@
 //! Architecture invariant: a mode has no socket. The pump reads and writes; a mode sees a read
 //! buffer and a write buffer.
 
+mod answer;
 mod cause;
 pub(crate) mod context;
 mod effect;
 mod endpoint;
 mod exchange;
+mod hub;
 mod key;
 mod message;
 pub(crate) mod mode;
 mod refusal;
+mod request;
 mod rooms;
+mod session;
 mod stall_clock;
 
+pub use answer::{Answer, FieldError};
 pub use cause::{Cause, Counters};
 pub use context::Now;
-pub use endpoint::{Answer, Endpoint, Full, Hub, Post, RouteMatch, Session};
+pub use endpoint::{Endpoint, Intake, Uptake};
+pub use hub::{Hub, NotTaken};
 pub use key::Key;
 pub use message::Message;
 pub use mode::{ModeName, TRANSITIONS, Transitions};
+pub use request::Request;
+pub use session::{Full, Session};
 
 pub(crate) use context::{Context, Shared, Tally, Turn};
-pub(crate) use effect::{Audience, Effect, Effects};
+pub(crate) use effect::{Audience, Effect, Effects, Wish};
 pub(crate) use endpoint::Endpoints;
 pub(crate) use exchange::{Conversation, Exchange, Record};
+pub(crate) use hub::{Alarms, OwedAnswers};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
@@ -45,7 +54,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::config::{Limits, SlowMember};
-use crate::site::{Files, Reply};
+use crate::site::Files;
 use crate::transport::{Io, ReadBuffer, Ready, Transport, WriteBuffer};
 use mode::{Step, Wanted};
 use stall_clock::StallClock;
@@ -110,7 +119,7 @@ enum Stepped {
 ///   [`give_way`](Connection::give_way), [`cut_off`](Connection::cut_off),
 ///   [`end_for_memory`](Connection::end_for_memory),
 ///   [`reject_overloaded`](Connection::reject_overloaded),
-///   [`endpoint_answered`](Connection::endpoint_answered),
+///   [`carry_out`](Connection::carry_out),
 ///   [`enqueue_broadcast`](Connection::enqueue_broadcast);
 /// - *drivers* move bytes: [`fill`](Connection::fill) reads once, [`pump`](Connection::pump) steps,
 ///   writes and reads, [`flush`](Connection::flush) only writes; [`release`](Connection::release)
@@ -253,11 +262,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Queues the answer of an endpoint. [Pump](Connection::pump) the connection afterwards.
-    pub fn endpoint_answered(&mut self, reply: Reply<S::File>, cx: &mut Context<'_, S>) {
-        self.change_mode(cx, |mode, input, cx| {
-            mode.endpoint_answered(reply, input, cx)
-        });
+    /// Carries out a wish of an endpoint. [Pump](Connection::pump) the connection afterwards.
+    pub fn carry_out(&mut self, wish: Wish, cx: &mut Context<'_, S>) {
+        let waiting = !self.write_buffer.is_empty();
+        self.change_mode(cx, |mode, input, cx| mode.carry_out(wish, input, cx));
+        if !waiting {
+            self.output = StallClock::new(cx.turn.now.instant);
+        }
     }
 
     /// Queues a broadcast on a WebSocket connection. If the write buffer is full, the message is

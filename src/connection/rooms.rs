@@ -69,6 +69,13 @@ impl Rooms {
         number.map_or(0, |number| self.rooms[*number].members.len())
     }
 
+    /// The rooms with a member, by name, and the number of members of each.
+    pub fn list(&self) -> impl Iterator<Item = (&str, usize)> {
+        let rooms = self.by_name.iter();
+        let rooms = rooms.map(|(name, number)| (&**name, self.rooms[*number].members.len()));
+        rooms.filter(|(_, members)| *members > 0)
+    }
+
     /// Adds a member. Returns at most `last` messages, the latest in the room's history, in order.
     pub(crate) fn join(&mut self, key: Key, name: &str, last: usize) -> Vec<Rc<Broadcast>> {
         let number = self.enter(key, name);
@@ -179,6 +186,7 @@ impl Rooms {
                 self.retire_if_empty(number);
                 vec![number]
             }
+            Audience::Connection(_) => Vec::new(),
             Audience::RoomsOf(key) => {
                 let is_member = |number: &usize| self.rooms[*number].members.contains(key);
                 let of = self.of.get(key).into_iter().flatten();

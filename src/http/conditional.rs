@@ -40,6 +40,12 @@ impl EntityTag {
         &self.text
     }
 
+    /// The part between the quotes.
+    pub fn opaque(&self) -> &str {
+        let quoted = self.text.strip_prefix("W/").unwrap_or(&self.text);
+        quoted.trim_matches('"')
+    }
+
     /// Whether the tag is weak (§8.8.1): the content may change while the tag stays the same. A
     /// weak tag is therefore no basis for ranges or for If-Match.
     pub fn is_weak(&self) -> bool {

@@ -12,10 +12,9 @@ use std::rc::Rc;
 
 use super::{Driver, Server, Slot, get};
 use crate::connection::{
-    Audience, Broadcast, Context, Effect, Hub, Key, Message, PlainFrame, Post, RouteMatch, Shared,
-    Verdict,
+    Audience, Broadcast, Context, Effect, Key, Message, PlainFrame, Verdict, Wish,
 };
-use crate::site::{Files, Mount, Reply};
+use crate::site::Files;
 use crate::transport::Transport;
 
 /// The deliveries of the present round.
@@ -53,9 +52,6 @@ where
     D: Driver,
     F: Files<File = <D::Stream as Transport>::File>,
 {
-    /// The number of bytes of a body that an endpoint handles with one unit of work.
-    const POSTED_BYTES_PER_WORK: usize = 2 << 10;
-
     /// The work of queuing a message for a recipient. With many recipients, the state of each must come
     /// from memory.
     const RECIPIENT_WORK: u32 = 2;
@@ -67,8 +63,8 @@ where
     /// read from here. Only endpoints that answer a post, and connections that end, add effects
     /// meanwhile.
     pub(super) fn deliver(&mut self) {
-        self.tick();
         self.work.begin_part();
+        self.tick();
         if !self.deliveries.is_flushing {
             self.carry_out_effects();
         }
@@ -119,7 +115,7 @@ where
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Post { from, to, body } => self.post(from, &to, body),
+            Effect::Wish(key, wish) => self.grant(key, wish),
             // The connection may have closed since, but was a member while it queued the effects
             // that follow. Its `Disconnected` comes after all of them.
             Effect::Join { key, room, last } => {
@@ -134,40 +130,15 @@ where
         }
     }
 
-    /// Hands a body to the endpoint, and the answer to the waiting connection.
-    fn post(&mut self, from: Key, to: &Mount, body: Vec<u8>) {
+    /// Lets a connection do what an endpoint wishes.
+    fn grant(&mut self, key: Key, wish: Wish) {
         // A connection that has ended waits for the next turn to be removed.
-        let slot = get(&mut self.connections, from);
+        let slot = get(&mut self.connections, key);
         let Some(slot) = slot.filter(|slot| slot.connection.cause().is_none()) else {
-            return self.shared.pool.release_vec(body);
+            return;
         };
-        let Shared {
-            pool,
-            endpoints,
-            effects,
-            rooms,
-            ..
-        } = &mut self.shared;
-        // From here on the endpoint owns the storage of the body. The answer may come in different
-        // storage.
-        pool.account_mut().release(body.capacity());
-        self.work
-            .spend((body.len() / Self::POSTED_BYTES_PER_WORK) as u32);
-        let post = Post {
-            route: RouteMatch {
-                name: &to.name,
-                query: &to.query,
-            },
-            body,
-            members: &|room| rooms.members(room),
-        };
-        let answer = endpoints
-            .get(to.number)
-            .on_post(&mut Hub::new(effects), post);
-        pool.account_mut().charge(answer.body.capacity());
-        let reply = Reply::made(answer.status, answer.media_type, answer.body);
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-        slot.connection.endpoint_answered(reply, cx);
+        slot.connection.carry_out(wish, cx);
         self.work.spend(cx.used_work());
         self.deliveries.add_output(slot);
     }
@@ -177,6 +148,9 @@ where
         let broadcast = Rc::new(Broadcast::new(frame, &mut self.shared.pool));
         let mut recipients = mem::take(&mut self.deliveries.spare);
         let is_short = self.shared.pool.account().is_over();
+        if let Audience::Connection(key) = to {
+            recipients.push(*key);
+        }
         for room in self.shared.rooms.of_audience(to) {
             self.shared.rooms.list_members(room, &mut recipients);
             self.shared.rooms.remember(room, &broadcast, is_short);
@@ -242,15 +216,25 @@ where
         self.timers.arm(key.index(), deadline);
     }
 
-    /// Calls the endpoints whose interval has passed. A missed tick is not made up for.
+    /// Calls the endpoints whose interval has passed, and those whose timers have. A missed tick is not
+    /// made up for.
     fn tick(&mut self) {
         let now = self.turn.now.instant;
         for tick in &mut self.ticks {
             if tick.next <= now && !self.turn.stopping {
                 tick.next = now + tick.every;
-                let endpoint = self.shared.endpoints.get(tick.endpoint);
-                endpoint.on_tick(&mut Hub::new(&mut self.shared.effects));
+                let counters = &self.tally.counters;
+                let (endpoint, mut hub) = self.shared.endpoint(tick.endpoint, &self.turn, counters);
+                endpoint.on_tick(&mut hub);
             }
+        }
+        while self.work.is_left()
+            && let Some((number, timer)) = self.shared.alarms.pop_due(now)
+        {
+            let counters = &self.tally.counters;
+            let (endpoint, mut hub) = self.shared.endpoint(number, &self.turn, counters);
+            endpoint.on_timer(&mut hub, timer);
+            self.work.spend(1);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Floor 4, server: the built-in endpoints. The interface is the same as for endpoints of your own
 //! program.
 
-use crate::connection::{Answer, Endpoint, Hub, Message, Post, RouteMatch, Session};
-use crate::http::Status;
+use crate::connection::{Answer, Endpoint, Hub, Message, Request, Session};
+use crate::http::Method;
 use crate::websocket::Protocols;
 
 /// `/echo`: sends every message back.
@@ -29,17 +29,28 @@ impl Endpoint for Echo {
 pub struct RoomsEndpoint;
 
 impl Endpoint for RoomsEndpoint {
+    fn methods(&self) -> &[Method] {
+        &[Method::Post]
+    }
+
+    fn takes_websocket(&self) -> bool {
+        true
+    }
+
     fn protocols(&self) -> Protocols {
         Protocols::Any
     }
 
-    fn on_open(&mut self, session: &mut Session<'_>, route: RouteMatch<'_>) {
-        if route.parameter("presence").is_some() {
-            return session.watch(route.name);
+    fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
+        match request.parameter("presence") {
+            Some(_) => session.watch(request.name()),
+            None => {
+                // A missing or malformed number counts as 0.
+                let last = request.parameter("last").and_then(|n| n.parse().ok());
+                session.join(request.name(), last.unwrap_or(0));
+            }
         }
-        // A missing or malformed number counts as 0.
-        let last = route.parameter("last").and_then(|n| n.parse().ok());
-        session.join(route.name, last.unwrap_or(0));
+        Ok(())
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
@@ -47,23 +58,18 @@ impl Endpoint for RoomsEndpoint {
         session.broadcast(message);
     }
 
-    fn takes_posts(&self) -> bool {
-        true
-    }
-
-    fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
-        let room = post.route.name;
-        let message = match str::from_utf8(&post.body) {
+    fn on_request(&mut self, hub: &mut Hub<'_>, request: Request<'_>) -> Answer {
+        let room = request.name();
+        let message = match str::from_utf8(request.body()) {
             Ok(text) => Message::Text(text),
-            Err(_) => Message::Binary(&post.body),
+            Err(_) => Message::Binary(request.body()),
         };
         hub.publish(room, message);
-        let text = match post.members(room) {
+        Answer::text(match hub.members(room) {
             0 => "nobody is there\n".into(),
             1 => "1 member hears it\n".into(),
             n => format!("{n} members hear it\n"),
-        };
-        Answer::text(Status::Ok, text)
+        })
     }
 }
 
@@ -73,19 +79,19 @@ impl Endpoint for RoomsEndpoint {
 pub struct PostEcho;
 
 impl Endpoint for PostEcho {
+    fn methods(&self) -> &[Method] {
+        &[Method::Post]
+    }
+
+    fn takes_websocket(&self) -> bool {
+        true
+    }
+
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
         Echo.on_message(session, message);
     }
 
-    fn takes_posts(&self) -> bool {
-        true
-    }
-
-    fn on_post(&mut self, _: &mut Hub<'_>, post: Post<'_>) -> Answer {
-        Answer {
-            status: Status::Ok,
-            media_type: "application/octet-stream",
-            body: post.body,
-        }
+    fn on_request(&mut self, _: &mut Hub<'_>, mut request: Request<'_>) -> Answer {
+        Answer::bytes("application/octet-stream", request.take_body())
     }
 }

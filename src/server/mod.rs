@@ -63,7 +63,7 @@ use crate::config::Limits;
 use crate::connection::{
     Connection, Context, Counters, Endpoint, Key, Shared, Tally, Transitions, Turn, Verdict,
 };
-use crate::site::{Files, Site};
+use crate::site::{Files, Site, Takes};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
 use delivery::Deliveries;
@@ -201,15 +201,15 @@ where
         }
     }
 
-    /// Mounts `endpoint` at `path`, for WebSocket and, if the endpoint takes bodies, for POST
-    /// requests. A `*` at the end of the path stands for any single segment. When two endpoints
+    /// Mounts `endpoint` at `path`, for WebSocket connections and for requests, as the endpoint says. A `*` at the end of the path stands for any single segment. When two endpoints
     /// have the same path, the endpoint added last answers.
     ///
     /// # Panics
     /// If the path does not begin with a slash.
     #[must_use]
     pub fn with_endpoint(mut self, path: &str, endpoint: impl Endpoint + 'static) -> Self {
-        let number = self.shared.site.mount(path, endpoint.takes_posts());
+        let takes = Takes::new(endpoint.methods(), endpoint.takes_websocket());
+        let number = self.shared.site.mount(path, takes);
         if let Some(every) = endpoint.interval() {
             self.ticks.push(Tick {
                 endpoint: number,
@@ -284,12 +284,14 @@ where
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
         let resume = self.accept_paused_until.filter(|_| accepting);
         let (files, stock) = (self.close_files_at, self.free_stock_at);
+        let alarm = self.shared.alarms.next();
         [
             self.timers.next(),
             resume,
             self.stop_at,
             log,
             tick,
+            alarm,
             files,
             stock,
         ]
@@ -692,6 +694,7 @@ where
             let held = self.shared.pool.account().used();
             let remembered = self.shared.rooms.charged_bytes();
             assert_eq!(held, remembered, "memory is held for nobody");
+            assert!(self.shared.owed.is_empty(), "an answer is owed to nobody");
             assert!(
                 self.shared.rooms.is_deserted(),
                 "somebody is in a room who is gone"

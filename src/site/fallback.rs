@@ -83,8 +83,15 @@ impl<F: Files> Site<F> {
         if is_directory && !path.is_directory() && !is_route(self) {
             return Reply::to_directory(path, request.query());
         }
-        if let Some(takes_posts) = self.mounts.takes_posts(path.bytes()) {
-            return Reply::upgrade_required(Allowed::endpoint(takes_posts));
+        if let Some(takes) = self.mounts.takes(path.bytes()) {
+            let allowed = Allowed {
+                has_file: false,
+                endpoint: Some(takes),
+            };
+            return match takes.websocket {
+                true => Reply::upgrade_required(allowed),
+                false => Reply::method_not_allowed(allowed),
+            };
         }
         if let Some(reply) = self.by_rule(request, now, Moment::WithoutFile) {
             return reply;

@@ -96,6 +96,7 @@ mod files;
 mod freshness;
 mod guard;
 mod listing;
+mod made;
 mod media_type;
 mod mount;
 mod pages;
@@ -116,7 +117,8 @@ pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
 pub use policy::Policy;
 
-pub(crate) use mount::Mount;
+pub(crate) use made::Made;
+pub(crate) use mount::{Mount, Takes};
 pub(crate) use parts::Parts;
 pub(crate) use policy::ReplyFields;
 pub(crate) use reply::{Body, Reply};
@@ -191,8 +193,8 @@ pub struct Site<F: Files> {
 pub(crate) enum Route<F> {
     /// The guard denies the request, or credentials are missing; this is the answer.
     Denied(Reply<F>),
-    /// An endpoint is mounted at the path. The endpoint takes WebSocket connections, and POST if
-    /// the mount says so; any other request is for the files.
+    /// An endpoint is mounted at the path. The mount says what the endpoint takes; any other request
+    /// is for the files.
     Endpoint(Mount),
     /// The files answer: see [`Site::answer`].
     Files,
@@ -304,8 +306,8 @@ impl<F: Files> Site<F> {
     ///
     /// # Panics
     /// If `path` does not begin with a slash, or if there are 65,536 endpoints already.
-    pub(crate) fn mount(&mut self, path: &str, takes_posts: bool) -> u16 {
-        self.mounts.add(path, takes_posts)
+    pub(crate) fn mount(&mut self, path: &str, takes: Takes) -> u16 {
+        self.mounts.add(path, takes)
     }
 
     /// Begins a new epoch. Call this after a read: the bytes may hold requests that are later than
@@ -480,20 +482,16 @@ impl<F: Files> Site<F> {
             true => self.original(path.join(&self.index).bytes(), now),
             false => self.original(path.bytes(), now),
         };
-        let takes_posts = self.mounts.takes_posts(path.bytes());
+        let endpoint = self.mounts.takes(path.bytes());
         let has_file = match found {
             Ok(_) => true,
             // GET is answered with a redirect.
             Err(FileError::Directory) if !path.is_directory() => true,
             Err(FileError::Absent | FileError::Directory) if self.has_fallback(path, now) => true,
-            Err(FileError::Absent | FileError::Directory) if takes_posts.is_some() => false,
+            Err(FileError::Absent | FileError::Directory) if endpoint.is_some() => false,
             Err(error) => return self.without_file(error),
         };
-        let allowed = Allowed {
-            has_file,
-            has_endpoint: takes_posts.is_some(),
-            takes_posts: takes_posts.unwrap_or(false),
-        };
+        let allowed = Allowed { has_file, endpoint };
         match method {
             Method::Options => Reply::options(allowed),
             _ => Reply::method_not_allowed(allowed),

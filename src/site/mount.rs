@@ -2,15 +2,52 @@
 //! themselves are not known here: the server has a table of endpoints, and a mount holds the number
 //! of a row.
 
-use crate::http::{RequestHead, SitePath};
+use crate::http::{Method, RequestHead, SitePath};
+
+/// What an endpoint takes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Takes {
+    /// A bit for each method.
+    methods: u16,
+    /// Whether the endpoint takes WebSocket connections.
+    pub websocket: bool,
+}
+
+impl Takes {
+    /// HEAD comes with GET. A method that the server does not know cannot be taken, and a tunnel
+    /// (CONNECT) neither.
+    pub fn new(methods: &[Method], websocket: bool) -> Takes {
+        let mut takes = Takes {
+            methods: 0,
+            websocket,
+        };
+        for method in methods {
+            takes.methods |= match method {
+                Method::Get => bit(Method::Get) | bit(Method::Head),
+                Method::Unknown | Method::Connect => 0,
+                other => bit(*other),
+            };
+        }
+        takes
+    }
+
+    /// Whether requests with the method are for the endpoint.
+    pub fn has(self, method: Method) -> bool {
+        self.methods & bit(method) != 0
+    }
+}
+
+fn bit(method: Method) -> u16 {
+    1 << method as u16
+}
 
 /// The endpoint that a request leads to, with the parts of the target that the endpoint is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Mount {
     /// The number of the endpoint in the server's table.
     pub number: u16,
-    /// Whether the endpoint takes POST.
-    pub takes_posts: bool,
+    /// What the endpoint takes.
+    pub takes: Takes,
     /// The segment of the path in place of the `*`, decoded; empty if the mount has no `*`.
     pub name: Box<str>,
     /// The query (after the question mark) as written; empty if the target has none.
@@ -33,7 +70,7 @@ struct Point {
     path: Box<str>,
     /// Whether the path ended in `/*`, so that any single segment may follow.
     is_open: bool,
-    takes_posts: bool,
+    takes: Takes,
 }
 
 impl Point {
@@ -65,7 +102,7 @@ impl Mounts {
     const NAME_BYTES_MAX: usize = 128;
 
     /// Adds a path such as `/echo` or `/rooms/*`, and returns its number, counted from zero.
-    pub fn add(&mut self, path: &str, takes_posts: bool) -> u16 {
+    pub fn add(&mut self, path: &str, takes: Takes) -> u16 {
         let number = u16::try_from(self.points.len()).expect("there are not so many endpoints");
         let path = path.strip_prefix('/').expect("a path begins with a slash");
         let open = path
@@ -80,7 +117,7 @@ impl Mounts {
         self.points.push(Point {
             path: path.into(),
             is_open: open.is_some(),
-            takes_posts,
+            takes,
         });
         number
     }
@@ -92,9 +129,9 @@ impl Mounts {
         found.next()
     }
 
-    /// Whether the endpoint at a decoded path takes POST. `None` if no endpoint is mounted there.
-    pub fn takes_posts(&self, path: &[u8]) -> Option<bool> {
-        self.find(path).map(|(_, point, _)| point.takes_posts)
+    /// What the endpoint at a decoded path takes. `None` if no endpoint is mounted there.
+    pub fn takes(&self, path: &[u8]) -> Option<Takes> {
+        self.find(path).map(|(_, point, _)| point.takes)
     }
 
     /// The mount that a request leads to. Most requests lead to none, and for most of these the
@@ -120,7 +157,7 @@ impl Mounts {
         let (number, point, name) = self.find(path.bytes())?;
         Some(Mount {
             number,
-            takes_posts: point.takes_posts,
+            takes: point.takes,
             name: name.into(),
             query: String::from_utf8_lossy(request.query().unwrap_or_default()).into(),
         })
@@ -136,7 +173,7 @@ mod tests {
     fn a_path_leads_to_the_endpoint_that_was_mounted_there_last() {
         let mut mounts = Mounts::default();
         for path in ["/echo", "/rooms/*", "/rooms/own", "/echo"] {
-            mounts.add(path, false);
+            mounts.add(path, Takes::default());
         }
         let long = format!("/rooms/{}", "a".repeat(Mounts::NAME_BYTES_MAX));
         for (target, expected) in [

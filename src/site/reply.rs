@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
+use super::mount::Takes;
 use super::{Parts, Stream};
-use crate::http::{Form, ResponseHead, SitePath, Status};
+use crate::http::{Form, Method, ResponseHead, SitePath, Status};
 
 /// The answer to a request: a head without its end (see
 /// [`finish_head`](crate::http::finish_head)), and the source of the body. The framing in the head
@@ -149,14 +150,17 @@ impl<F> Reply<F> {
         }
     }
 
-    /// The answer of an endpoint. The bytes of `body` are in a buffer of the pool.
-    pub fn made(status: Status, media_type: &str, body: Vec<u8>) -> Reply<F> {
-        let head = ResponseHead::new(status)
-            .field("Content-Type", media_type)
-            .field("X-Content-Type-Options", "nosniff")
-            .field("Content-Length", body.len())
-            .field("Cache-Control", "no-store");
-        Reply::new(status, head, Body::Owned(body))
+    /// The head of an answer whose content comes by itself.
+    pub fn begun(status: Status, head: ResponseHead) -> Reply<F> {
+        Reply::new(status, head, Body::empty())
+    }
+
+    /// The capacity in bytes of a body that belongs to this reply alone.
+    pub fn owned_bytes(&self) -> usize {
+        match &self.body {
+            Body::Owned(bytes) => bytes.capacity(),
+            Body::Bytes(_) | Body::Part(..) | Body::Parts(..) | Body::Stream(_) => 0,
+        }
     }
 
     /// The answer to OPTIONS, for a path as for the server as a whole (RFC 9110 §9.3.7).
@@ -196,7 +200,11 @@ impl<F> Reply<F> {
         )
     }
 
-    fn not_upgraded(head: ResponseHead, status: Status, sentence: &'static str) -> Reply<F> {
+    fn not_upgraded(
+        head: ResponseHead,
+        status: Status,
+        sentence: impl Into<Cow<'static, str>>,
+    ) -> Reply<F> {
         let head = head
             .field("Upgrade", "websocket")
             .field("Connection", "Upgrade");
@@ -260,50 +268,68 @@ impl<F> Reply<F> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed {
     pub has_file: bool,
-    pub has_endpoint: bool,
-    /// Whether the endpoint takes POST.
-    pub takes_posts: bool,
+    /// What the endpoint takes, if there is one.
+    pub endpoint: Option<Takes>,
 }
 
 impl Allowed {
     /// A file without an endpoint beside it.
     pub const FILE: Allowed = Allowed {
         has_file: true,
-        has_endpoint: false,
-        takes_posts: false,
+        endpoint: None,
     };
 
-    /// An endpoint without a file beside it.
-    pub fn endpoint(takes_posts: bool) -> Allowed {
-        Allowed {
-            has_file: false,
-            has_endpoint: true,
-            takes_posts,
-        }
-    }
+    /// The methods that an endpoint can take, in the order in which they are told.
+    const METHODS: [(Method, &str); 8] = [
+        (Method::Get, "GET"),
+        (Method::Head, "HEAD"),
+        (Method::Post, "POST"),
+        (Method::Put, "PUT"),
+        (Method::Patch, "PATCH"),
+        (Method::Delete, "DELETE"),
+        (Method::Options, "OPTIONS"),
+        (Method::Trace, "TRACE"),
+    ];
 
     /// The methods, for the `Allow` field. GET is the method of the opening handshake too.
-    fn methods(self) -> &'static str {
-        match (self.has_file, self.takes_posts) {
-            (true, true) => "GET, HEAD, POST, OPTIONS",
-            (true, false) => "GET, HEAD, OPTIONS",
-            (false, true) => "GET, POST, OPTIONS",
-            (false, false) => "GET, OPTIONS",
-        }
+    fn methods(self) -> String {
+        let takes = self.endpoint.unwrap_or_default();
+        let has = |method| match method {
+            Method::Get => self.has_file || takes.websocket || takes.has(method),
+            Method::Head => self.has_file || takes.has(method),
+            Method::Options => true,
+            method => takes.has(method),
+        };
+        let names = Allowed::METHODS.iter().filter(|(method, _)| has(*method));
+        names.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
     }
 
     /// A sentence with the same content.
-    fn sentence(self) -> &'static str {
-        match (self.has_file, self.has_endpoint, self.takes_posts) {
-            (_, false, _) => "files can be read with GET and HEAD",
-            (false, true, false) => "connect to this path by WebSocket (ws://)",
-            (false, true, true) => "connect to this path by WebSocket (ws://), or POST to it",
-            (true, true, false) => {
-                "read this file with GET and HEAD, or connect by WebSocket (ws://)"
+    fn sentence(self) -> Cow<'static, str> {
+        let Some(takes) = self.endpoint else {
+            return "files can be read with GET and HEAD".into();
+        };
+        let names = Allowed::METHODS.iter();
+        let names = names.filter(|(method, _)| takes.has(*method));
+        let names: Vec<_> = names.map(|(_, name)| *name).collect();
+        let mut ways = Vec::new();
+        if self.has_file {
+            ways.push("read this file with GET and HEAD".to_owned());
+        }
+        if takes.websocket {
+            ways.push("connect to this path by WebSocket (ws://)".to_owned());
+        }
+        if let [first @ .., last] = &names[..] {
+            ways.push(match first {
+                [] => format!("send {last}"),
+                first => format!("send {} or {last}", first.join(", ")),
+            });
+        }
+        match &ways[..] {
+            [first @ .., last] if !first.is_empty() => {
+                format!("{}, or {last}", first.join(", ")).into()
             }
-            (true, true, true) => {
-                "read this file with GET and HEAD, connect by WebSocket (ws://), or POST to this path"
-            }
+            ways => ways.concat().into(),
         }
     }
 }

@@ -261,7 +261,7 @@ fn answer(line: &str, connection: &str) -> Option<Vec<u8>> {
             let body = unescape(rest);
             let fields = format!(
                 "Content-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n\
-                 Content-Length: {}\r\nCache-Control: no-store\r\n",
+                 Cache-Control: no-store\r\nContent-Length: {}\r\n",
                 body.len()
             );
             ("200 OK", fields, body)

@@ -126,6 +126,12 @@ impl Script {
         self.acts.iter().any(|act| matches!(act, Act::Ask(..)))
     }
 
+    /// Whether the client asks the endpoint that may let it wait.
+    pub fn asks_oracle(&self) -> bool {
+        let asks = |act: &Act| matches!(act, Act::Send(bytes) if memmem::find(bytes, b" /oracle/").is_some());
+        self.acts.iter().any(asks)
+    }
+
     /// Whether the client uses WebSocket, or posts messages to WebSocket clients.
     pub fn talks(&self) -> bool {
         let talks = |act: &Act| matches!(act, Act::Open(..) | Act::Post(..));

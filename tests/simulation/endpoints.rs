@@ -1,12 +1,13 @@
 //! The simulation's own endpoints: one keeps a book over another endpoint, one has more to send
-//! than fits, and one closes every session.
+//! than fits, one closes every session, and one answers requests in every way there is.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use oneloop::connection::{Answer, Endpoint, Hub, Key, Message, Post, RouteMatch, Session};
+use oneloop::connection::{Answer, Endpoint, Hub, Intake, Key, Message, Request, Session, Uptake};
+use oneloop::http::Method;
 use oneloop::websocket::{CloseCode, Protocols};
 
 /// The sessions of an endpoint, past and present; `true` means that a session is over.
@@ -54,9 +55,10 @@ impl<E: Endpoint> Endpoint for Counted<E> {
         self.endpoint.protocols()
     }
 
-    fn on_open(&mut self, session: &mut Session<'_>, place: RouteMatch<'_>) {
+    fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
+        self.endpoint.on_open(session, request)?;
         self.book.open(session.key());
-        self.endpoint.on_open(session, place);
+        Ok(())
     }
 
     fn on_message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
@@ -74,12 +76,36 @@ impl<E: Endpoint> Endpoint for Counted<E> {
         self.endpoint.on_close(hub, key, code);
     }
 
-    fn takes_posts(&self) -> bool {
-        self.endpoint.takes_posts()
+    fn methods(&self) -> &[Method] {
+        self.endpoint.methods()
     }
 
-    fn on_post(&mut self, hub: &mut Hub<'_>, post: Post<'_>) -> Answer {
-        self.endpoint.on_post(hub, post)
+    fn takes_websocket(&self) -> bool {
+        self.endpoint.takes_websocket()
+    }
+
+    fn on_request(&mut self, hub: &mut Hub<'_>, request: Request<'_>) -> Answer {
+        self.endpoint.on_request(hub, request)
+    }
+
+    fn on_head(&mut self, hub: &mut Hub<'_>, request: &Request<'_>) -> Intake {
+        self.endpoint.on_head(hub, request)
+    }
+
+    fn on_body(&mut self, hub: &mut Hub<'_>, key: Key, piece: &[u8]) -> Uptake {
+        self.endpoint.on_body(hub, key, piece)
+    }
+
+    fn on_stream_room(&mut self, hub: &mut Hub<'_>, key: Key) {
+        self.endpoint.on_stream_room(hub, key);
+    }
+
+    fn on_leave(&mut self, hub: &mut Hub<'_>, key: Key) {
+        self.endpoint.on_leave(hub, key);
+    }
+
+    fn on_timer(&mut self, hub: &mut Hub<'_>, number: u64) {
+        self.endpoint.on_timer(hub, number);
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -129,10 +155,11 @@ impl Fountain {
 }
 
 impl Endpoint for Fountain {
-    fn on_open(&mut self, session: &mut Session<'_>, place: RouteMatch<'_>) {
-        let count = place.name.parse().expect("a number");
+    fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
+        let count = request.name().parse().expect("a number");
         self.left.insert(session.key(), (0, count));
         self.flow(session);
+        Ok(())
     }
 
     fn on_message(&mut self, _: &mut Session<'_>, _: Message<'_>) {}
@@ -143,5 +170,129 @@ impl Endpoint for Fountain {
 
     fn on_close(&mut self, _: &mut Hub<'_>, key: Key, _: Option<CloseCode>) {
         self.left.remove(&key);
+    }
+}
+
+/// `/oracle/N?way`: answers with the drops of `N`, as the way says: `whole` at once, `late` after
+/// a while, `flow` as far as there is room, `drip` one by one, `counted` with a length in the head, and
+/// `short` without the last drop.
+#[derive(Default, Debug)]
+pub struct Oracle {
+    /// For each stream, the number of drops sent, the number in all, and the way.
+    streams: BTreeMap<Key, (usize, usize, Way)>,
+    /// Whom each timer is for.
+    timers: Vec<Key>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Late,
+    Flow,
+    Drip,
+    Short,
+}
+
+impl Oracle {
+    /// How long the oracle lets a client wait.
+    pub const DELAY: Duration = Duration::from_millis(300);
+
+    /// The content of the right answer.
+    pub fn says(count: usize) -> Vec<u8> {
+        Fountain::drops(count).flatten().collect()
+    }
+
+    fn call_later(&mut self, hub: &mut Hub<'_>, key: Key) {
+        hub.after(Oracle::DELAY, self.timers.len() as u64);
+        self.timers.push(key);
+    }
+
+    fn flow(&mut self, hub: &mut Hub<'_>, key: Key) {
+        let Some((said, count, way)) = self.streams.get_mut(&key) else {
+            return;
+        };
+        let end = match way {
+            Way::Drip => (*said + 1).min(*count),
+            Way::Short => *count - 1,
+            Way::Late | Way::Flow => *count,
+        };
+        for drop in Fountain::drops(*count).take(end).skip(*said) {
+            if !hub.has_room(key) {
+                return;
+            }
+            hub.write(key, drop).expect("there is room");
+            *said += 1;
+        }
+        let (is_all, way) = (*said == *count, *way);
+        match way {
+            Way::Drip if !is_all => self.call_later(hub, key),
+            Way::Short => {
+                self.streams.remove(&key);
+                hub.cut_off(key);
+                assert!(hub.write(key, *b"more").is_err(), "it was broken off");
+            }
+            Way::Late | Way::Flow | Way::Drip => {
+                self.streams.remove(&key);
+                // A stream of an announced length has ended by itself.
+                let _ = hub.finish(key);
+                assert!(hub.finish(key).is_err(), "it has ended already");
+            }
+        }
+    }
+}
+
+impl Endpoint for Oracle {
+    fn methods(&self) -> &[Method] {
+        &[Method::Get, Method::Post]
+    }
+
+    fn on_request(&mut self, hub: &mut Hub<'_>, request: Request<'_>) -> Answer {
+        let count = request.name().parse().expect("a number");
+        let key = request.key();
+        assert!(
+            hub.answer(key, Answer::text("early")).is_err(),
+            "nothing is owed yet"
+        );
+        let is_head = request.method() == Method::Head;
+        let stream = Answer::stream("text/plain");
+        let length = Oracle::says(count).len() as u64;
+        let (way, answer) = match request.query() {
+            "late" => (Way::Late, Answer::later()),
+            "flow" => (Way::Flow, stream),
+            "counted" => (Way::Flow, stream.length(length)),
+            "drip" => (Way::Drip, stream),
+            "short" => (Way::Short, stream.length(length)),
+            _ => return Answer::bytes("text/plain", Oracle::says(count)),
+        };
+        let before = self.streams.insert(key, (0, count, way));
+        assert!(before.is_none(), "a connection has one answer at a time");
+        if way == Way::Late {
+            self.call_later(hub, key);
+        }
+        assert!(!is_head || way != Way::Late);
+        answer
+    }
+
+    fn on_stream_room(&mut self, hub: &mut Hub<'_>, key: Key) {
+        self.flow(hub, key);
+    }
+
+    fn on_timer(&mut self, hub: &mut Hub<'_>, number: u64) {
+        let key = self.timers[number as usize];
+        match self.streams.get(&key) {
+            Some((_, count, Way::Late)) => {
+                let answer = Answer::bytes("text/plain", Oracle::says(*count));
+                self.streams.remove(&key);
+                hub.answer(key, answer).expect("it is owed");
+                assert!(hub.answer(key, Answer::text("again")).is_err());
+            }
+            Some(_) => self.flow(hub, key),
+            None => {}
+        }
+    }
+
+    fn on_leave(&mut self, hub: &mut Hub<'_>, key: Key) {
+        let stream = self.streams.remove(&key);
+        assert!(stream.is_some(), "an endpoint is told of a stranger");
+        assert!(hub.write(key, *b"more").is_err(), "the client has left");
     }
 }

@@ -138,7 +138,7 @@ use oneloop::server::{Echo, Flow, PostEcho, RoomsEndpoint, Server};
 use oneloop::site::{Guard, Site};
 
 use clients::{Act, Client, Script};
-use endpoints::{Book, Bouncer, Fountain};
+use endpoints::{Book, Bouncer, Fountain, Oracle};
 use files::{MOVIE, SimFiles};
 use talk::Message;
 use verdict::{Hardship, judge};
@@ -899,7 +899,8 @@ fn run(mut world: World, limits: Limits) -> Finished {
         .with_endpoint("/echo", book.over(Echo))
         .with_endpoint("/rooms/*", book.over(RoomsEndpoint))
         .with_endpoint("/bouncer", book.over(Bouncer))
-        .with_endpoint("/fountain/*", book.over(Fountain::default()));
+        .with_endpoint("/fountain/*", book.over(Fountain::default()))
+        .with_endpoint("/oracle/*", book.over(Oracle::default()));
     let (mut turns, mut most_memory) = (0, 0);
     loop {
         turns += 1;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clients::{Act, Expected, Script};
 use crate::conversations::conversations;
+use crate::endpoints::Oracle;
 use crate::files::{FLAKY, MOVIE, NEWS, NOTES, PROGRAM};
 use crate::weather::{PATIENCE, PAUSE};
 
@@ -27,6 +28,87 @@ pub fn scripts() -> Vec<Script> {
 /// Clients that ask for existing files, and keep to the protocol.
 fn polite() -> Vec<Script> {
     vec![
+        cooperative(
+            "asks an endpoint in every way",
+            [
+                get("/oracle/9"),
+                told(9),
+                get("/oracle/20?late"),
+                told(20),
+                get("/oracle/900?flow"),
+                told(900),
+                get("/oracle/5?drip"),
+                told(5),
+                get("/oracle/300?counted"),
+                told(300),
+                get("/small.txt"),
+                file("small.txt"),
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks an endpoint without waiting",
+            [
+                get("/oracle/3?drip"),
+                get("/oracle/4"),
+                get("/oracle/60?flow"),
+                get("/small.txt"),
+                get("/oracle/5?late"),
+                told(3),
+                told(4),
+                told(60),
+                file("small.txt"),
+                told(5),
+                Close,
+            ],
+        ),
+        cooperative(
+            "reads what flows with pauses",
+            [
+                get("/oracle/2000?flow"),
+                TurnAway,
+                pause(),
+                Listen,
+                told(2000),
+                Close,
+            ],
+        ),
+        cooperative(
+            "posts to an endpoint that flows",
+            [
+                request(
+                    "POST /oracle/40?flow HTTP/1.1",
+                    "Host: x\r\nContent-Length: 700\r\n",
+                ),
+                text(700),
+                told(40),
+                Close,
+            ],
+        ),
+        cooperative("is cut short", [get("/oracle/30?short"), AwaitEnd, Close]),
+        Script {
+            loses: true,
+            ..cooperative(
+                "leaves an endpoint that drips",
+                [get("/oracle/90?drip"), pause(), Close],
+            )
+        },
+        cooperative(
+            "leaves an endpoint that is late",
+            [get("/oracle/90?late"), Close],
+        ),
+        Script {
+            // A client of a stream that ends its direction has left.
+            loses: true,
+            ..cooperative(
+                "ends its direction while an endpoint drips",
+                [get("/oracle/90?drip"), pause(), HalfClose, AwaitEnd, Close],
+            )
+        },
+        cooperative(
+            "ends its direction while an endpoint is late",
+            [get("/oracle/90?late"), HalfClose, told(90), Close],
+        ),
         cooperative("asks once", [get("/small.txt"), file("small.txt"), Close]),
         cooperative("comes and goes without a word", [Close]),
         cooperative(
@@ -804,6 +886,11 @@ pub fn file(name: &'static str) -> Act {
 
 pub fn status(code: u16) -> Act {
     Answer(Expected::Status(code))
+}
+
+/// The right answer of the oracle.
+fn told(count: usize) -> Act {
+    Answer(Expected::Content(Oracle::says(count)))
 }
 
 pub fn pause() -> Act {

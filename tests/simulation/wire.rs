@@ -339,11 +339,14 @@ impl Wire {
     }
 
     /// Whether the server has left input unread without a reason, although an event was reported.
-    /// Blocked output is a reason.
+    /// Blocked output is a reason. After the end of the client's direction there is nothing to read, and
+    /// the server finds an error with its next write.
     pub fn is_neglected(&self) -> bool {
         let unread = !self.received.is_empty() || (self.fin_received && !self.fin_read);
         let waits = unread && !self.write_blocked;
-        self.is_reported() && !self.on_ready_list && (waits || self.error.is_some())
+        self.is_reported()
+            && !self.on_ready_list
+            && (waits || (self.error.is_some() && !self.fin_read))
     }
 
     /// Notes a reported event, true or false: the server may now try the reported directions.

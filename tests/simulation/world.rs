@@ -21,6 +21,7 @@ use oneloop::server::{Driver, Event, Signal, Source};
 use oneloop::transport::{Ready, Socket, Tcp};
 
 use crate::clients::{Client, Script};
+use crate::endpoints::Oracle;
 use crate::files::{SimFile, Tree};
 use crate::weather::{ACCEPT_PAUSE_MAX, Moment, PATIENCE, PAUSE, Rng, Weather};
 use crate::wire::{ServerEnd, Wire};
@@ -443,8 +444,12 @@ impl World {
             let client = &self.clients[wire.client];
             panic!("an edge was lost: nobody reads from {}", client.status());
         }
+        // An endpoint that is in no hurry wakes the server.
+        let wakes_for_oracle = until.is_some_and(|at| at - self.now <= Oracle::DELAY);
         let silent = |wire: &&Wire| {
+            let may_wait = wakes_for_oracle && self.clients[wire.client].script.asks_oracle();
             wire.is_reported()
+                && !may_wait
                 && wire.is_quiet()
                 && self.clients[wire.client].is_owed_something(self.now)
         };

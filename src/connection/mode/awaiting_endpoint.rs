@@ -1,45 +1,368 @@
-//! Floor 3, connection: the mode that waits for the answer of an endpoint to a whole request.
+//! Floor 3, connection: the mode of a connection whose request is with an endpoint: until the answer
+//! comes, and while its content comes piece by piece.
 
-use super::pending_response::PendingResponse;
-use super::{Mode, Wanted, Wants};
-use crate::connection::{Cause, Context, Input};
-use crate::site::{Files, Reply};
+use super::pending_response::{Begun, PendingResponse};
+use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
+use crate::connection::answer::Content;
+use crate::connection::effect::Wish;
+use crate::connection::request::KeptRequest;
+use crate::connection::{Answer, Cause, Context, Effect, Input, Key, Record};
+use crate::http::{Persistence, Version};
+use crate::site::Files;
 
-/// An endpoint has the request, and will answer.
+/// An endpoint has the request, and will answer or complete its answer.
 #[derive(Debug)]
 pub(crate) struct AwaitingEndpoint {
-    pending: Box<PendingResponse>,
+    // Boxed: the mode is rare, and `Mode` is small.
+    waiting: Box<Waiting>,
 }
 
-/// The way in.
+#[derive(Debug)]
+struct Waiting {
+    /// The number of the endpoint.
+    endpoint: u16,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The request is queued behind effects.
+    Queued(PendingResponse, KeptRequest),
+    /// The endpoint will answer later.
+    Asked(PendingResponse, KeptRequest),
+    /// The head was queued, and the endpoint writes the content.
+    Streaming(Streamed),
+}
+
+/// An answer whose content comes piece by piece.
+#[derive(Debug)]
+struct Streamed {
+    /// The duties that are left for the end of the answer.
+    begun: Begun,
+    is_chunked: bool,
+    is_endless: bool,
+    /// Bytes of content queued up to now, without the framing of chunks.
+    queued: u64,
+    /// Whether the whole content was queued.
+    is_whole: bool,
+}
+
+/// The ways in.
 impl AwaitingEndpoint {
-    pub(super) fn after(pending: PendingResponse) -> AwaitingEndpoint {
-        AwaitingEndpoint {
-            pending: Box::new(pending),
-        }
+    /// Queues a request behind the effects that were queued before.
+    pub(super) fn queue<S: Files>(
+        pending: PendingResponse,
+        request: KeptRequest,
+        input: &Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let ask = Effect::Wish(input.key, Wish::Ask);
+        cx.shared.effects.push(ask);
+        let endpoint = request.mount.number;
+        AwaitingEndpoint::at(endpoint, Stage::Queued(pending, request))
     }
-}
 
-impl AwaitingEndpoint {
-    pub(super) fn endpoint_answered<S: Files>(
-        self,
-        reply: Reply<S::File>,
+    /// An endpoint has answered, and its answer is acted on. Only an answer that comes later, or piece
+    /// by piece, leads to this mode.
+    pub(super) fn after<S: Files>(
+        answer: Answer,
+        pending: PendingResponse,
+        request: KeptRequest,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        self.pending.answer(reply, Cause::LastAnswer, input, cx)
+        let endpoint = request.mount.number;
+        match answer.content {
+            Content::Later => {
+                cx.shared.owed.owe_answer(input.key);
+                AwaitingEndpoint::at(endpoint, Stage::Asked(pending, request))
+            }
+            Content::Stream { .. } => {
+                request.release(&mut cx.shared.pool);
+                AwaitingEndpoint::begin_stream(endpoint, answer, pending, input, cx)
+            }
+            Content::Whole(_) => {
+                let reply = answer.into_reply(&request.head(), cx);
+                request.release(&mut cx.shared.pool);
+                pending.answer(reply, Cause::LastAnswer, input, cx)
+            }
+        }
+    }
+
+    fn at<S: Files>(endpoint: u16, stage: Stage) -> Mode<S> {
+        let waiting = Box::new(Waiting { endpoint, stage });
+        Mode::AwaitingEndpoint(AwaitingEndpoint { waiting })
+    }
+
+    /// Queues the head of a stream, and the bytes that the answer has brought along.
+    fn begin_stream<S: Files>(
+        endpoint: u16,
+        answer: Answer,
+        mut pending: PendingResponse,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let Content::Stream {
+            first,
+            length,
+            is_endless,
+        } = &answer.content
+        else {
+            unreachable!("the caller has looked");
+        };
+        let is_chunked = length.is_none() && pending.version() == Version::Http11;
+        if length.is_none() && !is_chunked {
+            // The content ends with the connection (RFC 9112 §6.3).
+            pending = pending.ending_the_connection();
+        }
+        let reply = answer.stream_head(is_chunked);
+        if pending.is_head_only() {
+            let mode = pending.answer(reply, Cause::LastAnswer, input, cx);
+            let (endpoint, mut hub) = cx.endpoint(endpoint);
+            endpoint.on_leave(&mut hub, input.key);
+            return mode;
+        }
+        let mut streamed = Streamed {
+            begun: pending.begin(reply, input, cx),
+            is_chunked,
+            is_endless: *is_endless,
+            queued: 0,
+            is_whole: false,
+        };
+        if !first.is_empty() {
+            streamed.queue(first.clone(), input, cx);
+        }
+        let left = length.map(|length| length.saturating_sub(first.len() as u64));
+        cx.shared.owed.owe_stream(input.key, left);
+        AwaitingEndpoint::at(endpoint, Stage::Streaming(streamed))
+    }
+}
+
+impl AwaitingEndpoint {
+    pub(super) fn step<S: Files>(
+        self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<S> {
+        let Stage::Streaming(streamed) = &self.waiting.stage else {
+            return Step::Blocked(Mode::AwaitingEndpoint(self));
+        };
+        let (key, buffered) = (input.key, input.write_buffer.queued());
+        if streamed.is_whole {
+            return Step::Blocked(Mode::AwaitingEndpoint(self));
+        }
+        if input.eof {
+            return Step::Progress(self.break_off(Cause::PeerClosed, input, cx));
+        }
+        // A stream without an end would hold up the stop.
+        let is_cut = cx.turn.stopping && streamed.is_endless;
+        if is_cut && buffered == 0 && cx.shared.owed.is_between_pieces(key) {
+            return Step::Progress(self.break_off(Cause::Stopped, input, cx));
+        }
+        if cx.shared.effects.is_full(&cx.turn.limits) && cx.shared.owed.wants_room(key) {
+            // No event announces new space in the queue of effects.
+            return Step::Throttled(Mode::AwaitingEndpoint(self));
+        }
+        let high = cx.write_buffer_high();
+        if cx.shared.owed.tells_room(key, buffered, high) {
+            let (endpoint, mut hub) = cx.endpoint(self.waiting.endpoint);
+            endpoint.on_stream_room(&mut hub, key);
+            return Step::Progress(Mode::AwaitingEndpoint(self));
+        }
+        Step::Blocked(Mode::AwaitingEndpoint(self))
+    }
+
+    /// Hands the queued request to its endpoint: everything that was queued before has been carried
+    /// out.
+    pub(super) fn ask<S: Files>(
+        self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let Waiting { endpoint, stage } = *self.waiting;
+        match stage {
+            Stage::Queued(pending, mut request) => {
+                let lent = request.lend(input.key, *input.peer, &mut cx.shared.pool);
+                let answer = cx.ask(endpoint, lent);
+                AwaitingEndpoint::after(answer, pending, request, input, cx)
+            }
+            stage @ (Stage::Asked(..) | Stage::Streaming(_)) => {
+                AwaitingEndpoint::at(endpoint, stage)
+            }
+        }
+    }
+
+    /// Takes the answer that the endpoint has owed.
+    pub(super) fn answered<S: Files>(
+        self,
+        answer: Answer,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let Waiting { endpoint, stage } = *self.waiting;
+        match stage {
+            Stage::Asked(pending, request) => {
+                cx.shared.owed.settle(input.key);
+                AwaitingEndpoint::after(answer, pending, request, input, cx)
+            }
+            stage @ (Stage::Queued(..) | Stage::Streaming(_)) => {
+                AwaitingEndpoint::at(endpoint, stage)
+            }
+        }
+    }
+
+    /// Adds a piece to the content of a stream.
+    pub(super) fn write<S: Files>(
+        &mut self,
+        bytes: Vec<u8>,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) {
+        if let Stage::Streaming(streamed) = &mut self.waiting.stage {
+            cx.shared.owed.arrived(input.key, bytes.len() as u64);
+            streamed.queue(bytes, input, cx);
+        }
+    }
+
+    /// Ends a stream, whose content is complete.
+    pub(super) fn finish<S: Files>(
+        mut self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        if let Stage::Streaming(streamed) = &mut self.waiting.stage {
+            cx.shared.owed.settle(input.key);
+            streamed.is_whole = true;
+            if streamed.is_chunked {
+                let end = |out: &mut Vec<u8>| out.extend_from_slice(b"0\r\n\r\n");
+                input.write_buffer.append(&mut cx.shared.pool, end);
+            }
+            if input.write_buffer.is_empty() {
+                return self.all_sent(cx);
+            }
+        }
+        Mode::AwaitingEndpoint(self)
+    }
+
+    /// Breaks the answer off, as the endpoint wishes.
+    pub(super) fn cut_off<S: Files>(
+        self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        // The endpoint knows, and is not told.
+        cx.shared.owed.settle(input.key);
+        self.break_off(Cause::Finished, input, cx)
+    }
+
+    /// Ends the connection after what is queued, without the rest of the answer.
+    fn break_off<S: Files>(
+        self,
+        cause: Cause,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        self.abandon(input.key, 0, cx);
+        Mode::Lingering(Lingering::after(cause, false, cx.turn.now.instant))
     }
 
     pub(super) fn wants(&self) -> Wants {
+        let (input, end_when_sent) = match &self.waiting.stage {
+            Stage::Streaming(streamed) if streamed.is_whole => (Wanted::Never, true),
+            // It may take long, and the end of the peer's direction, or a reset, must be noticed.
+            // Requests behind this one wait in the read buffer.
+            Stage::Asked(..) | Stage::Streaming(_) => (Wanted::WithRoom, false),
+            Stage::Queued(..) => (Wanted::Never, false),
+        };
         Wants {
-            input: Wanted::Never,
+            input,
             fin: false,
-            end_when_sent: false,
+            end_when_sent,
             idle_since: None,
         }
     }
 
-    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
-        self.pending.abandon(cx);
+    /// Returns the number of bytes of the request that are held.
+    pub(super) fn held_bytes(&self) -> usize {
+        match &self.waiting.stage {
+            Stage::Queued(_, request) | Stage::Asked(_, request) => request.held_bytes(),
+            Stage::Streaming(_) => 0,
+        }
+    }
+
+    /// Ends the answer after the last byte has left.
+    pub(super) fn all_sent<S: Files>(self, cx: &mut Context<'_, S>) -> Mode<S> {
+        let Stage::Streaming(streamed) = self.waiting.stage else {
+            unreachable!("only a stream ends with its output");
+        };
+        let Begun {
+            persistence,
+            must_linger,
+            exchange,
+        } = streamed.begun;
+        if let Some(mut exchange) = exchange {
+            exchange.body_bytes = streamed.queued;
+            cx.tally.log(Record::Exchange(exchange));
+        }
+        let now = cx.turn.now.instant;
+        match persistence {
+            Persistence::KeepAlive => Mode::ReadingHead(ReadingHead::new(now)),
+            Persistence::Close => {
+                Mode::Lingering(Lingering::after(Cause::LastAnswer, must_linger, now))
+            }
+        }
+    }
+
+    /// The connection has failed before the answer was complete, with `unsent` bytes in the write
+    /// buffer. The endpoint and the log are told.
+    pub(super) fn abandon<S: Files>(self, key: Key, unsent: u64, cx: &mut Context<'_, S>) {
+        let Waiting { endpoint, stage } = *self.waiting;
+        match stage {
+            Stage::Queued(pending, request) | Stage::Asked(pending, request) => {
+                request.release(&mut cx.shared.pool);
+                pending.abandon(cx);
+            }
+            Stage::Streaming(streamed) => {
+                if let Some(mut exchange) = streamed.begun.exchange {
+                    exchange.body_bytes = streamed.queued.saturating_sub(unsent);
+                    exchange.complete = false;
+                    cx.tally.log(Record::Exchange(exchange));
+                }
+            }
+        }
+        if cx.shared.owed.settle(key) {
+            let (endpoint, mut hub) = cx.endpoint(endpoint);
+            endpoint.on_leave(&mut hub, key);
+        }
+    }
+}
+
+impl Streamed {
+    /// A longer piece is not copied into the tail of the write buffer.
+    const COPIED_BYTES_MAX: usize = 4 << 10;
+
+    /// Queues a piece of content.
+    fn queue<S: Files>(
+        &mut self,
+        bytes: Vec<u8>,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) {
+        self.queued += bytes.len() as u64;
+        let (out, pool) = (&mut *input.write_buffer, &mut cx.shared.pool);
+        if self.is_chunked {
+            let size = format!("{:x}\r\n", bytes.len());
+            out.append(pool, |out| out.extend_from_slice(size.as_bytes()));
+        }
+        match bytes.len() > Self::COPIED_BYTES_MAX {
+            true => {
+                pool.account_mut().charge(bytes.capacity());
+                out.push_owned(bytes, pool);
+            }
+            false => out.append(pool, |out| out.extend_from_slice(&bytes)),
+        }
+        if self.is_chunked {
+            out.append(pool, |out| out.extend_from_slice(b"\r\n"));
+        }
     }
 }

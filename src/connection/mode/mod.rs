@@ -21,6 +21,7 @@
 //! ReadingHead      ─┬─▶ ReadingHead      a small answer was queued whole
 //!                   ├─▶ ReadingBody      the head is complete, and a body follows
 //!                   ├─▶ Streaming        an answer with a large body has begun
+//!                   ├─▶ AwaitingEndpoint an endpoint has the request
 //!                   ├─▶ WebSocket        an opening handshake was accepted
 //!                   ├─▶ Lingering        last answer, refusal, end of file, deadline or stop
 //!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
@@ -30,9 +31,10 @@
 //!                   ├─▶ AwaitingEndpoint the body is complete, and an endpoint has it
 //!                   ├─▶ Lingering        last answer, or the body was refused
 //!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
-//! AwaitingEndpoint ─┬─▶ ReadingHead      the endpoint has answered
-//!                   ├─▶ Lingering        the endpoint has given the last answer
-//!                   └─▶ Closed           the transport failed, or memory was short
+//! AwaitingEndpoint ─┬─▶ AwaitingEndpoint the endpoint has begun or continued its answer
+//!                   ├─▶ ReadingHead      the endpoint has answered
+//!                   ├─▶ Lingering        last answer, or the answer was broken off
+//!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
 //! Streaming        ─┬─▶ Streaming        another slice was queued
 //!                   ├─▶ ReadingHead      the last byte was sent
 //!                   ├─▶ Lingering        the last answer was sent, or the file has changed
@@ -73,9 +75,10 @@ pub(crate) use websocket::WebSocket;
 
 use std::time::Instant;
 
+use super::effect::Wish;
 use super::{Cause, Context, Input, Key, Refusal};
 use crate::config::Limits;
-use crate::site::{Body, Files, Reply};
+use crate::site::Files;
 
 /// The mode of a connection: the state of the state machine. `S` is the source of files.
 pub(crate) enum Mode<S: Files> {
@@ -129,6 +132,7 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
             Streaming,
             "an answer with a large body has begun",
         ),
+        (ReadingHead, AwaitingEndpoint, "an endpoint has the request"),
         (ReadingHead, WebSocket, "an opening handshake was accepted"),
         (
             ReadingHead,
@@ -166,16 +170,21 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
             Closed,
             "the transport failed, the peer stalled, or memory was short",
         ),
+        (
+            AwaitingEndpoint,
+            AwaitingEndpoint,
+            "the endpoint has begun or continued its answer",
+        ),
         (AwaitingEndpoint, ReadingHead, "the endpoint has answered"),
         (
             AwaitingEndpoint,
             Lingering,
-            "the endpoint has given the last answer",
+            "last answer, or the answer was broken off",
         ),
         (
             AwaitingEndpoint,
             Closed,
-            "the transport failed, or memory was short",
+            "the transport failed, the peer stalled, or memory was short",
         ),
         (Streaming, Streaming, "another slice was queued"),
         (Streaming, ReadingHead, "the last byte was sent"),
@@ -317,7 +326,7 @@ impl<S: Files> Mode<S> {
         match self {
             Mode::ReadingHead(mode) => mode.step(input, cx),
             Mode::ReadingBody(mode) => mode.step(input, cx),
-            Mode::AwaitingEndpoint(mode) => Step::Blocked(Mode::AwaitingEndpoint(mode)),
+            Mode::AwaitingEndpoint(mode) => mode.step(input, cx),
             Mode::Streaming(mode) => mode.step(input, cx),
             Mode::WebSocket(mode) => mode.step(input, cx),
             Mode::Lingering(mode) => mode.step(input, cx),
@@ -358,20 +367,34 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Takes the answer of an endpoint, if the connection awaits an answer.
-    pub(super) fn endpoint_answered(
+    /// Carries out a wish of an endpoint for this connection, unless the connection is in another mode
+    /// by now.
+    pub(super) fn carry_out(
         self,
-        reply: Reply<S::File>,
+        wish: Wish,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let Mode::AwaitingEndpoint(mode) = self else {
-            if let Body::Owned(bytes) = reply.body {
-                cx.shared.pool.release_vec(bytes);
+        match (self, wish) {
+            (Mode::AwaitingEndpoint(mode), Wish::Ask) => mode.ask(input, cx),
+            (Mode::AwaitingEndpoint(mode), Wish::Answer(answer)) => {
+                mode.answered(*answer, input, cx)
             }
-            return self;
-        };
-        mode.endpoint_answered(reply, input, cx)
+            (Mode::AwaitingEndpoint(mut mode), Wish::Write(bytes)) => {
+                mode.write(bytes, input, cx);
+                Mode::AwaitingEndpoint(mode)
+            }
+            (Mode::AwaitingEndpoint(mode), Wish::Finish) => mode.finish(input, cx),
+            (Mode::AwaitingEndpoint(mode), Wish::CutOff) => mode.cut_off(input, cx),
+            (Mode::ReadingBody(mut mode), Wish::Resume) => {
+                mode.resume(cx.turn.now.instant);
+                Mode::ReadingBody(mode)
+            }
+            (Mode::WebSocket(mode), Wish::Close(code, reason)) => {
+                mode.close((code, &reason), input, cx)
+            }
+            (mode, _) => mode,
+        }
     }
 
     /// Closes a WebSocket connection whose peer does not read the broadcasts.
@@ -391,11 +414,8 @@ impl<S: Files> Mode<S> {
         match self {
             Mode::ReadingBody(mode) => mode.held_bytes(),
             Mode::WebSocket(mode) => mode.held_bytes(),
-            Mode::ReadingHead(_)
-            | Mode::AwaitingEndpoint(_)
-            | Mode::Streaming(_)
-            | Mode::Lingering(_)
-            | Mode::Closed(_) => 0,
+            Mode::AwaitingEndpoint(mode) => mode.held_bytes(),
+            Mode::ReadingHead(_) | Mode::Streaming(_) | Mode::Lingering(_) | Mode::Closed(_) => 0,
         }
     }
 
@@ -442,10 +462,11 @@ impl<S: Files> Mode<S> {
 
     /// Ends the mode after the last byte of output, as the mode [wanted](Wants::end_when_sent).
     pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
-        let Mode::Streaming(mode) = self else {
-            unreachable!("only Streaming ends with its output");
-        };
-        mode.all_sent(cx)
+        match self {
+            Mode::Streaming(mode) => mode.all_sent(cx),
+            Mode::AwaitingEndpoint(mode) => mode.all_sent(cx),
+            _ => unreachable!("no other mode ends with its output"),
+        }
     }
 
     /// Returns when the mode must be stepped although nothing has happened; `None`: never.
@@ -459,7 +480,7 @@ impl<S: Files> Mode<S> {
     ) -> Option<Instant> {
         match self {
             Mode::ReadingHead(mode) => mode.deadline(last_progress, pending, limits),
-            Mode::ReadingBody(mode) => Some(mode.deadline(limits)),
+            Mode::ReadingBody(mode) => mode.deadline(limits),
             Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),
             Mode::AwaitingEndpoint(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
@@ -475,8 +496,8 @@ impl<S: Files> Mode<S> {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         match self {
-            Mode::ReadingBody(mode) => mode.abandon(cx),
-            Mode::AwaitingEndpoint(mode) => mode.abandon(cx),
+            Mode::ReadingBody(mode) => mode.abandon(key, cx),
+            Mode::AwaitingEndpoint(mode) => mode.abandon(key, unsent, cx),
             Mode::Streaming(mode) => mode.abandon(unsent, cx),
             Mode::WebSocket(mode) => mode.abandon(key, cx),
             Mode::ReadingHead(_) | Mode::Lingering(_) | Mode::Closed(_) => {}

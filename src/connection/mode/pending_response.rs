@@ -5,6 +5,7 @@ use crate::http::{
     Method, Persistence, RefusedLine, RequestHead, ResponseHead, Status, Version, finish_head,
 };
 use crate::site::{Body, Files, Reply, ReplyFields};
+use crate::transport::WriteBuffer;
 use crate::websocket::Accept;
 
 use super::{Lingering, Mode, ReadingHead, Streaming};
@@ -73,14 +74,30 @@ impl PendingResponse {
         self
     }
 
-    /// Queues the answer, and returns the next mode.
-    pub fn answer<S: Files>(
-        mut self,
-        mut reply: Reply<S::File>,
-        cause: Cause,
-        input: &mut Input<'_, S>,
+    /// The version of the request.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether the answer has no body, because the request is HEAD.
+    pub fn is_head_only(&self) -> bool {
+        self.head_only
+    }
+
+    /// The answer is the last of the connection.
+    pub fn ending_the_connection(mut self) -> PendingResponse {
+        self.persistence = Persistence::Close;
+        self
+    }
+
+    /// Completes the head of the reply by what the connection and the flags say.
+    #[inline]
+    fn prepare<S: Files>(
+        &mut self,
+        reply: &mut Reply<S::File>,
+        input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Mode<S> {
+    ) {
         let is_last = cx.turn.stopping || input.gives_way;
         if is_last && self.persistence == Persistence::KeepAlive {
             // The peer cannot know that the server is stopping, or needs the slot, and may be
@@ -91,9 +108,43 @@ impl PendingResponse {
             reply.tell_reason();
         }
         if let Some(fields) = &self.fields {
-            fields.put_on(&mut reply);
+            fields.put_on(reply);
         }
         cx.budget.spend_work(reply.cost - 1);
+    }
+
+    /// Queues the head of an answer whose content comes by itself. The caller completes the answer.
+    pub fn begin<S: Files>(
+        mut self,
+        mut reply: Reply<S::File>,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Begun {
+        self.prepare(&mut reply, input, cx);
+        input.write_buffer.append(&mut cx.shared.pool, |out| {
+            out.extend_from_slice(&reply.head);
+            finish_head(out, &cx.turn.date, self.version, self.persistence);
+        });
+        if let Some(exchange) = &mut self.exchange {
+            exchange.status = reply.status.code();
+            exchange.reason = reply.reason;
+        }
+        Begun {
+            persistence: self.persistence,
+            must_linger: self.must_linger,
+            exchange: self.exchange,
+        }
+    }
+
+    /// Queues the answer, and returns the next mode.
+    pub fn answer<S: Files>(
+        mut self,
+        mut reply: Reply<S::File>,
+        cause: Cause,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        self.prepare(&mut reply, input, cx);
         let head = |out: &mut Vec<u8>| {
             out.extend_from_slice(&reply.head);
             finish_head(out, &cx.turn.date, self.version, self.persistence);
@@ -153,26 +204,29 @@ impl PendingResponse {
         }
     }
 
-    /// Queues the answer to an opening handshake, after which the connection goes on by WebSocket
-    /// (RFC 6455 §4.2.2). Returns the begun record of the end, if a log wants records.
-    pub fn switch<S: Files>(
-        self,
+    /// Queues the answer to an opening handshake (RFC 6455 §4.2.2).
+    pub fn offer<S: Files>(
+        &self,
         accept: &Accept,
-        input: &mut Input<'_, S>,
+        write_buffer: &mut WriteBuffer<S::File>,
         cx: &mut Context<'_, S>,
-    ) -> Option<Box<Conversation>> {
-        let status = Status::SwitchingProtocols;
-        let head = ResponseHead::new(status)
+    ) {
+        let head = ResponseHead::new(Status::SwitchingProtocols)
             .field("Upgrade", "websocket")
             .field("Connection", "Upgrade");
         let add = |head: ResponseHead, (name, value)| head.field(name, value);
         let head = accept.fields().fold(head, add).into_bytes();
-        input.write_buffer.append(&mut cx.shared.pool, |out| {
+        write_buffer.append(&mut cx.shared.pool, |out| {
             out.extend_from_slice(&head);
             finish_head(out, &cx.turn.date, self.version, Persistence::KeepAlive);
         });
+    }
+
+    /// The connection goes on by WebSocket, as was [offered](PendingResponse::offer). Returns the begun
+    /// record of the end, if a log wants records.
+    pub fn switch<S: Files>(self, cx: &mut Context<'_, S>) -> Option<Box<Conversation>> {
         let mut exchange = self.exchange?;
-        exchange.status = status.code();
+        exchange.status = Status::SwitchingProtocols.code();
         let conversation = Conversation::begun(&exchange);
         cx.tally.log(Record::Exchange(exchange));
         Some(Box::new(conversation))
@@ -185,4 +239,14 @@ impl PendingResponse {
             cx.tally.log(Record::Exchange(exchange));
         }
     }
+}
+
+/// What is left to do when an answer has begun, and its content comes by itself.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub persistence: Persistence,
+    /// The peer may still be sending bytes that will not be read.
+    pub must_linger: bool,
+    /// The log entry, completed at the end. `None`: no log wants the entry.
+    pub exchange: Option<Box<Exchange>>,
 }

@@ -10,8 +10,9 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{AwaitingEndpoint, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
+use crate::connection::request::KeptRequest;
 use crate::connection::stall_clock::StallClock;
-use crate::connection::{Cause, Context, Effect, Input, Refusal};
+use crate::connection::{Answer, Cause, Context, Input, Key, Refusal, Uptake};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status};
 use crate::site::{Files, Mount, Reply};
 
@@ -28,62 +29,85 @@ struct Incoming {
     decoder: BodyDecoder,
     /// The length of the content as announced by the head; `usize::MAX` for a chunked body.
     length: usize,
-    purpose: Purpose,
+    taker: Taker,
+    /// The request. If the taker wants the body whole, the content that was received is with it.
+    request: KeptRequest,
     /// Bytes of content received up to now.
-    received: usize,
+    received: u64,
+    /// The taker wants no further piece for the moment.
+    is_paused: bool,
+    /// The end of the body has come.
+    is_whole: bool,
     progress: StallClock,
 }
 
-/// The purpose for which a body is received.
+/// Who takes a body, and how.
 #[derive(Debug)]
-enum Purpose {
-    /// To hand the body to an endpoint. The vector holds the received content, in storage of the
-    /// pool.
-    Endpoint(Mount, Vec<u8>),
-    /// To find the end of the body, and then to answer the request. The vector holds the bytes of
-    /// the head until then, in storage of the pool.
-    End(Head, Vec<u8>),
+pub(super) enum Purpose {
+    /// An endpoint, whole.
+    Whole(Mount),
+    /// An endpoint, piece by piece.
+    Pieces(Mount),
+    /// Nobody: the body is read to find its end, and then the request is answered from the files.
+    End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Taker {
+    Whole,
+    Pieces,
+    Nobody,
 }
 
 /// The way in.
 impl ReadingBody {
-    /// A whole head has come, and the body follows. The body may be empty.
+    /// A whole head has come, and the body follows.
     pub(super) fn after<S: Files>(
         pending: PendingResponse,
         head: &Head,
         request: &RequestHead<'_>,
-        endpoint: Option<Mount>,
+        purpose: Purpose,
         cx: &mut Context<'_, S>,
     ) -> ReadingBody {
-        let framing = match request.framing() {
-            Framing::None => Framing::Length(0),
-            framing @ (Framing::Length(_) | Framing::Chunked) => framing,
-        };
+        let framing = request.framing();
         let decoder = BodyDecoder::new(framing).expect("there is a body");
         let length = match framing {
             Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Framing::None | Framing::Chunked => usize::MAX,
         };
+        let (taker, mount) = match purpose {
+            Purpose::Whole(mount) => (Taker::Whole, mount),
+            Purpose::Pieces(mount) => (Taker::Pieces, mount),
+            Purpose::End => (Taker::Nobody, Mount::default()),
+        };
         let incoming = Incoming {
             pending,
             decoder,
             length,
-            purpose: match endpoint {
-                Some(endpoint) => Purpose::Endpoint(endpoint, Vec::new()),
-                None => {
-                    let mut kept = Vec::new();
-                    cx.shared
-                        .pool
-                        .append(&mut kept, |kept| kept.extend_from_slice(request.bytes()));
-                    Purpose::End(head.clone(), kept)
-                }
-            },
+            taker,
+            request: KeptRequest::new(head, request, mount, &mut cx.shared.pool),
             received: 0,
+            is_paused: false,
+            is_whole: false,
             progress: StallClock::new(cx.turn.now.instant),
         };
         ReadingBody {
             incoming: Box::new(incoming),
         }
+    }
+}
+
+/// Why no more of a body is taken.
+enum Stop {
+    /// The request is refused.
+    Refused(Refusal),
+    /// The endpoint has answered.
+    Answered(Answer),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
     }
 }
 
@@ -94,15 +118,26 @@ impl ReadingBody {
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
         let incoming = &mut *self.incoming;
+        if incoming.is_paused {
+            return Step::Blocked(Mode::ReadingBody(self));
+        }
+        if incoming.is_whole {
+            return Step::Progress(self.finish(input, cx));
+        }
         let before = input.read_buffer.bytes().len();
         let taken = incoming.take(input, cx);
         let used = before - input.read_buffer.bytes().len();
         incoming.progress.add(used, cx.turn.now.instant);
         let refusal = match taken {
             Ok(true) => return Step::Progress(self.finish(input, cx)),
-            Err(refusal) => refusal,
+            Err(Stop::Answered(answer)) => {
+                let reply = answer.into_reply(&self.incoming.request.head(), cx);
+                let pending = self.end(cx).without_its_body();
+                return Step::Progress(pending.answer(reply, Cause::Refused, input, cx));
+            }
+            Err(Stop::Refused(refusal)) => refusal,
             // The bytes that were read because of the deadline may have moved it.
-            Ok(false) if input.expired && self.deadline(&cx.turn.limits) <= cx.turn.now.instant => {
+            Ok(false) if input.expired && self.is_late(cx) => {
                 Refusal::late("the request body took too long")
             }
             Ok(false) if used > 0 => return Step::Progress(Mode::ReadingBody(self)),
@@ -115,6 +150,14 @@ impl ReadingBody {
         Step::Progress(self.refuse(refusal, input, cx))
     }
 
+    /// The endpoint takes pieces again.
+    pub(super) fn resume(&mut self, now: Instant) {
+        let incoming = &mut *self.incoming;
+        if std::mem::take(&mut incoming.is_paused) {
+            incoming.progress = StallClock::new(now);
+        }
+    }
+
     /// Queues a refusal, and ends the connection: the rest of the body will not be read.
     pub(super) fn refuse<S: Files>(
         self,
@@ -122,6 +165,7 @@ impl ReadingBody {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
+        self.tell_endpoint(input.key, cx);
         let pending = self.end(cx).without_its_body();
         let reply = Reply::plain(refusal.status, refusal.sentence);
         pending.answer(reply, refusal.cause, input, cx)
@@ -130,54 +174,74 @@ impl ReadingBody {
     /// Goes on after the whole body has come.
     fn finish<S: Files>(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let Incoming {
-            pending, purpose, ..
+            pending,
+            mut request,
+            taker,
+            ..
         } = *self.incoming;
-        match purpose {
-            Purpose::Endpoint(to, body) => {
-                let from = input.key;
-                cx.shared.effects.push(Effect::Post { from, to, body });
-                Mode::AwaitingEndpoint(AwaitingEndpoint::after(pending))
-            }
-            Purpose::End(head, bytes) => {
-                let request = RequestHead::new(&head, &bytes);
-                let reply = cx.shared.site.answer(&request, cx.turn.now.wall);
-                cx.shared.pool.release_vec(bytes);
-                pending.answer(reply, Cause::LastAnswer, input, cx)
-            }
+        if taker == Taker::Nobody {
+            let reply = cx.shared.site.answer(&request.head(), cx.turn.now.wall);
+            request.release(&mut cx.shared.pool);
+            return pending.answer(reply, Cause::LastAnswer, input, cx);
         }
+        if !cx.shared.effects.is_empty() {
+            return AwaitingEndpoint::queue(pending, request, input, cx);
+        }
+        let endpoint = request.mount.number;
+        let lent = request.lend(input.key, *input.peer, &mut cx.shared.pool);
+        let answer = cx.ask(endpoint, lent);
+        AwaitingEndpoint::after(answer, pending, request, input, cx)
     }
 
     /// Gives the storage back to the pool, and returns the request.
     fn end<S: Files>(self, cx: &mut Context<'_, S>) -> PendingResponse {
         let Incoming {
-            pending, purpose, ..
+            pending, request, ..
         } = *self.incoming;
-        let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = purpose;
-        cx.shared.pool.release_vec(storage);
+        request.release(&mut cx.shared.pool);
         pending
     }
 
-    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
+    /// Tells the endpoint that it gets no further piece.
+    fn tell_endpoint<S: Files>(&self, key: Key, cx: &mut Context<'_, S>) {
+        if self.incoming.taker == Taker::Pieces {
+            let (endpoint, mut hub) = cx.endpoint(self.incoming.request.mount.number);
+            endpoint.on_leave(&mut hub, key);
+        }
+    }
+
+    pub(super) fn abandon<S: Files>(self, key: Key, cx: &mut Context<'_, S>) {
+        self.tell_endpoint(key, cx);
         self.end(cx).abandon(cx);
     }
 
     pub(super) fn wants(&self) -> Wants {
         Wants {
-            input: Wanted::Always,
+            input: match self.incoming.is_paused {
+                true => Wanted::Never,
+                false => Wanted::Always,
+            },
             fin: false,
             end_when_sent: false,
             idle_since: None,
         }
     }
 
-    /// Returns the number of bytes of the received content, or of the kept head.
+    /// Returns the number of bytes of the received content and of the kept head.
     pub(super) fn held_bytes(&self) -> usize {
-        let (Purpose::Endpoint(_, storage) | Purpose::End(_, storage)) = &self.incoming.purpose;
-        storage.len()
+        self.incoming.request.held_bytes()
     }
 
-    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
-        self.incoming.progress.last_progress() + limits.stall_time
+    /// Returns when the next portion of the body must have come; `None` while the endpoint lets the
+    /// client wait.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let due = self.incoming.progress.last_progress() + limits.stall_time;
+        (!self.incoming.is_paused).then_some(due)
+    }
+
+    fn is_late<S: Files>(&self, cx: &Context<'_, S>) -> bool {
+        let due = self.deadline(&cx.turn.limits);
+        due.is_some_and(|due| due <= cx.turn.now.instant)
     }
 }
 
@@ -187,12 +251,12 @@ impl Incoming {
     const PIECES_PER_WORK: u32 = 8;
 
     /// Consumes the bytes of the body in the read buffer. Returns `true` at the end of the body. Leaves
-    /// bytes in the read buffer when the budget is spent.
+    /// bytes in the read buffer when the budget is spent, or when the endpoint wants to wait.
     fn take<S: Files>(
         &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, Stop> {
         // The number of rounds is bounded, because each round consumes bytes of the read buffer.
         for piece in 1_u32.. {
             if piece.is_multiple_of(Self::PIECES_PER_WORK) {
@@ -202,22 +266,36 @@ impl Incoming {
                 }
             }
             let bytes = input.read_buffer.bytes();
-            let part = self.decoder.decode(bytes)?;
+            let part = self.decoder.decode(bytes).map_err(Refusal::from)?;
             let content = &bytes[part.framing..][..part.content];
-            self.received += content.len();
+            self.received += content.len() as u64;
             // A chunk that is too large is refused by its size, before the client has sent it.
-            let at_least = (self.received as u64).saturating_add(self.decoder.announced());
-            if at_least > cx.turn.limits.body_bytes_max as u64 {
-                return Err(too_large());
+            let at_least = self.received.saturating_add(self.decoder.announced());
+            if self.taker != Taker::Pieces && at_least > cx.turn.limits.body_bytes_max as u64 {
+                return Err(too_large().into());
             }
-            if let Purpose::Endpoint(_, body) = &mut self.purpose {
-                cx.shared.pool.gather(body, content, self.length);
-                cx.budget.spend_gathered(content.len());
+            match self.taker {
+                Taker::Whole => {
+                    let body = &mut self.request.body;
+                    cx.shared.pool.gather(body, content, self.length);
+                    cx.budget.spend_gathered(content.len());
+                }
+                Taker::Pieces if !content.is_empty() => {
+                    cx.budget.spend_gathered(content.len());
+                    let (endpoint, mut hub) = cx.endpoint(self.request.mount.number);
+                    match endpoint.on_body(&mut hub, input.key, content) {
+                        Uptake::More => {}
+                        Uptake::Wait => self.is_paused = true,
+                        Uptake::Refuse(answer) => return Err(Stop::Answered(answer)),
+                    }
+                }
+                Taker::Pieces | Taker::Nobody => {}
             }
             let used = part.framing + part.content;
             input.read_buffer.consume(used);
-            if part.last || used == 0 {
-                return Ok(part.last);
+            self.is_whole = part.last;
+            if part.last || used == 0 || self.is_paused {
+                return Ok(part.last && !self.is_paused);
             }
         }
         Ok(false)

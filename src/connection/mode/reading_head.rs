@@ -4,11 +4,15 @@ use std::mem;
 use std::time::Instant;
 
 use super::pending_response::PendingResponse;
-use super::{Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket, reading_body};
+use super::reading_body::Purpose;
+use super::{
+    AwaitingEndpoint, Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket, reading_body,
+};
 use crate::config::Limits;
-use crate::connection::{Cause, Context, Input, Refusal, RouteMatch};
+use crate::connection::request::{KeptRequest, is_coded, parameter};
+use crate::connection::{Cause, Context, Input, Intake, Refusal, Request};
 use crate::http::{
-    Expectation, Field, Framing, Head, HeadError, HeadParser, Method, Parsed, RequestHead, Status,
+    Expectation, Field, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status,
 };
 use crate::site::{Files, Mount, Reply, Route};
 use crate::websocket::{Accept, Opening, OpeningError};
@@ -130,7 +134,7 @@ impl ReadingHead {
         let request = RequestHead::new(head, input.read_buffer.bytes());
         let pending = PendingResponse::new(&request, input, cx);
         let has_body = request.framing() != Framing::None;
-        match Plan::of(&request, cx) {
+        match Plan::of(&request, input, cx) {
             Plan::Answer(reply) => {
                 input.read_buffer.consume(head.end());
                 let (pending, cause) = match has_body {
@@ -140,11 +144,11 @@ impl ReadingHead {
                 pending.answer(reply, cause, input, cx)
             }
             Plan::Open(accept, mount) => {
-                input.read_buffer.consume(head.end());
-                WebSocket::after(pending, &accept, &mount, input, cx)
+                WebSocket::after(pending, &accept, &mount, head, input, cx)
             }
-            Plan::ReadBody { endpoint, go_ahead } => {
-                let mode = ReadingBody::after(pending, head, &request, endpoint, cx);
+            Plan::Ask(mount) => ReadingHead::ask(pending, mount, head, input, cx),
+            Plan::ReadBody { purpose, go_ahead } => {
+                let mode = ReadingBody::after(pending, head, &request, purpose, cx);
                 if go_ahead {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                     let out = &mut *input.write_buffer;
@@ -154,6 +158,39 @@ impl ReadingHead {
                 Mode::ReadingBody(mode)
             }
         }
+    }
+
+    /// Hands a request without a body to an endpoint. The request waits if effects are queued, which may
+    /// concern what the endpoint looks at.
+    fn ask<S: Files>(
+        pending: PendingResponse,
+        mount: Mount,
+        head: &Head,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let request = RequestHead::new(head, input.read_buffer.bytes());
+        if !cx.shared.effects.is_empty() {
+            let kept = KeptRequest::new(head, &request, mount, &mut cx.shared.pool);
+            input.read_buffer.consume(head.end());
+            return AwaitingEndpoint::queue(pending, kept, input, cx);
+        }
+        let lent = Request {
+            head: request,
+            mount: &mount,
+            key: input.key,
+            peer: *input.peer,
+            body: Vec::new(),
+        };
+        let answer = cx.ask(mount.number, lent);
+        if answer.is_whole() {
+            let reply = answer.into_reply(&request, cx);
+            input.read_buffer.consume(head.end());
+            return pending.answer(reply, Cause::LastAnswer, input, cx);
+        }
+        let kept = KeptRequest::new(head, &request, mount, &mut cx.shared.pool);
+        input.read_buffer.consume(head.end());
+        AwaitingEndpoint::after(answer, pending, kept, input, cx)
     }
 
     /// Queues a refusal, and ends the connection: of a request that is not whole, late, or too much
@@ -208,67 +245,97 @@ enum Plan<S: Files> {
     Answer(Reply<S::File>),
     /// Accept the opening handshake, and go on by WebSocket.
     Open(Accept, Mount),
+    /// Let an endpoint answer. The request has no body.
+    Ask(Mount),
     /// Read the body first: for an endpoint, or to find the next request after the body.
     ReadBody {
-        endpoint: Option<Mount>,
+        purpose: Purpose,
         /// The client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
         go_ahead: bool,
     },
 }
 
 impl<S: Files> Plan<S> {
-    fn of(request: &RequestHead<'_>, cx: &mut Context<'_, S>) -> Plan<S> {
+    fn of(request: &RequestHead<'_>, input: &Input<'_, S>, cx: &mut Context<'_, S>) -> Plan<S> {
         let mount = match cx.shared.site.route(request) {
-            Route::Denied(reply) => return Plan::Answer(reply),
-            Route::Endpoint(mount) => Some(mount),
             Route::Files => None,
-        };
-        let mount = match mount {
-            Some(mount) if request.wants_websocket() => {
+            Route::Denied(reply) => return Plan::Answer(reply),
+            Route::Endpoint(mount) if mount.takes.websocket && request.wants_websocket() => {
                 return match accept(request, &mount, cx) {
                     Ok(accept) => Plan::Open(accept, mount),
                     Err(reply) => Plan::Answer(reply),
                 };
             }
-            mount => mount,
+            Route::Endpoint(mount) => Some(mount).filter(|m| m.takes.has(request.method())),
         };
-        let takes_it = |mount: &Mount| mount.takes_posts && request.method() == Method::Post;
-        let endpoint = mount.filter(takes_it);
-        match (request.framing(), request.expectation()) {
-            (_, Expectation::Unknown) => Plan::Answer(Reply::plain(
+        if request.expectation() == Expectation::Unknown {
+            return Plan::Answer(Reply::plain(
                 Status::ExpectationFailed,
                 "100-continue is the only expectation known here",
-            )),
-            (Framing::Length(n), _) if n > cx.turn.limits.body_bytes_max as u64 => {
-                let refusal = reading_body::too_large();
-                Plan::Answer(Reply::plain(refusal.status, refusal.sentence))
-            }
-            // An endpoint would take the coded bytes for the content.
-            _ if endpoint.is_some() && is_coded(request) => Plan::Answer(Reply::coding_not_taken()),
+            ));
+        }
+        if let Some(mount) = mount {
+            return Plan::for_endpoint(request, mount, input, cx);
+        }
+        match (request.framing(), request.expectation()) {
+            (framing, _) if is_too_long(framing, cx) => Plan::too_long(),
             // A client gets a 100 only if the body is wanted. Otherwise the client gets the answer
             // at once, and need not send the body (RFC 9110 §10.1.1).
-            (Framing::Length(_) | Framing::Chunked, Expectation::Continue)
-                if endpoint.is_none() =>
-            {
+            (Framing::None, _) | (_, Expectation::Continue) => {
                 Plan::Answer(cx.shared.site.answer(request, cx.turn.now.wall))
             }
-            (Framing::None, _) if endpoint.is_none() => {
-                Plan::Answer(cx.shared.site.answer(request, cx.turn.now.wall))
-            }
-            // For an endpoint, a request without a body has an empty body.
-            (framing, expectation) => Plan::ReadBody {
-                endpoint,
-                go_ahead: framing != Framing::None && expectation == Expectation::Continue,
+            _ => Plan::ReadBody {
+                purpose: Purpose::End,
+                go_ahead: false,
             },
         }
     }
+
+    /// The plan for a request that an endpoint answers. If a body follows, the endpoint says how it
+    /// takes the body.
+    #[inline(never)]
+    fn for_endpoint(
+        request: &RequestHead<'_>,
+        mount: Mount,
+        input: &Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Plan<S> {
+        // An endpoint would take the coded bytes for the content.
+        if is_coded(request) {
+            return Plan::Answer(Reply::coding_not_taken());
+        }
+        if request.framing() == Framing::None {
+            return Plan::Ask(mount);
+        }
+        let lent = Request {
+            head: *request,
+            mount: &mount,
+            key: input.key,
+            peer: *input.peer,
+            body: Vec::new(),
+        };
+        let (endpoint, mut hub) = cx.endpoint(mount.number);
+        let purpose = match endpoint.on_head(&mut hub, &lent) {
+            Intake::Whole if is_too_long(request.framing(), cx) => return Plan::too_long(),
+            Intake::Whole => Purpose::Whole(mount),
+            Intake::Pieces => Purpose::Pieces(mount),
+            Intake::Refuse(answer) => return Plan::Answer(answer.into_reply(request, cx)),
+        };
+        Plan::ReadBody {
+            purpose,
+            go_ahead: request.expectation() == Expectation::Continue,
+        }
+    }
+
+    fn too_long() -> Plan<S> {
+        let refusal = reading_body::too_large();
+        Plan::Answer(Reply::plain(refusal.status, refusal.sentence))
+    }
 }
 
-/// Whether the body has a content coding. `identity` is none, though clients should not send the
-/// name (RFC 9110 §8.4.1).
-fn is_coded(request: &RequestHead<'_>) -> bool {
-    let mut codings = request.members(Field::ContentEncoding);
-    codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+/// Whether a body of an announced length exceeds the limit.
+fn is_too_long<S: Files>(framing: Framing, cx: &Context<'_, S>) -> bool {
+    matches!(framing, Framing::Length(n) if n > cx.turn.limits.body_bytes_max as u64)
 }
 
 /// Checks an opening handshake against the rules of RFC 6455 §4.2, beginning with the rules of
@@ -287,14 +354,12 @@ fn accept<S: Files>(
             "Upgrade without `Connection: Upgrade` is not passed on by proxies",
         ));
     }
-    let (name, query) = (&mount.name, &mount.query);
-    let route = RouteMatch { name, query };
     let values = |field| request.values(field).collect();
     let opening = Opening {
         keys: values(Field::WebSocketKey),
         versions: values(Field::WebSocketVersion),
         protocols: values(Field::WebSocketProtocol),
-        extensions: match route.parameter("deflate").as_deref() {
+        extensions: match parameter(&mount.query, "deflate").as_deref() {
             Some("off") => Vec::new(),
             _ => values(Field::WebSocketExtensions),
         },

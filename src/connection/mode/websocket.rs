@@ -10,16 +10,18 @@
 //! pings included. Then no byte is read, and the TCP window closes. Meanwhile the peer need not
 //! prove that it is alive, because its pong may be among the unread bytes.
 
+use std::any::Any;
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
-use crate::connection::endpoint::{Endpoint, Hub, RouteMatch, Session};
 use crate::connection::{
-    Broadcast, Cause, Context, Conversation, Effect, Input, Key, Message, Record,
+    Answer, Broadcast, Cause, Context, Conversation, Effect, Endpoint, Hub, Input, Key, Message,
+    Record, Request, Session, Shared,
 };
+use crate::http::{Head, RequestHead};
 use crate::site::{Files, Mount};
 use crate::transport::{ChargedBytes, Pool, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflated, Inflater};
@@ -58,6 +60,8 @@ struct State {
     pinged: Option<Instant>,
     /// Because of back-pressure, no frame is read, or the endpoint may have stopped sending.
     paused: bool,
+    /// What the endpoint keeps with this connection.
+    kept: Option<Box<dyn Any>>,
     /// The record for the log, completed at the end. `None`: no log wants the record.
     conversation: Option<Box<Conversation>>,
 }
@@ -106,16 +110,19 @@ impl From<Violation> for ClosePlan {
 
 /// The way in.
 impl WebSocket {
-    /// Answers the opening handshake and informs the endpoint. Messages sent by the endpoint in
-    /// this call follow directly after the answer.
+    /// Answers the opening handshake, whose `head` is at the front of the read buffer, and informs the
+    /// endpoint. Messages sent by the endpoint in this call follow directly after the answer. If the
+    /// endpoint refuses, its own answer is sent instead.
     pub(super) fn after<S: Files>(
         pending: PendingResponse,
         accept: &Accept,
         mount: &Mount,
+        head: &Head,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let conversation = pending.switch(accept, input, cx);
+        let queued = input.write_buffer.queued();
+        pending.offer(accept, input.write_buffer, cx);
         let mut state = State {
             endpoint: mount.number,
             deflate: accept.deflate(),
@@ -126,18 +133,28 @@ impl WebSocket {
             last_received: cx.turn.now.instant,
             pinged: None,
             paused: false,
-            conversation,
+            kept: None,
+            conversation: None,
         };
-        let (name, query) = (&mount.name, &mount.query);
-        let closed = state.call(
-            input.key,
-            input.write_buffer,
-            None,
-            cx,
-            |endpoint, session| {
-                endpoint.on_open(session, RouteMatch { name, query });
-            },
-        );
+        let (key, peer) = (input.key, *input.peer);
+        let request = Request {
+            head: RequestHead::new(head, input.read_buffer.bytes()),
+            mount,
+            key,
+            peer,
+            body: Vec::new(),
+        };
+        let mut refused = None;
+        let closed = state.call(key, input.write_buffer, None, cx, |endpoint, session| {
+            refused = endpoint.on_open(session, &request).err();
+        });
+        if let Some(answer) = refused {
+            let offered = input.write_buffer.queued() - queued;
+            input.write_buffer.drop_last(offered, &mut cx.shared.pool);
+            return WebSocket::refuse(answer, pending, head, input, cx);
+        }
+        input.read_buffer.consume(head.end());
+        state.conversation = pending.switch(cx);
         let mode = WebSocket {
             state: Box::new(state),
         };
@@ -145,6 +162,22 @@ impl WebSocket {
             Ok(()) => Mode::WebSocket(mode),
             Err(plan) => mode.end(plan, input, cx),
         }
+    }
+
+    /// Answers an opening handshake that the endpoint has refused.
+    fn refuse<S: Files>(
+        answer: Answer,
+        pending: PendingResponse,
+        head: &Head,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        // The endpoint may have joined a room before it refused.
+        cx.shared.effects.push(Effect::Disconnected(input.key));
+        let request = RequestHead::new(head, input.read_buffer.bytes());
+        let reply = answer.into_reply(&request, cx);
+        input.read_buffer.consume(head.end());
+        pending.answer(reply, Cause::LastAnswer, input, cx)
     }
 }
 
@@ -301,6 +334,24 @@ impl WebSocket {
         self.end(ClosePlan::ours(Cause::Overloaded, code, reason), input, cx)
     }
 
+    /// Closes the connection, as the endpoint wishes.
+    pub(super) fn close<S: Files>(
+        self,
+        (code, reason): (CloseCode, &str),
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Mode<S> {
+        let mut state = self.state;
+        let closed = state.call(input.key, input.write_buffer, None, cx, |_, session| {
+            session.close(code, reason);
+        });
+        let mode = WebSocket { state };
+        match closed {
+            Ok(()) => Mode::WebSocket(mode),
+            Err(plan) => mode.end(plan, input, cx),
+        }
+    }
+
     /// Closes the connection, because the peer does not read the broadcasts.
     pub(super) fn close_slow_consumer<S: Files>(
         self,
@@ -361,8 +412,8 @@ impl WebSocket {
         if let Some(inflating) = inflating {
             cx.shared.release_inflater(inflating.inflater);
         }
-        let endpoint = cx.shared.endpoints.get(endpoint);
-        endpoint.on_close(&mut Hub::new(&mut cx.shared.effects), key, code);
+        let (endpoint, mut hub) = cx.endpoint(endpoint);
+        endpoint.on_close(&mut hub, key, code);
         cx.shared.effects.push(Effect::Disconnected(key));
     }
 
@@ -627,22 +678,42 @@ impl State {
         call: impl FnOnce(&mut dyn Endpoint, &mut Session<'_>),
     ) -> Result<(), ClosePlan> {
         let waiting = write_buffer.queued();
-        let (closed, returns) = write_buffer.append(&mut cx.shared.pool, |out| {
+        let Shared {
+            pool,
+            endpoints,
+            effects,
+            owed,
+            alarms,
+            rooms,
+            deflater,
+            ..
+        } = &mut *cx.shared;
+        let hub = Hub {
+            effects,
+            owed,
+            alarms,
+            rooms,
+            counters: &cx.tally.counters,
+            limits: &cx.turn.limits,
+            now: cx.turn.now.instant,
+            endpoint: Some(self.endpoint),
+        };
+        let (closed, returns) = write_buffer.append(pool, |out| {
             let mut session = Session {
                 key,
                 begin: out.len(),
                 out,
                 waiting,
                 deflate: self.deflate,
-                deflater: &mut cx.shared.deflater,
-                effects: &mut cx.shared.effects,
-                limits: &cx.turn.limits,
+                deflater,
+                hub,
+                state: &mut self.kept,
                 received: received.map(|r| &**r),
                 returns: false,
                 sent: 0,
                 closed: None,
             };
-            call(cx.shared.endpoints.get(self.endpoint), &mut session);
+            call(endpoints.get(self.endpoint), &mut session);
             if let Some(conversation) = &mut self.conversation {
                 conversation.sent += session.sent;
             }
