@@ -22,7 +22,7 @@
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let bound = Server::bind(&Config::new("www"))?;
 //!     println!("connect to ws://{}/shout", bound.addresses[0]);
-//!     bound.server.with_endpoint("/shout", Shout).run()?;
+//!     bound.with_endpoint("/shout", Shout).run()?;
 //!     Ok(())
 //! }
 //! ```
@@ -328,5 +328,5 @@ pub use connection::{
     Answer, Endpoint, FieldError, Full, Hub, Intake, Key, Message, NotTaken, Request, Session,
     Uptake,
 };
-pub use server::{BoundServer, Server, StartError};
+pub use server::{BoundServer, Handle, Server, StartError, Stopped};
 pub use websocket::{CloseCode, Protocols};

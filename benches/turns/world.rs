@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Driver, Echo, Event, RoomsEndpoint, Server, Signal, Source};
+use oneloop::server::{Driver, Echo, Event, RoomsEndpoint, Server, Signal, Source, Waker};
 use oneloop::site::{FileError, Files, Site};
 use oneloop::sys::{FileKind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
@@ -189,6 +189,10 @@ impl Driver for Memory {
     }
 
     fn close_listeners(&mut self) {}
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The server's end of a connection.

@@ -125,6 +125,20 @@ impl<S: Files> Shared<S> {
         (self.endpoints.get(number), hub)
     }
 
+    /// Returns the hub for a call that no endpoint is for.
+    pub(crate) fn hub<'a>(&'a mut self, turn: &'a Turn, counters: &'a Counters) -> Hub<'a> {
+        Hub {
+            effects: &mut self.effects,
+            owed: &mut self.owed,
+            alarms: &mut self.alarms,
+            rooms: &self.rooms,
+            counters,
+            limits: &turn.limits,
+            now: turn.now.instant,
+            endpoint: None,
+        }
+    }
+
     /// Returns an inflater, ready for a new message. The account of memory is charged for the
     /// inflater until [`release_inflater`](Shared::release_inflater) is called.
     pub(super) fn acquire_inflater(&mut self) -> Inflater {

@@ -29,8 +29,8 @@ use crate::websocket::{CloseCode, Protocols};
 /// - `interval` and `on_tick` are a regular timer, and `on_timer` is for timers on demand.
 ///
 /// All methods run on the loop and must return soon: no other connection moves meanwhile. Do slow
-/// work in a thread of your own program: answer with [`Answer::later`], and come back to the loop in
-/// [`on_tick`](Endpoint::on_tick) or [`on_timer`](Endpoint::on_timer).
+/// work in a thread of your own program: answer with [`Answer::later`], and come back to the loop by the
+/// [`Handle`](crate::server::Handle).
 ///
 /// This endpoint counts, by GET and by POST:
 ///

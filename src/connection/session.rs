@@ -16,7 +16,7 @@ use crate::websocket::{Close, CloseCode, write_frame, write_header};
 /// The message was not sent: the write buffer of the peer is full, or the session is closed.
 ///
 /// The server keeps no copy of the message. To send the message later, your endpoint must keep it,
-/// and try again in [`on_room`](Endpoint::on_room). After [`Session::close`] no message can be sent
+/// and try again in [`on_room`](super::Endpoint::on_room). After [`Session::close`] no message can be sent
 /// any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
     ///
     /// While the write buffer has no room, no message is read from the peer. Therefore an endpoint
     /// that only answers, once for each message, never meets [`Full`]. An endpoint that sends more
-    /// must stop at `false`, and go on in [`on_room`](Endpoint::on_room).
+    /// must stop at `false`, and go on in [`on_room`](super::Endpoint::on_room).
     pub fn has_room(&self) -> bool {
         self.queued() < self.hub.limits.write_buffer_high
     }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::{TcpListener, TcpStream};
@@ -26,14 +27,19 @@ pub enum Source {
     Listener(u8),
     /// SIGINT or SIGTERM.
     Signals,
+    /// Another thread has called the [waker](Driver::waker).
+    Waker,
 }
+
+/// Wakes the loop, from any thread.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// A change, as the driver reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event {
     /// The changed source.
     pub source: Source,
-    /// The readiness of a connection. Unused for listeners and signals.
+    /// The readiness of a connection. Unused for other sources.
     pub ready: Ready,
 }
 
@@ -78,6 +84,13 @@ pub trait Driver {
 
     /// Closes the listeners, because the server is stopping.
     fn close_listeners(&mut self);
+
+    /// Returns a function that wakes the loop: the present or the next [`wait`](Driver::wait) returns
+    /// with an event of [`Source::Waker`]. The server calls this method once at the most.
+    ///
+    /// # Errors
+    /// The errors of eventfd(2) and epoll_ctl(2).
+    fn waker(&mut self) -> io::Result<Waker>;
 }
 
 /// A request to stop.
@@ -101,7 +114,8 @@ pub struct MioDriver {
 // upper end.
 const _: () = assert!(usize::BITS == 64, "a key is a token");
 const SIGNALS: Token = Token(usize::MAX);
-const LISTENERS: usize = usize::MAX - 256;
+const WAKER: Token = Token(usize::MAX - 1);
+const LISTENERS: usize = usize::MAX - 257;
 
 impl MioDriver {
     /// The largest number of events taken from the kernel in a turn. More would only make turns
@@ -192,6 +206,14 @@ impl Driver for MioDriver {
     fn close_listeners(&mut self) {
         self.listeners.clear();
     }
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        let waker = mio::Waker::new(self.poll.registry(), WAKER)?;
+        Ok(Arc::new(move || {
+            // An eventfd can only fail when its count is full, and then the loop wakes anyway.
+            let _ = waker.wake();
+        }))
+    }
 }
 
 /// Translates an event. Closes and errors are hints in `mio`, and differ by platform. A hint makes
@@ -199,6 +221,7 @@ impl Driver for MioDriver {
 fn event(event: &mio::event::Event) -> Event {
     let source = match event.token() {
         SIGNALS => Source::Signals,
+        WAKER => Source::Waker,
         Token(n) if n >= LISTENERS => Source::Listener((n - LISTENERS) as u8),
         Token(n) => Source::Connection(Key::from(n as u64)),
     };

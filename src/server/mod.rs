@@ -40,6 +40,7 @@ mod endpoints;
 mod flood;
 mod folder;
 mod formats;
+mod handle;
 mod lines;
 mod log;
 mod memory;
@@ -47,8 +48,9 @@ pub(crate) mod schedule;
 mod start;
 pub(crate) mod timers;
 
-pub use driver::{Driver, Event, MioDriver, Signal, Source};
+pub use driver::{Driver, Event, MioDriver, Signal, Source, Waker};
 pub use endpoints::{Echo, PostEcho, RoomsEndpoint};
+pub use handle::{Handle, Stopped};
 pub use log::Log;
 pub use start::{BoundServer, Shown, StartError};
 
@@ -67,6 +69,7 @@ use crate::site::{Files, Site, Takes};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
 use delivery::Deliveries;
+use handle::Jobs;
 use schedule::{Runnable, Work};
 use timers::Timers;
 
@@ -120,6 +123,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// After the first signal, the time when unfinished work is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
+    /// What other threads want, if there is a handle.
+    jobs: Option<Jobs>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
     /// The slots of the connections whose deadline has passed, and which were not notified yet.
@@ -192,6 +197,7 @@ where
             accept_paused_until: None,
             stop_at: None,
             log: None,
+            jobs: None,
             searched_at: None,
             due: VecDeque::new(),
             deliveries: Deliveries::default(),
@@ -276,7 +282,9 @@ where
     /// if no deadline is armed.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let accepting = self.acceptable.contains(&true);
-        let busy = !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty();
+        let has_jobs = self.jobs.as_ref().is_some_and(Jobs::are_waiting);
+        let busy =
+            !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty() || has_jobs;
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -326,6 +334,7 @@ where
                 }
             }
             Source::Signals => return true,
+            Source::Waker => self.jobs.iter_mut().for_each(Jobs::note),
         }
         false
     }

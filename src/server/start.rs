@@ -11,8 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Echo, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
+use super::{Echo, Handle, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
 use crate::config::{Config, Cors, Port};
+use crate::connection::Endpoint;
 use crate::site::{Auth, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
 
@@ -130,21 +131,49 @@ fn plainly(error: &io::Error) -> String {
     }
 }
 
+impl BoundServer {
+    /// Mounts an endpoint, as [`Server::with_endpoint`] does.
+    ///
+    /// # Panics
+    /// If the path does not begin with a slash.
+    #[must_use]
+    pub fn with_endpoint(self, path: &str, endpoint: impl Endpoint + 'static) -> BoundServer {
+        let server = self.server.with_endpoint(path, endpoint);
+        BoundServer { server, ..self }
+    }
+
+    /// Returns the way to the server from other threads.
+    ///
+    /// # Errors
+    /// The errors of eventfd(2) and epoll_ctl(2).
+    pub fn handle(&mut self) -> io::Result<Handle> {
+        self.server.handle()
+    }
+
+    /// Runs the server until it is told to stop, as [`Server::run`] does.
+    ///
+    /// # Errors
+    /// The errors of epoll_wait(2).
+    pub fn run(mut self) -> io::Result<()> {
+        self.server.run()
+    }
+}
+
 impl Server<MioDriver, Disk> {
     /// Opens the root and binds the listeners as `config` says. Three lines start a server:
     ///
     /// ```no_run
     /// # use oneloop::{config::Config, server::Server};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut bound = Server::bind(&Config::new("www"))?;
+    /// let bound = Server::bind(&Config::new("www"))?;
     /// println!("listening on {:?}", bound.addresses);
-    /// bound.server.run()?;
+    /// bound.run()?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// [`Server::run`] returns after SIGINT or SIGTERM. Endpoints of your own are added before with
-    /// [`Server::with_endpoint`]. The log of the configuration goes to standard output, and
+    /// [`BoundServer::with_endpoint`]. The log of the configuration goes to standard output, and
     /// warnings go to standard error.
     ///
     /// # Errors

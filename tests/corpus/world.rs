@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source};
+use oneloop::server::{
+    Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker,
+};
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{FileKind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
@@ -242,6 +244,10 @@ impl Driver for TinyDriver {
     }
 
     fn close_listeners(&mut self) {}
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The server's end of the connection.

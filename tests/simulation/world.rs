@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Driver, Event, Signal, Source};
+use oneloop::server::{Driver, Event, Signal, Source, Waker};
 use oneloop::transport::{Ready, Socket, Tcp};
 
 use crate::clients::{Client, Script};
@@ -683,6 +683,10 @@ impl Driver for SimDriver {
 
     fn close_listeners(&mut self) {
         self.world.borrow_mut().close_listeners();
+    }
+
+    fn waker(&mut self) -> io::Result<Waker> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
