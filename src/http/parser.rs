@@ -300,12 +300,17 @@ impl HeadParser {
         max: usize,
         limits: &HeadLimits,
     ) -> Result<Line, HeadError> {
-        let Some(end) = self.line_feed(bytes) else {
-            self.check_unfinished(bytes, max, limits)?;
+        let found = self.line_feed(bytes);
+        let within = found.unwrap_or(bytes.len()).min(max);
+        if self.at_request_line && has_long_target(&bytes[self.line..within], limits) {
+            return Err(HeadError::TargetTooLong);
+        }
+        let Some(end) = found else {
+            self.check_unfinished(bytes, max)?;
             return Ok(Line::Unfinished);
         };
         if end >= max {
-            return Err(self.too_large(&bytes[..max], limits));
+            return Err(self.too_large(bytes));
         }
         let line = Span::new(self.line, end);
         let is_clean = !mem::take(&mut self.has_control);
@@ -317,7 +322,7 @@ impl HeadParser {
             if text.is_empty() && line.start == 0 {
                 return Ok(Line::Other);
             }
-            self.request_line(bytes, usize::from(line.start), end - 1, limits)?;
+            self.request_line(bytes, usize::from(line.start), end - 1)?;
             self.head.lines = (end + 1) as u16;
         } else if text.is_empty() {
             return Ok(Line::Last);
@@ -356,17 +361,13 @@ impl HeadParser {
     }
 
     /// Decides about bytes without a further line feed: an error, or the need for more bytes.
-    fn check_unfinished(
-        &self,
-        bytes: &[u8],
-        max: usize,
-        limits: &HeadLimits,
-    ) -> Result<(), HeadError> {
+    fn check_unfinished(&self, bytes: &[u8], max: usize) -> Result<(), HeadError> {
         if bytes.len() >= max {
-            return Err(self.too_large(&bytes[..max], limits));
+            return Err(self.too_large(bytes));
         }
-        // Only the first byte of the request line is checked before the line is complete: a client
-        // that speaks TLS or another protocol to this port would otherwise wait for the deadline.
+        // Of the request line, only the first byte and the length of the target are checked before the
+        // line is complete: a client that speaks TLS or another protocol to this port would otherwise
+        // wait for the deadline.
         match bytes.get(self.line) {
             Some(b'\r') => Ok(()),
             Some(&first) if self.at_request_line && !is(TOKEN, first) => {
@@ -376,21 +377,13 @@ impl HeadParser {
         }
     }
 
-    /// Returns the bound that the head exceeds. Only the bytes within the bound are examined, so
-    /// the result does not depend on where the head was cut.
-    fn too_large(&self, within: &[u8], limits: &HeadLimits) -> HeadError {
-        if !self.at_request_line {
-            return HeadError::HeadTooLarge;
-        }
-        let line = &within[self.line.min(within.len())..];
-        // If the bytes had arrived in smaller pieces, `check_unfinished` would have refused the first
-        // byte.
-        if line.first().is_some_and(|b| *b != b'\r' && !is(TOKEN, *b)) {
-            return HeadError::RequestLine;
-        }
-        match line.split(|b| *b == b' ').nth(1) {
-            Some(target) if target.len() > limits.target_bytes_max => HeadError::TargetTooLong,
-            _ => HeadError::HeadTooLarge,
+    /// Returns the error for a head that exceeds its bound. If the bytes had arrived in smaller pieces,
+    /// `check_unfinished` would have refused the first byte of a line that is no request line.
+    fn too_large(&self, bytes: &[u8]) -> HeadError {
+        let is_wrong = |first: &u8| *first != b'\r' && !is(TOKEN, *first);
+        match self.at_request_line && bytes.get(self.line).is_some_and(is_wrong) {
+            true => HeadError::RequestLine,
+            false => HeadError::HeadTooLarge,
         }
     }
 
@@ -405,13 +398,7 @@ impl HeadParser {
     }
 
     /// Parses the request line between the offsets `begin` and `end`, without its CRLF.
-    fn request_line(
-        &mut self,
-        bytes: &[u8],
-        begin: usize,
-        end: usize,
-        limits: &HeadLimits,
-    ) -> Result<(), HeadError> {
+    fn request_line(&mut self, bytes: &[u8], begin: usize, end: usize) -> Result<(), HeadError> {
         let line = &bytes[..end];
         let space = first_outside(TOKEN, line, begin);
         if space == begin || line.get(space) != Some(&b' ') {
@@ -427,9 +414,6 @@ impl HeadParser {
         };
         if start == end {
             return Err(HeadError::RequestLine);
-        }
-        if end - start > limits.target_bytes_max {
-            return Err(HeadError::TargetTooLong);
         }
         let version = match &line[end + 1..] {
             b"HTTP/1.1" => Version::Http11,
@@ -551,6 +535,25 @@ impl HeadParser {
     fn is_repeated(&self, field: Field) -> bool {
         self.head.repeated & (1 << field as u32) != 0
     }
+}
+
+/// Whether `line`, the beginning of a request line or all of it without its LF, has a target over the
+/// bound. The answer is the same for each beginning that is long enough, so a target is refused as soon as
+/// it is too long, and with the same error if it arrives whole.
+fn has_long_target(line: &[u8], limits: &HeadLimits) -> bool {
+    // Nearly every line is too short as a whole.
+    if line.len() <= limits.target_bytes_max {
+        return false;
+    }
+    let space = first_outside(TOKEN, line, 0);
+    if space == 0 || line.get(space) != Some(&b' ') {
+        return false;
+    }
+    let rest = &line[space + 1..];
+    // The CR of the end of the line may be the last byte.
+    let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
+    let beginning = rest.get(..=limits.target_bytes_max);
+    beginning.is_some_and(|target| memchr(b' ', target).is_none())
 }
 
 /// The part between two offsets, without the white space on both sides.

@@ -226,6 +226,42 @@ fn the_bounds_hold_to_the_byte() {
     );
 }
 
+/// A client that sends a target without an end is not heard out up to the bound of the head.
+#[test]
+fn a_target_is_refused_with_the_first_byte_that_is_too_much() {
+    let line = |n: usize| format!("GET /{}", "a".repeat(n));
+    let fits = LIMITS.target_bytes_max - 1;
+    for behind in ["", "\r", " ", " HTTP/1.1", " HTTP/1.1\r\nHost: x\r\n"] {
+        let bytes = line(fits) + behind;
+        assert!(matches!(parse(bytes.as_bytes()), Ok(None)), "{behind:?}");
+    }
+    check(line(fits) + "\r\n", Err(HeadError::RequestLine));
+    check(line(fits) + "\n", Err(HeadError::BareLineFeed));
+    // Whatever comes behind, also if it comes at once.
+    for behind in [
+        "",
+        "\r",
+        "\n",
+        "\r\n",
+        " ",
+        " HTTP/0.9\r\n",
+        "\u{e9}",
+        "\0 HTTP/1.1\r\n",
+    ] {
+        check(line(fits + 1) + behind, Err(HeadError::TargetTooLong));
+        check(
+            "\r\n".to_owned() + &line(fits + 1) + behind,
+            Err(HeadError::TargetTooLong),
+        );
+    }
+    // A byte that is not allowed in a target counts too, and two spaces end an empty target.
+    check(line(fits) + "\r a", Err(HeadError::TargetTooLong));
+    for start in ["GET  ", "G@T ", "GET\t"] {
+        let bytes = format!("{start}{}\r\n", "a".repeat(fits + 9));
+        check(bytes, Err(HeadError::RequestLine));
+    }
+}
+
 /// A head that arrives byte by byte is searched once, not once for each byte.
 #[test]
 fn a_trickling_head_is_not_searched_again() {
