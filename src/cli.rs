@@ -8,8 +8,8 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Parser, ValueEnum};
 
 use crate::config::{
     Bind, Config, Cors, Credentials, FieldChange, Limits, LogFormat, Port, SlowMember,
@@ -25,7 +25,7 @@ pub struct Cli {
 
     /// Port to listen on; 0 chooses any free port [default: 8080, or the next free port] [env:
     /// PORT]
-    #[arg(short, long, value_name = "N", value_parser = port)]
+    #[arg(short, long, value_name = "N", value_parser = port, allow_negative_numbers = true)]
     pub port: Option<u16>,
 
     /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; `::` is every address,
@@ -49,12 +49,12 @@ pub struct Cli {
 
     /// Largest number of open connections [default: 10000, or three quarters of the file
     /// descriptors if that is less]
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub max_connections: Option<u32>,
 
     /// Most memory for all connections together, as 64M or 1G [default: 256M, or a quarter of the
     /// memory that the process may use if that is less]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
     pub memory_max: Option<usize>,
 
     /// Follow symbolic links that lead out of ROOT
@@ -91,7 +91,7 @@ pub struct Cli {
     /// Seconds for which browsers may use a file, HTML included, without asking, sent as
     /// Cache-Control: max-age. Most files with a hash in their name, such as app-5d3f9a1b.js, may then
     /// be used for a year [default: browsers ask each time (no-cache)]
-    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    #[arg(long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true)]
     pub max_age: Option<u32>,
 
     /// Let pages of every origin read the replies (CORS), with preflights; with =credentials, pages that
@@ -360,16 +360,75 @@ fn secret_line(path: &Path) -> Result<String, String> {
     }
 }
 
+/// What is wrong with an argument, and the next step, in one line. A value is quoted, with its control
+/// characters escaped: it could otherwise forge lines, or send escape sequences to a terminal. (The text
+/// of `clap` has several lines, and the value as it is.)
+fn explain(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
+        _ => "",
+    };
+    // `clap` names a flag together with its value: `--log <FORMAT>`, `--cors[=<MODE>]`.
+    let name = |kind| text(kind).split([' ', '=', '[']).next().unwrap_or_default();
+    let (flag, value) = (
+        name(ContextKind::InvalidArg),
+        text(ContextKind::InvalidValue),
+    );
+    let valid = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(valid)) => valid.join(", "),
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => match text(ContextKind::InvalidArg) {
+            unknown if !unknown.starts_with('-') => {
+                format!("{unknown:?} is one argument too many; name one directory, or one file")
+            }
+            unknown => match text(ContextKind::SuggestedArg) {
+                "" => format!("there is no flag {unknown:?}; --help lists the flags"),
+                similar => format!("there is no flag {unknown:?}; try {similar}"),
+            },
+        },
+        ErrorKind::InvalidValue if value.is_empty() && valid.is_empty() => {
+            format!("{flag} needs a value; --help says which")
+        }
+        ErrorKind::InvalidValue if value.is_empty() => {
+            format!("{flag} needs a value; give one of {valid}")
+        }
+        ErrorKind::InvalidValue => format!("{flag} {value:?}: give one of {valid}"),
+        ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error).map(ToString::to_string);
+            format!("{flag} {value:?}: {}", reason.unwrap_or_default())
+        }
+        ErrorKind::TooManyValues => format!("{flag} takes no value; leave {value:?} out"),
+        ErrorKind::ArgumentConflict => match name(ContextKind::PriorArg) {
+            other if other.is_empty() || other == flag => {
+                format!("{flag} is given more than once; give it once")
+            }
+            other => format!("{flag} cannot be used with {other}; give one of them"),
+        },
+        ErrorKind::InvalidUtf8 => {
+            "the value of a flag is not UTF-8; only paths may hold other bytes".into()
+        }
+        other => format!("{other}; --help lists the flags"),
+    }
+}
+
 impl Cli {
     /// Parses the arguments of the program, and the values of `PORT` and `ONELOOP_AUTH` in the
-    /// environment, which count if there is no such flag. Does not return after `--help`, `--version` or
-    /// an error.
-    pub fn from_process() -> Cli {
+    /// environment, which count if there is no such flag. Does not return after `--help` and `--version`.
+    ///
+    /// # Errors
+    /// A sentence about the first wrong argument, or about a wrong value in the environment.
+    pub fn from_process() -> Result<Cli, String> {
         let port = std::env::var_os("PORT");
         let auth = std::env::var_os("ONELOOP_AUTH");
-        let cli = Cli::parse().with_port_of(port.as_deref());
-        let cli = cli.and_then(|cli| cli.with_auth_of(auth.as_deref()));
-        cli.unwrap_or_else(|e| Cli::command().error(ErrorKind::ValueValidation, e).exit())
+        let cli = Cli::try_parse().map_err(|error| match error.use_stderr() {
+            true => explain(&error),
+            false => error.exit(),
+        });
+        cli?.with_port_of(port.as_deref())?
+            .with_auth_of(auth.as_deref())
     }
 
     /// Takes the port from the environment if no flag names one. An empty value counts as unset,
@@ -483,6 +542,8 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     fn config(args: &[&str]) -> Config {
@@ -588,6 +649,65 @@ mod tests {
             ["--memory-max", "M"],
         ] {
             assert!(Cli::try_parse_from(["oneloop"].iter().chain(&args)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_argument_is_explained_in_one_line_with_the_next_step() {
+        for (args, expected) in [
+            (
+                &["--no-such-flag"][..],
+                r#"there is no flag "--no-such-flag"; --help lists the flags"#,
+            ),
+            (&["--lok=x"], r#"there is no flag "--lok"; try --log"#),
+            (&["-Z"], r#"there is no flag "-Z"; --help lists the flags"#),
+            (
+                &["one", "t\nwo"],
+                r#""t\nwo" is one argument too many; name one directory, or one file"#,
+            ),
+            (&["--port"], "--port needs a value; --help says which"),
+            (
+                &["--log"],
+                "--log needs a value; give one of pretty, combined, json, off",
+            ),
+            (
+                &["--log", "l\x1b[1moud"],
+                r#"--log "l\u{1b}[1moud": give one of pretty, combined, json, off"#,
+            ),
+            (
+                &["--cors=all"],
+                r#"--cors "all": give one of any, credentials"#,
+            ),
+            (
+                &["--max-age", "-1"],
+                r#"--max-age "-1": not a number of seconds"#,
+            ),
+            (
+                &["-p", "-1"],
+                r#"--port "-1": not a port; a port is a number"#,
+            ),
+            (
+                &["--max-connections=-1"],
+                r#"--max-connections "-1": not a number"#,
+            ),
+            (&["--memory-max", "-1"], r#"--memory-max "-1": not a size"#),
+            (
+                &["--quiet=yes"],
+                r#"--quiet takes no value; leave "yes" out"#,
+            ),
+            (
+                &["-p1", "-p2"],
+                "--port is given more than once; give it once",
+            ),
+            (
+                &["--auth=u:p", "--auth-file=x"],
+                "--auth cannot be used with --auth-file; give one of them",
+            ),
+        ] {
+            let error = Cli::try_parse_from(["oneloop"].iter().chain(args)).expect_err("wrong");
+            let said = explain(&error);
+            assert!(said.starts_with(expected), "{args:?}: {said}");
+            assert!(!said.contains(char::is_control), "{said:?}");
         }
     }
 

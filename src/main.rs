@@ -5,7 +5,7 @@
 //! and `sys`.
 //!
 //! Exit codes: 0 after a clean stop; 1 if the server could not start or could not go on; 2 for
-//! wrong flags (`clap` returns this code).
+//! wrong flags.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -19,7 +19,10 @@ use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
     let began = Instant::now();
-    let cli = Cli::from_process();
+    let cli = match Cli::from_process() {
+        Ok(cli) => cli,
+        Err(error) => return fail(2, &error),
+    };
     let screen = Screen::of_stdout();
     let config = cli.config(
         screen.terminal,
@@ -28,12 +31,15 @@ fn main() -> ExitCode {
     );
     match run(&config, cli.quiet, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Not eprintln, which panics when standard error is closed, and waits for a reader.
-            let _ = Output::stderr().write(format!("error: {error}\n").as_bytes());
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(1, &error.to_string()),
     }
+}
+
+/// Says why the program ends. Not by `eprintln`, which panics when standard error is closed, and waits
+/// for a reader.
+fn fail(code: u8, reason: &str) -> ExitCode {
+    let _ = Output::stderr().write(format!("error: {reason}\n").as_bytes());
+    ExitCode::from(code)
 }
 
 /// What standard output is.
