@@ -199,14 +199,12 @@ impl HeadParser {
         let (mut begin, mut fields) = (self.line, self.fields);
         let is_last = loop {
             let colon = first_outside(TOKEN, bytes, begin);
-            if colon == begin {
-                break bytes[begin..].starts_with(b"\r\n");
-            }
-            if bytes.get(colon) != Some(&b':') || fields == limits.fields_max {
+            if colon == begin || bytes.get(colon) != Some(&b':') || fields == limits.fields_max {
                 break false;
             }
             let end = first_control(bytes, colon + 1);
-            if !bytes[end..].starts_with(b"\r\n") {
+            let behind = &bytes[end..];
+            if !behind.starts_with(b"\r\n") {
                 break false;
             }
             if let Some(field) = Field::from_name(&bytes[begin..colon]) {
@@ -214,10 +212,12 @@ impl HeadParser {
             }
             fields += 1;
             begin = end + 2;
+            // The empty line is looked for here, because the search for the end of a name costs more.
+            if behind.starts_with(b"\r\n\r\n") {
+                begin += 2;
+                break true;
+            }
         };
-        if is_last {
-            begin += 2;
-        }
         (self.line, self.searched, self.fields) = (begin, begin, fields);
         is_last
     }
