@@ -106,14 +106,10 @@ pub fn path_end(bytes: &[u8], from: usize) -> usize {
 #[inline]
 pub fn first_outside(class: u8, bytes: &[u8], from: usize) -> usize {
     let at = first(bytes, from, |chunk| {
-        // Of all bytes, 0x20 turns only the 26 capital letters into small letters. Each subtraction wraps
-        // around, so that one comparison finds a range.
-        let letter = (chunk | each(0x20)) - each(b'a');
-        let letter = letter.min(each(b'z' - b'a')).simd_eq(letter);
         // From `-` to `9` the bytes are `-`, `.`, the slash, and the digits.
         let digit = chunk - each(b'-');
         let digit = digit.min(each(b'9' - b'-')).simd_eq(digit);
-        !(letter | (digit & !chunk.simd_eq(each(b'/'))))
+        !(letters(chunk) | (digit & !chunk.simd_eq(each(b'/'))))
     });
     match bytes.get(at) {
         Some(byte) if is(class, *byte) => first_outside_table(class, bytes, at + 1),
@@ -121,10 +117,28 @@ pub fn first_outside(class: u8, bytes: &[u8], from: usize) -> usize {
     }
 }
 
+/// The offset of the first byte at or after `from` that is neither a letter nor `-`; `bytes.len()` if there
+/// is none. Nearly every field name consists of these bytes alone, and to look for no others saves a third
+/// of the comparisons of [`first_outside`].
+#[inline]
+pub fn name_end(bytes: &[u8], from: usize) -> usize {
+    first(bytes, from, |chunk| {
+        !(letters(chunk) | chunk.simd_eq(each(b'-')))
+    })
+}
+
+/// Marks the letters.
+fn letters(chunk: u8x16) -> u8x16 {
+    // Of all bytes, 0x20 turns only the 26 capital letters into small letters. The subtraction wraps
+    // around, so that one comparison finds a range.
+    let letter = (chunk | each(0x20)) - each(b'a');
+    letter.min(each(b'z' - b'a')).simd_eq(letter)
+}
+
 /// [`first_outside`], by the table alone.
 #[cold]
 #[inline(never)]
-fn first_outside_table(class: u8, bytes: &[u8], from: usize) -> usize {
+pub fn first_outside_table(class: u8, bytes: &[u8], from: usize) -> usize {
     let found = bytes[from..].iter().position(|byte| !is(class, *byte));
     found.map_or(bytes.len(), |at| from + at)
 }
@@ -251,6 +265,14 @@ mod tests {
                 |b| !is(class, b),
             );
         }
+    }
+
+    #[test]
+    fn the_end_of_a_name_of_letters_is_found_wherever_it_stands() {
+        let others = [b'a', b'Z', b'-', b'{', b'`', b'@', b'[', 0xe1];
+        check(&others, name_end, |b| {
+            !(b.is_ascii_alphabetic() || b == b'-')
+        });
     }
 
     #[test]

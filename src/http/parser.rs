@@ -29,7 +29,10 @@ use std::mem;
 
 use memchr::memchr;
 
-use super::classes::{TOKEN, VALUE, all, first_control, first_outside, is, path_end, target_end};
+use super::classes::{
+    TOKEN, VALUE, all, first_control, first_outside, first_outside_table, is, name_end, path_end,
+    target_end,
+};
 use super::request::Span;
 use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
 
@@ -198,8 +201,14 @@ impl HeadParser {
         }
         let (mut begin, mut fields) = (self.line, self.fields);
         let is_last = loop {
-            let colon = first_outside(TOKEN, bytes, begin);
-            if colon == begin || bytes.get(colon) != Some(&b':') || fields == limits.fields_max {
+            let mut colon = name_end(bytes, begin);
+            if bytes.get(colon) != Some(&b':') {
+                colon = first_outside_table(TOKEN, bytes, colon);
+                if bytes.get(colon) != Some(&b':') {
+                    break false;
+                }
+            }
+            if colon == begin || fields == limits.fields_max {
                 break false;
             }
             let end = first_control(bytes, colon + 1);
