@@ -507,23 +507,32 @@ impl<F: Files> Site<F> {
         if self.is_of_rules(path.bytes()) {
             return self.without_saying(RULES_ARE_NOT_SENT);
         }
-        let mut index_path = mem::take(&mut self.path_buffer);
-        let found = match path.is_directory() {
-            true => {
-                index_path.clear();
-                index_path.extend_from_slice(path.bytes());
-                index_path.extend_from_slice(&self.index);
-                &index_path
-            }
-            false => path.bytes(),
+        let selected = match path.is_directory() {
+            true => self.select_index(path, request, now),
+            false => self.select(path.bytes(), request, now),
         };
-        let selected = self.select(found, request, now);
-        self.path_buffer = index_path;
         match selected {
             Ok(Selected::Available(representation)) => self.respond(&representation, request),
             Ok(selected) => self.selected(selected, request, now),
             Err(error) => self.fall_back(path, error, request, now),
         }
+    }
+
+    /// Selects a representation of the index of a directory.
+    #[inline(never)]
+    fn select_index(
+        &mut self,
+        path: &SitePath<'_>,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Result<Selected<F::File>, FileError> {
+        let mut index_path = mem::take(&mut self.path_buffer);
+        index_path.clear();
+        index_path.extend_from_slice(path.bytes());
+        index_path.extend_from_slice(&self.index);
+        let selected = self.select_other(&index_path, request, now);
+        self.path_buffer = index_path;
+        selected
     }
 
     /// Answers from what was selected. Never inlined, because the usual answer is made by

@@ -200,10 +200,20 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<Rc<Representation<F::File>>, FileError> {
         match self.lookup(path, Coding::Identity, now) {
-            Some(Lookup::Present(made)) => return Ok(made),
-            Some(Lookup::Absent) => return Err(FileError::Absent),
-            None => {}
+            Some(Lookup::Present(made)) => Ok(made),
+            Some(Lookup::Absent) => Err(FileError::Absent),
+            None => self.load_original(path, now),
         }
+    }
+
+    /// Loads a file that is not cached. If no file is there, that is cached.
+    #[cold]
+    #[inline(never)]
+    fn load_original(
+        &mut self,
+        path: &[u8],
+        now: SystemTime,
+    ) -> Result<Rc<Representation<F::File>>, FileError> {
         let loaded = self.load(path, Coding::Identity, None, now);
         if loaded.as_ref().err() == Some(&FileError::Absent) {
             // The absence is checked in each epoch like every entry, so nothing has to be settled
