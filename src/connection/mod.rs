@@ -309,10 +309,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Reads once, if the mode wants input and the kernel may hold some. Returns whether anything
     /// changed.
+    #[inline]
     pub fn fill(&mut self, cx: &mut Context<'_, S>) -> bool {
-        if self.transport.is_drained() {
-            return false;
-        }
+        !self.transport.is_drained() && self.read(cx)
+    }
+
+    /// Reads once from a socket that is not drained. A function of its own: after most pumps, the socket
+    /// is drained.
+    #[inline(never)]
+    fn read(&mut self, cx: &mut Context<'_, S>) -> bool {
         let wanted = self.wanted_bytes(cx);
         if wanted == 0 || self.eof || self.read_buffer.is_full() {
             return false;

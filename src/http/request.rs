@@ -341,6 +341,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The request target, exactly as the client wrote the target.
+    #[inline]
     pub fn target(&self) -> &'a [u8] {
         self.head.target.of(self.bytes)
     }
@@ -411,12 +412,14 @@ impl<'a> RequestHead<'a> {
 
     /// The value of the first line of the field, without white space around the value. `None` if
     /// the field is absent.
+    #[inline]
     pub fn value(&self, field: Field) -> Option<&'a [u8]> {
         let span = self.head.first[field as usize];
         span.is_some().then(|| span.of(self.bytes))
     }
 
     /// The value of a field that came on a single line.
+    #[inline]
     fn only_value(&self, field: Field) -> Option<&'a [u8]> {
         match self.head.repeated & (1 << field as u32) {
             0 => self.value(field),

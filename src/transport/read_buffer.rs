@@ -64,6 +64,7 @@ impl ReadBuffer {
     const PARKED_BYTES_MAX: usize = 1 << 10;
 
     /// Returns the bytes received and not consumed yet.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.memory.bytes()[self.start as usize..self.end as usize]
     }

@@ -310,6 +310,7 @@ impl<F> WriteBuffer<F> {
     }
 
     /// Gives memory back that no queued byte needs.
+    #[inline]
     fn give_back(&mut self, pool: &mut Pool) {
         match self.queued {
             0 => self.release(pool),
@@ -320,6 +321,7 @@ impl<F> WriteBuffer<F> {
 
     /// Moves the bytes of a buffer to its front, over the bytes that were sent, if those are many.
     /// Shared bytes are not moved: the other holders need them whole.
+    #[inline(never)]
     fn drop_sent(&mut self) {
         if !self.holds_too_much() {
             return;
