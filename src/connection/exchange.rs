@@ -44,8 +44,9 @@ pub(crate) struct Exchange {
     pub began: Instant,
     /// The sentence that gives the reason of an error status.
     pub reason: Option<Cow<'static, str>>,
-    /// Whether the answer is complete: queued as a whole or, for a large body, handed to the kernel
-    /// as a whole.
+    /// Whether the answer is complete: handed to the kernel as a whole. An answer that waits to be sent
+    /// before another, as with pipelining, and that of an endpoint, count as complete when they are
+    /// queued as a whole.
     pub complete: bool,
 }
 

@@ -147,6 +147,11 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     gives_way: bool,
     /// When output last moved on, or began to wait.
     output: StallClock,
+    /// The number of bytes handed to the kernel so far.
+    sent: u64,
+    /// The record of an answer that was queued whole and is not sent whole, and the number of bytes that
+    /// are sent when the answer is.
+    unsent: Option<(u64, Box<Exchange>)>,
 }
 
 impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
@@ -164,6 +169,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             evict: false,
             gives_way: false,
             output: StallClock::new(now),
+            sent: 0,
+            unsent: None,
         }
     }
 
@@ -395,6 +402,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if self.cause().is_none() {
             self.fail(Cause::Failed, cx);
         }
+        self.log_unsent(cx);
     }
 
     /// Returns how many bytes may be read at once now, at most.
@@ -515,6 +523,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             return true;
         }
         if cx.budget.bytes == 0 {
+            self.hold_record(cx);
             return false;
         }
         // The limit is not the rest of the budget. Otherwise a file would be cut a little before
@@ -524,14 +533,23 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         match self.write_buffer.flush(&mut self.transport, limit, pool) {
             Io::Done(n) => {
                 cx.budget.spend_bytes(n);
+                self.sent += n as u64;
                 self.output.add(n, cx.turn.now.instant);
+                if matches!(&self.unsent, Some((end, _)) if *end <= self.sent) {
+                    self.log_unsent(cx);
+                }
                 if self.write_buffer.is_empty() {
                     self.output = StallClock::new(cx.turn.now.instant);
                     self.all_sent(cx);
+                } else {
+                    self.hold_record(cx);
                 }
                 true
             }
-            Io::Blocked => false,
+            Io::Blocked => {
+                self.hold_record(cx);
+                false
+            }
             Io::Eof | Io::Failed(_) => {
                 self.fail(Cause::Failed, cx);
                 true
@@ -548,10 +566,36 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
+    /// Takes the record of the last answer back from the log, until the answer is sent. Only the last is
+    /// held: the records of many answers, to a peer that does not read, would need much memory.
+    #[inline(never)]
+    fn hold_record(&mut self, cx: &mut Context<'_, S>) {
+        let records = &mut cx.tally.records;
+        let is_ours = |record: &mut Record| matches!(record, Record::Exchange(last) if last.key == self.key && last.complete);
+        if let Some(Record::Exchange(last)) = records.pop_if(is_ours) {
+            let end = self.sent + self.write_buffer.queued();
+            if let Some((_, before)) = self.unsent.replace((end, last)) {
+                cx.tally.log(Record::Exchange(before));
+            }
+        }
+    }
+
+    /// Hands the record that was held to the log, with the bytes that were sent.
+    #[cold]
+    fn log_unsent(&mut self, cx: &mut Context<'_, S>) {
+        if let Some((end, mut exchange)) = self.unsent.take() {
+            let missing = end.saturating_sub(self.sent);
+            exchange.body_bytes = exchange.body_bytes.saturating_sub(missing);
+            exchange.complete = missing == 0;
+            cx.tally.log(Record::Exchange(exchange));
+        }
+    }
+
     /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         cx.tally.transitions.note(mode.name(), ModeName::Closed);
+        self.log_unsent(cx);
         self.mode = mode.fail(self.key, cause, self.write_buffer.queued(), cx);
         self.write_buffer.release(&mut cx.shared.pool);
     }

@@ -173,6 +173,36 @@ fn a_download_that_is_cut_off_is_logged_as_such() {
     assert!(bytes.parse::<usize>().is_ok_and(|n| n < BIG), "{line}");
 }
 
+/// Each answer is queued whole, and the last waits for a peer that does not read.
+#[test]
+fn a_small_answer_that_is_cut_off_is_logged_as_such() {
+    const BYTES: usize = 60_000;
+    let folder = Folder::with("a", "x".repeat(BYTES));
+    folder.put("b", "b");
+    let mut server = Server::with(folder.path(), &["--log", "json"]);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    let requests = get("/a").repeat(100).into_bytes();
+    // Until no byte has gone through for a hundred turns.
+    let (mut at, mut blocked) = (0, 0);
+    while blocked < 100 {
+        let n = client.send_some(&requests[at % requests.len()..]);
+        at += n;
+        blocked = if n == 0 { blocked + 1 } else { 0 };
+        assert_eq!(other.get("/b").status, 200);
+        while server.stdout.is_waiting() {
+            let line = server.stdout.next().expect("a line");
+            assert!(line.contains(r#""complete":true"#), "{line}");
+        }
+    }
+    client.reset();
+    let mut lines = std::iter::from_fn(|| server.stdout.next());
+    let cut = lines.find(|line| line.contains(r#""complete":false"#));
+    let cut = cut.expect("a line");
+    let (_, bytes) = cut.split_once(r#""bytes":"#).expect("a number of bytes");
+    let (bytes, _) = bytes.split_once(',').expect("and what follows");
+    assert!(bytes.parse::<usize>().is_ok_and(|n| n < BYTES), "{cut}");
+}
+
 /// A person who looks for the file on the disk finds it. The body tells the reason to a peer on this
 /// machine alone.
 #[test]
