@@ -34,6 +34,8 @@ pub(crate) struct Listing<F> {
     entries: BTreeSet<Listed>,
     /// The number of entries sent so far; `None` after the last slice.
     sent: Option<usize>,
+    /// Whether each slice is a chunk. The end of the connection is the end of the body otherwise.
+    is_chunked: bool,
     /// The number of names and entries, which the site adds up for all long lists at work.
     held: Rc<Cell<usize>>,
 }
@@ -55,6 +57,11 @@ impl<F> Listing<F> {
     /// Whether the last slice has been returned.
     pub fn is_at_end(&self) -> bool {
         self.sent.is_none()
+    }
+
+    /// Whether the end of the connection is the end of the body.
+    pub fn ends_with_connection(&self) -> bool {
+        !self.is_chunked
     }
 
     /// Whether every entry is known.
@@ -146,6 +153,7 @@ impl<F: Files> Site<F> {
             names: Vec::new(),
             entries: BTreeSet::new(),
             sent: Some(0),
+            is_chunked: request.version() == Version::Http11,
             held: Rc::default(),
         };
         for _ in 0..Self::READS_MAX + self.listed_at_once / Self::LISTED_PER_SLICE {
@@ -261,17 +269,13 @@ impl<F: Files> Site<F> {
     }
 
     /// Begins to answer with a list that is not complete: in chunks, because the length is not known
-    /// in advance.
+    /// in advance. HTTP/1.0 has no chunks, and the end of the connection ends the body there (RFC 9112
+    /// §6.3, rule 8).
     fn long_list(
         &mut self,
         listing: Listing<F::File>,
         request: &RequestHead<'_>,
     ) -> Reply<F::File> {
-        if request.version() == Version::Http10 {
-            let sentence =
-                "a list of so many files is sent in chunks, which HTTP/1.0 does not have";
-            return Reply::plain(Status::HttpVersionNotSupported, sentence);
-        }
         self.listing.retain(|held| held.strong_count() > 0);
         let held = self.listing.iter().filter_map(Weak::upgrade);
         if held.map(|held| held.get()).sum::<usize>() > Self::LISTED_MAX {
@@ -279,8 +283,10 @@ impl<F: Files> Site<F> {
             return Reply::plain(Status::ServiceUnavailable, sentence);
         }
         listing.note_held();
-        let head = described(list_head(Status::Ok), listing.form);
-        let head = head.field("Transfer-Encoding", "chunked");
+        let mut head = described(list_head(Status::Ok), listing.form);
+        if listing.is_chunked {
+            head = head.field("Transfer-Encoding", "chunked");
+        }
         if request.method() == Method::Head {
             return listing.reply(Status::Ok, head, Body::empty());
         }
@@ -290,8 +296,8 @@ impl<F: Files> Site<F> {
         reply
     }
 
-    /// Reads some more of a directory, or, when every entry is known, appends some to `out` as a chunk
-    /// (RFC 9112 §7.1). Returns the length of the chunk's content, and the work.
+    /// Reads some more of a directory, or, when every entry is known, appends some to `out`, as a chunk
+    /// (RFC 9112 §7.1) if the client knows chunks. Returns the length of the content, and the work.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -320,6 +326,10 @@ impl<F: Files> Site<F> {
         }
         listing.append(Self::LISTED_PER_SLICE, &mut rows);
         listing.note_held();
+        if !listing.is_chunked {
+            out.extend_from_slice(&rows);
+            return Ok((rows.len(), Self::LISTED_PER_SLICE as u32));
+        }
         out.extend_from_slice(format!("{:x}\r\n", rows.len()).as_bytes());
         out.extend_from_slice(&rows);
         out.extend_from_slice(b"\r\n");

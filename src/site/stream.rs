@@ -49,6 +49,12 @@ impl<F> Stream<F> {
         }
     }
 
+    /// Whether the end of the connection is the end of the body (RFC 9112 §6.3, rule 8), because no
+    /// length was announced to a client that knows no chunks.
+    pub fn ends_with_connection(&self) -> bool {
+        matches!(self, Stream::Listing(listing) if listing.ends_with_connection())
+    }
+
     /// Whether the next slice should be made even if the write buffer has no room. Encoders are few
     /// and wanted by others, so an encoder works at the pace of the loop, and not of its reader.
     pub fn runs_ahead(&self) -> bool {

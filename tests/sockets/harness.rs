@@ -646,6 +646,11 @@ impl Client {
         Ok(n)
     }
 
+    /// The bytes that were received and not read, as text.
+    pub fn received(&self) -> &str {
+        str::from_utf8(&self.received).expect("it is text")
+    }
+
     /// Checks that the server ends the connection here, with a FIN and not with a reset.
     pub fn assert_end(mut self) {
         let n = self.receive().expect("it ends in an orderly way");

@@ -252,6 +252,34 @@ fn a_list_of_many_is_sent_in_chunks_and_in_order() {
     check(client, "/file7.txt", "", 200, "");
 }
 
+/// HTTP/1.0 has no chunks, so the end of the connection is the end of a body whose length is not known.
+#[test]
+fn a_list_of_many_ends_with_the_connection_for_http_1_0() {
+    let folder = Folder::new();
+    for number in 0..1_000 {
+        folder.put(&format!("file{number}.txt"), "");
+    }
+    let server = Server::of(folder.path());
+    for option in ["", "Connection: keep-alive\r\n"] {
+        let mut client = server.connect();
+        client.send(format!(
+            "HEAD / HTTP/1.0\r\nAccept: application/json\r\nConnection: keep-alive\r\n\r\n\
+             GET / HTTP/1.0\r\nAccept: application/json\r\n{option}\r\n"
+        ));
+        let (described, answer) = (client.head(), client.head());
+        assert_eq!((described.status, answer.status), (200, 200));
+        assert_eq!(answer.field("Connection"), Some("close"));
+        for field in ["Transfer-Encoding", "Content-Length"] {
+            assert_eq!(answer.field(field), None);
+            assert_eq!(described.field(field), None);
+        }
+        while client.receive().expect("it ends in an orderly way") > 0 {}
+        let text = client.received();
+        assert_eq!(text.matches("\"name\"").count(), 1_000);
+        assert!(text.ends_with("\n]}\n"), "{text}");
+    }
+}
+
 #[test]
 fn an_error_is_a_page_for_browsers_and_a_line_for_programs() {
     let folder = Folder::with("about-us.html", "");

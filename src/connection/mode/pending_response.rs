@@ -84,8 +84,9 @@ impl PendingResponse {
         self.head_only
     }
 
-    /// The answer is the last of the connection.
+    /// The body of the answer ends with the connection. The peer may be sending the next request.
     pub fn ending_the_connection(mut self) -> PendingResponse {
+        self.must_linger |= self.persistence == Persistence::KeepAlive;
         self.persistence = Persistence::Close;
         self
     }
@@ -98,10 +99,11 @@ impl PendingResponse {
         input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) {
-        let is_last = cx.turn.stopping || input.gives_way;
+        let ends_the_body = matches!(&reply.body, Body::Stream(s) if s.ends_with_connection());
+        let is_last = cx.turn.stopping || input.gives_way || ends_the_body;
         if is_last && self.persistence == Persistence::KeepAlive {
-            // The peer cannot know that the server is stopping, or needs the slot, and may be
-            // sending the next request.
+            // The peer cannot know that the server is stopping, needs the slot or has no other end for
+            // the body, and may be sending the next request.
             (self.persistence, self.must_linger) = (Persistence::Close, true);
         }
         if reply.is_discreet && input.peer.ip().is_loopback() {
