@@ -98,7 +98,7 @@ impl<F: Files> Site<F> {
         }
         if path.is_directory() && self.fallbacks.listing && !wants_app {
             match self.list(path, request) {
-                Ok(reply) => return reply,
+                Ok(reply) => return self.beside_the_app(reply),
                 Err(FileError::Absent | FileError::LeadsOut | FileError::Directory) => {}
                 Err(error) => return self.without_file(error),
             }
@@ -146,10 +146,19 @@ impl<F: Files> Site<F> {
                 return for_navigations(self.selected(selected, request, now));
             }
         }
-        match self.nearest_page(path) {
+        let reply = match self.nearest_page(path) {
             Some(page) => self.missing(&page, error, request, now),
             None => self.without_file(error),
+        };
+        self.beside_the_app(reply)
+    }
+
+    /// The same reply, at a path where a navigation gets the single-page app, if the site is one.
+    fn beside_the_app(&self, mut reply: Reply<F::File>) -> Reply<F::File> {
+        if self.fallbacks.single_page {
+            reply.vary_by_navigation();
         }
+        reply
     }
 
     /// Returns the path of the nearest `404.html` on the way up from `path`, if there is one.
@@ -236,6 +245,7 @@ impl<F: Files> Site<F> {
     ) {
         let form = Form::from_request(request);
         if form == Form::Text {
+            reply.vary_by_accept();
             return;
         }
         let is_missing = reply.status == Status::NotFound && !reply.is_discreet;
@@ -305,7 +315,7 @@ impl<F: Files> Site<F> {
 #[cold]
 pub(super) fn in_form_for<F>(mut reply: Reply<F>, request: &RequestHead<'_>) -> Reply<F> {
     match Form::from_request(request) {
-        Form::Text => {}
+        Form::Text => reply.vary_by_accept(),
         form => reply.put_in_form(form, &[], false),
     }
     reply
@@ -361,6 +371,13 @@ impl<F> Reply<F> {
         self.head = edit_head(&self.head, [Change::Set("Vary", &vary)].into_iter()).into();
     }
 
+    /// Says that a navigation may get another reply than a part of a page.
+    fn vary_by_navigation(&mut self) {
+        const VARY: &str =
+            "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests";
+        self.head = edit_head(&self.head, [Change::Set("Vary", VARY)].into_iter()).into();
+    }
+
     /// The same reply as the answer to another path than that of its file: a cache must always ask, even if
     /// it may keep the file for a time.
     pub(super) fn into_fallback(mut self) -> Reply<F> {
@@ -378,8 +395,9 @@ impl<F> Reply<F> {
     pub fn tell_reason(&mut self) {
         if let Some(reason) = &self.reason {
             let mut told = Reply::plain(self.status, reason.clone());
-            if self.form != Form::Text {
-                told.put_in_form(self.form, &[], false);
+            match self.form {
+                Form::Text => told.vary_by_accept(),
+                form => told.put_in_form(form, &[], false),
             }
             told.cost = self.cost;
             *self = told;
@@ -389,9 +407,7 @@ impl<F> Reply<F> {
 
 /// The answer to a navigation that another request to the same path does not get.
 fn for_navigations<F>(mut reply: Reply<F>) -> Reply<F> {
-    const VARY: &str =
-        "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests";
-    reply.head = edit_head(&reply.head, [Change::Set("Vary", VARY)].into_iter()).into();
+    reply.vary_by_navigation();
     reply.into_fallback()
 }
 

@@ -46,9 +46,10 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes the text of a reply with an error status.
+    /// Makes the text of a reply with an error status. Another Accept may get another form.
     pub fn plain(status: Status, sentence: &'static str) -> Prepared {
-        let (head, body) = plain_text(ResponseHead::new(status), status, sentence);
+        let head = ResponseHead::new(status).field("Vary", "Accept");
+        let (head, body) = plain_text(head, status, sentence);
         Prepared {
             status,
             head: head.into_bytes().into(),

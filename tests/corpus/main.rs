@@ -15,7 +15,8 @@
 //! small            the answer 200 with the small file
 //! echo TEXT        the answer 200 with the body that was sent to the echo
 //! plain STATUS: SENTENCE   an answer in plain text, with all its fields
-//! last ...         any of the three above, with Connection: close
+//! varied STATUS: SENTENCE  the same, but another Accept gets another form of it
+//! last ...         any of the four above, with Connection: close
 //! switch           the answer 101 to that opening handshake, or
 //! switch FIELD: VALUE | FIELD: VALUE       the same with more fields
 //! open             the connection is still open, or
@@ -275,7 +276,7 @@ fn answer(line: &str, connection: &str) -> Option<Vec<u8>> {
             }
             ("101 Switching Protocols", fields, Vec::new())
         }
-        "plain" => {
+        "plain" | "varied" => {
             let (status, _) = rest.split_once(':')?;
             let body = format!("{rest}\n").into_bytes();
             let more = match rest {
@@ -287,9 +288,16 @@ fn answer(line: &str, connection: &str) -> Option<Vec<u8>> {
                 "426 Upgrade Required" => "Upgrade: websocket\r\nConnection: Upgrade\r\n",
                 _ => "",
             };
+            const VARY: &str = "Vary: Accept\r\n";
+            // The usual answer 404 is made once, with the field in front.
+            let (before, after) = match (word, rest) {
+                ("varied", "404 Not Found: there is no such file here") => (VARY, ""),
+                ("varied", _) => ("", VARY),
+                _ => ("", ""),
+            };
             let fields = format!(
-                "{more}{special}Content-Type: text/plain; charset=utf-8\r\n\
-                 X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n",
+                "{before}{more}{special}Content-Type: text/plain; charset=utf-8\r\n\
+                 X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n{after}",
                 body.len()
             );
             (status, fields, body)

@@ -90,9 +90,8 @@ fn a_single_page_app_gets_navigations_and_nothing_else() {
         }
     }
     let answer = ask(client, "/user/5", NAVIGATION);
-    let varies = answer
-        .field("Vary")
-        .expect("a script would get another answer");
+    let varies = answer.field("Vary").map(str::to_owned);
+    let varies = varies.expect("a script would get another answer");
     assert!(
         varies.contains("Sec-Fetch-Dest") && varies.contains("Accept"),
         "{varies}"
@@ -109,7 +108,9 @@ fn a_single_page_app_gets_navigations_and_nothing_else() {
         "Accept: text/html\r\n",
         "Accept: image/png\r\nSec-Fetch-Dest: image\r\nUpgrade-Insecure-Requests: 1\r\n",
     ] {
-        check(client, "/user/5", fields, 404, "");
+        let answer = check(client, "/user/5", fields, 404, "");
+        let varies_too = answer.field("Vary").expect("a navigation gets the app");
+        assert_eq!(varies_too, varies);
     }
     check(client, "/app.js", NAVIGATION, 200, "the script");
     check(client, "/echo", NAVIGATION, 426, "");
@@ -304,9 +305,12 @@ fn an_error_is_a_page_for_browsers_and_a_line_for_programs() {
     assert_eq!(json.field("Content-Type"), Some("application/json"));
     let line = ask(client, "/nothing", "");
     assert_eq!(line.text().lines().count(), 1);
-    for answer in [&page, &json] {
+    // A cache must not give the line of one program to a browser.
+    for answer in [&page, &json, &line] {
         assert_eq!(answer.field("Vary"), Some("Accept"));
     }
+    let hidden = ask(client, "/.git/config", "");
+    assert_eq!(hidden.field("Vary"), Some("Accept"));
     let refused = ask(
         client,
         "/about-us",
