@@ -83,8 +83,8 @@ pub struct Cli {
 
     /// Another origin whose pages may embed files, post and open WebSocket connections;
     /// repeatable. An origin is scheme://host, scheme://host:port, file://, or null for pages that
-    /// do not tell their origin; * allows any [default: only this server, localhost with any port,
-    /// and the hosts of --allow-host]
+    /// do not tell their origin; * allows any [default: only this server, any port of this machine
+    /// (localhost, 127.0.0.1, ::1), and the hosts of --allow-host]
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
 

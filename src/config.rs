@@ -40,8 +40,8 @@ pub struct Config {
     /// matches nothing.
     pub allow_hosts: Vec<String>,
     /// Origins whose pages may embed files (scripts, images and the like), send unsafe requests and
-    /// open WebSocket connections, in addition to the pages of this server, of `localhost` and of
-    /// `allow_hosts`.
+    /// open WebSocket connections, in addition to the pages of this server, of this machine
+    /// (`localhost`, `*.localhost` and loopback addresses, with any port) and of `allow_hosts`.
     ///
     /// An entry is an origin as browsers send it: `scheme://host`, or `scheme://host:port` unless
     /// the port is the default port of http or https; also `file://` or `vscode-webview://…`, and
@@ -165,7 +165,7 @@ pub enum LogFormat {
 /// Which pages of other origins may read the replies (CORS).
 ///
 /// Requests with unsafe methods and WebSocket handshakes are not affected: they are let in from the
-/// pages of this server, of `localhost`, of [`Config::allow_hosts`] and of [`Config::allow_origins`].
+/// pages of this server, of this machine, of [`Config::allow_hosts`] and of [`Config::allow_origins`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Cors {
     /// No page of another origin, as browsers have it by default.

@@ -21,7 +21,8 @@
 //! handshakes only from
 //!
 //! - pages of this server,
-//! - pages on `localhost`, with any port, because each port there belongs to the developer,
+//! - pages on this machine, with any port: on `localhost`, on a name below it, or on a loopback
+//!   address such as 127.0.0.1 or ::1. Each port there belongs to a program of the developer,
 //! - pages of allowed hosts,
 //! - pages of allowed origins (`--allow-origin`), and
 //! - clients without a page, such as curl, which send no Origin.
@@ -38,7 +39,7 @@
 //! only *navigates*: a link may lead here from anywhere (`Sec-Fetch-Mode: navigate`). Such a page
 //! is known by `Origin` or else by `Referer`, which a page can leave out, but not forge. If both are
 //! absent, the page counts as `null`, except that `same-site` says enough if the host of this
-//! server is on `localhost`: the page is on `localhost` then too.
+//! server is `localhost` or a loopback address: the page is on this machine then too.
 //!
 //! With CORS (`--cors`), the pages of every origin may read files, and so may embed them: only unsafe
 //! requests and WebSocket handshakes are checked then.
@@ -50,7 +51,7 @@
 //! |---|---|---|
 //! | absent | let in: HTTP/1.0, not a browser | let in: no page |
 //! | the request's authority | | let in; a missing port is the default port of the scheme |
-//! | `localhost`, `*.localhost` | let in | let in, with any port |
+//! | `localhost`, `*.localhost`, a loopback address | let in | let in, with any port |
 //! | an allowed name or address | let in | let in, with any port |
 //! | another IP address | let in | refused |
 //! | another name | refused | refused |
@@ -324,9 +325,19 @@ fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
     str::from_utf8(ip).ok()?.parse().ok()
 }
 
-/// Whether a host is `localhost` or a name below it.
+/// Whether a host is this machine: `localhost`, a name below it, or a loopback address. A page on
+/// such a host was sent by a program on the machine of the browser, and browsers show one port
+/// as `localhost:5173` or as `127.0.0.1:5173`.
 fn is_local(host: &[u8]) -> bool {
-    is_at_or_below(b"localhost", host)
+    is_at_or_below(b"localhost", host) || is_loopback(host)
+}
+
+/// Whether a host is an address of 127.0.0.0/8, or ::1 (RFC 6890 §2.2).
+fn is_loopback(host: &[u8]) -> bool {
+    match ipv6(host) {
+        Some(ip) => ip.to_canonical().is_loopback(),
+        None => is_ip(host) && host.starts_with(b"127."),
+    }
 }
 
 fn is_at_or_below(domain: &[u8], host: &[u8]) -> bool {

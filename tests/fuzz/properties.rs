@@ -465,7 +465,8 @@ fn is_page_admitted(raw: &str, own: &HostAndPort, names: &[&str], allowed: &[&st
 }
 
 fn is_local(place: &HostAndPort) -> bool {
-    place.is_within("localhost")
+    let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+    place.is_within("localhost") || place.ip.is_some_and(is_loopback)
 }
 
 fn is_known(place: &HostAndPort, names: &[&str]) -> bool {

@@ -64,10 +64,15 @@ fn a_script_is_not_for_the_pages_of_strangers() {
          onerror=\"document.documentElement.id = 'refused'\"></script>"
     );
     let theirs = Folder::with("index.html", page);
-    let theirs = Server::of(theirs.path());
+    let flags = ["--allow-host", "stranger.example", "--log", "off"];
+    let theirs = Server::with(theirs.path(), &flags);
     let by_address = theirs.url("/");
-    let by_name = by_address.replace("127.0.0.1", "localhost");
-    for (url, id) in [(by_address, "refused"), (by_name, "ran")] {
+    let by_name = |name| by_address.replace("127.0.0.1", name);
+    for (url, id) in [
+        (by_name("stranger.example"), "refused"),
+        (by_name("localhost"), "ran"),
+        (by_address.clone(), "ran"),
+    ] {
         let Some(dom) = dom_of(&url) else {
             return;
         };
@@ -89,6 +94,8 @@ fn dom_of(url: &str) -> Option<String> {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        // A page of a stranger whose server is on this machine too.
+        "--host-resolver-rules=MAP stranger.example 127.0.0.1",
     ]);
     let mut flag = std::ffi::OsString::from("--user-data-dir=");
     flag.push(profile.path());
