@@ -106,7 +106,8 @@ impl Exchange {
     /// Adds the request line of a head that has an error.
     pub(super) fn set_line(&mut self, line: Option<RefusedLine<'_>>) {
         if let Some(line) = line {
-            (self.method, self.target) = (line.method.into(), line.target.into());
+            (self.method, self.target) =
+                (line.method.into(), line.target_without_userinfo().into());
             self.minor_version = line.version as u8;
         }
     }

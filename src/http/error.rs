@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use memchr::memchr;
+use memchr::{memchr, memmem, memrchr};
 
 use super::classes::{TARGET, TOKEN, all, is};
 use super::{BodyError, HeadError, PathError, Status, Version};
@@ -126,6 +126,22 @@ impl<'a> RefusedLine<'a> {
             version,
         })
     }
+
+    /// The target with `***` in place of userinfo, which may hold a password. A target with userinfo is
+    /// always refused (RFC 9110 §4.2.4).
+    pub fn target_without_userinfo(&self) -> Cow<'a, [u8]> {
+        let target = self.target;
+        let start = memmem::find(target, b"://").map_or(0, |at| at + 3);
+        let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#');
+        let end = target[start..].iter().position(is_end);
+        let authority = &target[start..end.map_or(target.len(), |end| start + end)];
+        match memrchr(b'@', authority) {
+            None => target.into(),
+            Some(at) => [&target[..start], b"***", &target[start + at..]]
+                .concat()
+                .into(),
+        }
+    }
 }
 
 impl BodyError {
@@ -180,3 +196,26 @@ impl fmt::Display for PathError {
 impl Error for HeadError {}
 impl Error for BodyError {}
 impl Error for PathError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_target_is_not_for_the_log() {
+        for (target, told) in [
+            ("http://user:pass@host/a@b", "http://***@host/a@b"),
+            ("http://user:p@ss@host:8080", "http://***@host:8080"),
+            ("user:pass@host:443", "***@host:443"),
+            ("http://host/a@b", "http://host/a@b"),
+            ("http://host?a@b", "http://host?a@b"),
+            ("/a@b", "/a@b"),
+            ("/login?to=http://u:p@host/", "/login?to=http://***@host/"),
+            ("*", "*"),
+        ] {
+            let line = format!("GET {target} HTTP/1.1\r\n");
+            let line = RefusedLine::find(line.as_bytes()).expect("a line");
+            assert_eq!(line.target_without_userinfo(), told.as_bytes());
+        }
+    }
+}
