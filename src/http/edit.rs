@@ -4,6 +4,8 @@
 //! field, so a change edits lines. Fields that the server alone can know are refused before:
 //! [`fixed_field`] names the reason.
 
+use std::cmp::Ordering;
+
 use super::classes::{TOKEN, VALUE, all};
 
 /// One change of the fields of a head. Names are compared without case (RFC 9110 §5.1).
@@ -40,22 +42,33 @@ pub enum Change<'a> {
 ///       Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"
 /// );
 /// ```
+///
+/// The time grows with the changes (and the logarithm of their number), and not with the product of the
+/// changes and the length of the head.
 pub fn edit_head<'a>(head: &[u8], changes: impl Iterator<Item = Change<'a>>) -> Vec<u8> {
-    let mut out = head.to_vec();
-    for change in changes {
-        let (name, value) = match change {
-            Change::Set(name, value) | Change::Add(name, value) => (name, Some(value)),
-            Change::Remove(name) => (name, None),
-        };
-        let is_valid = is_field_name(name) && value.is_none_or(is_field_value);
-        debug_assert!(is_valid, "checked where the change was made: {change:?}");
-        if !is_valid {
-            continue;
+    let changes: Vec<Change<'a>> = changes.filter(Change::is_valid).collect();
+    // For each name that replaces or is removed, in order of the names, the last change that does so.
+    let mut clears: Vec<(&str, usize)> = (changes.iter().enumerate())
+        .filter(|(_, change)| !matches!(change, Change::Add(..)))
+        .map(|(at, change)| (change.name(), at))
+        .collect();
+    clears.sort_by(|(a, at), (b, other)| compare(a.as_bytes(), b.as_bytes()).then(other.cmp(at)));
+    clears.dedup_by(|(later, _), (name, _)| later.eq_ignore_ascii_case(name));
+    let cleared_at = |name: &[u8]| {
+        let found = clears.binary_search_by(|(other, _)| compare(other.as_bytes(), name));
+        found.ok().map(|found| clears[found].1)
+    };
+    let mut out = Vec::with_capacity(head.len() + 64 * changes.len());
+    for (number, line) in head.split_inclusive(|b| *b == b'\n').enumerate() {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        if number == 0 || cleared_at(name).is_none() {
+            out.extend_from_slice(line);
         }
-        if !matches!(change, Change::Add(..)) {
-            remove(&mut out, name);
-        }
-        if let Some(value) = value {
+    }
+    for (at, change) in changes.iter().enumerate() {
+        if let Change::Set(name, value) | Change::Add(name, value) = change
+            && cleared_at(name.as_bytes()).is_none_or(|cleared| cleared <= at)
+        {
             for text in [name, ": ", value, "\r\n"] {
                 out.extend_from_slice(text.as_bytes());
             }
@@ -64,20 +77,29 @@ pub fn edit_head<'a>(head: &[u8], changes: impl Iterator<Item = Change<'a>>) -> 
     out
 }
 
-/// Removes every field of the name.
-fn remove(head: &mut Vec<u8>, name: &str) {
-    let line_end = |head: &[u8], from: usize| {
-        let end = head[from..].iter().position(|b| *b == b'\n');
-        end.map_or(head.len(), |end| from + end + 1)
-    };
-    let mut at = line_end(head, 0);
-    while at < head.len() {
-        let end = line_end(head, at);
-        match is_of(&head[at..end], name) {
-            true => drop(head.drain(at..end)),
-            false => at = end,
+impl<'a> Change<'a> {
+    fn name(&self) -> &'a str {
+        match self {
+            Change::Set(name, _) | Change::Remove(name) | Change::Add(name, _) => name,
         }
     }
+
+    fn is_valid(&self) -> bool {
+        let is_valid = is_field_name(self.name())
+            && match self {
+                Change::Set(_, value) | Change::Add(_, value) => is_field_value(value),
+                Change::Remove(_) => true,
+            };
+        debug_assert!(is_valid, "checked where the change was made: {self:?}");
+        is_valid
+    }
+}
+
+/// Compares two names without case.
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let (a, b) = (a.iter(), b.iter());
+    a.map(u8::to_ascii_lowercase)
+        .cmp(b.map(u8::to_ascii_lowercase))
 }
 
 /// Whether a field line has the name.
@@ -168,6 +190,39 @@ mod tests {
         let tag = HEAD.replace("ETag: \"1\"\r\n", "");
         check(&[Remove("etag")], &tag);
         check(&[Remove("ETa"), Remove("TagX"), Remove("Tag")], HEAD);
+    }
+
+    /// A naive way, change by change, must come to the same head.
+    #[test]
+    fn many_changes_are_made_as_if_in_order() {
+        use Change::{Add, Remove, Set};
+        let names = ["X", "x", "Y", "ETag", "Vary", "Z"];
+        let mut state = 1_u32;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as usize % below
+        };
+        for _ in 0..500 {
+            let changes: Vec<Change<'_>> = (0..next(9))
+                .map(|_| match (next(3), names[next(6)]) {
+                    (0, name) => Set(name, "s"),
+                    (1, name) => Add(name, "a"),
+                    (_, name) => Remove(name),
+                })
+                .collect();
+            let mut lines: Vec<String> = HEAD.split_inclusive('\n').map(str::to_owned).collect();
+            for change in &changes {
+                let (name, value) = match *change {
+                    Set(name, value) | Add(name, value) => (name, Some(value)),
+                    Remove(name) => (name, None),
+                };
+                if !matches!(change, Add(..)) {
+                    lines.retain(|line| !is_of(line.as_bytes(), name));
+                }
+                lines.extend(value.map(|value| format!("{name}: {value}\r\n")));
+            }
+            check(&changes, &lines.concat());
+        }
     }
 
     #[test]

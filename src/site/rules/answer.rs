@@ -142,6 +142,7 @@ impl<F: Files> Site<F> {
         if edits.is_empty() {
             return;
         }
+        self.cost += edits.len() as u32 / Self::RULES_PER_WORK;
         let first = |name| field_values(&reply.head, name).next().unwrap_or_default();
         let media_type = first("Content-Type");
         // A policy for the files of the site would break a page of the server.

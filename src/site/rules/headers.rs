@@ -13,6 +13,8 @@
 //! joined with a comma, but each `Set-Cookie` is a field of its own (RFC 9110 §5.3). A removal takes
 //! away the field of the server, and those of the rules before.
 
+use std::collections::BTreeMap;
+
 use super::Notes;
 use super::pattern::{CanonicalPath, Captures, Pattern, Template};
 use crate::http::{Change, fixed_field, is_field_name, is_field_value};
@@ -26,7 +28,8 @@ pub struct Headers {
 #[derive(Debug)]
 struct Rule {
     path: Pattern,
-    removed: Vec<String>,
+    /// The names, as written and in lower case.
+    removed: Vec<(String, String)>,
     fields: Vec<FieldRule>,
 }
 
@@ -34,6 +37,8 @@ struct Rule {
 struct FieldRule {
     line: usize,
     name: String,
+    /// The name in lower case.
+    lower: String,
     value: Template,
 }
 
@@ -43,6 +48,8 @@ pub struct Edit<'a> {
     /// The number of the line in the file; 0 for a removal.
     pub line: usize,
     pub name: &'a str,
+    /// The name in lower case.
+    lower: &'a str,
     /// The value, or `None` to remove the field.
     value: Option<String>,
     /// Whether the field stands beside others of its name.
@@ -162,17 +169,21 @@ impl Headers {
     /// The changes for a path, in the order in which to make them.
     pub fn edits<'a>(&'a self, path: &CanonicalPath) -> Vec<Edit<'a>> {
         let mut edits: Vec<Edit<'a>> = Vec::new();
+        // By the name in lower case: the place of the field that values are joined to, and the number of
+        // edits before the last removal.
+        let mut places: BTreeMap<&'a str, (Option<usize>, usize)> = BTreeMap::new();
         let mut bytes = 0;
         for rule in &self.rules {
             let mut captures = Captures::new();
             if !rule.path.matches(path, &mut captures) {
                 continue;
             }
-            for name in &rule.removed {
-                edits.retain(|edit| !edit.is_of(name));
+            for (name, lower) in &rule.removed {
+                places.insert(lower, (None, edits.len()));
                 edits.push(Edit {
                     line: 0,
                     name,
+                    lower,
                     value: None,
                     is_added: false,
                 });
@@ -185,11 +196,11 @@ impl Headers {
                     .expand(&captures, Headers::BYTES_MAX, keep, &mut value);
                 bytes += field.name.len() + value.len() + 4;
                 if expanded.is_none() || bytes > Headers::BYTES_MAX {
-                    return edits;
+                    return without_removed(edits, &places);
                 }
                 let is_added = stands_beside_others(&field.name);
-                let same = |edit: &&mut Edit<'_>| edit.is_of(&field.name) && edit.value.is_some();
-                match edits.iter_mut().find(same).filter(|_| !is_added) {
+                let (joined, _) = places.entry(&field.lower).or_default();
+                match joined.and_then(|at| edits.get_mut(at)) {
                     Some(Edit {
                         line,
                         value: Some(before),
@@ -199,17 +210,34 @@ impl Headers {
                         before.push_str(", ");
                         before.push_str(&value);
                     }
-                    _ => edits.push(Edit {
-                        line: field.line,
-                        name: &field.name,
-                        value: Some(value),
-                        is_added,
-                    }),
+                    _ => {
+                        *joined = Some(edits.len()).filter(|_| !is_added);
+                        edits.push(Edit {
+                            line: field.line,
+                            name: &field.name,
+                            lower: &field.lower,
+                            value: Some(value),
+                            is_added,
+                        });
+                    }
                 }
             }
         }
-        edits
+        without_removed(edits, &places)
     }
+}
+
+/// The edits without those that a later removal undoes.
+fn without_removed<'a>(
+    edits: Vec<Edit<'a>>,
+    places: &BTreeMap<&'a str, (Option<usize>, usize)>,
+) -> Vec<Edit<'a>> {
+    let edits = edits.into_iter().enumerate();
+    let stays = |(at, edit): &(usize, Edit<'a>)| {
+        let place = places.get(edit.lower);
+        place.is_none_or(|(_, removed)| at >= removed)
+    };
+    edits.filter(stays).map(|(_, edit)| edit).collect()
 }
 
 /// Whether a field is sent beside others of its name. Cookies cannot be joined, and `Vary` has a member
@@ -257,7 +285,8 @@ impl Rule {
             if name.eq_ignore_ascii_case("Vary") {
                 return Err("the server sends one file in several codings, and caches must know");
             }
-            self.removed.push(name.to_owned());
+            let lower = name.to_ascii_lowercase();
+            self.removed.push((name.to_owned(), lower));
             return Ok(());
         }
         let (name, value) = text
@@ -273,8 +302,13 @@ impl Rule {
         let is_known = |name: &str| self.path.names().any(|known| known == name);
         let keep = |text: &str, out: &mut String| out.push_str(text);
         let value = Template::parse(value, is_known, keep);
-        let name = name.to_owned();
-        self.fields.push(FieldRule { line, name, value });
+        let (name, lower) = (name.to_owned(), name.to_ascii_lowercase());
+        self.fields.push(FieldRule {
+            line,
+            name,
+            lower,
+            value,
+        });
         Ok(())
     }
 }
