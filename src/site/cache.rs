@@ -169,6 +169,11 @@ impl<F> Cache<F> {
         self.paths.entry(path).or_default()[coding as usize] = Some(at);
     }
 
+    /// Removes all entries.
+    pub fn clear(&mut self) {
+        *self = Cache::new(self.bytes_max);
+    }
+
     /// Whether any entry holds a file open. A counter gives the answer without a search, because a
     /// server that is out of descriptors asks for each file that it cannot open.
     pub fn has_open_files(&self) -> bool {
@@ -218,7 +223,7 @@ impl<F> Cache<F> {
 mod tests {
     use std::time::SystemTime;
 
-    use super::super::representation::{Sample, Source};
+    use super::super::representation::{Edition, Sample, Source};
     use super::*;
     use crate::site::freshness::Freshness;
     use crate::sys::FileKind;
@@ -243,6 +248,7 @@ mod tests {
             own_file: true,
             varies: false,
             freshness: Freshness::None,
+            edition: Edition::default(),
             content,
         };
         let representation = Representation::new(source, SystemTime::UNIX_EPOCH);

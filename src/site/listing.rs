@@ -241,7 +241,9 @@ impl<F: Files> Site<F> {
             self.cost += (page.len() / 128) as u32;
             page = encoding::whole(coding, &page);
         }
-        let digest = Sha1::digest(&page);
+        let edition = self.edition.0.to_le_bytes();
+        let digest = Sha1::new().chain_update(&page).chain_update(edition);
+        let digest = digest.finalize();
         let tag: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
         let validators = Validators {
             tag: EntityTag::new(&tag, false),

@@ -137,6 +137,7 @@ use cache::Cache;
 use mount::Mounts;
 use percent_encoding::percent_decode;
 use reply::{Allowed, Prepared};
+use representation::Edition;
 use rules::{Moment, Rules};
 use select::Selected;
 
@@ -172,6 +173,7 @@ pub struct Site<F: Files> {
     absent: Prepared,
     /// The rules in the files `_redirects` and `_headers`.
     rules: Rules,
+    edition: Edition,
     /// The epoch in which the rules were last asked for their freshness.
     rules_epoch: u64,
     /// The number of the current epoch; see the module's docs.
@@ -235,6 +237,7 @@ impl<F: Files> Site<F> {
             unfit: Vec::new(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
             rules: Rules::default(),
+            edition: Edition::default(),
             rules_epoch: 0,
             epoch: 0,
             encoding: Vec::new(),
@@ -277,6 +280,7 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Site<F> {
         self.policy = Rc::new(policy);
+        self.edition = Edition::new(self.rules.headers_text(), self.policy.text().as_bytes());
         self
     }
 
@@ -297,7 +301,18 @@ impl<F: Files> Site<F> {
 
     /// Reads the rules of the site. Without this call, they are read with the first request.
     pub fn read_rules(&mut self, now: SystemTime) {
+        self.look_at_rules(now);
+    }
+
+    /// Looks at the rules. The representations in the cache have entity tags of the rules before.
+    #[cold]
+    fn look_at_rules(&mut self, now: SystemTime) {
         self.rules.look(&self.files, now);
+        let edition = Edition::new(self.rules.headers_text(), self.policy.text().as_bytes());
+        if edition != self.edition {
+            self.edition = edition;
+            self.cache.clear();
+        }
     }
 
     /// Mounts the next endpoint of the server's table at `path`, and returns the number of the
@@ -392,7 +407,7 @@ impl<F: Files> Site<F> {
         if self.rules_epoch != self.epoch {
             self.rules_epoch = self.epoch;
             if !self.rules.are_fresh(now) {
-                self.rules.look(&self.files, now);
+                self.look_at_rules(now);
             }
         }
         let mut reply = self.answer_method(request, now);

@@ -119,6 +119,14 @@ impl Policy {
         self.cors == Cors::Off && self.changes.is_empty()
     }
 
+    /// A text that tells this policy from others; empty for a policy that changes no reply.
+    pub(super) fn text(&self) -> String {
+        match self.is_idle() {
+            true => String::new(),
+            false => format!("{:?} {:?}", self.cors, self.changes),
+        }
+    }
+
     /// The answer to a preflight; `None` for any other request, and without CORS.
     #[inline]
     pub(super) fn preflight<F>(&self, request: &RequestHead<'_>) -> Option<Reply<F>> {

@@ -41,13 +41,33 @@ impl Sample {
     pub const END_BYTES: usize = 4096;
 
     pub fn new(beginning: &[u8], end: &[u8]) -> Sample {
-        let word = |bytes: &[u8]| {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
-        };
-        Sample(hash(beginning.chunks(8).chain(end.chunks(8)).map(word)))
+        Sample(hash(0, beginning.chunks(8).chain(end.chunks(8)).map(word)))
     }
+}
+
+/// The rules and flags that change the fields of answers, as a hash of their texts. It goes into each
+/// entity tag: a 304 can renew the fields of the answer that a cache has, but cannot take one away
+/// (RFC 9111 §3.2). With other rules, the same file is another representation, and is sent again.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Edition(pub u64);
+
+impl Edition {
+    /// The edition of these texts. Without any text, the tags are those of the files alone.
+    pub fn new(rules: &[u8], flags: &[u8]) -> Edition {
+        if rules.is_empty() && flags.is_empty() {
+            return Edition::default();
+        }
+        let lengths = [rules.len() as u64, flags.len() as u64].into_iter();
+        let words = rules.chunks(8).chain(flags.chunks(8)).map(word);
+        Edition(hash(0, lengths.chain(words)))
+    }
+}
+
+/// Up to eight bytes as a number.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
 }
 
 impl<F> Content<F> {
@@ -76,6 +96,7 @@ pub(super) struct Source<F> {
     pub varies: bool,
     /// How long a cache may use the content without asking.
     pub freshness: Freshness,
+    pub edition: Edition,
     pub content: Content<F>,
 }
 
@@ -104,7 +125,7 @@ impl<F> Representation<F> {
             true => Coding::Identity,
             false => source.coding,
         };
-        let validators = validators(&source.stat, encoding, now);
+        let validators = validators(&source.stat, encoding, source.edition, now);
         let (media_type, coding, varies) = (&source.media_type, source.coding, source.varies);
         let not_modified = validated(Status::NotModified, &validators, varies, source.freshness);
         let ok = describe(not_modified.with_status(Status::Ok), media_type, coding)
@@ -188,8 +209,13 @@ pub(super) fn describe(head: ResponseHead, media_type: &str, coding: Coding) -> 
 /// second change within the clock's tick would keep the same stat, and the new content would get
 /// the old tag.
 ///
-/// Each coding has its own tag, because its bytes differ (§8.8.3.3).
-pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Validators {
+/// Each coding has its own tag, because its bytes differ (§8.8.3.3), and so has each [`Edition`].
+pub(super) fn validators(
+    stat: &Stat,
+    coding: Coding,
+    edition: Edition,
+    now: SystemTime,
+) -> Validators {
     // Only the low 64 bits of a time count: they repeat after 584 years.
     let nanoseconds = |time: SystemTime| {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -199,7 +225,7 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
         true => 0,
         false => nanoseconds(now),
     };
-    let opaque = hash([
+    let facts = [
         stat.device,
         stat.inode,
         stat.size,
@@ -207,7 +233,8 @@ pub(super) fn validators(stat: &Stat, coding: Coding, now: SystemTime) -> Valida
         nanoseconds(stat.changed),
         coding as u64,
         seen_at,
-    ]);
+    ];
+    let opaque = hash(edition.0, facts);
     Validators {
         tag: EntityTag::new(&format!("{opaque:016x}"), !is_settled(stat, now)),
         modified: last_modified(stat, now),
@@ -231,13 +258,14 @@ fn last_modified(stat: &Stat, now: SystemTime) -> Option<SystemTime> {
     (is_over && second > SystemTime::UNIX_EPOCH + SECOND).then_some(second)
 }
 
-/// Returns a hash of `words` that is the same in each run, unlike the hash of a `HashMap`.
+/// Returns a hash of `words`, from the state `start`, that is the same in each run, unlike the hash of
+/// a `HashMap`.
 ///
 /// Each word is added to the state, and the state goes through the finalizer of SplitMix64 (Steele,
 /// Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). The finalizer is
 /// a bijection, so two lists that differ in a single word never have the same hash.
-fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
-    words.into_iter().fold(0, |state: u64, word| {
+fn hash(start: u64, words: impl IntoIterator<Item = u64>) -> u64 {
+    words.into_iter().fold(start, |state: u64, word| {
         let z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -299,7 +327,8 @@ mod tests {
     const LATER: u64 = 1_700_000_060_000;
 
     fn tag(stat: &Stat, coding: Coding, now: u64) -> String {
-        validators(stat, coding, at(now)).tag.as_str().to_owned()
+        let validators = validators(stat, coding, Edition::default(), at(now));
+        validators.tag.as_str().to_owned()
     }
 
     #[test]
@@ -331,6 +360,18 @@ mod tests {
         }
         tags.push(tag(&stat(), Coding::Gzip, LATER));
         tags.push(tag(&stat(), Coding::Brotli, LATER));
+        for (rules, flags) in [
+            ("a", ""),
+            ("b", ""),
+            ("", "a"),
+            ("a", "b"),
+            ("ab", ""),
+            ("", "ab"),
+        ] {
+            let edition = Edition::new(rules.as_bytes(), flags.as_bytes());
+            let validators = validators(&stat(), Coding::Identity, edition, at(LATER));
+            tags.push(validators.tag.as_str().to_owned());
+        }
         let all = tags.len();
         tags.sort();
         tags.dedup();

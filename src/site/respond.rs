@@ -168,7 +168,8 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Reply<F::File> {
         let freshness = original.source.freshness;
-        let validators = representation::validators(&original.source.stat, coding, now);
+        let (stat, edition) = (&original.source.stat, original.source.edition);
+        let validators = representation::validators(stat, coding, edition, now);
         match precondition(request, &validators) {
             Precondition::Holds { .. } => {}
             Precondition::NotModified => {

@@ -388,6 +388,7 @@ impl<F: Files> Site<F> {
             stat,
             varies,
             freshness: Freshness::of(path, self.max_age),
+            edition: self.edition,
             media_type,
             coding: own_coding,
             own_file: true,

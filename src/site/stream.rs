@@ -358,6 +358,7 @@ impl<F: Files> Site<F> {
             own_file: false,
             varies: true,
             freshness: Freshness::of(path, self.max_age),
+            edition: self.edition,
             content: Content::Memory(kept.into()),
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));

@@ -126,6 +126,46 @@ fn fields_are_set_on_files_and_not_on_redirects() {
     assert_eq!((answer.status, answer.field("X-All")), (302, None));
 }
 
+/// A 304 renews the fields of the answer that a cache has, and takes none away. So an answer with other
+/// fields has another tag.
+#[test]
+fn a_cache_learns_of_a_field_that_was_removed() {
+    let folder = site("", "/*\n X: 1\n");
+    let list = folder.put("list/file", "");
+    eventually("the files are at rest", || at_rest(&list));
+    let server = Server::of(folder.path());
+    let mut client = server.connect();
+    let targets = ["/about.txt", "/list/", "/dir/"];
+    let tags = targets.map(|target| {
+        let answer = client.get(target);
+        assert_eq!(answer.field("X"), Some("1"), "{target}");
+        let tag = answer.field("ETag").expect("it is a file, or a list");
+        format!("If-None-Match: {tag}")
+    });
+    for (target, tag) in targets.iter().zip(&tags) {
+        let answer = client.ask(target, &[tag]);
+        assert_eq!((answer.status, answer.field("X")), (304, Some("1")));
+    }
+    std::fs::remove_file(folder.path().join("_headers")).expect("it is there");
+    for (target, tag) in targets.iter().zip(&tags) {
+        eventually("the answer is sent anew", || {
+            let answer = client.ask(target, &[tag]);
+            (answer.status, answer.field("X")) == (200, None)
+        });
+    }
+    // Flags of the next run may change the fields too.
+    let answer = client.get("/about.txt");
+    let tag = answer.field("ETag").expect("it is a file").to_owned();
+    let flags = ["--header", "X: 2", "--log", "off"];
+    for (flags, status) in [(&flags[2..], 304), (&flags[..], 200)] {
+        let server = Server::with(folder.path(), flags);
+        let answer = server
+            .connect()
+            .ask("/about.txt", &[&format!("If-None-Match: {tag}")]);
+        assert_eq!(answer.status, status, "{flags:?}");
+    }
+}
+
 /// Asks until the answer is as expected: the files of rules are looked at every quarter of a second.
 fn await_answer(client: &mut Client, target: &str, expected: &str) {
     eventually("the rules are read again", || {

@@ -108,6 +108,11 @@ impl Rules {
         }
     }
 
+    /// The text of `_headers`, as it was last read.
+    pub fn headers_text(&self) -> &[u8] {
+        &self.headers_file.text
+    }
+
     /// Takes the warnings since the last call.
     pub fn take_warnings(&mut self) -> Vec<String> {
         mem::take(&mut self.warnings)
