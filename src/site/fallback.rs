@@ -110,10 +110,14 @@ impl<F: Files> Site<F> {
     pub(super) fn has_fallback(&mut self, path: &SitePath<'_>, now: SystemTime) -> bool {
         match path.is_directory() {
             true => self.fallbacks.listing && self.files.open_directory(path.bytes()).is_ok(),
-            false => self
-                .original(&[path.bytes(), b".html"].concat(), now)
-                .is_ok(),
+            false => self.has_page(path, now),
         }
+    }
+
+    /// Whether a page is found at the path without its ending.
+    pub(super) fn has_page(&mut self, path: &SitePath<'_>, now: SystemTime) -> bool {
+        let page = || [path.bytes(), b".html"].concat();
+        !path.is_directory() && self.original(&page(), now).is_ok()
     }
 
     /// Answers when the path of the request can have no file, because it is no [`SitePath`].

@@ -307,7 +307,9 @@ impl<F: Files> Site<F> {
     /// Looks at the rules. The representations in the cache have entity tags of the rules before.
     #[cold]
     fn look_at_rules(&mut self, now: SystemTime) {
-        self.rules.look(&self.files, now);
+        if self.rules.look(&self.files, now) {
+            self.look_for_circles(now);
+        }
         let edition = Edition::new(self.rules.headers_text(), self.policy.text().as_bytes());
         if edition != self.edition {
             self.edition = edition;

@@ -166,6 +166,47 @@ fn a_cache_learns_of_a_field_that_was_removed() {
     }
 }
 
+#[test]
+fn a_rule_that_leads_in_a_circle_is_passed_over() {
+    let folder = site(
+        "/self /self\n/me/* /me/:splat\n/a /b\n/b /c?x=1\n/c /a\n/x/* /y/:splat\n/y/* /x/:splat\n\
+         /x/* /about.txt\n/grow/* /grow/a/:splat\n/dir/ /dir\n/to /about 302\n/about /to\n\
+         /on /about.txt\n/about.txt /on\n/f/* /index.html 302!\n/index.html /f/ 302!\n",
+        "",
+    );
+    folder.put("about.html", "<p>about");
+    let mut server = Server::of(folder.path());
+    let mut client = server.connect();
+    for (target, expected) in [
+        ("/self", ABSENT),
+        ("/me/1", ABSENT),
+        ("/a", ABSENT),
+        ("/b", ABSENT),
+        ("/c", ABSENT),
+        ("/x/1", "302 /about.txt"),
+        ("/y/1", ABSENT),
+        ("/grow/1", ABSENT),
+        ("/dir", "301 /dir/"),
+        ("/dir/", "200 <p>dir"),
+        ("/to", "302 /about"),
+        ("/on", "302 /about.txt"),
+        ("/about.txt", "200 about"),
+        ("/f/1", ABSENT),
+        ("/index.html", "200 <p>home"),
+    ] {
+        assert_eq!(short(&client.get(target)), expected, "{target}");
+    }
+    server.signal(Signal::TERM);
+    let said = server.stderr.rest();
+    let lines = said.lines().filter_map(|line| {
+        let rest = line.strip_prefix("warning: _redirects:")?;
+        rest.split(": ").next()?.parse::<usize>().ok()
+    });
+    let mut lines: Vec<usize> = lines.collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 9, 15, 16], "{said}");
+}
+
 /// Asks until the answer is as expected: the files of rules are looked at every quarter of a second.
 fn await_answer(client: &mut Client, target: &str, expected: &str) {
     eventually("the rules are read again", || {

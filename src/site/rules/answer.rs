@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::SystemTime;
 
-use super::{CanonicalPath, Edit, Outcome};
+use super::{CanonicalPath, Edit, Found, Outcome};
 use crate::http::{Form, Method, RequestHead, SitePath, Status, edit_head, field_values};
 use crate::site::{FileError, Files, Reply, Site};
 
@@ -19,6 +19,9 @@ pub(in crate::site) enum Moment {
 impl<F: Files> Site<F> {
     /// The number of rules that cost as much as one unit of the budget's work.
     const RULES_PER_WORK: u32 = 64;
+
+    /// The number of redirects that are followed in search of a circle. Browsers follow 20.
+    const HOPS_MAX: usize = 10;
 
     /// Whether a path, relative to the root, is that of a file of rules. Such a file is not sent,
     /// unless the user has named it as the only file of the site.
@@ -53,16 +56,119 @@ impl<F: Files> Site<F> {
         moment: Moment,
     ) -> Option<Reply<F::File>> {
         let path = CanonicalPath::new(request.path()?)?;
-        self.cost += 1 + self.rules.redirects.len() as u32 / Self::RULES_PER_WORK;
-        let found = self.rules.redirects.find(&path, request.query())?;
-        if moment == Moment::BeforeFiles && !found.is_forced {
-            return None;
-        }
+        let mut passed = 0;
+        let found = loop {
+            let found = self.redirect(&path, request.query(), passed)?;
+            if moment == Moment::BeforeFiles && !found.is_forced {
+                return None;
+            }
+            passed = found.place + 1;
+            match &found.outcome {
+                Outcome::Redirect(_, to) if self.is_circle(&path, request.query(), to, now) => {
+                    self.rules.note_circle(found.line);
+                }
+                _ => break found,
+            }
+        };
         Some(match found.outcome {
             Outcome::Redirect(status, location) => Reply::to_place(status, &location, found.line),
             Outcome::Rewrite(path) => self.rewritten(&path, request, now),
             Outcome::Missing(path) => self.missing_by_rule(&path, request, now),
         })
+    }
+
+    /// The first rule of `_redirects` for a path, behind the first `passed` rules.
+    fn redirect(
+        &mut self,
+        path: &CanonicalPath,
+        query: Option<&[u8]>,
+        passed: usize,
+    ) -> Option<Found> {
+        self.cost += 1 + self.rules.redirects.len() as u32 / Self::RULES_PER_WORK;
+        self.rules.redirects.find(path, query, passed)
+    }
+
+    /// Whether a client that is redirected from `path` to the place `to`, and on from there, would come
+    /// back, or would not come to an end in [`HOPS_MAX`](Self::HOPS_MAX) hops.
+    fn is_circle(
+        &mut self,
+        path: &CanonicalPath,
+        query: Option<&[u8]>,
+        to: &str,
+        now: SystemTime,
+    ) -> bool {
+        let mut to = to.to_owned();
+        for _ in 0..Self::HOPS_MAX {
+            let target = to.split('#').next().unwrap_or_default();
+            let (there, query_there) = match target.split_once('?') {
+                Some((there, query)) => (there, Some(query.as_bytes())),
+                None => (target, None),
+            };
+            let (Some(canonical), Ok(decoded)) = (
+                CanonicalPath::new(there.as_bytes()),
+                SitePath::decode(there.as_bytes()),
+            ) else {
+                return false;
+            };
+            if (canonical.text(), query_there) == (path.text(), query) {
+                return true;
+            }
+            let rule = self.redirect(&canonical, query_there, 0);
+            let is_forced = rule.as_ref().is_some_and(|rule| rule.is_forced);
+            if !is_forced {
+                // A request finds a file, or is led to the slash of a directory, before a rule counts.
+                let found = match decoded.is_directory() {
+                    true => self.original(decoded.join(&self.index).bytes(), now),
+                    false => self.original(decoded.bytes(), now),
+                };
+                match found {
+                    Ok(_) => return false,
+                    Err(FileError::Directory) if !decoded.is_directory() => {
+                        let query = target.strip_prefix(there).unwrap_or_default();
+                        to = format!("{there}/{query}");
+                        continue;
+                    }
+                    Err(_) if self.has_page(&decoded, now) => return false,
+                    Err(_) => {}
+                }
+            }
+            match rule.map(|rule| rule.outcome) {
+                Some(Outcome::Redirect(_, next)) => to = next,
+                Some(Outcome::Rewrite(_) | Outcome::Missing(_)) | None => return false,
+            }
+        }
+        true
+    }
+
+    /// Looks for circles at the paths that a rule redirects, as far as that takes little time: each
+    /// other circle is found by a request.
+    pub(in crate::site) fn look_for_circles(&mut self, now: SystemTime) {
+        const MATCHES_MAX: usize = 100_000;
+        let paths_max = MATCHES_MAX / self.rules.redirects.len().max(1);
+        let paths: Vec<_> = self
+            .rules
+            .redirects
+            .redirected_paths()
+            .take(paths_max)
+            .collect();
+        for path in paths {
+            let decoded = SitePath::decode(path.as_bytes());
+            let (Some(canonical), Ok(decoded)) = (CanonicalPath::new(path.as_bytes()), decoded)
+            else {
+                continue;
+            };
+            let Some(found) = self.redirect(&canonical, None, 0) else {
+                continue;
+            };
+            let is_hidden_by_file = !found.is_forced
+                && (self.original(decoded.bytes(), now).is_ok() || self.has_page(&decoded, now));
+            if let Outcome::Redirect(_, to) = &found.outcome
+                && !is_hidden_by_file
+                && self.is_circle(&canonical, None, to, now)
+            {
+                self.rules.note_circle(found.line);
+            }
+        }
     }
 
     /// The answer from the file at another path than that of the request. No rule is applied to the other

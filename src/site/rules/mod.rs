@@ -9,6 +9,7 @@ mod headers;
 mod pattern;
 mod redirects;
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use std::time::{Duration, SystemTime};
 pub(super) use answer::Moment;
 use headers::{Edit, Headers};
 use pattern::CanonicalPath;
-use redirects::{Outcome, Redirects};
+use redirects::{Found, Outcome, Redirects};
 
 use super::representation::is_settled;
 use super::{FileError, Files};
@@ -35,6 +36,8 @@ pub(super) struct Rules {
     warnings: Vec<String>,
     /// Whether a page that browsers may keep for ever was noted.
     is_immutable_told: bool,
+    /// The lines of `_redirects` that were noted because they lead in a circle.
+    circles: BTreeSet<usize>,
 }
 
 /// What is known about one of the files.
@@ -61,6 +64,7 @@ impl Default for Rules {
             fresh: SystemTime::UNIX_EPOCH..SystemTime::UNIX_EPOCH,
             warnings: Vec::new(),
             is_immutable_told: false,
+            circles: BTreeSet::new(),
         }
     }
 }
@@ -76,14 +80,16 @@ impl Rules {
         self.fresh.contains(&now)
     }
 
-    /// Looks at both files, and reads a file that has changed.
+    /// Looks at both files, and reads a file that has changed. Returns whether `_redirects` has.
     #[cold]
-    pub fn look<F: Files>(&mut self, files: &F, now: SystemTime) {
+    pub fn look<F: Files>(&mut self, files: &F, now: SystemTime) -> bool {
         self.fresh = now..now.checked_add(Rules::FRESH).unwrap_or(now);
         let mut notes = Notes::new(self.redirects_file.name);
-        if self.redirects_file.look(files, now, &mut notes) {
+        let has_other_redirects = self.redirects_file.look(files, now, &mut notes);
+        if has_other_redirects {
             let text = as_text(&self.redirects_file.text, &mut notes);
             self.redirects = Redirects::parse(&text, &mut notes);
+            self.circles.clear();
         }
         self.warnings.append(&mut notes.into_lines());
         let mut notes = Notes::new(self.headers_file.name);
@@ -95,6 +101,18 @@ impl Rules {
         self.warnings.append(&mut notes.into_lines());
         // Without a log, nobody takes the warnings.
         self.warnings.truncate(2 * Notes::LINES_MAX);
+        has_other_redirects
+    }
+
+    /// Warns, once for each state of `_redirects`, of a rule that leads in a circle.
+    pub fn note_circle(&mut self, line: usize) {
+        if self.circles.len() < Notes::LINES_MAX && self.circles.insert(line) {
+            let text = as_text(&self.redirects_file.text, &mut Notes::new(""));
+            let rule = text.lines().nth(line - 1).unwrap_or_default();
+            let mut notes = Notes::new(self.redirects_file.name);
+            notes.skipped(line, rule.trim(), "the rules lead in a circle from there");
+            self.warnings.append(&mut notes.into_lines());
+        }
     }
 
     /// Warns, once for each state of `_headers`, of a page that browsers may keep after it has changed.

@@ -198,6 +198,27 @@ impl Pattern {
         self.names().next().is_none()
     }
 
+    /// A path that the pattern matches.
+    pub fn example(&self) -> String {
+        let mut path = String::new();
+        let push = |path: &mut String, segment: &Segment| {
+            let (name, suffix) = match &segment.placeholder {
+                Some((name, suffix)) => (name.as_str(), suffix.as_str()),
+                None => ("", ""),
+            };
+            path.extend(["/", &segment.prefix, name, suffix]);
+        };
+        self.before.iter().for_each(|s| push(&mut path, s));
+        if let Some(splat) = &self.splat {
+            path.extend(["/", &splat.prefix, SPLAT, &splat.suffix]);
+            splat.after.iter().for_each(|s| push(&mut path, s));
+        }
+        match path.is_empty() {
+            true => "/".into(),
+            false => path,
+        }
+    }
+
     /// Whether the pattern matches the path. If so, `captures` has what was captured; if not, the
     /// captures mean nothing.
     pub fn matches<'a>(&'a self, path: &'a CanonicalPath, captures: &mut Captures<'a>) -> bool {

@@ -81,6 +81,8 @@ struct Target {
 pub struct Found {
     /// The number of the line in the file.
     pub line: usize,
+    /// The number of rules before this one.
+    pub place: usize,
     /// Whether the rule comes before a file on the disk.
     pub is_forced: bool,
     pub outcome: Outcome,
@@ -131,6 +133,10 @@ impl Redirects {
                 );
             }
             let rule = match Redirect::parse(line, text) {
+                Ok(rule) if rule.leads_to_itself(text) => {
+                    notes.skipped(line, text, "the rule leads to its own path");
+                    continue;
+                }
                 Ok(rule) => rule,
                 Err(reason) => {
                     notes.skipped(line, text, reason);
@@ -168,12 +174,23 @@ impl Redirects {
         self.rules.len()
     }
 
-    /// Finds the first rule for a request. A rule that would redirect the request to itself does not
-    /// count: the client would ask in a circle.
-    pub fn find(&self, path: &CanonicalPath, query: Option<&[u8]>) -> Option<Found> {
+    /// The paths of the rules that redirect one path, whatever the query.
+    pub fn redirected_paths(&self) -> impl Iterator<Item = String> {
+        let rules = self.rules.iter().filter(|rule| {
+            matches!(rule.action, Action::Redirect(_))
+                && rule.conditions.is_empty()
+                && rule.from.is_static()
+        });
+        rules.map(|rule| rule.from.example())
+    }
+
+    /// Finds the first rule for a request, behind the first `passed` rules. A rule that would redirect the
+    /// request to itself does not count: the client would ask in a circle.
+    pub fn find(&self, path: &CanonicalPath, query: Option<&[u8]>, passed: usize) -> Option<Found> {
         let mut captures = Captures::new();
         let mut parameters = None;
-        self.rules.iter().find_map(|rule| {
+        let mut rules = self.rules.iter().enumerate().skip(passed);
+        rules.find_map(|(place, rule)| {
             if !rule.from.matches(path, &mut captures) {
                 return None;
             }
@@ -187,6 +204,7 @@ impl Redirects {
             let outcome = rule.outcome(path, query, &captures)?;
             Some(Found {
                 line: rule.line,
+                place,
                 is_forced: rule.is_forced,
                 outcome,
             })
@@ -256,6 +274,23 @@ impl Redirect {
             action,
             is_forced,
         })
+    }
+
+    /// Whether the rule, which was read from `text`, redirects a path as the pattern has it to the same
+    /// path. Another path, with a slash at the end or without, may lead elsewhere.
+    fn leads_to_itself(&self, text: &str) -> bool {
+        let mut example = self.from.example();
+        let from = text.split_whitespace().next().unwrap_or_default();
+        if from.ends_with('/') && !example.ends_with('/') {
+            example.push('/');
+        }
+        let Some(path) = CanonicalPath::new(example.as_bytes()) else {
+            return false;
+        };
+        let mut captures = Captures::new();
+        self.conditions.is_empty()
+            && self.from.matches(&path, &mut captures)
+            && self.outcome(&path, None, &captures).is_none()
     }
 
     /// What the rule, which matches, says; `None` if nothing can be said.

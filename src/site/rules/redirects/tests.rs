@@ -15,7 +15,7 @@ fn find(rules: &Redirects, target: &str) -> Option<String> {
         None => (target, None),
     };
     let path = CanonicalPath::new(path.as_bytes())?;
-    let found = rules.find(&path, query)?;
+    let found = rules.find(&path, query, 0)?;
     let mark = if found.is_forced { "!" } else { "" };
     Some(match found.outcome {
         Outcome::Redirect(status, place) => format!("{}{mark} {place}", status.code()),
@@ -97,9 +97,40 @@ fn a_query_is_a_condition_and_is_passed_on() {
 fn a_redirect_to_itself_does_not_count() {
     check("/a /a/ 301", "/a/", None);
     check("/a /a/ 301", "/a", Some("301 /a/"));
-    check("/* /:splat 301\n/* /b", "/a?x", Some("302 /b?x"));
+    check("/:a/* /:a/b 301\n/* /c", "/a/b?x", Some("302 /c?x"));
     check("/* /b 302!", "/b?x", None);
     check("/* https://h/:splat", "/a", Some("302 https://h/a"));
+}
+
+/// A slash at the end of a pattern makes no difference to the paths that it matches, but to what its author
+/// has in mind.
+#[test]
+fn a_rule_that_can_only_lead_to_itself_is_named() {
+    for (text, is_skipped) in [
+        ("/a /a", true),
+        ("/a/ /a/ 301!", true),
+        ("/ /", true),
+        ("/* /:splat 301", true),
+        ("/a/:b/c*d/e /a/:b/c:splatd/e", false),
+        ("/a/:b/*/e /a/:b/:splat/e", true),
+        ("/a /a/", false),
+        ("/a/ /a", false),
+        ("/a /a?x=1", false),
+        ("/a x=1 /a", false),
+        ("/a /a 200", false),
+        ("/a http://h/a", false),
+    ] {
+        let (rules, notes) = parse(text);
+        assert_eq!(
+            (rules.is_empty(), notes.len()),
+            (is_skipped, usize::from(is_skipped)),
+            "{text}"
+        );
+        assert!(
+            notes.iter().all(|note| note.contains("its own path")),
+            "{notes:?}"
+        );
+    }
 }
 
 #[test]
