@@ -5,6 +5,7 @@
 //! seen the other.
 
 mod browser;
+mod chromium;
 mod codings;
 mod conditions;
 mod curl;
@@ -12,6 +13,7 @@ mod files;
 mod guard;
 mod harness;
 mod log;
+mod pages;
 mod peer;
 mod policy;
 mod pressure;
