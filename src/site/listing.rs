@@ -59,6 +59,13 @@ impl<F> Listing<F> {
         self.sent.is_none()
     }
 
+    /// The memory of the names and entries, in bytes, as an estimate.
+    pub fn held_bytes(&self) -> usize {
+        /// For a name of the usual length, with its place in the order.
+        const ENTRY_BYTES: usize = 200;
+        self.held.get() * ENTRY_BYTES
+    }
+
     /// Whether the end of the connection is the end of the body.
     pub fn ends_with_connection(&self) -> bool {
         !self.is_chunked
@@ -122,7 +129,7 @@ impl<F: Files> Site<F> {
     /// The cost of a look at an entry, in units of work. Half of it is for its place in the order.
     const LOOK_WORK: u32 = 5;
 
-    /// While long lists hold more entries than these, of about 200 bytes each, no other one is begun.
+    /// While long lists hold more entries than these, no other one is begun.
     /// Over twice as many, all but the oldest are broken off.
     const LISTED_MAX: usize = 100_000;
 

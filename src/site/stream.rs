@@ -55,6 +55,14 @@ impl<F> Stream<F> {
         matches!(self, Stream::Listing(listing) if listing.ends_with_connection())
     }
 
+    /// The memory that the stream holds for its peer and that grows with each slice, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Stream::Listing(listing) => listing.held_bytes(),
+            Stream::File(_) | Stream::Multipart(_) | Stream::Encoding(_) => 0,
+        }
+    }
+
     /// Whether the next slice should be made even if the write buffer has no room. Encoders are few
     /// and wanted by others, so an encoder works at the pace of the loop, and not of its reader.
     pub fn runs_ahead(&self) -> bool {

@@ -281,6 +281,25 @@ fn a_list_of_many_ends_with_the_connection_for_http_1_0() {
     }
 }
 
+/// The names of a list that is not sent yet count as memory that its peer holds.
+#[test]
+fn a_list_that_takes_more_memory_than_there_is_for_all_is_broken_off() {
+    let folder = Folder::new();
+    for number in 0..8_000 {
+        folder.put(&format!("file{number}.txt"), "");
+    }
+    for number in 0..1_500 {
+        folder.put(&format!("sub/file{number}.txt"), "");
+    }
+    let server = Server::with(folder.path(), &["--memory-max", "1M", "--log", "off"]);
+    let mut client = server.connect();
+    client.request("/");
+    while client.receive().is_ok_and(|n| n > 0) {}
+    assert!(!client.received().contains("file7.txt"));
+    // The memory is free again: a list of less is sent.
+    check(&mut server.connect(), "/sub/", "", 200, "file1499.txt");
+}
+
 #[test]
 fn an_error_is_a_page_for_browsers_and_a_line_for_programs() {
     let folder = Folder::with("about-us.html", "");

@@ -415,7 +415,8 @@ impl<S: Files> Mode<S> {
             Mode::ReadingBody(mode) => mode.held_bytes(),
             Mode::WebSocket(mode) => mode.held_bytes(),
             Mode::AwaitingEndpoint(mode) => mode.held_bytes(),
-            Mode::ReadingHead(_) | Mode::Streaming(_) | Mode::Lingering(_) | Mode::Closed(_) => 0,
+            Mode::Streaming(mode) => mode.held_bytes(),
+            Mode::ReadingHead(_) | Mode::Lingering(_) | Mode::Closed(_) => 0,
         }
     }
 

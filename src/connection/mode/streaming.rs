@@ -15,6 +15,8 @@ pub(crate) struct Streaming<S: Files> {
     /// The bytes of the last slice of a file, and of what was queued after it, that had not left when
     /// the file was last looked at.
     unsent: u64,
+    /// The bytes that the stream holds, as charged to the account of memory.
+    held: usize,
     persistence: Persistence,
     /// The peer may still be sending bytes that will not be read.
     must_linger: bool,
@@ -35,6 +37,7 @@ impl<S: Files> Streaming<S> {
             stream,
             queued: 0,
             unsent: 0,
+            held: 0,
             persistence,
             must_linger,
             exchange,
@@ -66,6 +69,20 @@ impl<S: Files> Streaming<S> {
         }
     }
 
+    /// The number of bytes that the stream holds for its peer.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// Charges the account of memory with `held` bytes, in place of those before.
+    fn charge(&mut self, held: usize, cx: &mut Context<'_, S>) {
+        if held != self.held {
+            let account = cx.shared.pool.account_mut();
+            account.charge(held);
+            account.release(std::mem::replace(&mut self.held, held));
+        }
+    }
+
     /// Whether the whole body has been queued.
     fn is_queued_whole(&self) -> bool {
         self.stream.is_at_end()
@@ -73,7 +90,8 @@ impl<S: Files> Streaming<S> {
 
     /// Ends the answer after the last byte has left, and not earlier: the log must tell the truth
     /// about the body.
-    pub(super) fn all_sent(self, cx: &mut Context<'_, S>) -> Mode<S> {
+    pub(super) fn all_sent(mut self, cx: &mut Context<'_, S>) -> Mode<S> {
+        self.charge(0, cx);
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued;
             cx.tally.log(Record::Exchange(exchange));
@@ -95,6 +113,7 @@ impl<S: Files> Streaming<S> {
             site.next_slice(stream, max, out, wall)
         });
         cx.budget.spend_work(cost - 1);
+        self.charge(self.stream.held_bytes(), cx);
         match slice {
             BodySlice::Written(content) => {
                 self.queued += content as u64;
@@ -133,7 +152,8 @@ impl<S: Files> Streaming<S> {
     }
 
     /// Ends the answer early, with `unsent` bytes in the write buffer.
-    pub(super) fn abandon(self, unsent: u64, cx: &mut Context<'_, S>) {
+    pub(super) fn abandon(mut self, unsent: u64, cx: &mut Context<'_, S>) {
+        self.charge(0, cx);
         if let Some(mut exchange) = self.exchange {
             exchange.body_bytes = self.queued.saturating_sub(unsent);
             exchange.complete = false;
