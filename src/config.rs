@@ -418,13 +418,14 @@ pub struct Limits {
     /// Why 1 MiB: `effects_max` messages of 8 KiB each. A single larger message is always taken.
     pub effects_bytes_max: usize,
     /// Deliveries between two rounds of writes, where an effect counts once and a message counts once
-    /// more for each recipient. Default: 10,000.
+    /// more for each recipient. Default: 20,000.
     ///
     /// Over the bound, the rest of the effects waits until each recipient has been written to. An
     /// effect is not split, so the last effect may exceed the bound.
     ///
-    /// Why 10,000: a message for a thousand members is a thousand deliveries, and ten such messages
-    /// leave with one write for each member.
+    /// Why 20,000: a message for ten thousand members is as many deliveries. If messages come faster
+    /// than they can be written one at a time, at least two leave with one write for each member, and
+    /// twenty for a thousand members. Until then, each delivery of up to 4 KiB is a copy, 80 MiB in all.
     pub deliveries_per_flush: usize,
     /// Work of one turn, in units of about a microsecond of the processor. Default: 1,000.
     ///
@@ -626,7 +627,7 @@ impl Default for Limits {
             empty_rooms_max: 256,
             effects_max: 128,
             effects_bytes_max: 1 << 20,
-            deliveries_per_flush: 10_000,
+            deliveries_per_flush: 20_000,
             turn_work: 1_000,
             connection_work: 256,
             turn_bytes: 256 << 10,

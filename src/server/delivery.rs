@@ -76,32 +76,34 @@ where
     }
 
     /// Carries out effects until none is left, or the round has enough deliveries, or the turn has no
-    /// time left.
+    /// time left. The last message of a round is queued for all of its recipients: if some had to wait
+    /// for the next round, fewer messages would share a write. The numbers of members come last, and
+    /// so do not wait although effects may never run out.
     fn carry_out_effects(&mut self) {
-        while self.deliveries.made < self.turn.limits.deliveries_per_flush {
-            if !self.work.is_left() {
-                return;
-            }
+        while self.work.is_left() {
             if let Some((broadcast, mut recipients)) = self.deliveries.sending.pop_front() {
                 self.send_to(&mut recipients, &broadcast);
                 match recipients.is_empty() {
                     true => self.deliveries.spare = recipients,
                     false => self.deliveries.sending.push_front((broadcast, recipients)),
                 }
-            } else if let Some(effect) = self.shared.effects.pop() {
+            } else if let Some(effect) = self.next_effect() {
                 self.deliveries.made += 1;
                 self.work.spend(1);
                 self.carry_out(effect);
             } else if self.shared.rooms.has_news() {
                 self.send_news();
             } else {
-                break;
+                self.deliveries.is_flushing = true;
+                return;
             }
         }
-        // Effects may never run out, and watchers must not wait for that. The news come first in the
-        // next round.
-        self.send_news();
-        self.deliveries.is_flushing = true;
+    }
+
+    /// Takes the next effect of the round; `None` if none is left, or the round has enough deliveries.
+    fn next_effect(&mut self) -> Option<Effect> {
+        let has_enough = self.deliveries.made >= self.turn.limits.deliveries_per_flush;
+        (!has_enough).then(|| self.shared.effects.pop()).flatten()
     }
 
     /// Begins to send the numbers of members that have changed.

@@ -498,6 +498,32 @@ fn connections_that_fill_the_queue_of_effects_come_after_those_that_found_it_ful
     assert_eq!(counts, [COUNT; 5]);
 }
 
+/// Messages that come faster than they can be written leave together, however short a turn is.
+#[test]
+fn a_round_of_deliveries_has_whole_messages_however_many_turns_it_takes() {
+    const MEMBERS: usize = 5;
+    const COUNT: usize = 20;
+    let limits = Limits {
+        // One message does not reach this bound, and two do.
+        deliveries_per_flush: MEMBERS + 2,
+        turn_work: 1,
+        head_bytes_max: 20_000,
+        ..weather::usual_limits()
+    };
+    let script = Rc::new(conversations::one_of_many(COUNT));
+    let scripts = [(); MEMBERS].map(|()| Rc::clone(&script));
+    let mut world = World::new(Rng::new(0), Weather::calm(), &scripts, false);
+    let begin = world.clients[0].not_before;
+    let clients = world.clients.iter_mut();
+    clients.for_each(|client| client.not_before = begin);
+    let world = run(world, limits).world;
+    let heard = world.clients.iter().map(|client| client.talk.heard.len());
+    let heard: usize = heard.sum();
+    assert_eq!(heard, MEMBERS * MEMBERS * COUNT);
+    let writes = world.writes as usize;
+    assert!(writes < heard * 6 / 10, "{writes} writes");
+}
+
 /// Plays a client that does not look until two small answers, and any part of a large one, have left the
 /// server. Meanwhile the large file, which is sent in one slice, is edited in place.
 fn overtaken(fields: &'static str, edits: &[Act], check: impl Fn(&Client, usize)) {

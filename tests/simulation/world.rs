@@ -67,6 +67,8 @@ pub struct World {
     stale: Vec<Key>,
     /// The number of turns in a row in which the server neither wanted to wait nor did anything.
     barren_turns: u32,
+    /// The number of writes of the server, short and refused ones included.
+    pub writes: u64,
     /// A hash of every event, in order.
     trace: DefaultHasher,
     /// Whether every event is printed.
@@ -132,6 +134,7 @@ impl World {
             stale: Vec::new(),
             barren_turns: 0,
             trace: DefaultHasher::new(),
+            writes: 0,
             is_talkative,
         }
     }
@@ -711,6 +714,7 @@ impl SimSocket {
 
     fn send(&self, name: &str, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.call()?;
+        world.writes += 1;
         let (percent, now) = (world.weather.short_writes, world.now);
         let n = match world.rng.chance(percent) {
             true => world.rng.within(1..=bytes.len()),
