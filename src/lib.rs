@@ -100,6 +100,7 @@
 //! | cause | why a connection ended. RFC 6455 calls the text in a close frame its *reason* |
 //! | must linger | the peer may still be sending, so a plain close could destroy the last answer |
 //! | light, heavy | of a connection: it used little when it was last pumped, and is served first; it used much, and gets what the turn has left |
+//! | share, debt | of a heavy connection: the work that it may do when it is pumped; what it did beyond, for which it is passed over |
 //! | throttled | paused because the queue of effects is full |
 //! | round of deliveries | effects are carried out, then each recipient is written to once; it may take several turns. (The pump has rounds too.) |
 //! | newcomer, crowd | a new connection without a slot; all newcomers at the limit of connections |

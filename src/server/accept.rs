@@ -18,6 +18,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::schedule::Debt;
 use super::{Driver, Server, Slot, get};
 use crate::connection::{Connection, Context, Key};
 use crate::site::Files;
@@ -135,6 +136,7 @@ where
             connection: Connection::new(key, stream, peer, self.turn.now.instant),
             queued: false,
             heavy: false,
+            debt: Debt::default(),
             pending_flush: false,
             registered: false,
         });

@@ -70,7 +70,7 @@ use crate::transport::{Pool, Transport};
 use accept::Crowd;
 use delivery::Deliveries;
 use handle::Jobs;
-use schedule::{Runnable, Work};
+use schedule::{Debt, Runnable, Work};
 use timers::Timers;
 
 /// A connection in the slab, with the server's marks.
@@ -80,6 +80,8 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     queued: bool,
     /// Whether the connection used much when it was last pumped.
     heavy: bool,
+    /// What the connection used beyond its share when it was last pumped.
+    debt: Debt,
     /// Whether the connection is in `pending_flush` of the deliveries. A connection is never queued twice.
     pending_flush: bool,
     /// Whether the driver reports events for the connection. A connection that ends before its
@@ -440,17 +442,23 @@ where
         }
     }
 
-    /// Runs the first `waiting` heavy connections, one after the other, and at least one.
+    /// Runs up to `waiting` heavy connections, one after the other, and at least one. Who is in debt
+    /// pays a share of it instead, and is queued again.
     fn run_heavy(&mut self, waiting: usize) {
-        for n in 0..waiting {
-            if n > 0 && !self.work.is_left() {
-                return;
-            }
+        let mut run = 0;
+        while run < waiting && (run == 0 || self.work.is_left()) {
             let Some(key) = self.runnable.heavy.pop_front() else {
                 return;
             };
-            self.run_one(key);
-            self.runnable.served[1] += 1;
+            let slot = get(&mut self.connections, key);
+            if slot.is_some_and(|slot| slot.debt.pay()) {
+                self.work.spend(1);
+                self.runnable.heavy.push_back(key);
+            } else {
+                self.run_one(key);
+                self.runnable.served[1] += 1;
+                run += 1;
+            }
         }
     }
 
@@ -475,7 +483,7 @@ where
         let verdict = slot.connection.pump(cx);
         let used = 1 + cx.used_work();
         self.work.spend(used);
-        Runnable::judge(slot, used, verdict);
+        Runnable::judge(slot, used, verdict, &self.turn.limits);
         match verdict {
             Verdict::Again => self.runnable.enqueue(slot),
             Verdict::Throttled => {

@@ -15,18 +15,24 @@
 //!   turn has left, in order, one after the other. A heavy connection that is served and uses little
 //!   is light again.
 //!
+//! A piece of work is not split, so a heavy connection may use more than its share in one go: an
+//! encoder always does. The surplus is a *debt*. Whoever is in debt is passed over once for each share
+//! that it owes, and the others go on meanwhile (the method is known as *deficit round robin*). Otherwise
+//! four encoders would take as much of each turn as two dozen downloads.
+//!
 //! *Throttled* connections wait in a third queue, for room in the queue of effects.
 //!
 //! Nobody starves. However many light connections there are, heavy connections get a quarter of each
 //! turn, and at least one of them is served. Both levels are served in the order of arrival, so a
 //! heavy connection is served at the latest after as many turns as there are heavy connections
-//! before it. The same quarter is set aside for deliveries and for deadlines, so that a turn takes at
+//! before it, or nine times as many if it is as deep in debt as can be. The same quarter is set aside for deliveries and for deadlines, so that a turn takes at
 //! most about twice its bound.
 
 use std::collections::VecDeque;
 use std::mem;
 
 use super::Slot;
+use crate::config::Limits;
 use crate::connection::{Key, Verdict};
 use crate::site::Files;
 use crate::transport::Transport;
@@ -73,6 +79,32 @@ impl Work {
     }
 }
 
+/// What a connection used beyond its share ([`Limits::connection_work`]) when it was pumped: the number
+/// of times that it is passed over.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Debt(u32);
+
+impl Debt {
+    /// A debt is at most this number of shares, so that a single large piece of work, such as the text
+    /// of a message of 16 MiB, does not make its connection wait for long.
+    const MAX: u32 = 8;
+
+    /// The debt after `used` units of work. A part of a share counts as a whole one if it is at least
+    /// half of one.
+    pub fn of(used: u32, share: u32) -> Debt {
+        let beyond = used.saturating_sub(share);
+        let shares = beyond.saturating_add(share / 2).checked_div(share);
+        Debt(shares.unwrap_or(0).min(Self::MAX))
+    }
+
+    /// Pays a share, if any is owed. Returns whether one was.
+    pub fn pay(&mut self) -> bool {
+        let is_owed = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        is_owed
+    }
+}
+
 /// The connections to be pumped, each in one queue at most.
 #[derive(Default, Debug)]
 pub(super) struct Runnable {
@@ -113,8 +145,10 @@ impl Runnable {
         slot: &mut Slot<F, T>,
         used: u32,
         verdict: Verdict,
+        limits: &Limits,
     ) {
         slot.heavy = used > Self::LIGHT_WORK || verdict == Verdict::Again;
+        slot.debt = Debt::of(used, limits.connection_work);
     }
 
     /// Whether no connection is queued.
@@ -138,6 +172,25 @@ impl Runnable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_is_passed_over_once_for_each_share_that_it_owes() {
+        for (used, share, times) in [
+            (0, 256, 0),
+            (256, 256, 0),
+            (383, 256, 0),
+            (384, 256, 1),
+            (500, 256, 1),
+            (1_000, 256, 3),
+            (u32::MAX, 256, 8),
+            (u32::MAX, 1, 8),
+            (9, 0, 0),
+        ] {
+            let mut debt = Debt::of(used, share);
+            let paid = (0..20).take_while(|_| debt.pay()).count();
+            assert_eq!(paid, times, "{used} of {share}");
+        }
+    }
 
     #[test]
     fn each_part_of_a_turn_gets_what_is_left_and_at_least_a_quarter() {
