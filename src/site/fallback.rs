@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 use std::mem;
 use std::time::SystemTime;
 
+use memchr::memrchr;
+
 use super::pages::{self, Advice};
 use super::reply::Allowed;
 use super::rules::Moment;
@@ -28,6 +30,16 @@ pub struct Fallbacks {
     pub single_page: bool,
     /// Whether a directory without an index is listed.
     pub listing: bool,
+}
+
+/// The nearest `404.html` that was looked for last.
+#[derive(Default, Debug)]
+pub(super) struct NearestPage {
+    epoch: u64,
+    /// The directory of the path that had no file.
+    directory: Vec<u8>,
+    /// The path of the page, if there is one.
+    page: Option<Vec<u8>>,
 }
 
 impl Default for Fallbacks {
@@ -150,7 +162,8 @@ impl<F: Files> Site<F> {
                 return for_navigations(self.selected(selected, request, now));
             }
         }
-        let reply = match self.nearest_page(path) {
+        self.look_for_page(path);
+        let reply = match self.nearest.page.clone() {
             Some(page) => self.missing(&page, error, request, now),
             None => self.without_file(error),
         };
@@ -163,6 +176,18 @@ impl<F: Files> Site<F> {
             reply.vary_by_navigation();
         }
         reply
+    }
+
+    /// Looks for the nearest `404.html` on the way up from `path`. The outcome serves every request of
+    /// the epoch for a path in the same directory.
+    fn look_for_page(&mut self, path: &[u8]) {
+        let directory = &path[..memrchr(b'/', path).map_or(0, |slash| slash + 1)];
+        if self.nearest.epoch != self.epoch || self.nearest.directory != directory {
+            self.nearest.page = self.nearest_page(path);
+            self.nearest.epoch = self.epoch;
+            self.nearest.directory.clear();
+            self.nearest.directory.extend_from_slice(directory);
+        }
     }
 
     /// Returns the path of the nearest `404.html` on the way up from `path`, if there is one.

@@ -134,6 +134,7 @@ use crate::http::{
     Acceptable, Coding, Method, PathError, RequestHead, ResponseHead, SitePath, Status,
 };
 use cache::Cache;
+use fallback::NearestPage;
 use mount::Mounts;
 use percent_encoding::percent_decode;
 use reply::{Allowed, Prepared};
@@ -169,6 +170,8 @@ pub struct Site<F: Files> {
     last_acceptable: (Vec<u8>, Acceptable),
     /// The siblings that were found to be in another coding than their name says, for the log.
     unfit: Vec<Box<[u8]>>,
+    /// The page for a path without a file, as it was looked for last.
+    nearest: NearestPage,
     /// The reply for a path without a file.
     absent: Prepared,
     /// The rules in the files `_redirects` and `_headers`.
@@ -235,6 +238,7 @@ impl<F: Files> Site<F> {
             serves_hidden: false,
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
             unfit: Vec::new(),
+            nearest: NearestPage::default(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
             rules: Rules::default(),
             edition: Edition::default(),
