@@ -161,8 +161,9 @@ where
     const DUE_MAX: usize = 256;
 
     /// The work of notifying a connection of its deadline. When many pass at once, the state of each
-    /// connection must come from memory.
-    const DEADLINE_WORK: u32 = 5;
+    /// connection must come from memory, and so must all that the last answer and the FIN touch in the
+    /// kernel. Those are charged in the next turn as if the connection had just been active.
+    const DEADLINE_WORK: u32 = 20;
 
     /// How long the pool keeps large buffers, at most.
     const STOCK_TIME: Duration = Duration::from_secs(5);
