@@ -65,7 +65,9 @@ where
     pub(super) fn deliver(&mut self) {
         self.work.begin_part();
         self.tick();
-        self.do_jobs();
+        if self.jobs.is_some() {
+            self.do_jobs();
+        }
         if !self.deliveries.is_flushing {
             self.carry_out_effects();
         }
