@@ -1,10 +1,14 @@
 //! Floor 2, site: replies with content that an endpoint has made: the content coding, the precondition
 //! and the fields that describe the content.
 
-use super::{Body, Files, Reply, Site, encoding, media_type};
+use std::rc::Rc;
+
+use super::encoding::Encoder;
+use super::stream::{Encoding, Original};
+use super::{Body, Files, Reply, RunningEncoder, Site, Stream, encoding, media_type};
 use crate::http::{
-    Acceptable, Coding, EntityTag, Method, Precondition, RequestHead, ResponseHead, Status,
-    Validators, precondition,
+    Coding, EntityTag, Method, Precondition, RequestHead, ResponseHead, Status, Validators,
+    Version, precondition,
 };
 
 /// What an endpoint has made.
@@ -20,12 +24,15 @@ pub(crate) struct Made<'a> {
 }
 
 impl<F: Files> Site<F> {
-    /// The sizes, in bytes, of content that is compressed. Smaller content gains nothing. Larger content
-    /// would hold up the loop, because it is compressed at once.
-    const COMPRESSED_BYTES: std::ops::RangeInclusive<usize> = 512..=64 << 10;
+    /// The least size, in bytes, of content that is compressed. Smaller content gains nothing.
+    const MADE_BYTES_MIN: usize = 512;
+
+    /// The largest size, in bytes, of content that is compressed at once. Larger content would hold up
+    /// the loop, and is compressed slice by slice, as files are.
+    const MADE_AT_ONCE: usize = 32 << 10;
 
     /// The number of bytes that the encoder takes with one unit of work.
-    const COMPRESSED_BYTES_PER_WORK: usize = 40;
+    const MADE_BYTES_PER_WORK: usize = 40;
 
     /// Makes the reply to a request from what an endpoint has made.
     pub(crate) fn made(&mut self, made: Made<'_>, request: &RequestHead<'_>) -> Reply<F::File> {
@@ -44,8 +51,8 @@ impl<F: Files> Site<F> {
         }
         // The media type alone decides whether the answer varies, so that each answer of a path does.
         let varies = media_type::is_compressible(media_type) && status == Status::Ok;
-        let coding = match varies && Self::COMPRESSED_BYTES.contains(&content.len()) {
-            true => coding_for(&self.acceptable(request)),
+        let coding = match varies && content.len() >= Self::MADE_BYTES_MIN {
+            true => self.coding_for(content.len(), request),
             false => Coding::Identity,
         };
         let is_read = matches!(request.method(), Method::Get | Method::Head);
@@ -64,34 +71,72 @@ impl<F: Files> Site<F> {
             head = head.field("ETag", validators.tag.as_str());
             // Of another method the endpoint has carried out the request already.
             if is_read && precondition(request, &validators) == Precondition::NotModified {
-                return Reply::new(
-                    Status::NotModified,
-                    head.with_status(Status::NotModified),
-                    Body::empty(),
-                );
+                let status = Status::NotModified;
+                return Reply::new(status, head.with_status(status), Body::empty());
             }
         }
-        let mut cost = 1;
-        let content = match coding.token() {
-            Some(token) => {
-                head = head.field("Content-Encoding", token);
-                cost += (content.len() / Self::COMPRESSED_BYTES_PER_WORK) as u32;
-                encoding::whole(coding, &content)
-            }
-            None => content,
+        let Some(token) = coding.token() else {
+            let head = head.field("Content-Length", content.len());
+            return Reply::new(status, head, Body::Owned(content));
         };
-        let head = head.field("Content-Length", content.len());
+        head = head.field("Content-Encoding", token);
+        if content.len() > Self::MADE_AT_ONCE {
+            return self.encode_made(content, coding, status, head, request);
+        }
+        let cost = 1 + (content.len() / Self::MADE_BYTES_PER_WORK) as u32;
+        let coded = encoding::whole(coding, &content);
+        let head = head.field("Content-Length", coded.len());
         Reply {
             cost,
-            ..Reply::new(status, head, Body::Owned(content))
+            ..Reply::new(status, head, Body::Owned(coded))
         }
     }
-}
 
-/// The coding for content that is compressed once, and not kept.
-fn coding_for(acceptable: &Acceptable) -> Coding {
-    let mut codings = acceptable.in_order();
-    codings
-        .find(|coding| matches!(coding, Coding::Gzip | Coding::Identity))
-        .unwrap_or(Coding::Identity)
+    /// Begins to encode large content while the response is sent.
+    #[inline(never)]
+    fn encode_made(
+        &mut self,
+        content: Vec<u8>,
+        coding: Coding,
+        status: Status,
+        head: ResponseHead,
+        request: &RequestHead<'_>,
+    ) -> Reply<F::File> {
+        let head = head.field("Transfer-Encoding", "chunked");
+        if request.method() == Method::Head {
+            return Reply::new(status, head, Body::empty());
+        }
+        let permit = Rc::new(());
+        self.encoding.push(RunningEncoder {
+            path: Box::default(),
+            coding,
+            permit: Rc::downgrade(&permit),
+        });
+        let encoding = Encoding {
+            coding,
+            size: content.len() as u64,
+            content: Original::Memory(content.into()),
+            at: 0,
+            encoder: Some(Encoder::new(coding)),
+            kept: None,
+            permit: Some(permit),
+        };
+        let body = Body::Stream(Stream::Encoding(Box::new(encoding)));
+        Reply::new(status, head, body)
+    }
+
+    /// The coding for content of so many bytes that is compressed for this request alone. HTTP/1.0 has no
+    /// chunks to send a coding in that is made slice by slice.
+    fn coding_for(&mut self, bytes: usize, request: &RequestHead<'_>) -> Coding {
+        let is_sliced = bytes > Self::MADE_AT_ONCE;
+        let may_gzip = !is_sliced
+            || (request.version() == Version::Http11 && self.may_encode(b"", Coding::Gzip, true));
+        let mut codings = self.acceptable(request).in_order();
+        let coding = codings.find(|coding| match coding {
+            Coding::Gzip => may_gzip,
+            Coding::Identity => true,
+            Coding::Brotli | Coding::Zstd => false,
+        });
+        coding.unwrap_or(Coding::Identity)
+    }
 }

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 use super::encoding::Encoder;
 use super::freshness::Freshness;
 use super::representation::{self, Content, Representation, describe, is_settled, validated};
-use super::stream::{Encoding, FileStream, Multipart, OpenFile, Original};
+use super::stream::{Encoding, FileStream, Kept, Multipart, OpenFile, Original};
 use super::{Body, Files, Parts, Reply, RunningEncoder, Site, Stream};
 use crate::http::{
     ByteRange, Coding, Field, Form, Method, Precondition, Ranges, RequestHead, ResponseHead,
@@ -191,9 +191,8 @@ impl<F: Files> Site<F> {
             coding,
             permit: Rc::downgrade(&permit),
         });
+        let stat = original.source.stat;
         let encoding = Encoding {
-            path: original.source.path.clone(),
-            media_type: media_type.clone(),
             coding,
             content: match &original.source.content {
                 Content::Memory(bytes) => Original::Memory(Rc::clone(bytes)),
@@ -202,12 +201,17 @@ impl<F: Files> Site<F> {
                     Original::File(open)
                 }
             },
-            stat: original.source.stat,
+            size: stat.size,
             at: 0,
             encoder: Some(Encoder::new(coding)),
             // An unsettled file may have changed already and kept its stat. The result is then not
             // kept, even if the stat looks settled by the time the encoder is done.
-            kept: is_settled(&original.source.stat, now).then(Vec::new),
+            kept: is_settled(&stat, now).then(|| Kept {
+                path: original.source.path.clone(),
+                media_type: media_type.clone(),
+                stat,
+                bytes: Vec::new(),
+            }),
             permit: Some(permit),
         };
         let body = Body::Stream(Stream::Encoding(Box::new(encoding)));

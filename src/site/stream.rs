@@ -118,23 +118,33 @@ pub(crate) struct Multipart<F> {
     pub(super) left: ByteRange,
 }
 
-/// A file that is encoded while the response is sent, in chunks (RFC 9112 §7.1).
+/// Content that is encoded while the response is sent, in chunks (RFC 9112 §7.1).
 #[derive(Debug)]
 pub(crate) struct Encoding<F> {
-    /// The path of the file.
-    pub(super) path: Box<[u8]>,
-    pub(super) media_type: Cow<'static, str>,
     pub(super) coding: Coding,
     pub(super) content: Original<F>,
-    pub(super) stat: Stat,
+    /// The length of the content in bytes.
+    pub(super) size: u64,
     pub(super) at: u64,
     /// `None` after the last chunk.
     pub(super) encoder: Option<Encoder>,
-    /// The whole output so far, as long as it may be put into the cache at the end.
-    pub(super) kept: Option<Vec<u8>>,
+    /// What the cache needs at the end, as long as the output may be put into it.
+    pub(super) kept: Option<Kept>,
     /// The site counts the encoders at work by their permits. `None` after the last chunk: a client
     /// that reads slowly holds no permit.
     pub(super) permit: Option<Rc<()>>,
+}
+
+/// The output of an encoder for a file, on its way into the cache.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The path of the file.
+    pub path: Box<[u8]>,
+    pub media_type: Cow<'static, str>,
+    /// The stat of the file when the response was begun.
+    pub stat: Stat,
+    /// The whole output so far.
+    pub bytes: Vec<u8>,
 }
 
 /// The content that is encoded.
@@ -306,7 +316,7 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<usize, ()> {
         let mut encoder = encoding.encoder.take().ok_or(())?;
-        let size = encoding.stat.size;
+        let size = encoding.size;
         let want = (size - encoding.at).min(encoding::SLICE_BYTES as u64) as usize;
         let (at, mut slice) = (encoding.at as usize, [0; encoding::SLICE_BYTES]);
         let bytes = match &mut encoding.content {
@@ -335,8 +345,8 @@ impl<F: Files> Site<F> {
             out.extend_from_slice(b"\r\n");
         }
         if let Some(kept) = &mut encoding.kept {
-            kept.extend_from_slice(&coded);
-            if kept.len() as u64 > self.encoded_file_bytes_max / 4 {
+            kept.bytes.extend_from_slice(&coded);
+            if kept.bytes.len() as u64 > self.encoded_file_bytes_max / 4 {
                 encoding.kept = None;
             }
         }
@@ -354,24 +364,29 @@ impl<F: Files> Site<F> {
         let Some(kept) = encoding.kept.take() else {
             return;
         };
-        let path = &encoding.path;
-        if self.files.stat(path) != Ok(encoding.stat) || !is_settled(&encoding.stat, now) {
+        let Kept {
+            path,
+            media_type,
+            stat,
+            bytes,
+        } = kept;
+        if self.files.stat(&path) != Ok(stat) || !is_settled(&stat, now) {
             return;
         }
         let source = Source {
             path: path.clone(),
-            stat: encoding.stat,
-            media_type: encoding.media_type.clone(),
+            stat,
+            media_type,
             coding: encoding.coding,
             own_file: false,
             varies: true,
-            freshness: Freshness::of(path, self.max_age),
+            freshness: Freshness::of(&path, self.max_age),
             edition: self.edition,
-            content: Content::Memory(kept.into()),
+            content: Content::Memory(bytes.into()),
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));
         // Epoch 0 is over when the first request arrives: the next request checks the file again.
         self.cache
-            .insert(Entry::new(path, encoding.coding, made, 0));
+            .insert(Entry::new(&path, encoding.coding, made, 0));
     }
 }

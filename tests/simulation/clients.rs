@@ -107,6 +107,8 @@ pub enum Expected {
     Part(&'static str, Range<usize>),
     /// 200 with the content of this file, in any coding.
     Decoded(&'static str),
+    /// 200 with these bytes, in any coding.
+    DecodedContent(Vec<u8>),
 }
 
 /// The acts of a client from beginning to end.
@@ -157,7 +159,13 @@ impl Script {
 
     /// Whether every byte of the answers is known beforehand.
     pub fn is_exact(&self) -> bool {
-        let varies = |act: &Act| matches!(act, Act::Answer(Expected::Decoded(_)) | Act::Post(..));
+        use Expected::{Decoded, DecodedContent};
+        let varies = |act: &Act| {
+            matches!(
+                act,
+                Act::Answer(Decoded(_) | DecodedContent(_)) | Act::Post(..)
+            )
+        };
         !self.watches() && !self.acts.iter().any(varies)
     }
 }
@@ -493,6 +501,9 @@ impl Client {
             }
             Expected::Decoded(name) => {
                 answer.status == 200 && *answer.decoded() == *tree.content(name)
+            }
+            Expected::DecodedContent(content) => {
+                answer.status == 200 && *answer.decoded() == **content
             }
         };
         let shown = unseen.escape_ascii();

@@ -73,6 +73,25 @@ fn polite() -> Vec<Script> {
                 Close,
             ],
         ),
+        Script {
+            // So much memory is freed if memory is short.
+            loses: true,
+            ..cooperative(
+                "asks an endpoint for much, compressed",
+                [
+                    request("GET /oracle/3000 HTTP/1.1", &format!("Host: x\r\n{GZIP}")),
+                    request(
+                        "GET /oracle/3000?late HTTP/1.1",
+                        &format!("Host: x\r\n{GZIP}"),
+                    ),
+                    get("/small.txt"),
+                    Answer(Expected::DecodedContent(Oracle::says(3000))),
+                    Answer(Expected::DecodedContent(Oracle::says(3000))),
+                    file("small.txt"),
+                    Close,
+                ],
+            )
+        },
         cooperative(
             "posts to an endpoint that flows",
             [

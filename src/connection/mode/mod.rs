@@ -33,6 +33,7 @@
 //!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
 //! AwaitingEndpoint ─┬─▶ AwaitingEndpoint the endpoint has begun or continued its answer
 //!                   ├─▶ ReadingHead      the endpoint has answered
+//!                   ├─▶ Streaming        the endpoint has given a large answer
 //!                   ├─▶ Lingering        last answer, or the answer was broken off
 //!                   └─▶ Closed           the transport failed, the peer stalled, or memory was short
 //! Streaming        ─┬─▶ Streaming        another slice was queued
@@ -176,6 +177,11 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
             "the endpoint has begun or continued its answer",
         ),
         (AwaitingEndpoint, ReadingHead, "the endpoint has answered"),
+        (
+            AwaitingEndpoint,
+            Streaming,
+            "the endpoint has given a large answer",
+        ),
         (
             AwaitingEndpoint,
             Lingering,
