@@ -304,7 +304,7 @@
 //! The loop, the protocols and the state machines are this crate's own, on `mio`, `slab` and `memchr`,
 //! with `wide` to compare sixteen bytes at a time in safe code, and with `sha1` and `base64` for the opening
 //! handshake (and `sha1` for boundaries; both for passwords). Everything else comes from libraries, of which none starts a
-//! thread: `rustix` (safe system calls), `memmap2` (memory that goes back to the system), `clap` (the command line), `httpdate` (the three forms of an
+//! thread: `rustix` (safe system calls), `memmap2` (memory that goes back to the system), `clap` (the command line, by the feature `cli`, which is on by default), `httpdate` (the three forms of an
 //! HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content coding), `jiff`
 //! (local time in the log, dates in a listing), `mime_guess` (media types), `percent-encoding` (queries,
 //! links, and the `Location` of a redirect) and `signal-hook-mio` (signals as events).
@@ -314,6 +314,7 @@ compile_error!(
     "oneloop runs on Linux alone for now: its loop relies on epoll's edges, sendfile and openat2"
 );
 
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod connection;
