@@ -51,11 +51,18 @@ pub(super) enum Content {
     Later,
 }
 
-/// A field that an answer cannot have.
+/// A field that an answer or an event cannot have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldError {
     name: String,
     reason: &'static str,
+}
+
+impl FieldError {
+    pub(super) fn new(name: &str, reason: &'static str) -> FieldError {
+        let name = name.into();
+        FieldError { name, reason }
+    }
 }
 
 impl fmt::Display for FieldError {
@@ -117,10 +124,7 @@ impl Answer {
         let is_uri = location.bytes().all(|b| b.is_ascii_graphic());
         let mut answer = Answer::empty(Status::SeeOther);
         if !is_uri || location.is_empty() {
-            return Err(FieldError {
-                name: "Location".into(),
-                reason: "the place is no URI",
-            });
+            return Err(FieldError::new("Location", "the place is no URI"));
         }
         answer.fields.push(("Location".into(), location));
         Ok(answer)
@@ -141,9 +145,9 @@ impl Answer {
         Answer::new(Some(media_type), content)
     }
 
-    /// A stream of server-sent events (HTML §9.2): write them
-    /// with [`Hub::write`](super::Hub::write), each with an empty line at its end. A browser that loses the connection comes back, and tells the last
-    /// `id` in the field `Last-Event-ID`.
+    /// A stream of server-sent events (HTML §9.2): give each [`Event`](super::Event) to
+    /// [`Hub::write`](super::Hub::write). A browser that loses the connection comes back, and tells the
+    /// last [`id`](super::Event::id) in the field `Last-Event-ID`.
     ///
     /// A browser opens at most six connections to a server over HTTP/1.1, in all of its tabs together,
     /// and each event source holds one of them. A page that may be open in many tabs is better off
@@ -214,8 +218,7 @@ impl Answer {
             fixed => fixed,
         };
         if let Some(reason) = reason {
-            let name = name.into_owned();
-            return Err(FieldError { name, reason });
+            return Err(FieldError::new(&name, reason));
         }
         if name.eq_ignore_ascii_case("Content-Type") {
             self.media_type = Some(value.into());
@@ -235,10 +238,8 @@ impl Answer {
     /// If `opaque` has anything but visible ASCII without the double quote.
     pub fn entity_tag(mut self, opaque: &str) -> Result<Answer, FieldError> {
         if !opaque.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
-            return Err(FieldError {
-                name: "ETag".into(),
-                reason: "a tag has visible ASCII without the double quote",
-            });
+            let reason = "a tag has visible ASCII without the double quote";
+            return Err(FieldError::new("ETag", reason));
         }
         self.tag = Some(EntityTag::new(opaque, false));
         Ok(self)
