@@ -1,5 +1,6 @@
 //! The real program over real sockets. These tests cover the parts that the simulation replaces,
-//! the kernel above all. Each test starts a process of its own, on a port that the kernel chooses.
+//! the kernel above all. Each test starts a process of its own, on a port that the kernel chooses; the
+//! tests of [`library`] start a thread instead.
 //!
 //! No test sleeps or measures time. Where two events must overlap, the test delays one until it has
 //! seen the other.
@@ -12,6 +13,7 @@ mod curl;
 mod files;
 mod guard;
 mod harness;
+mod library;
 mod log;
 mod pages;
 mod peer;
