@@ -407,7 +407,8 @@ pub struct Limits {
     /// At the bound, WebSocket connections whose messages would queue more effects are paused, and
     /// go on one after the other when the queue has room again.
     ///
-    /// The posts of clients that wait for an endpoint do not count: there is at most one for each client.
+    /// Requests for an endpoint and answers to them do not count: there is at most one for each client. Of the
+    /// pieces of streams, the bytes count.
     ///
     /// Why 128: in a room of a thousand members, 128 messages are delivered in a dozen rounds of writes.
     pub effects_max: usize,

@@ -89,15 +89,15 @@ pub(crate) struct Effects {
     queue: VecDeque<Effect>,
     /// The total number of bytes of the frames and pieces in the queue.
     bytes: usize,
-    /// The number of requests in the queue.
-    requests: usize,
+    /// The number of effects in the queue that do not count.
+    uncounted: usize,
 }
 
 impl Effects {
     /// Adds an effect.
     pub fn push(&mut self, effect: Effect) {
         self.bytes += bytes_of(&effect);
-        self.requests += usize::from(is_request(&effect));
+        self.uncounted += usize::from(!is_counted(&effect));
         self.queue.push_back(effect);
     }
 
@@ -105,7 +105,7 @@ impl Effects {
     pub fn pop(&mut self) -> Option<Effect> {
         let effect = self.queue.pop_front()?;
         self.bytes -= bytes_of(&effect);
-        self.requests -= usize::from(is_request(&effect));
+        self.uncounted -= usize::from(!is_counted(&effect));
         Some(effect)
     }
 
@@ -120,22 +120,35 @@ impl Effects {
     }
 
     /// Whether the queue has reached a limit. A connection whose endpoint may add effects must then
-    /// wait. Requests do not count: a connection waits for the answer, so there is at most one for
-    /// each, and many of them must not silence those who speak in rooms.
+    /// wait.
+    ///
+    /// Requests do not count: a connection waits for the answer, so there is at most one for each, and
+    /// many of them must not silence those who speak in rooms. Answers do not count for the same reason.
+    /// Of the pieces of streams the bytes count, and not the number: an endpoint may have one for each of
+    /// a thousand clients.
     pub fn is_full(&self, limits: &Limits) -> bool {
-        self.queue.len() - self.requests >= limits.effects_max
+        self.queue.len() - self.uncounted >= limits.effects_max
             || self.bytes >= limits.effects_bytes_max
     }
 }
 
-fn is_request(effect: &Effect) -> bool {
-    matches!(effect, Effect::Wish(_, Wish::Ask))
+/// What a piece of a stream takes in the queue beside its bytes, at least.
+const PIECE_BYTES: usize = 48;
+
+fn is_counted(effect: &Effect) -> bool {
+    let Effect::Wish(_, wish) = effect else {
+        return true;
+    };
+    !matches!(
+        wish,
+        Wish::Ask | Wish::Answer(_) | Wish::Write(_) | Wish::Finish
+    )
 }
 
 fn bytes_of(effect: &Effect) -> usize {
     match effect {
         Effect::Publish { frame, .. } => frame.bytes.len(),
-        Effect::Wish(_, Wish::Write(bytes)) => bytes.len(),
+        Effect::Wish(_, Wish::Write(bytes)) => PIECE_BYTES + bytes.len(),
         Effect::Wish(..)
         | Effect::Join { .. }
         | Effect::WatchPresence { .. }
@@ -150,7 +163,7 @@ mod tests {
     use crate::connection::Message;
 
     #[test]
-    fn requests_leave_the_queue_open_for_those_who_publish() {
+    fn requests_and_pieces_leave_the_queue_open_for_those_who_publish() {
         let limits = Limits {
             effects_max: 2,
             ..Limits::default()
@@ -160,12 +173,16 @@ mod tests {
             to: Audience::Room("a".into()),
             frame: PlainFrame::new(Message::Text("hello")),
         };
+        let piece = |len| Effect::Wish(Key::new(0, 1), Wish::Write(vec![0; len]));
         (0..5).for_each(|_| effects.push(Effect::Wish(Key::new(0, 1), Wish::Ask)));
+        (0..5).for_each(|_| effects.push(piece(10)));
         effects.push(publish());
         assert!(!effects.is_full(&limits));
         effects.push(publish());
-        assert!(effects.is_full(&limits) && effects.len() == 7);
+        assert!(effects.is_full(&limits) && effects.len() == 12);
         while effects.pop().is_some() {}
-        assert!(effects.is_empty() && effects.requests == 0 && effects.bytes == 0);
+        assert!(effects.is_empty() && effects.uncounted == 0 && effects.bytes == 0);
+        effects.push(piece(limits.effects_bytes_max));
+        assert!(effects.is_full(&limits), "their bytes count");
     }
 }

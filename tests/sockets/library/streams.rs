@@ -258,3 +258,30 @@ fn a_browser_that_comes_back_tells_the_last_event() {
         assert_eq!(client.bytes(chunk.len()), chunk.as_bytes());
     }
 }
+
+#[test]
+fn one_call_may_write_to_many_streams() {
+    const CLIENTS: usize = 200;
+    let (ask, asked) = mpsc::channel();
+    let endpoint = Asks::new(&[Method::Get], move |_, request| {
+        ask.send(request.key()).expect("the test listens");
+        Answer::events()
+    });
+    let program = Program::of("/events", endpoint);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| program.connect()).collect();
+    for client in &mut clients {
+        client.request("/events");
+        assert_eq!(client.head().status, 200);
+        assert_eq!(client.bytes(8), b"3\r\n:\n\n\r\n");
+    }
+    let keys: Vec<_> = (0..CLIENTS).map(|_| next(&asked)).collect();
+    let run = program.handle.run(move |hub| {
+        for key in keys {
+            hub.write(key, Event::data("x")).expect("there is room");
+        }
+    });
+    run.expect("it runs");
+    for client in &mut clients {
+        assert_eq!(client.bytes(13), b"8\r\ndata:x\n\n\r\n");
+    }
+}
