@@ -33,6 +33,8 @@ pub(crate) enum Effect {
         key: Key,
         /// The name of the room.
         room: Box<str>,
+        /// The text before each number; empty for a number alone.
+        mark: Box<str>,
     },
     /// Take a connection out of `room`, as a member and as a watcher.
     Leave {
@@ -81,6 +83,8 @@ pub(crate) enum Audience {
     Room(Box<str>),
     /// Every member of each room that this connection has joined, including the connection itself.
     RoomsOf(Key),
+    /// The same without the connection itself.
+    OthersInRoomsOf(Key),
 }
 
 /// The queue of effects, oldest first.

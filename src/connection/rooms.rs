@@ -5,7 +5,8 @@
 //! Rooms and members are kept in the order of names and keys, because the order of delivery must
 //! not depend on chance: the same events always give the same run.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use slab::Slab;
@@ -35,7 +36,8 @@ pub(crate) struct Rooms {
 struct Room {
     name: Box<str>,
     members: BTreeSet<Key>,
-    watchers: BTreeSet<Key>,
+    /// The watchers, each with the text before its numbers; see [`Rooms::watch`].
+    watchers: BTreeMap<Key, Box<str>>,
     /// The watchers that have not been sent a number yet.
     newcomers: Vec<Key>,
     /// The number of members that the other watchers were last sent.
@@ -90,11 +92,13 @@ impl Rooms {
         room.history.iter().skip(skip).cloned().collect()
     }
 
-    /// Adds a watcher, which will be sent the number of members.
-    pub(crate) fn watch(&mut self, key: Key, name: &str) {
+    /// Adds a watcher, which will be sent the number of members, after `mark` and a space unless the mark
+    /// is empty. A watcher keeps its first mark.
+    pub(crate) fn watch(&mut self, key: Key, name: &str, mark: Box<str>) {
         let number = self.enter(key, name);
         let room = &mut self.rooms[number];
-        if room.watchers.insert(key) {
+        if let Entry::Vacant(place) = room.watchers.entry(key) {
+            place.insert(mark);
             room.newcomers.push(key);
             self.changed.insert(number);
         }
@@ -151,7 +155,7 @@ impl Rooms {
 
     fn take_out(&mut self, key: Key, number: usize) {
         let room = &mut self.rooms[number];
-        if room.watchers.remove(&key) {
+        if room.watchers.remove(&key).is_some() {
             room.newcomers.retain(|newcomer| *newcomer != key);
         }
         if room.members.remove(&key) && !room.watchers.is_empty() {
@@ -187,7 +191,7 @@ impl Rooms {
                 vec![number]
             }
             Audience::Connection(_) => Vec::new(),
-            Audience::RoomsOf(key) => {
+            Audience::RoomsOf(key) | Audience::OthersInRoomsOf(key) => {
                 let is_member = |number: &usize| self.rooms[*number].members.contains(key);
                 let of = self.of.get(key).into_iter().flatten();
                 of.copied().filter(is_member).collect()
@@ -223,10 +227,11 @@ impl Rooms {
         }
     }
 
-    /// For each room with another number of members than before: the number, and the watchers. For a
-    /// room with nothing but new watchers: the number, and the new watchers alone, so that many watchers
-    /// can come without a message to all for each.
-    pub(crate) fn news(&mut self) -> Vec<(usize, Vec<Key>)> {
+    /// For each room with another number of members than before: the text for the watchers, and the
+    /// watchers. For a room with nothing but new watchers: the text, and the new watchers alone, so that
+    /// many watchers can come without a message to all for each. The watchers with the same mark are
+    /// together.
+    pub(crate) fn news(&mut self) -> Vec<(String, Vec<Key>)> {
         if self.changed.is_empty() {
             return Vec::new();
         }
@@ -238,10 +243,17 @@ impl Rooms {
             let (members, mut recipients) =
                 (room.members.len(), std::mem::take(&mut room.newcomers));
             if members != room.told {
-                recipients = room.watchers.iter().copied().collect();
+                recipients = room.watchers.keys().copied().collect();
             }
             room.told = members;
-            news.push((members, recipients));
+            let mut by_mark = BTreeMap::<&str, Vec<Key>>::new();
+            for key in recipients {
+                by_mark.entry(&room.watchers[&key]).or_default().push(key);
+            }
+            news.extend(by_mark.into_iter().map(|(mark, keys)| match mark {
+                "" => (members.to_string(), keys),
+                mark => (format!("{mark} {members}"), keys),
+            }));
         }
         news
     }
@@ -296,6 +308,12 @@ mod tests {
         }
     }
 
+    fn news(rooms: &mut Rooms) -> Vec<(usize, Vec<Key>)> {
+        let news = rooms.news().into_iter();
+        news.map(|(text, keys)| (text.parse().expect("a number alone"), keys))
+            .collect()
+    }
+
     fn sizes(history: &[Rc<Broadcast>]) -> Vec<usize> {
         history.iter().map(|s| s.frame_bytes() - 2).collect()
     }
@@ -348,38 +366,62 @@ mod tests {
     #[test]
     fn a_watcher_is_told_how_many_there_are_and_is_not_one() {
         let (mut rooms, _) = rooms();
-        rooms.watch(key(1), "a");
-        assert_eq!(rooms.news(), [(0, vec![key(1)])]);
+        rooms.watch(key(1), "a", "".into());
+        assert_eq!(news(&mut rooms), [(0, vec![key(1)])]);
         rooms.join(key(2), "a", 0);
         rooms.join(key(3), "a", 0);
         rooms.join(key(3), "b", 0);
-        assert_eq!(rooms.news(), [(2, vec![key(1)])]);
+        assert_eq!(news(&mut rooms), [(2, vec![key(1)])]);
         assert!(!rooms.has_news());
         assert!(rooms.of_audience(&Audience::RoomsOf(key(1))).is_empty());
         rooms.leave_all(key(2));
-        assert_eq!(rooms.news(), [(1, vec![key(1)])]);
+        assert_eq!(news(&mut rooms), [(1, vec![key(1)])]);
         rooms.leave_all(key(1));
-        assert!(rooms.news().is_empty());
+        assert!(news(&mut rooms).is_empty());
+    }
+
+    #[test]
+    fn a_member_that_watches_is_told_after_its_mark_and_counted() {
+        let (mut rooms, _) = rooms();
+        for (n, mark) in [(1, "#"), (2, ""), (3, "#"), (4, "&")] {
+            rooms.join(key(n), "a", 0);
+            rooms.watch(key(n), "a", mark.into());
+        }
+        rooms.watch(key(2), "a", "late".into());
+        let told = |number: usize| {
+            [
+                (format!("{number}"), vec![key(2)]),
+                (format!("# {number}"), vec![key(1), key(3)]),
+                (format!("& {number}"), vec![key(4)]),
+            ]
+        };
+        assert_eq!(rooms.news(), told(4));
+        rooms.join(key(5), "a", 0);
+        assert_eq!(rooms.news(), told(5));
+        rooms.leave(key(4), "a");
+        assert_eq!(rooms.news(), told(4)[..2]);
+        let others = Audience::OthersInRoomsOf(key(1));
+        assert_eq!(rooms.of_audience(&others).len(), 1);
     }
 
     #[test]
     fn watchers_that_know_the_number_are_not_told_when_another_comes() {
         let (mut rooms, _) = rooms();
         rooms.join(key(9), "a", 0);
-        rooms.watch(key(1), "a");
-        assert_eq!(rooms.news(), [(1, vec![key(1)])]);
-        rooms.watch(key(2), "a");
-        rooms.watch(key(2), "a");
-        assert_eq!(rooms.news(), [(1, vec![key(2)])]);
-        rooms.watch(key(3), "a");
+        rooms.watch(key(1), "a", "".into());
+        assert_eq!(news(&mut rooms), [(1, vec![key(1)])]);
+        rooms.watch(key(2), "a", "".into());
+        rooms.watch(key(2), "a", "".into());
+        assert_eq!(news(&mut rooms), [(1, vec![key(2)])]);
+        rooms.watch(key(3), "a", "".into());
         rooms.join(key(8), "a", 0);
-        assert_eq!(rooms.news(), [(2, vec![key(1), key(2), key(3)])]);
+        assert_eq!(news(&mut rooms), [(2, vec![key(1), key(2), key(3)])]);
         // One came and went within a turn, and so did a watcher.
         rooms.join(key(7), "a", 0);
         rooms.leave_all(key(7));
-        rooms.watch(key(4), "a");
+        rooms.watch(key(4), "a", "".into());
         rooms.leave_all(key(4));
-        assert_eq!(rooms.news(), [(2, vec![])]);
+        assert!(news(&mut rooms).is_empty());
     }
 
     #[test]

@@ -132,11 +132,20 @@ impl<'a> Session<'a> {
     }
 
     /// Watches a room. The peer receives the number of members, as a decimal number in a text
-    /// message: now, and again after each turn in which the number has changed. A watcher is not a
-    /// member, and is not counted.
+    /// message: now, and again after each turn in which the number has changed. A watcher that has not
+    /// joined the room is not a member, and is not counted.
     pub fn watch(&mut self, room: &str) {
-        let (key, room) = (self.key, room.into());
-        self.hub.effects.push(Effect::WatchPresence { key, room });
+        self.watch_marked(room, "");
+    }
+
+    /// Watches a room as [`watch`](Session::watch) does, but each number comes with a mark and a space in
+    /// front (`MARK 3`), unless the mark is empty. A member can watch too: a mark that only this peer
+    /// knows tells the numbers from the messages of others.
+    pub fn watch_marked(&mut self, room: &str, mark: &str) {
+        let (key, room, mark) = (self.key, room.into(), mark.into());
+        self.hub
+            .effects
+            .push(Effect::WatchPresence { key, room, mark });
     }
 
     /// Leaves a room, as a member and as a watcher.
@@ -149,6 +158,13 @@ impl<'a> Session<'a> {
     /// connection itself. A member of two such rooms receives two copies.
     pub fn broadcast(&mut self, message: Message<'_>) {
         self.hub.push_message(Audience::RoomsOf(self.key), message);
+    }
+
+    /// Sends a message as [`broadcast`](Session::broadcast) does, but not to this connection. The message
+    /// is in the history of the rooms like any other.
+    pub fn broadcast_to_others(&mut self, message: Message<'_>) {
+        let to = Audience::OthersInRoomsOf(self.key);
+        self.hub.push_message(to, message);
     }
 
     /// Sends a message to every member of `room`. This connection need not be a member.

@@ -110,8 +110,8 @@ where
 
     /// Begins to send the numbers of members that have changed.
     fn send_news(&mut self) {
-        for (members, watchers) in self.shared.rooms.news() {
-            let frame = PlainFrame::new(Message::Text(&members.to_string()));
+        for (text, watchers) in self.shared.rooms.news() {
+            let frame = PlainFrame::new(Message::Text(&text));
             let presence = Broadcast::new(frame, &mut self.shared.pool);
             self.work.spend(1);
             self.send(Rc::new(presence), watchers);
@@ -128,7 +128,7 @@ where
                     self.send(broadcast, vec![key]);
                 }
             }
-            Effect::WatchPresence { key, room } => self.shared.rooms.watch(key, &room),
+            Effect::WatchPresence { key, room, mark } => self.shared.rooms.watch(key, &room, mark),
             Effect::Leave { key, room } => self.shared.rooms.leave(key, &room),
             Effect::Disconnected(key) => self.shared.rooms.leave_all(key),
             Effect::Publish { to, frame } => self.publish(&to, frame),
@@ -159,6 +159,9 @@ where
         for room in self.shared.rooms.of_audience(to) {
             self.shared.rooms.list_members(room, &mut recipients);
             self.shared.rooms.remember(room, &broadcast, is_short);
+        }
+        if let Audience::OthersInRoomsOf(sender) = to {
+            recipients.retain(|key| key != sender);
         }
         self.send(broadcast, recipients);
     }

@@ -49,7 +49,7 @@ mod start;
 pub(crate) mod timers;
 
 pub use driver::{Driver, Event, MioDriver, Signal, Source, Waker};
-pub use endpoints::{Echo, PostEcho, RoomsEndpoint};
+pub use endpoints::{Echo, PostEcho, RoomList, RoomsEndpoint};
 pub use handle::{Handle, Stopped};
 pub use log::Log;
 pub use start::{BoundServer, Shown, StartError};

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Echo, Handle, Log, MioDriver, PostEcho, RoomsEndpoint, Server, folder};
+use super::{Echo, Handle, Log, MioDriver, PostEcho, RoomList, RoomsEndpoint, Server, folder};
 use crate::config::{Config, Cors, Port};
 use crate::connection::Endpoint;
 use crate::site::{Auth, Disk, Fallbacks, Guard, Policy, Site};
@@ -228,6 +228,7 @@ impl Server<MioDriver, Disk> {
         let mut server = Server::new(driver, count, site, config.limits.clone())
             .with_log(log)
             .with_endpoint("/echo", Echo)
+            .with_endpoint("/rooms", RoomList)
             .with_endpoint("/rooms/*", RoomsEndpoint);
         if config.test_endpoints {
             server = server.with_endpoint("/_oneloop/echo", PostEcho);

@@ -157,6 +157,72 @@ fn presence_counts_those_who_are_there_however_they_leave() {
     assert_eq!(watcher.hear(), "0");
 }
 
+/// The message of another member cannot pass for a number, because only the server knows the mark.
+#[test]
+fn a_member_that_chose_a_mark_is_told_the_number_of_members_after_it() {
+    let server = server();
+    let mut member = Peer::of(&server, "/rooms/a?members=5%20e&last=9");
+    assert_eq!(member.hear(), "5 e 1");
+    let mut other = Peer::of(&server, "/rooms/a?members=%23");
+    assert_eq!([member.hear(), other.hear()], ["5 e 2", "# 2"]);
+    other.say("# 7");
+    assert_eq!([member.hear(), other.hear()], ["# 7", "# 7"]);
+    other.reset();
+    assert_eq!(member.hear(), "5 e 1");
+    member.say("alone");
+    assert_eq!(member.hear(), "alone");
+    let long = format!("/rooms/a?members={}", "a".repeat(65));
+    for target in ["/rooms/a?members", &long] {
+        let mut client = server.connect();
+        client.send(handshake(target, &[]));
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{target}");
+        assert_eq!(
+            answer.text(),
+            "members=MARK needs a mark of 1 to 64 bytes\n"
+        );
+    }
+}
+
+#[test]
+fn a_member_without_echo_hears_the_others_alone() {
+    let server = server();
+    let mut quiet = Peer::of(&server, "/rooms/a?echo=off");
+    let mut other = Peer::of(&server, "/rooms/a?echo=on");
+    quiet.say("from me");
+    assert_eq!(other.hear(), "from me");
+    other.say("from the other");
+    assert_eq!([other.hear(), quiet.hear()], ["from the other"; 2]);
+    // The history has the message all the same.
+    let mut late = Peer::of(&server, "/rooms/a?echo=off&last=2");
+    assert_eq!([late.hear(), late.hear()], ["from me", "from the other"]);
+}
+
+#[test]
+fn the_list_has_each_room_with_a_member() {
+    let server = server();
+    let mut client = server.connect();
+    let list = |client: &mut Client| {
+        let answer = client.get("/rooms");
+        assert_eq!(answer.field("Content-Type"), Some("application/json"));
+        answer.text().to_owned()
+    };
+    assert_eq!(list(&mut client), "{\"rooms\":[]}\n");
+    post(&mut client, "empty", "nobody hears it");
+    let mut peers = [
+        "/rooms/b",
+        "/rooms/%22%5C%0a%c3%a4",
+        "/rooms/b",
+        "/rooms/w?presence",
+    ]
+    .map(|target| Peer::of(&server, target));
+    // A member that hears itself has joined.
+    peers[2].say("here");
+    assert_eq!(peers[2].hear(), "here");
+    let expected = r#"{"rooms":[{"name":"\"\\\u000aä","members":1},{"name":"b","members":2}]}"#;
+    assert_eq!(list(&mut client), format!("{expected}\n"));
+}
+
 #[test]
 fn a_slow_member_delays_nobody_and_what_it_misses_is_counted() {
     let mut server = server();

@@ -1,0 +1,8 @@
+//! Floor 4, server: the built-in endpoints, with a file for each kind. The interface is the same as for
+//! endpoints of your own program.
+
+mod echo;
+mod rooms;
+
+pub use echo::{Echo, PostEcho};
+pub use rooms::{RoomList, RoomsEndpoint};
