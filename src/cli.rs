@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, ValueEnum};
 
 use crate::config::{
-    Bind, Config, Cors, Credentials, FieldChange, Limits, LogFormat, Port, SlowMember,
+    Bind, Config, Cors, Credentials, FieldChange, Limits, LogFormat, Metrics, Port, SlowMember,
 };
 use crate::http::{fixed_field, is_field_name, is_field_value};
 
@@ -131,6 +131,17 @@ pub struct Cli {
     #[arg(long)]
     pub test_endpoints: bool,
 
+    /// Serve /_oneloop/health (200, or 503 while the server stops) and /_oneloop/metrics (for Prometheus)
+    /// to clients on this machine; with =any, to all clients
+    #[arg(
+        long,
+        value_name = "WHO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "loopback"
+    )]
+    pub metrics: Option<MetricsFor>,
+
     /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
@@ -173,6 +184,15 @@ pub enum CorsMode {
     Any,
     /// Also send credentials, if the page may post here
     Credentials,
+}
+
+/// Who may ask for the metrics, as named on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum MetricsFor {
+    /// Clients with a loopback address
+    Loopback,
+    /// All clients
+    Any,
 }
 
 /// The treatment of slow members of rooms, as named on the command line.
@@ -531,6 +551,11 @@ impl Cli {
             auth: self.credentials.clone(),
             fields: self.header.clone(),
             test_endpoints: self.test_endpoints,
+            metrics: match self.metrics {
+                None => Metrics::Off,
+                Some(MetricsFor::Loopback) => Metrics::Loopback,
+                Some(MetricsFor::Any) => Metrics::Any,
+            },
             limits,
             bind,
             port: self.port.map_or(Port::Preferred(8080), Port::Exactly),
@@ -582,6 +607,9 @@ mod tests {
         assert_eq!(config(&["--cors", "site"]).cors, Cors::Any);
         assert_eq!(config(&["--cors", "site"]).root, Path::new("site"));
         assert_eq!(config(&["--cors=credentials"]).cors, Cors::Credentials);
+        assert_eq!(config(&["."]).metrics, Metrics::Off);
+        assert_eq!(config(&["--metrics", "."]).metrics, Metrics::Loopback);
+        assert_eq!(config(&["--metrics=any", "."]).metrics, Metrics::Any);
         assert!(!config(&[]).isolate && config(&["--isolate"]).isolate);
         assert_eq!(
             config(&["--header", "X-A:  b: c ", "--header=!ETag2"]).fields,
@@ -639,6 +667,7 @@ mod tests {
             ["--log", "loud"],
             ["--slow-members", "wait"],
             ["--cors=all", "."],
+            ["--metrics=some", "."],
             ["--header", "X"],
             ["--max-age", "1h"],
             ["--max-age", "-1"],

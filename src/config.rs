@@ -71,6 +71,8 @@ pub struct Config {
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body.
     pub test_endpoints: bool,
+    /// Who may ask for the metrics and the health of the server.
+    pub metrics: Metrics,
     /// The bounds on time, memory and work.
     pub limits: Limits,
 }
@@ -96,6 +98,7 @@ impl Config {
             auth: None,
             fields: Vec::new(),
             test_endpoints: false,
+            metrics: Metrics::Off,
             limits: Limits::default(),
         }
     }
@@ -176,6 +179,20 @@ pub enum Cors {
     /// Every page, as with `Any`. A page that may also send unsafe requests may send credentials
     /// (cookies and passwords) too.
     Credentials,
+}
+
+/// Who may ask for `/_oneloop/health` and `/_oneloop/metrics`.
+///
+/// Behind a reverse proxy on the same machine, every client has a loopback address.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Metrics {
+    /// Nobody: the two endpoints are not there.
+    #[default]
+    Off,
+    /// Clients with a loopback address. Others get 403.
+    Loopback,
+    /// Every client that the guard and the password let in.
+    Any,
 }
 
 /// A user name and a password. `Debug` shows neither.

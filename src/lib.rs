@@ -327,8 +327,8 @@ pub mod websocket;
 
 pub use config::Config;
 pub use connection::{
-    Answer, Endpoint, Event, FieldError, Full, Hub, Intake, Key, Message, NotTaken, Request,
-    Session, Uptake,
+    Answer, Endpoint, Event, FieldError, Full, Hub, Intake, Key, Memory, Message, NotTaken,
+    Request, Session, Uptake,
 };
 pub use server::{BoundServer, Handle, Server, StartError, Stopped};
 pub use websocket::{CloseCode, Protocols};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::http::Status;
+
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
@@ -36,20 +38,20 @@ pub enum Cause {
 impl Cause {
     const COUNT: usize = Cause::Failed as usize + 1;
 
-    /// Every cause, in order, with its words in the summary.
-    const WORDS: [(Cause, &str); Cause::COUNT] = [
-        (Cause::PeerClosed, "closed by the peer"),
-        (Cause::LastAnswer, "after the last answer"),
-        (Cause::Refused, "refused"),
-        (Cause::Idle, "idle"),
-        (Cause::Late, "timed out"),
-        (Cause::Stalled, "stalled"),
-        (Cause::Overloaded, "closed under overload"),
-        (Cause::Finished, "closed by an endpoint"),
-        (Cause::Unresponsive, "unresponsive"),
-        (Cause::Stopped, "stopped"),
-        (Cause::CutOff, "cut off at the stop"),
-        (Cause::Failed, "failed"),
+    /// Every cause, in order, with its name in the metrics and its words in the summary.
+    const WORDS: [(Cause, &str, &str); Cause::COUNT] = [
+        (Cause::PeerClosed, "peer_closed", "closed by the peer"),
+        (Cause::LastAnswer, "last_answer", "after the last answer"),
+        (Cause::Refused, "refused", "refused"),
+        (Cause::Idle, "idle", "idle"),
+        (Cause::Late, "late", "timed out"),
+        (Cause::Stalled, "stalled", "stalled"),
+        (Cause::Overloaded, "overloaded", "closed under overload"),
+        (Cause::Finished, "finished", "closed by an endpoint"),
+        (Cause::Unresponsive, "unresponsive", "unresponsive"),
+        (Cause::Stopped, "stopped", "stopped"),
+        (Cause::CutOff, "cut_off", "cut off at the stop"),
+        (Cause::Failed, "failed", "failed"),
     ];
 }
 
@@ -65,6 +67,27 @@ pub struct Counters {
     pub shed: u64,
     /// Messages that members of rooms have missed because their write buffers were full.
     pub missed: u64,
+    /// Bytes received from all peers.
+    pub received_bytes: u64,
+    /// Bytes sent to all peers.
+    pub sent_bytes: u64,
+    /// WebSocket messages received.
+    pub messages_received: u64,
+    /// WebSocket messages queued for their recipients; a message to a room counts once for each member.
+    pub messages_sent: u64,
+    /// Requests handed to endpoints.
+    pub asked: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Look-ups in the cache of files that found a valid entry, at the end of the last turn. An entry may
+    /// also say that there is no file.
+    pub cache_hits: u64,
+    /// Look-ups in the cache of files that found no valid entry, at the end of the last turn.
+    pub cache_misses: u64,
+    /// Lines of the access log and warnings that were dropped, because the reader was too slow.
+    pub lines_dropped: u64,
+    /// The responses of each class, beginning with 1xx.
+    responses: [u64; 5],
     closed: [u64; Cause::COUNT],
 }
 
@@ -74,9 +97,32 @@ impl Counters {
         self.closed[cause as usize]
     }
 
+    /// The causes, each with its name in the metrics, such as `peer_closed`, and how many connections have
+    /// ended with it.
+    pub fn closed_by_cause(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let causes = Cause::WORDS.into_iter();
+        causes.map(|(cause, name, _)| (name, self.closed(cause)))
+    }
+
+    /// Returns how many responses had a status of this class, from 1 to 5: 2 stands for 200 to 299. The
+    /// only responses of class 1 that count are the switches to WebSocket (101).
+    pub fn responses(&self, class: u16) -> u64 {
+        self.responses[Self::index(class)]
+    }
+
+    fn index(class: u16) -> usize {
+        usize::from(class).saturating_sub(1).min(4)
+    }
+
     /// Returns how many connections are open.
     pub fn open(&self) -> u64 {
         self.connections - self.closed.iter().sum::<u64>()
+    }
+
+    /// Counts a response.
+    #[inline]
+    pub(crate) fn count_response(&mut self, status: Status) {
+        self.responses[Self::index(status.code() / 100)] += 1;
     }
 
     pub(crate) fn count(&mut self, cause: Cause) {
@@ -91,7 +137,7 @@ impl fmt::Display for Counters {
         write!(f, "{requests} request{}", plural(requests))?;
         write!(f, " on {connections} connection{}", plural(connections))?;
         let mut separator = ": ";
-        for (cause, words) in Cause::WORDS {
+        for (cause, _, words) in Cause::WORDS {
             if self.closed(cause) > 0 {
                 write!(f, "{separator}{} {words}", self.closed(cause))?;
                 separator = ", ";
@@ -128,7 +174,7 @@ mod tests {
             counters.to_string(),
             "1 request on 3 connections: 2 closed by the peer, 1 idle"
         );
-        for (at, (cause, _)) in Cause::WORDS.into_iter().enumerate() {
+        for (at, (cause, ..)) in Cause::WORDS.into_iter().enumerate() {
             assert_eq!(cause as usize, at);
         }
     }

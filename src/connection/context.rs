@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use super::{
-    Alarms, Answer, Counters, Effects, Endpoint, Endpoints, Exchange, Hub, Input, Key, OwedAnswers,
-    Record, Request, Rooms, Transitions,
+    Alarms, Answer, Counters, Effects, Endpoint, Endpoints, Exchange, Hub, Input, Key, Memory,
+    OwedAnswers, Record, Request, Rooms, Transitions,
 };
 use crate::config::Limits;
 use crate::http::{HeadLimits, HttpDate};
@@ -120,6 +120,8 @@ impl<S: Files> Shared<S> {
             counters,
             limits: &turn.limits,
             now: turn.now.instant,
+            is_stopping: turn.stopping,
+            memory: Memory::of(self.pool.account()),
             endpoint: Some(number),
         };
         (self.endpoints.get(number), hub)
@@ -135,6 +137,8 @@ impl<S: Files> Shared<S> {
             counters,
             limits: &turn.limits,
             now: turn.now.instant,
+            is_stopping: turn.stopping,
+            memory: Memory::of(self.pool.account()),
             endpoint: None,
         }
     }
@@ -332,6 +336,7 @@ impl<'a, S: Files> Context<'a, S> {
 
     /// Asks an endpoint for the answer to a request.
     pub(super) fn ask(&mut self, number: u16, request: Request<'_>) -> Answer {
+        self.tally.counters.asked += 1;
         let (endpoint, mut hub) = self.endpoint(number);
         endpoint.on_request(&mut hub, request)
     }

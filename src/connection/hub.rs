@@ -11,6 +11,7 @@ use super::effect::{Audience, Effect, Effects, Wish};
 use super::message::{Message, PlainFrame};
 use super::{Answer, Counters, Key, Rooms};
 use crate::config::Limits;
+use crate::transport::pool::Account;
 use crate::websocket::CloseCode;
 
 /// What an endpoint can reach beside the peer of the call: rooms, connections, timers, and the answers
@@ -35,6 +36,8 @@ pub struct Hub<'a> {
     pub(super) counters: &'a Counters,
     pub(super) limits: &'a Limits,
     pub(super) now: Instant,
+    pub(super) is_stopping: bool,
+    pub(super) memory: Memory,
     /// The number of the endpoint; `None` if the program calls from outside.
     pub(super) endpoint: Option<u16>,
 }
@@ -44,6 +47,24 @@ impl fmt::Debug for Hub<'_> {
         f.debug_struct("Hub")
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
+    }
+}
+
+/// The memory that all connections hold together because of their peers, with the histories of the rooms.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Memory {
+    /// The bytes that are held.
+    pub bytes: usize,
+    /// The bound, [`Limits::memory_bytes_max`].
+    pub bytes_max: usize,
+}
+
+impl Memory {
+    pub(super) fn of(account: &Account) -> Memory {
+        Memory {
+            bytes: account.used(),
+            bytes_max: account.max(),
+        }
     }
 }
 
@@ -237,6 +258,21 @@ impl Hub<'_> {
     /// The counts of events since the start.
     pub fn counters(&self) -> &Counters {
         self.counters
+    }
+
+    /// Whether the server is stopping: it takes no new connections, and completes what is in flight.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// The memory of all connections, when the call of the endpoint began.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// The number of effects that wait for delivery: messages to rooms, and what else endpoints wish.
+    pub fn queued_effects(&self) -> usize {
+        self.effects.len()
     }
 
     /// The number of open connections.

@@ -34,7 +34,7 @@ pub use cause::{Cause, Counters};
 pub use context::Now;
 pub use endpoint::{Endpoint, Intake, Uptake};
 pub use event::Event;
-pub use hub::{Hub, NotTaken};
+pub use hub::{Hub, Memory, NotTaken};
 pub use key::Key;
 pub use message::Message;
 pub use mode::{ModeName, TRANSITIONS, Transitions};
@@ -335,6 +335,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let limit = spare.len().min(cx.budget.bytes).min(wanted);
         match self.transport.read(&mut spare[..limit]) {
             Io::Done(n) => {
+                cx.tally.counters.received_bytes += n as u64;
                 self.read_buffer.filled(n);
                 cx.budget.spend_bytes(n);
                 return true;
@@ -534,6 +535,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let pool = &mut cx.shared.pool;
         match self.write_buffer.flush(&mut self.transport, limit, pool) {
             Io::Done(n) => {
+                cx.tally.counters.sent_bytes += n as u64;
                 cx.budget.spend_bytes(n);
                 self.sent += n as u64;
                 self.output.add(n, cx.turn.now.instant);

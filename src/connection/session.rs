@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::connection::effect::Effects;
-    use crate::connection::{Alarms, Counters, OwedAnswers, Rooms};
+    use crate::connection::{Alarms, Counters, Memory, OwedAnswers, Rooms};
     use crate::transport::Pool;
     use crate::websocket::Opcode;
 
@@ -230,6 +230,8 @@ mod tests {
                 counters: &Counters::default(),
                 limits: &limits,
                 now: Instant::now(),
+                is_stopping: false,
+                memory: Memory::default(),
                 endpoint: Some(0),
             };
             let mut session = Session {

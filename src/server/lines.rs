@@ -15,6 +15,8 @@ pub(super) struct Lines {
     bytes_max: usize,
     /// The number of lines dropped and not yet [reported](Lines::take_dropped).
     dropped: u64,
+    /// The number of lines dropped and reported since the start.
+    reported: u64,
     /// Whether the last write was cut short.
     blocked: bool,
     /// Whether the output is a pipe without a reader (EPIPE): no further line can be read.
@@ -32,6 +34,7 @@ impl Lines {
             waiting: Vec::new(),
             bytes_max,
             dropped: 0,
+            reported: 0,
             blocked: false,
             ended: false,
             failing: false,
@@ -64,7 +67,13 @@ impl Lines {
 
     /// Returns the number of lines dropped since the last call, for a report.
     pub(super) fn take_dropped(&mut self) -> u64 {
+        self.reported += self.dropped;
         std::mem::take(&mut self.dropped)
+    }
+
+    /// Returns the number of lines dropped since the start.
+    pub(super) fn dropped_in_all(&self) -> u64 {
+        self.reported + self.dropped
     }
 
     /// Whether the output is gone for good.

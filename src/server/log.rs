@@ -110,6 +110,11 @@ impl Log {
         self.format != LogFormat::Off && !self.log.has_ended()
     }
 
+    /// The number of lines dropped since the start, by both outputs.
+    pub(super) fn lines_dropped(&self) -> u64 {
+        self.log.dropped_in_all() + self.errors.dropped_in_all()
+    }
+
     /// When to run a turn even if no event comes, because lines are waiting; `None` if none are.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
         let blocked = self.log.is_blocked() || self.errors.is_blocked();

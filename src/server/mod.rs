@@ -49,7 +49,7 @@ mod start;
 pub(crate) mod timers;
 
 pub use driver::{Driver, Event, MioDriver, Signal, Source, Waker};
-pub use endpoints::{Echo, PostEcho, RoomList, RoomsEndpoint};
+pub use endpoints::{Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint};
 pub use handle::{Handle, Stopped};
 pub use log::Log;
 pub use start::{BoundServer, Shown, StartError};
@@ -275,6 +275,9 @@ where
         self.deliver();
         self.expire();
         self.record();
+        let counters = &mut self.tally.counters;
+        counters.turns += 1;
+        [counters.cache_misses, counters.cache_hits] = self.shared.site.looked_up();
         if self.is_stop_over() {
             return Ok(self.cut_off());
         }
@@ -619,6 +622,7 @@ where
                 log.warn(warning);
             }
             self.tally.is_logging = log.wants_records();
+            self.tally.counters.lines_dropped = log.lines_dropped();
             if self.turn.stopping && !self.connections.is_empty() {
                 let slots = self.connections.iter();
                 let owing = slots.filter(|(_, slot)| slot.connection.owes_answer());

@@ -11,8 +11,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Echo, Handle, Log, MioDriver, PostEcho, RoomList, RoomsEndpoint, Server, folder};
-use crate::config::{Config, Cors, Port};
+use super::{
+    Echo, Handle, Health, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList, RoomsEndpoint,
+    Server, folder,
+};
+use crate::config::{Config, Cors, Metrics, Port};
 use crate::connection::Endpoint;
 use crate::site::{Auth, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
@@ -232,6 +235,11 @@ impl Server<MioDriver, Disk> {
             .with_endpoint("/rooms/*", RoomsEndpoint);
         if config.test_endpoints {
             server = server.with_endpoint("/_oneloop/echo", PostEcho);
+        }
+        if config.metrics != Metrics::Off {
+            server = server
+                .with_endpoint("/_oneloop/health", Health::new(config.metrics))
+                .with_endpoint("/_oneloop/metrics", MetricsEndpoint::new(config.metrics));
         }
         Ok(BoundServer {
             server,

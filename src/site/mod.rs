@@ -179,6 +179,8 @@ pub struct Site<F: Files> {
     edition: Edition,
     /// The epoch in which the rules were last asked for their freshness.
     rules_epoch: u64,
+    /// How often a look-up in the cache found no valid entry, and how often it found one.
+    looked_up: [u64; 2],
     /// The number of the current epoch; see the module's docs.
     epoch: u64,
     /// The encoders at work.
@@ -243,6 +245,7 @@ impl<F: Files> Site<F> {
             rules: Rules::default(),
             edition: Edition::default(),
             rules_epoch: 0,
+            looked_up: [0; 2],
             epoch: 0,
             encoding: Vec::new(),
             cost: 0,
@@ -354,6 +357,11 @@ impl<F: Files> Site<F> {
     /// a file that has no effect, once for each state of the file.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         self.rules.take_warnings()
+    }
+
+    /// How often a look-up in the cache found no valid entry, and how often it found one.
+    pub(crate) fn looked_up(&self) -> [u64; 2] {
+        self.looked_up
     }
 
     /// Whether the cache holds files open.

@@ -164,6 +164,13 @@ impl<F: Files> Site<F> {
     /// The cached outcome for a path, if the entry was checked in this epoch or is checked now with
     /// success. An entry that no longer holds is removed.
     fn lookup(&mut self, path: &[u8], coding: Coding, now: SystemTime) -> Option<Lookup<F::File>> {
+        let found = self.checked(path, coding, now);
+        self.looked_up[usize::from(found.is_some())] += 1;
+        found
+    }
+
+    #[inline]
+    fn checked(&mut self, path: &[u8], coding: Coding, now: SystemTime) -> Option<Lookup<F::File>> {
         let entry = self.cache.get(path, coding)?;
         if entry.checked != self.epoch {
             let holds = match &entry.lookup {

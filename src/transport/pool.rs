@@ -26,6 +26,11 @@ impl Account {
         self.used.get()
     }
 
+    /// Returns the bound in bytes.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Whether more than half of the bound is charged: each connection should grow less from now on.
     pub fn is_tight(&self) -> bool {
         self.used() > self.max / 2

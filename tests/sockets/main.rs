@@ -15,6 +15,7 @@ mod guard;
 mod harness;
 mod library;
 mod log;
+mod metrics;
 mod pages;
 mod peer;
 mod policy;

@@ -18,8 +18,8 @@ use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::{
-    Answer, Broadcast, Cause, Context, Conversation, Effect, Endpoint, Hub, Input, Key, Message,
-    Record, Request, Session, Shared,
+    Answer, Broadcast, Cause, Context, Conversation, Effect, Endpoint, Hub, Input, Key, Memory,
+    Message, Record, Request, Session, Shared,
 };
 use crate::http::{Head, RequestHead};
 use crate::site::{Files, Mount};
@@ -312,6 +312,7 @@ impl WebSocket {
         );
         write_buffer.push_charged(frame, &mut cx.shared.pool);
         cx.budget.spend_work(cx.shared.deflater.take_work());
+        cx.tally.counters.messages_sent += 1;
         if let Some(conversation) = &mut self.state.conversation {
             conversation.sent += 1;
         }
@@ -649,6 +650,7 @@ impl State {
         };
         cx.budget
             .spend_work((message.bytes().len() / Self::COPIED_BYTES_PER_WORK) as u32);
+        cx.tally.counters.messages_received += 1;
         if let Some(conversation) = &mut self.conversation {
             conversation.received += 1;
         }
@@ -696,9 +698,11 @@ impl State {
             counters: &cx.tally.counters,
             limits: &cx.turn.limits,
             now: cx.turn.now.instant,
+            is_stopping: cx.turn.stopping,
+            memory: Memory::of(pool.account()),
             endpoint: Some(self.endpoint),
         };
-        let (closed, returns) = write_buffer.append(pool, |out| {
+        let (closed, returns, sent) = write_buffer.append(pool, |out| {
             let mut session = Session {
                 key,
                 begin: out.len(),
@@ -714,11 +718,12 @@ impl State {
                 closed: None,
             };
             call(endpoints.get(self.endpoint), &mut session);
-            if let Some(conversation) = &mut self.conversation {
-                conversation.sent += session.sent;
-            }
-            (session.closed, session.returns)
+            (session.closed, session.returns, session.sent)
         });
+        cx.tally.counters.messages_sent += sent;
+        if let Some(conversation) = &mut self.conversation {
+            conversation.sent += sent;
+        }
         if let Some(received) = received.filter(|_| returns) {
             write_buffer.push_charged(received, &mut cx.shared.pool);
         }

@@ -2,7 +2,9 @@
 //! endpoints of your own program.
 
 mod echo;
+mod metrics;
 mod rooms;
 
 pub use echo::{Echo, PostEcho};
+pub use metrics::{Health, MetricsEndpoint};
 pub use rooms::{RoomList, RoomsEndpoint};
