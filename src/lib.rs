@@ -27,6 +27,7 @@
 //! }
 //! ```
 //!
+//! [Your own program](#your-own-program) has the rules and more examples.
 //! A program needs the types at the root of the crate, and for tests of its own perhaps the three
 //! [seams](#the-seams). The codecs in [`http`] and [`websocket`] are public for readers and for the
 //! tests; other items are private, and these pages show them all the same.
@@ -84,7 +85,7 @@
 //! | tight, over | of memory: more than half of the bound is charged to the account; more than the whole bound |
 //! | charge, release | adds memory to the account; takes it off again |
 //! | effect | a wish of a connection that the server carries out, because it concerns other connections |
-//! | endpoint | a value of the program that answers messages and POST requests at a path |
+//! | endpoint | a value of the program that answers requests and messages at a path |
 //! | mount | the path of an endpoint |
 //! | room | a named group of WebSocket connections; its *history* is the last messages. In the names `has_room`, `on_room` and `WithRoom`, and in "no room, no step", the word means space in a write buffer |
 //! | broadcast | one message for many connections, encoded once |
@@ -262,6 +263,118 @@
 //! next commit may draw other runs from the seed: to keep the case, write a script and play it with fixed
 //! weather and limits, as the directed tests in `tests/simulation/main.rs` do.
 //!
+//! # Your own program
+//!
+//! A program on the crate is an [`Endpoint`] at a path: one value for all connections to the path. The state of
+//! the program lies in the fields of the value, without a lock, because one thread calls all methods. Five
+//! programs of sixty lines, in `benches/examples`, show what an endpoint can do. The core of each:
+//!
+//! `counter` has two interfaces at one path. A GET request reads the number as JSON, a POST request adds one, and
+//! each WebSocket client is told of the change:
+//!
+//! ```
+//! use oneloop::http::Method;
+//! use oneloop::{Answer, Hub, Message, Request};
+//!
+//! fn on_request(count: &mut u64, hub: &mut Hub<'_>, request: Request<'_>) -> Answer {
+//!     if request.method() == Method::Post {
+//!         *count += 1;
+//!         hub.publish("counter", Message::Text(&count.to_string()));
+//!     }
+//!     Answer::json(format!("{{\"count\":{count}}}"))
+//! }
+//! ```
+//!
+//! `events` sends server-sent events to many clients. `on_request` returns [`Answer::events`] and keeps the key of
+//! the connection, `on_tick` writes to each key, and `on_leave` removes the key. The bytes of an [`Event`] are
+//! made once:
+//!
+//! ```
+//! use oneloop::{Event, FieldError, Hub, Key};
+//!
+//! fn on_tick(hub: &mut Hub<'_>, listeners: &[Key], seconds: &str) -> Result<(), FieldError> {
+//!     let bytes: Vec<u8> = Event::data(seconds).id(seconds)?.into();
+//!     for key in listeners {
+//!         // A listener that reads too slowly misses a second.
+//!         let _ = hub.write(*key, bytes.clone());
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `upload` writes a body of any size to the disk, and holds one piece at a time:
+//!
+//! ```
+//! use std::{fs::File, io::Write};
+//! use oneloop::http::Status;
+//! use oneloop::{Answer, Uptake};
+//!
+//! fn on_body(file: &mut File, piece: &[u8]) -> Uptake {
+//!     match file.write_all(piece) {
+//!         Ok(()) => Uptake::More,
+//!         Err(_) => Uptake::Refuse(Answer::empty(Status::InsufficientStorage)),
+//!     }
+//! }
+//! ```
+//!
+//! `login` gives out a cookie, and refuses an opening handshake without it:
+//!
+//! ```
+//! use oneloop::http::Status;
+//! use oneloop::{Answer, Request};
+//!
+//! fn on_open(request: &Request<'_>, secret: &str) -> Result<(), Answer> {
+//!     match request.cookie("user") {
+//!         Some(value) if value == secret => Ok(()),
+//!         _ => Err(Answer::text("log in first\n").status(Status::Forbidden)),
+//!     }
+//! }
+//! ```
+//!
+//! `worker` has a database, whose calls block, in a thread of its own. `on_request` hands the key and the question
+//! to the thread, and returns [`Answer::later`]. The thread comes back by the [`Handle`]:
+//!
+//! ```
+//! use oneloop::{Answer, Handle, Key, Stopped};
+//!
+//! fn done(handle: &Handle, key: Key, result: String) -> Result<(), Stopped> {
+//!     handle.run(move |hub| {
+//!         // An error tells that the client has left.
+//!         let _ = hub.answer(key, Answer::text(result));
+//!     })
+//! }
+//! ```
+//!
+//! The server calls these methods:
+//!
+//! | when | method |
+//! |---|---|
+//! | the endpoint is added | `methods`, `takes_websocket`, `interval` |
+//! | a request without a body has come | `on_request` |
+//! | a request with a body has come | `on_head`; then `on_request` with the whole body, or `on_body` for each piece and `on_request` at the end |
+//! | the head of a stream was queued, or a stream has room again | `on_stream_room` |
+//! | a client has left before the end of its upload, or of its answer | `on_leave` |
+//! | an opening handshake has come | `protocols`, `on_open` |
+//! | a WebSocket message has come; the peer has room again; the connection has ended | `on_message`; `on_room`; `on_close` |
+//! | a time has come | `on_tick`, `on_timer` |
+//!
+//! And these are the rules:
+//!
+//! - *A method must not block.* All connections wait for it. What takes longer than about a millisecond belongs to a
+//!   thread. A write to a file is at the edge: it waits for a slow disk.
+//! - *An error is at the call.* A field with a line ending, a second answer, or more bytes than a head has announced
+//!   gives an error to the endpoint, and no byte of it reaches the peer.
+//! - *Memory is bounded by back-pressure.* Stop writing when [`Hub::has_room`] or [`Session::has_room`] says `false`,
+//!   and go on in `on_stream_room` or `on_room`. Return [`Uptake::Wait`] when an upload comes too fast, and call
+//!   [`Hub::resume`] later. What your own value keeps, you bound yourself: forget a key in `on_leave` or `on_close`.
+//! - *A key names one connection, and never another.* A call for a connection that has ended does nothing, or gives an
+//!   error. A key may be kept in a map, or sent to a thread.
+//! - *A client may leave while an answer is to come later.* `on_leave` tells of a reset. A client that only ends its
+//!   own direction may still read, so it gets its answer.
+//! - *The handle is the only way in from another thread.* It can be cloned and sent. [`Handle::stop`] ends what is in
+//!   flight in an orderly way, and then [`Server::run`] returns.
+//! - *A panic in a method ends the program*, or the thread of the loop: there is no other state to go on with.
+//!
 //! # The order of reading
 //!
 //! From the top down, with the lines of the functions that matter most:
@@ -273,8 +386,8 @@
 //! 5. [`http`]: a resumable parser; `HeadParser::parse`, in 13 lines.
 //! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 30 lines.
 //! 7. [`site`]: a file that is fresh for each request, and nearly free.
-//! 8. [`Endpoint`]: the interface for your own program, with three examples in `benches/examples`
-//!    (`echo`, `chat` and `ticker`). `/echo` and `/rooms/NAME` are made with it.
+//! 8. [`Endpoint`]: the interface for your own program, with eight examples in `benches/examples`
+//!    (`echo`, `chat` and `ticker` are the shortest). `/echo` and `/rooms/NAME` are made with it.
 //!
 //! # To extend it
 //!
