@@ -67,6 +67,11 @@ pub(crate) fn send_file(
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), count)?)
 }
 
+/// Lets close(2) send a reset and drop what the peer has not received: `SO_LINGER` with a time of zero.
+pub(crate) fn reset_at_close(socket: &impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
+}
+
 /// Whether a call failed because the kernel, the file system or a sandbox does not offer the call
 /// for these files: another way to the same end may work.
 pub(crate) fn is_unsupported(error: &io::Error) -> bool {

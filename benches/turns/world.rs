@@ -239,6 +239,10 @@ impl Socket for End {
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    fn reset_at_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Drop for End {

@@ -68,6 +68,8 @@ pub(crate) enum Wish {
     Finish,
     /// Break the answer off.
     CutOff,
+    /// Reset the connection, whatever it is doing.
+    Reset,
     /// Go on with a body that is taken piece by piece.
     Resume,
     /// Close the WebSocket connection, with a code and a reason.

@@ -221,6 +221,13 @@ impl Hub<'_> {
         }
     }
 
+    /// Resets a connection, whatever it is doing: the client gets the RST of TCP, and what waits in the
+    /// write buffer is lost. The endpoint is told only of the end of a WebSocket connection. This is for
+    /// tests of clients: to break an answer off, [`cut_off`](Hub::cut_off) loses nothing.
+    pub fn reset(&mut self, key: Key) {
+        self.wish(key, Wish::Reset);
+    }
+
     /// Goes on with a body, after [`Uptake::Wait`](super::Uptake::Wait).
     pub fn resume(&mut self, key: Key) {
         self.wish(key, Wish::Resume);

@@ -40,6 +40,8 @@ pub trait Socket {
     fn read_file(&mut self, file: &Self::File, into: &mut [u8], at: u64) -> io::Result<usize>;
     /// shutdown(2) of the write direction.
     fn shutdown_write(&mut self) -> io::Result<()>;
+    /// setsockopt(2) of `SO_LINGER` with a time of zero: close(2) then sends RST (socket(7)).
+    fn reset_at_close(&mut self) -> io::Result<()>;
 }
 
 impl Socket for TcpStream {
@@ -67,6 +69,10 @@ impl Socket for TcpStream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn reset_at_close(&mut self) -> io::Result<()> {
+        sys::reset_at_close(self)
     }
 }
 
@@ -172,6 +178,10 @@ impl<S: Socket> Transport for Tcp<S> {
     fn finish_write(&mut self) -> io::Result<()> {
         self.socket.shutdown_write()
     }
+
+    fn reset_at_close(&mut self) {
+        let _ = self.socket.reset_at_close();
+    }
 }
 
 /// Sends the beginning of a part of a file without sendfile(2). Bytes that the socket does not take
@@ -250,6 +260,10 @@ mod tests {
 
         fn shutdown_write(&mut self) -> io::Result<()> {
             Ok(())
+        }
+
+        fn reset_at_close(&mut self) -> io::Result<()> {
+            unreachable!("nobody wants a reset")
         }
     }
 

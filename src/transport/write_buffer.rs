@@ -421,6 +421,8 @@ mod tests {
         fn finish_write(&mut self) -> io::Result<()> {
             Ok(())
         }
+
+        fn reset_at_close(&mut self) {}
     }
 
     /// Adds pieces as long as there is room, and lets the peer take `n` bytes after each round, 200

@@ -307,6 +307,10 @@ impl Socket for TinySocket {
         self.0.borrow_mut().is_ended = true;
         Ok(())
     }
+
+    fn reset_at_close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Drop for TinySocket {

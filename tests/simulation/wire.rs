@@ -76,6 +76,8 @@ pub struct Wire {
     error: Option<ErrorKind>,
     /// The server's kernel has sent a reset.
     client_is_reset: bool,
+    /// `SO_LINGER` with a time of zero.
+    resets_at_close: bool,
 
     /// A read has failed with EAGAIN, and no readable event has come since.
     read_blocked: bool,
@@ -111,6 +113,7 @@ impl Wire {
             reset: false,
             error: None,
             client_is_reset: false,
+            resets_at_close: false,
             read_blocked: false,
             write_blocked: false,
             may_look: now,
@@ -307,11 +310,16 @@ impl Wire {
         Ok(())
     }
 
+    /// setsockopt(2) of `SO_LINGER`.
+    pub fn reset_at_close(&mut self) {
+        self.resets_at_close = true;
+    }
+
     /// close(2). With unread input the kernel sends a reset instead of a FIN, and the answer is
     /// lost.
     pub fn close(&mut self) {
         self.end = ServerEnd::Closed;
-        match self.received.is_empty() {
+        match self.received.is_empty() && !self.resets_at_close {
             true => self.fin_sent = true,
             false => self.reset_client(),
         }

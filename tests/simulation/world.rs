@@ -761,6 +761,13 @@ impl Socket for SimSocket {
         world.note("shutdown", self.wire, 0);
         world.wires[self.wire].shutdown()
     }
+
+    fn reset_at_close(&mut self) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        world.note("lingers for no time", self.wire, 0);
+        world.wires[self.wire].reset_at_close();
+        Ok(())
+    }
 }
 
 impl Drop for SimSocket {
