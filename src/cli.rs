@@ -127,7 +127,9 @@ pub struct Cli {
     #[arg(skip)]
     credentials: Option<Credentials>,
 
-    /// Serve POST /_oneloop/echo, which answers with the request body
+    /// Serve endpoints for tests of clients: POST /_oneloop/echo answers with the request body, and below
+    /// /_oneloop/test/ are bytes/N, chunked/N, truncate/N, delay/MS, status/CODE, drip, sse, hang, reset,
+    /// echo and head, each with ?_delay=5ms:90,50ms:10 and _status=503:2 (chances in percent)
     #[arg(long)]
     pub test_endpoints: bool,
 

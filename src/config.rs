@@ -69,7 +69,8 @@ pub struct Config {
     /// effect, nor has one whose name or value cannot be sent.
     pub fields: Vec<FieldChange>,
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
-    /// answers with the request body.
+    /// answers with the request body, and below `/_oneloop/test/` are the
+    /// [`TestEndpoint`](crate::server::TestEndpoint)s.
     pub test_endpoints: bool,
     /// Who may ask for the metrics and the health of the server.
     pub metrics: Metrics,
@@ -619,6 +620,26 @@ pub struct Limits {
     ///
     /// Why 64 KiB: as much again as a pipe holds on Linux by default.
     pub log_bytes_max: usize,
+    /// The time for which a test endpoint holds an answer back, and the time of a body that it sends
+    /// slowly. Default: 60 s.
+    ///
+    /// Over the bound, the answer is 400.
+    ///
+    /// Why 60 s: longer than the usual deadlines of clients, which are to be tested.
+    pub test_time_max: Duration,
+    /// Bytes of a body that a test endpoint makes. Default: 1 GiB.
+    ///
+    /// Over the bound, the answer is 400.
+    ///
+    /// Why 1 GiB: a fast network takes some seconds for it. The bytes are made as the client takes them.
+    pub test_bytes_max: u64,
+    /// Timers of a test endpoint: answers that are held back, and bodies that are sent slowly. Default:
+    /// 1,000.
+    ///
+    /// At the bound, the answer is 503. The timer of a client that has left counts until its time comes.
+    ///
+    /// Why 1,000: more clients at once are for endpoints that answer at once.
+    pub test_waiting_max: usize,
 }
 
 impl Default for Limits {
@@ -669,6 +690,9 @@ impl Default for Limits {
             encoded_file_bytes_max: 8 << 20,
             listed_at_once: 250,
             log_bytes_max: 64 << 10,
+            test_time_max: Duration::from_secs(60),
+            test_bytes_max: 1 << 30,
+            test_waiting_max: 1_000,
         }
     }
 }

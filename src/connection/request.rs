@@ -105,6 +105,12 @@ impl<'a> Request<'a> {
         self.peer
     }
 
+    /// The head as it came: the request line, the field lines and the empty line, each with its line
+    /// end.
+    pub fn head_bytes(&self) -> &'a [u8] {
+        self.head.bytes()
+    }
+
     /// The length in bytes of the body, as the head announces it. `None`: the body is chunked, and
     /// its end is not known in advance.
     pub fn content_length(&self) -> Option<u64> {

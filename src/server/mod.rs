@@ -49,7 +49,9 @@ mod start;
 pub(crate) mod timers;
 
 pub use driver::{Driver, Event, MioDriver, Signal, Source, Waker};
-pub use endpoints::{Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint};
+pub use endpoints::{
+    Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint, TestEndpoint,
+};
 pub use handle::{Handle, Stopped};
 pub use log::Log;
 pub use start::{BoundServer, Shown, StartError};

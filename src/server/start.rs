@@ -234,7 +234,9 @@ impl Server<MioDriver, Disk> {
             .with_endpoint("/rooms", RoomList)
             .with_endpoint("/rooms/*", RoomsEndpoint);
         if config.test_endpoints {
-            server = server.with_endpoint("/_oneloop/echo", PostEcho);
+            server = server
+                .with_endpoint("/_oneloop/echo", PostEcho)
+                .with_test_endpoints();
         }
         if config.metrics != Metrics::Off {
             server = server

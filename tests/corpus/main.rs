@@ -110,6 +110,11 @@ fn websocket() {
 }
 
 #[test]
+fn test_endpoints() {
+    check("test-endpoints");
+}
+
+#[test]
 fn bounds_and_deadlines() {
     check("bounds");
 }

@@ -84,7 +84,8 @@ impl Visit {
         let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(guard);
         let mut server = Server::new(driver, 1, site, limits.clone())
             .with_endpoint("/_oneloop/echo", PostEcho)
-            .with_endpoint("/echo", Echo);
+            .with_endpoint("/echo", Echo)
+            .with_test_endpoints();
         if rooms {
             server = server.with_endpoint("/rooms/*", RoomsEndpoint);
         }

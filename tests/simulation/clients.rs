@@ -130,7 +130,9 @@ impl Script {
 
     /// Whether the client asks the endpoint that may let it wait.
     pub fn asks_oracle(&self) -> bool {
-        let asks = |act: &Act| matches!(act, Act::Send(bytes) if memmem::find(bytes, b" /oracle/").is_some());
+        let has = |bytes: &[u8], path: &str| memmem::find(bytes, path.as_bytes()).is_some();
+        let asks =
+            |act: &Act| matches!(act, Act::Send(b) if has(b, " /oracle/") || has(b, "/test/"));
         self.acts.iter().any(asks)
     }
 

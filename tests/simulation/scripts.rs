@@ -104,6 +104,66 @@ fn polite() -> Vec<Script> {
                 Close,
             ],
         ),
+        cooperative(
+            "asks the test endpoints in every way",
+            [
+                get("/_oneloop/test/bytes/150"),
+                lines(150),
+                get("/_oneloop/test/bytes/11000"),
+                lines(11_000),
+                get("/_oneloop/test/chunked/2000?size=33"),
+                lines(2_000),
+                get("/_oneloop/test/drip?n=4&bytes=20&every=200ms"),
+                lines(80),
+                get("/_oneloop/test/delay/250"),
+                Answer(Expected::Content(b"250 ms\n".to_vec())),
+                get("/_oneloop/test/bytes/5000?_delay=100ms:50"),
+                lines(5_000),
+                get("/_oneloop/test/status/503"),
+                status(503),
+                get("/_oneloop/test/bytes/50000"),
+                status(400),
+                Close,
+            ],
+        ),
+        cooperative(
+            "reads many bytes with pauses",
+            [
+                get("/_oneloop/test/bytes/14999?_delay=9ms"),
+                TurnAway,
+                pause(),
+                Listen,
+                lines(14_999),
+                TurnAway,
+                get("/_oneloop/test/chunked/9000?size=700"),
+                pause(),
+                Listen,
+                lines(9_000),
+                Close,
+            ],
+        ),
+        cooperative(
+            "gets half of what was announced",
+            [get("/_oneloop/test/truncate/900"), AwaitEnd, Close],
+        ),
+        Script {
+            loses: true,
+            ..cooperative("is reset", [get("/_oneloop/test/reset"), AwaitEnd, Close])
+        },
+        Script {
+            loses: true,
+            ..cooperative(
+                "leaves while bytes drip",
+                [get("/_oneloop/test/drip?n=9&every=100ms"), pause(), Close],
+            )
+        },
+        Script {
+            loses: true,
+            ..cooperative(
+                "leaves an endpoint that hangs",
+                [get("/_oneloop/test/hang"), pause(), Close],
+            )
+        },
         cooperative("is cut short", [get("/oracle/30?short"), AwaitEnd, Close]),
         Script {
             loses: true,
@@ -910,6 +970,14 @@ pub fn status(code: u16) -> Act {
 /// The right answer of the oracle.
 fn told(count: usize) -> Act {
     Answer(Expected::Content(Oracle::says(count)))
+}
+
+/// The right answer of a test endpoint that sends bytes.
+fn lines(count: usize) -> Act {
+    let lines = (0..count).step_by(16).map(|at| format!("{at:015x}\n"));
+    let mut bytes = lines.collect::<String>().into_bytes();
+    bytes.truncate(count);
+    Answer(Expected::Content(bytes))
 }
 
 pub fn pause() -> Act {

@@ -230,6 +230,7 @@ const FIELDS_MAX: usize = 8;
 const BODY_BYTES_MAX: usize = 1_500;
 const MESSAGE_BYTES_MAX: usize = 6_000;
 pub const LINGER_BYTES_MAX: usize = 4_000;
+const TEST_BYTES_MAX: u64 = 40_000;
 
 /// The limits for calm weather: the usual ones, except for those that the scripts mean to exceed.
 pub fn usual_limits() -> Limits {
@@ -241,6 +242,8 @@ pub fn usual_limits() -> Limits {
         fields_max: FIELDS_MAX,
         body_bytes_max: BODY_BYTES_MAX,
         listed_at_once: LISTED_AT_ONCE,
+        test_time_max: PATIENCE,
+        test_bytes_max: TEST_BYTES_MAX,
         ..Limits::default()
     }
 }
@@ -302,5 +305,8 @@ pub fn limits(rng: &mut Rng) -> Limits {
         // The head of a list says whether it was made at once, so this does not depend on the weather.
         listed_at_once: LISTED_AT_ONCE,
         log_bytes_max: 0,
+        test_time_max: PATIENCE,
+        test_bytes_max: TEST_BYTES_MAX,
+        test_waiting_max: 1_000,
     }
 }

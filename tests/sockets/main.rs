@@ -29,4 +29,5 @@ mod site;
 mod stop;
 mod streams;
 mod tcp;
+mod test_endpoints;
 mod websocket;

@@ -4,7 +4,9 @@
 mod echo;
 mod metrics;
 mod rooms;
+mod test;
 
 pub use echo::{Echo, PostEcho};
 pub use metrics::{Health, MetricsEndpoint};
 pub use rooms::{RoomList, RoomsEndpoint};
+pub use test::TestEndpoint;
