@@ -136,7 +136,7 @@ fn a_client_that_asks_first_gets_100_only_if_the_body_is_taken() {
     for target in ["/upload", "/upload?wait"] {
         client.send(head(target, 5, "Expect: 100-continue\r\n"));
         assert_eq!(client.head().status, 100);
-        client.send(&pattern(5));
+        client.send(pattern(5));
         assert_eq!(client.answer().text(), "5 true");
     }
     client.send(head("/upload?none", 5, "Expect: 100-continue\r\n"));
