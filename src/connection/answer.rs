@@ -268,16 +268,16 @@ impl Answer {
         };
         let mut head = ResponseHead::new(self.status);
         if let Some(media_type) = &self.media_type {
-            head = head.field("Content-Type", media_type);
+            head = head.text("Content-Type", media_type);
             if !has("X-Content-Type-Options") {
-                head = head.field("X-Content-Type-Options", "nosniff");
+                head = head.text("X-Content-Type-Options", "nosniff");
             }
         }
         if !has("Cache-Control") && self.tag.is_none() {
-            head = head.field("Cache-Control", "no-store");
+            head = head.text("Cache-Control", "no-store");
         }
         let fields = self.fields.iter();
-        fields.fold(head, |head, (name, value)| head.field(name, value))
+        fields.fold(head, |head, (name, value)| head.text(name, value))
     }
 
     /// Makes the reply to `request`: in a content coding if that is worth it, 304 if the client has the

@@ -57,7 +57,7 @@ impl<F: Files> Site<F> {
         };
         let is_read = matches!(request.method(), Method::Get | Method::Head);
         if varies && is_read {
-            head = head.field("Vary", "Accept-Encoding");
+            head = head.text("Vary", "Accept-Encoding");
         }
         if let Some(tag) = tag.filter(|_| status == Status::Ok) {
             let validators = Validators {
@@ -68,7 +68,7 @@ impl<F: Files> Site<F> {
                 },
                 modified: None,
             };
-            head = head.field("ETag", validators.tag.as_str());
+            head = head.text("ETag", validators.tag.as_str());
             // Of another method the endpoint has carried out the request already.
             if is_read && precondition(request, &validators) == Precondition::NotModified {
                 let status = Status::NotModified;
@@ -76,16 +76,16 @@ impl<F: Files> Site<F> {
             }
         }
         let Some(token) = coding.token() else {
-            let head = head.field("Content-Length", content.len());
+            let head = head.number("Content-Length", content.len() as u64);
             return Reply::new(status, head, Body::Owned(content));
         };
-        head = head.field("Content-Encoding", token);
+        head = head.text("Content-Encoding", token);
         if content.len() > Self::MADE_AT_ONCE {
             return self.encode_made(content, coding, status, head, request);
         }
         let cost = 1 + (content.len() / Self::MADE_BYTES_PER_WORK) as u32;
         let coded = encoding::whole(coding, &content);
-        let head = head.field("Content-Length", coded.len());
+        let head = head.number("Content-Length", coded.len() as u64);
         Reply {
             cost,
             ..Reply::new(status, head, Body::Owned(coded))
