@@ -277,9 +277,6 @@ where
         self.deliver();
         self.expire();
         self.record();
-        let counters = &mut self.tally.counters;
-        counters.turns += 1;
-        [counters.cache_misses, counters.cache_hits] = self.shared.site.looked_up();
         if self.is_stop_over() {
             return Ok(self.cut_off());
         }
@@ -611,8 +608,12 @@ where
         Flow::Stopped
     }
 
-    /// Hands the turn's records to the log, and says once what a stop waits for.
+    /// Completes the counts of the turn, hands the turn's records to the log, and says once what a stop
+    /// waits for.
     fn record(&mut self) {
+        let counters = &mut self.tally.counters;
+        counters.turns += 1;
+        [counters.cache_misses, counters.cache_hits] = self.shared.site.looked_up();
         if let Some(log) = &mut self.log {
             let now = || self.driver.now();
             log.record(&self.tally.records, now);

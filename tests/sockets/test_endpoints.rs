@@ -79,7 +79,7 @@ fn what_is_cut_off_shows_as_such_to_curl() {
     let shown = curl(&server, &[], "/_oneloop/test/chunked/40?size=3").expect("it is there");
     assert_eq!(shown.stdout, "000000000000000\n000000000000010\n00000000");
     let shown = curl(&server, &["-N"], "/_oneloop/test/sse?every=1ms&n=2").expect("it is there");
-    assert_eq!(shown.stdout, ":\n\nid: 0\ndata: 0\n\nid: 1\ndata: 1\n\n");
+    assert_eq!(shown.stdout, ":\n\nid:0\ndata:0\n\nid:1\ndata:1\n\n");
     // CURLE_RECV_ERROR
     let shown = failing("/_oneloop/test/reset").expect("it is there");
     assert_eq!(shown.code, Some(56));

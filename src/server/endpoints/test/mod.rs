@@ -10,7 +10,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::config::Limits;
-use crate::connection::{Answer, Endpoint, Hub, Key, Request};
+use crate::connection::{Answer, Endpoint, Event, Hub, Key, Request};
 use crate::http::{Method, Status};
 use crate::server::{Driver, Server};
 use crate::site::Files;
@@ -402,9 +402,10 @@ impl Stream {
                 pattern.take(piece)
             }
             Content::Events(id) => {
-                let event = format!("id: {id}\ndata: {id}\n\n");
+                let text = id.to_string();
                 *id = id.saturating_add(1);
-                event.into_bytes()
+                let event = Event::data(&text).id(&text);
+                event.expect("a number is one line").into()
             }
         }
     }
