@@ -73,7 +73,7 @@ impl Memory {
 pub enum NotTaken {
     /// No answer is owed to the connection: the client has left, or the answer was given already.
     Gone,
-    /// Too much waits for the client: try again in
+    /// Too much waits for the client, or for all clients together: try again in
     /// [`on_stream_room`](super::Endpoint::on_stream_room).
     Full,
     /// The bytes are more than the [length](Answer::length) that the head has announced.
