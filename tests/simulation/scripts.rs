@@ -158,8 +158,9 @@ fn polite() -> Vec<Script> {
             )
         },
         Script {
+            // The end of its direction alone does not tell that it has left.
             loses: true,
-            ..cooperative(
+            ..uncooperative(
                 "leaves an endpoint that hangs",
                 [get("/_oneloop/test/hang"), pause(), Close],
             )

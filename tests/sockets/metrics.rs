@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Folder, Server};
+use crate::harness::{Folder, Server, at_rest, eventually};
 use crate::peer::{Peer, assert_switched, handshake};
 
 /// The value of a sample in the metrics.
@@ -41,6 +41,8 @@ fn a_server_is_healthy_until_it_stops() {
 #[test]
 fn the_metrics_count_what_has_happened() {
     let folder = Folder::with("a", "hello");
+    // A file that has just changed is not cached.
+    eventually("it is at rest", || at_rest(&folder.path().join("a")));
     let server = Server::with(folder.path(), &["--metrics=any"]);
     let mut client = server.connect();
     let mut metrics = || {
