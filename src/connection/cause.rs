@@ -79,12 +79,8 @@ pub struct Counters {
     pub asked: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// Look-ups in the cache of files that found a valid entry, at the end of the last turn. An entry may
-    /// also say that there is no file.
-    pub cache_hits: u64,
-    /// Look-ups in the cache of files that found no valid entry, at the end of the last turn.
-    pub cache_misses: u64,
-    /// Lines of the access log and warnings that were dropped, because the reader was too slow.
+    /// Lines of the access log and warnings that were dropped, because the reader was too slow; as of the
+    /// last turn with a line for the log.
     pub lines_dropped: u64,
     /// The responses of each class, beginning with 1xx.
     responses: [u64; 5],
@@ -122,6 +118,15 @@ impl Counters {
     /// Counts a response.
     #[inline]
     pub(crate) fn count_response(&mut self, status: Status) {
+        // The usual status needs no look into the table of codes.
+        match status {
+            Status::Ok => self.responses[1] += 1,
+            other => self.count_other(other),
+        }
+    }
+
+    #[inline(never)]
+    fn count_other(&mut self, status: Status) {
         self.responses[Self::index(status.code() / 100)] += 1;
     }
 

@@ -122,6 +122,7 @@ impl<S: Files> Shared<S> {
             now: turn.now.instant,
             is_stopping: turn.stopping,
             memory: Memory::of(self.pool.account()),
+            looked_up: self.site.looked_up(),
             endpoint: Some(number),
         };
         (self.endpoints.get(number), hub)
@@ -139,6 +140,7 @@ impl<S: Files> Shared<S> {
             now: turn.now.instant,
             is_stopping: turn.stopping,
             memory: Memory::of(self.pool.account()),
+            looked_up: self.site.looked_up(),
             endpoint: None,
         }
     }

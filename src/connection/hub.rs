@@ -38,6 +38,7 @@ pub struct Hub<'a> {
     pub(super) now: Instant,
     pub(super) is_stopping: bool,
     pub(super) memory: Memory,
+    pub(super) looked_up: [u64; 2],
     /// The number of the endpoint; `None` if the program calls from outside.
     pub(super) endpoint: Option<u16>,
 }
@@ -275,6 +276,13 @@ impl Hub<'_> {
     /// The memory of all connections, when the call of the endpoint began.
     pub fn memory(&self) -> Memory {
         self.memory
+    }
+
+    /// The look-ups in the cache of files since the start: how many found a valid entry, and how many did
+    /// not. An entry may also say that there is no file.
+    pub fn cache_lookups(&self) -> (u64, u64) {
+        let [misses, hits] = self.looked_up;
+        (hits, misses)
     }
 
     /// The number of effects that wait for delivery: messages to rooms, and what else endpoints wish.

@@ -232,6 +232,7 @@ mod tests {
                 now: Instant::now(),
                 is_stopping: false,
                 memory: Memory::default(),
+                looked_up: [0; 2],
                 endpoint: Some(0),
             };
             let mut session = Session {

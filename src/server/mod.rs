@@ -381,6 +381,7 @@ where
     /// Pumps the queued connections, as far as the turn has time for them. Connections queued meanwhile
     /// wait for the next turn.
     fn run_queued(&mut self) {
+        self.tally.counters.turns += 1;
         let (light, heavy) = (self.runnable.light.len(), self.runnable.heavy.len());
         self.work.begin_part();
         self.run_light(light);
@@ -608,15 +609,14 @@ where
         Flow::Stopped
     }
 
-    /// Completes the counts of the turn, hands the turn's records to the log, and says once what a stop
-    /// waits for.
+    /// Hands the turn's records to the log, and says once what a stop waits for.
     fn record(&mut self) {
-        let counters = &mut self.tally.counters;
-        counters.turns += 1;
-        [counters.cache_misses, counters.cache_hits] = self.shared.site.looked_up();
         if let Some(log) = &mut self.log {
             let now = || self.driver.now();
             log.record(&self.tally.records, now);
+            if !self.tally.records.is_empty() {
+                self.tally.counters.lines_dropped = log.lines_dropped();
+            }
             self.tally.clear_records();
             for path in self.shared.site.take_unfit() {
                 log.unfit(&path);
@@ -625,7 +625,6 @@ where
                 log.warn(warning);
             }
             self.tally.is_logging = log.wants_records();
-            self.tally.counters.lines_dropped = log.lines_dropped();
             if self.turn.stopping && !self.connections.is_empty() {
                 let slots = self.connections.iter();
                 let owing = slots.filter(|(_, slot)| slot.connection.owes_answer());

@@ -681,6 +681,7 @@ impl State {
     ) -> Result<(), ClosePlan> {
         let waiting = write_buffer.queued();
         let Shared {
+            site,
             pool,
             endpoints,
             effects,
@@ -700,6 +701,7 @@ impl State {
             now: cx.turn.now.instant,
             is_stopping: cx.turn.stopping,
             memory: Memory::of(pool.account()),
+            looked_up: site.looked_up(),
             endpoint: Some(self.endpoint),
         };
         let (closed, returns, sent) = write_buffer.append(pool, |out| {

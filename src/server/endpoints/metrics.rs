@@ -68,13 +68,26 @@ impl Endpoint for MetricsEndpoint {
         if let Some(denial) = denial(self.audience, request.peer()) {
             return denial;
         }
-        let text = exposition(hub.counters(), hub.memory(), hub.queued_effects());
+        let gauges = Gauges {
+            memory: hub.memory(),
+            cache_lookups: hub.cache_lookups(),
+            queued_effects: hub.queued_effects(),
+        };
+        let text = exposition(hub.counters(), &gauges);
         Answer::bytes("text/plain; version=0.0.4; charset=utf-8", text)
     }
 }
 
+/// What the text has beside the counters.
+struct Gauges {
+    memory: Memory,
+    cache_lookups: (u64, u64),
+    queued_effects: usize,
+}
+
 /// The text of all metrics.
-fn exposition(counters: &Counters, memory: Memory, queued_effects: usize) -> String {
+fn exposition(counters: &Counters, gauges: &Gauges) -> String {
+    let (memory, (hits, misses)) = (gauges.memory, gauges.cache_lookups);
     let mut text = Exposition::default();
     text.counter("requests", "Requests whose head was received whole.")
         .value(counters.requests);
@@ -115,7 +128,7 @@ fn exposition(counters: &Counters, memory: Memory, queued_effects: usize) -> Str
     text.counter("endpoint_requests", "Requests handed to endpoints.")
         .value(counters.asked);
     text.gauge("effects_queued", "Effects that wait for delivery.")
-        .value(queued_effects);
+        .value(gauges.queued_effects);
     text.counter("turns", "Turns of the loop.")
         .value(counters.turns);
     text.gauge("memory_bytes", "Memory held because of all clients.")
@@ -123,8 +136,8 @@ fn exposition(counters: &Counters, memory: Memory, queued_effects: usize) -> Str
     text.gauge("memory_max_bytes", "The bound of that memory.")
         .value(memory.bytes_max);
     let mut family = text.counter("cache_lookups", "Look-ups in the cache of files.");
-    family.labelled("result", "hit", counters.cache_hits);
-    family.labelled("result", "miss", counters.cache_misses);
+    family.labelled("result", "hit", hits);
+    family.labelled("result", "miss", misses);
     text.counter("log_lines_dropped", "Lines of the log that were dropped.")
         .value(counters.lines_dropped);
     text.0
@@ -187,11 +200,15 @@ mod tests {
         counters.connections = 3;
         counters.count_response(Status::Ok);
         counters.count_response(Status::from_code(599).expect("a status"));
-        let memory = Memory {
-            bytes: 5,
-            bytes_max: 10,
+        let gauges = Gauges {
+            memory: Memory {
+                bytes: 5,
+                bytes_max: 10,
+            },
+            cache_lookups: (8, 9),
+            queued_effects: 7,
         };
-        let text = exposition(&counters, memory, 7);
+        let text = exposition(&counters, &gauges);
         assert!(text.ends_with('\n') && !text.contains('\r'));
         let is_name = |name: &str| {
             let mut bytes = name.bytes();
@@ -230,6 +247,7 @@ mod tests {
             "oneloop_connections_closed_total{cause=\"cut_off\"} 1",
             "oneloop_memory_max_bytes 10",
             "oneloop_effects_queued 7",
+            "oneloop_cache_lookups_total{result=\"hit\"} 8",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}: {text}");
         }
