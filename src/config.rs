@@ -69,8 +69,7 @@ pub struct Config {
     /// effect, nor has one whose name or value cannot be sent.
     pub fields: Vec<FieldChange>,
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
-    /// answers with the request body, and below `/_oneloop/test/` are the
-    /// [`TestEndpoint`](crate::server::TestEndpoint)s.
+    /// answers with the request body, and below `/_oneloop/test/` are those of `TestEndpoint`.
     pub test_endpoints: bool,
     /// Who may ask for the metrics and the health of the server.
     pub metrics: Metrics,

@@ -158,9 +158,8 @@ fn polite() -> Vec<Script> {
             )
         },
         Script {
-            // The end of its direction alone does not tell that it has left.
             loses: true,
-            ..uncooperative(
+            ..cooperative(
                 "leaves an endpoint that hangs",
                 [get("/_oneloop/test/hang"), pause(), Close],
             )

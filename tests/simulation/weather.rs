@@ -242,7 +242,7 @@ pub fn usual_limits() -> Limits {
         fields_max: FIELDS_MAX,
         body_bytes_max: BODY_BYTES_MAX,
         listed_at_once: LISTED_AT_ONCE,
-        test_time_max: PATIENCE,
+        test_time_max: PATIENCE - PAUSE / 2,
         test_bytes_max: TEST_BYTES_MAX,
         ..Limits::default()
     }
@@ -305,7 +305,7 @@ pub fn limits(rng: &mut Rng) -> Limits {
         // The head of a list says whether it was made at once, so this does not depend on the weather.
         listed_at_once: LISTED_AT_ONCE,
         log_bytes_max: 0,
-        test_time_max: PATIENCE,
+        test_time_max: PATIENCE - PAUSE / 2,
         test_bytes_max: TEST_BYTES_MAX,
         test_waiting_max: 1_000,
     }
