@@ -140,7 +140,7 @@ impl Hub<'_> {
     /// # Errors
     /// [`NotTaken::Gone`]: the client has left, or the answer was given already.
     pub fn answer(&mut self, key: Key, answer: impl Into<Answer>) -> Result<(), NotTaken> {
-        match self.owed.0.get_mut(&key) {
+        match self.owed.rows.get_mut(&key) {
             Some(owed @ Owed::Answer) => {
                 *owed = Owed::Given;
                 let answer = Box::new(answer.into());
@@ -207,7 +207,7 @@ impl Hub<'_> {
         if stream.left.is_some_and(|left| left > 0) {
             return Err(NotTaken::TooShort);
         }
-        self.owed.0.insert(key, Owed::Given);
+        self.owed.rows.insert(key, Owed::Given);
         self.wish(key, Wish::Finish);
         Ok(())
     }
@@ -216,14 +216,14 @@ impl Hub<'_> {
     /// connection ends, and the client sees from the framing that something is missing (RFC 9112 §8).
     /// An answer that has not begun is never given.
     pub fn cut_off(&mut self, key: Key) {
-        if let Some(owed @ (Owed::Answer | Owed::Stream(_))) = self.owed.0.get_mut(&key) {
+        if let Some(owed @ (Owed::Answer | Owed::Stream(_))) = self.owed.rows.get_mut(&key) {
             *owed = Owed::Given;
             self.wish(key, Wish::CutOff);
         }
     }
 
-    /// Resets a connection, whatever it is doing: the client gets the RST of TCP, and what waits in the
-    /// write buffer is lost. The endpoint is told only of the end of a WebSocket connection. This is for
+    /// Resets the connection of a request that waits for its answer, or a WebSocket connection: the
+    /// client gets the RST of TCP, and what waits in the write buffer is lost. The endpoint is told only of the end of a WebSocket connection. This is for
     /// tests of clients: to break an answer off, [`cut_off`](Hub::cut_off) loses nothing.
     pub fn reset(&mut self, key: Key) {
         self.wish(key, Wish::Reset);
@@ -239,7 +239,7 @@ impl Hub<'_> {
     }
 
     fn stream(&mut self, key: Key) -> Result<&mut OwedStream, NotTaken> {
-        match self.owed.0.get_mut(&key) {
+        match self.owed.rows.get_mut(&key) {
             Some(Owed::Stream(stream)) => Ok(stream),
             _ => Err(NotTaken::Gone),
         }
@@ -296,10 +296,14 @@ impl Hub<'_> {
     }
 }
 
-/// The answers that endpoints owe, by connection. A connection waits for its answer, so it is owed one
+/// The answers that endpoints owe, by request. A connection waits for its answer, so it is owed one
 /// at the most.
 #[derive(Default, Debug)]
-pub(crate) struct OwedAnswers(BTreeMap<Key, Owed>);
+pub(crate) struct OwedAnswers {
+    rows: BTreeMap<Key, Owed>,
+    /// The number of requests to endpoints up to now.
+    requests: u32,
+}
 
 #[derive(Debug)]
 enum Owed {
@@ -331,9 +335,16 @@ impl OwedStream {
 }
 
 impl OwedAnswers {
+    /// Returns the key of a new request of this connection. The key of an earlier request would be a
+    /// trap: an answer that comes twice, or too late, would be taken for the answer to this request.
+    pub(super) fn name_request(&mut self, connection: Key) -> Key {
+        self.requests = self.requests.wrapping_add(1);
+        connection.of_request(self.requests)
+    }
+
     /// Begins to owe an answer.
     pub(super) fn owe_answer(&mut self, key: Key) {
-        self.0.insert(key, Owed::Answer);
+        self.rows.insert(key, Owed::Answer);
     }
 
     /// Begins to owe the content of a stream, of which `left` bytes are announced and not queued yet.
@@ -344,17 +355,17 @@ impl OwedAnswers {
             left,
             wants_room: true,
         };
-        self.0.insert(key, Owed::Stream(stream));
+        self.rows.insert(key, Owed::Stream(stream));
     }
 
     /// Owes nothing any more. Returns whether the endpoint still had something to do.
     pub(super) fn settle(&mut self, key: Key) -> bool {
-        matches!(self.0.remove(&key), Some(Owed::Answer | Owed::Stream(_)))
+        matches!(self.rows.remove(&key), Some(Owed::Answer | Owed::Stream(_)))
     }
 
     /// Notes that bytes have come from the effects into the write buffer.
     pub(super) fn arrived(&mut self, key: Key, bytes: u64) {
-        if let Some(Owed::Stream(stream)) = self.0.get_mut(&key) {
+        if let Some(Owed::Stream(stream)) = self.rows.get_mut(&key) {
             stream.on_the_way -= bytes;
         }
     }
@@ -362,7 +373,7 @@ impl OwedAnswers {
     /// Notes how much waits in the write buffer. Returns whether the endpoint must be told that there is
     /// room, once: fewer than `high` bytes wait.
     pub(super) fn tells_room(&mut self, key: Key, buffered: u64, high: u64) -> bool {
-        let Some(Owed::Stream(stream)) = self.0.get_mut(&key) else {
+        let Some(Owed::Stream(stream)) = self.rows.get_mut(&key) else {
             return false;
         };
         stream.buffered = buffered;
@@ -372,17 +383,17 @@ impl OwedAnswers {
 
     /// Whether the endpoint of a stream waits for room.
     pub(super) fn wants_room(&self, key: Key) -> bool {
-        matches!(self.0.get(&key), Some(Owed::Stream(stream)) if stream.wants_room)
+        matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.wants_room)
     }
 
     /// Whether no piece of a stream is on its way.
     pub(super) fn is_between_pieces(&self, key: Key) -> bool {
-        matches!(self.0.get(&key), Some(Owed::Stream(stream)) if stream.on_the_way == 0)
+        matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.on_the_way == 0)
     }
 
     /// Whether no answer is owed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows.is_empty()
     }
 }
 

@@ -1,9 +1,10 @@
-//! Floor 3, connection: keys, which name connections. A key is used again only after two thousand
-//! million connections.
+//! Floor 3, connection: keys, which name connections, and requests to endpoints. A key is used again
+//! only after two thousand million connections or requests.
 
-/// Names a connection for the whole life of the connection. A later connection in the same slot of
-/// the slab gets another key. Events and queues hold keys: what comes late finds no connection,
-/// instead of a wrong one. (Timers hold slots, and are disarmed when the connection is removed.)
+/// Names a WebSocket connection, or a single request to an endpoint. A later connection in the same
+/// slot of the slab gets another key, and so does the next request of the same connection. Events and
+/// queues hold keys: what comes late finds nobody, instead of a wrong one. (Timers hold slots, and are
+/// disarmed when the connection is removed.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     index: u32,
@@ -25,6 +26,15 @@ impl Key {
         Key {
             index: u32::try_from(index).expect("there are not that many descriptors"),
             generation: generation & Key::GENERATION_MAX,
+        }
+    }
+
+    /// Returns the key of a request that this connection has brought. Serial numbers count the requests to
+    /// endpoints, and begin again as generations do. No connection has such a key.
+    pub(super) fn of_request(self, serial: u32) -> Key {
+        Key {
+            index: self.index,
+            generation: serial | !Key::GENERATION_MAX,
         }
     }
 
@@ -60,5 +70,13 @@ mod tests {
             let number = u64::from(key);
             assert_eq!((Key::from(number), number >> 63), (key, 0));
         }
+    }
+
+    #[test]
+    fn a_request_has_a_key_of_its_own_in_the_slot_of_its_connection() {
+        let connection = Key::new(7, 1);
+        let (first, second) = (connection.of_request(1), connection.of_request(2));
+        assert!(first != connection && second != connection && first != second);
+        assert_eq!((first.index(), second.index()), (7, 7));
     }
 }

@@ -24,7 +24,9 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The key of the connection, by which a later [answer](super::Hub::answer) finds the way back.
+    /// The key of the request, by which a later [answer](super::Hub::answer) finds the way back. The next
+    /// request of the same connection has another key. The key of an opening handshake is that of the
+    /// [session](super::Session::key).
     pub fn key(&self) -> Key {
         self.key
     }
@@ -177,18 +179,26 @@ fn decoded(text: &str) -> Cow<'_, str> {
 pub(super) struct KeptRequest {
     head: Head,
     bytes: Vec<u8>,
+    /// The key of the request.
+    pub key: Key,
     pub mount: Mount,
     pub body: Vec<u8>,
 }
 
 impl KeptRequest {
     /// Copies the head.
-    pub fn new(head: &Head, request: &RequestHead<'_>, mount: Mount, pool: &mut Pool) -> Self {
+    pub fn new(
+        head: &Head,
+        request: &RequestHead<'_>,
+        (key, mount): (Key, Mount),
+        pool: &mut Pool,
+    ) -> Self {
         let mut bytes = Vec::new();
         pool.append(&mut bytes, |kept| kept.extend_from_slice(request.bytes()));
         KeptRequest {
             head: head.clone(),
             bytes,
+            key,
             mount,
             body: Vec::new(),
         }
@@ -201,12 +211,12 @@ impl KeptRequest {
 
     /// Lends the request to an endpoint. The body goes with it: from here on the endpoint owns the
     /// storage of the body.
-    pub fn lend(&mut self, key: Key, peer: SocketAddr, pool: &mut Pool) -> Request<'_> {
+    pub fn lend(&mut self, peer: SocketAddr, pool: &mut Pool) -> Request<'_> {
         pool.account_mut().release(self.body.capacity());
         Request {
             head: RequestHead::new(&self.head, &self.bytes),
             mount: &self.mount,
-            key,
+            key: self.key,
             peer,
             body: std::mem::take(&mut self.body),
         }

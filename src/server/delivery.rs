@@ -137,13 +137,14 @@ where
 
     /// Lets a connection do what an endpoint wishes.
     fn grant(&mut self, key: Key, wish: Wish) {
-        // A connection that has ended waits for the next turn to be removed.
-        let slot = get(&mut self.connections, key);
+        // The key may be that of a request, and the connection knows its request. A connection that has
+        // ended waits for the next turn to be removed.
+        let slot = self.connections.get_mut(key.index());
         let Some(slot) = slot.filter(|slot| slot.connection.cause().is_none()) else {
             return;
         };
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-        slot.connection.carry_out(wish, cx);
+        slot.connection.carry_out((key, wish), cx);
         self.work.spend(cx.used_work());
         self.deliveries.add_output(slot);
     }

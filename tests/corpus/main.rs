@@ -26,6 +26,7 @@
 //! Lines that begin with `#` are comments. Every date is `NOW`. The bounds are small, which keeps
 //! the cases short: they are in [`limits`].
 
+mod endpoints;
 mod pressure;
 #[allow(dead_code, reason = "the test of allocations uses more of it")]
 mod world;
@@ -370,7 +371,9 @@ fn shown(actions: &[Action]) -> String {
     let show = |action: &Action| match action {
         Action::Send(bytes) | Action::SendUnseen(bytes) => format!("\"{}\"", bytes.escape_ascii()),
         Action::SendLast(bytes) => format!("\"{}\" and HalfClose", bytes.escape_ascii()),
-        Action::Wait(_) | Action::HalfClose | Action::Take(_) => format!("{action:?}"),
+        Action::Wait(_) | Action::HalfClose | Action::Reset | Action::Stop | Action::Take(_) => {
+            format!("{action:?}")
+        }
     };
     actions.iter().map(show).collect::<Vec<_>>().join(", ")
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
-use oneloop::connection::{Key, Now};
+use oneloop::connection::{Endpoint, Key, Now};
 use oneloop::server::{
     Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker,
 };
@@ -39,6 +39,10 @@ pub enum Action {
     SendLast(Vec<u8>),
     Wait(Duration),
     HalfClose,
+    /// Resets the connection.
+    Reset,
+    /// Sends a signal to the server.
+    Stop,
     /// Reads this many bytes. Without this action, a client reads everything at once.
     Take(usize),
 }
@@ -92,6 +96,15 @@ impl Visit {
         Visit { world, server }
     }
 
+    /// Starts a server with `endpoint` at `/x`, to which the client connects.
+    pub fn to(limits: &Limits, endpoint: impl Endpoint + 'static) -> Visit {
+        let visit = Visit::new(limits, usize::MAX, false);
+        Visit {
+            server: visit.server.with_endpoint("/x", endpoint),
+            ..visit
+        }
+    }
+
     /// The bytes that the client has received.
     pub fn received(&self) -> RefMut<'_, Vec<u8>> {
         RefMut::map(self.world.borrow_mut(), |world| &mut world.sent)
@@ -99,13 +112,19 @@ impl Visit {
 
     /// Performs an action, and lets the server come to rest.
     pub fn act(&mut self, action: &Action) {
+        self.act_until(action, || false);
+    }
+
+    /// Performs an action, and lets the server come to rest, or take turns until `is_enough`.
+    pub fn act_until(&mut self, action: &Action, is_enough: impl Fn() -> bool) {
         self.world.borrow_mut().act(action);
         // A server that never comes to rest spins.
         for turn in 0.. {
             assert!(turn < 10_000, "it spins");
             self.server.turn().expect("waiting does not fail");
             self.server.check();
-            if self.server.is_quiet() && self.world.borrow().is_at_rest() {
+            let is_at_rest = self.server.is_quiet() && self.world.borrow().is_at_rest();
+            if is_at_rest || is_enough() {
                 break;
             }
         }
@@ -126,6 +145,9 @@ struct World {
     /// Bytes on their way to the server.
     incoming: VecDeque<u8>,
     half_closed: bool,
+    is_reset: bool,
+    /// A signal was sent, and no event has reported it.
+    is_signalled: bool,
     /// The bytes that the server has sent.
     sent: Vec<u8>,
     /// How many of these bytes wait to be taken, if the client takes bytes itself.
@@ -149,6 +171,8 @@ impl World {
             has_news: false,
             incoming: VecDeque::new(),
             half_closed: false,
+            is_reset: false,
+            is_signalled: false,
             sent: Vec::new(),
             waiting: 0,
             send_buffer,
@@ -166,6 +190,8 @@ impl World {
                 self.half_closed = true;
             }
             Action::HalfClose => self.half_closed = true,
+            Action::Reset => self.is_reset = true,
+            Action::Stop => return self.is_signalled = true,
             Action::Take(n) => {
                 self.waiting = self.waiting.saturating_sub(*n);
                 let has_room = self.wants_room && self.has_room();
@@ -206,6 +232,10 @@ impl Driver for TinyDriver {
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         let mut world = self.0.borrow_mut();
+        if world.is_signalled {
+            let (source, ready) = (Source::Signals, Ready::default());
+            events.push(Event { source, ready });
+        }
         if let Some(key) = world.key.filter(|_| world.has_news) {
             world.has_news = false;
             let ready = Ready {
@@ -241,7 +271,8 @@ impl Driver for TinyDriver {
     }
 
     fn signal(&mut self) -> Option<Signal> {
-        None
+        let is_signalled = std::mem::take(&mut self.0.borrow_mut().is_signalled);
+        is_signalled.then_some(Signal::Stop)
     }
 
     fn close_listeners(&mut self) {}
@@ -259,6 +290,9 @@ impl Socket for TinySocket {
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut world = self.0.borrow_mut();
+        if world.is_reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         if world.incoming.is_empty() {
             return match world.half_closed {
                 true => Ok(0),

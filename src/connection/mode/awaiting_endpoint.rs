@@ -19,6 +19,8 @@ pub(crate) struct AwaitingEndpoint {
 
 #[derive(Debug)]
 struct Waiting {
+    /// The key of the request.
+    key: Key,
     /// The number of the endpoint.
     endpoint: u16,
     stage: Stage,
@@ -53,13 +55,11 @@ impl AwaitingEndpoint {
     pub(super) fn queue<S: Files>(
         pending: PendingResponse,
         request: KeptRequest,
-        input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let ask = Effect::Wish(input.key, Wish::Ask);
-        cx.shared.effects.push(ask);
-        let endpoint = request.mount.number;
-        AwaitingEndpoint::at(endpoint, Stage::Queued(pending, request))
+        let (key, endpoint) = (request.key, request.mount.number);
+        cx.shared.effects.push(Effect::Wish(key, Wish::Ask));
+        AwaitingEndpoint::at(key, endpoint, Stage::Queued(pending, request))
     }
 
     /// An endpoint has answered, and its answer is acted on. Only an answer that comes later, or piece
@@ -71,15 +71,15 @@ impl AwaitingEndpoint {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let endpoint = request.mount.number;
+        let (key, endpoint) = (request.key, request.mount.number);
         match answer.content {
             Content::Later => {
-                cx.shared.owed.owe_answer(input.key);
-                AwaitingEndpoint::at(endpoint, Stage::Asked(pending, request))
+                cx.shared.owed.owe_answer(key);
+                AwaitingEndpoint::at(key, endpoint, Stage::Asked(pending, request))
             }
             Content::Stream { .. } => {
                 request.release(&mut cx.shared.pool);
-                AwaitingEndpoint::begin_stream(endpoint, answer, pending, input, cx)
+                AwaitingEndpoint::begin_stream((key, endpoint), answer, pending, input, cx)
             }
             Content::Whole(_) => {
                 let reply = answer.into_reply(&request.head(), cx);
@@ -89,14 +89,18 @@ impl AwaitingEndpoint {
         }
     }
 
-    fn at<S: Files>(endpoint: u16, stage: Stage) -> Mode<S> {
-        let waiting = Box::new(Waiting { endpoint, stage });
+    fn at<S: Files>(key: Key, endpoint: u16, stage: Stage) -> Mode<S> {
+        let waiting = Box::new(Waiting {
+            key,
+            endpoint,
+            stage,
+        });
         Mode::AwaitingEndpoint(AwaitingEndpoint { waiting })
     }
 
     /// Queues the head of a stream, and the bytes that the answer has brought along.
     fn begin_stream<S: Files>(
-        endpoint: u16,
+        (key, endpoint): (Key, u16),
         answer: Answer,
         mut pending: PendingResponse,
         input: &mut Input<'_, S>,
@@ -119,7 +123,7 @@ impl AwaitingEndpoint {
         if pending.is_head_only() {
             let mode = pending.answer(reply, Cause::LastAnswer, input, cx);
             let (endpoint, mut hub) = cx.endpoint(endpoint);
-            endpoint.on_leave(&mut hub, input.key);
+            endpoint.on_leave(&mut hub, key);
             return mode;
         }
         let mut streamed = Streamed {
@@ -133,12 +137,17 @@ impl AwaitingEndpoint {
             streamed.queue(first.clone(), input, cx);
         }
         let left = length.map(|length| length.saturating_sub(first.len() as u64));
-        cx.shared.owed.owe_stream(input.key, left);
-        AwaitingEndpoint::at(endpoint, Stage::Streaming(streamed))
+        cx.shared.owed.owe_stream(key, left);
+        AwaitingEndpoint::at(key, endpoint, Stage::Streaming(streamed))
     }
 }
 
 impl AwaitingEndpoint {
+    /// The key of the request.
+    pub(super) fn key(&self) -> Key {
+        self.waiting.key
+    }
+
     pub(super) fn step<S: Files>(
         self,
         input: &mut Input<'_, S>,
@@ -147,17 +156,17 @@ impl AwaitingEndpoint {
         let Stage::Streaming(streamed) = &self.waiting.stage else {
             return Step::Blocked(Mode::AwaitingEndpoint(self));
         };
-        let (key, buffered) = (input.key, input.write_buffer.queued());
+        let (key, buffered) = (self.key(), input.write_buffer.queued());
         if streamed.is_whole {
             return Step::Blocked(Mode::AwaitingEndpoint(self));
         }
         if input.eof {
-            return Step::Progress(self.break_off(Cause::PeerClosed, input, cx));
+            return Step::Progress(self.break_off(Cause::PeerClosed, cx));
         }
         // A stream without an end would hold up the stop.
         let is_cut = cx.turn.stopping && streamed.is_endless;
         if is_cut && buffered == 0 && cx.shared.owed.is_between_pieces(key) {
-            return Step::Progress(self.break_off(Cause::Stopped, input, cx));
+            return Step::Progress(self.break_off(Cause::Stopped, cx));
         }
         if cx.shared.effects.is_full(&cx.turn.limits) && cx.shared.owed.wants_room(key) {
             // No event announces new space in the queue of effects.
@@ -179,15 +188,19 @@ impl AwaitingEndpoint {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let Waiting { endpoint, stage } = *self.waiting;
+        let Waiting {
+            key,
+            endpoint,
+            stage,
+        } = *self.waiting;
         match stage {
             Stage::Queued(pending, mut request) => {
-                let lent = request.lend(input.key, *input.peer, &mut cx.shared.pool);
+                let lent = request.lend(*input.peer, &mut cx.shared.pool);
                 let answer = cx.ask(endpoint, lent);
                 AwaitingEndpoint::after(answer, pending, request, input, cx)
             }
             stage @ (Stage::Asked(..) | Stage::Streaming(_)) => {
-                AwaitingEndpoint::at(endpoint, stage)
+                AwaitingEndpoint::at(key, endpoint, stage)
             }
         }
     }
@@ -199,14 +212,18 @@ impl AwaitingEndpoint {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let Waiting { endpoint, stage } = *self.waiting;
+        let Waiting {
+            key,
+            endpoint,
+            stage,
+        } = *self.waiting;
         match stage {
             Stage::Asked(pending, request) => {
-                cx.shared.owed.settle(input.key);
+                cx.shared.owed.settle(key);
                 AwaitingEndpoint::after(answer, pending, request, input, cx)
             }
             stage @ (Stage::Queued(..) | Stage::Streaming(_)) => {
-                AwaitingEndpoint::at(endpoint, stage)
+                AwaitingEndpoint::at(key, endpoint, stage)
             }
         }
     }
@@ -219,7 +236,7 @@ impl AwaitingEndpoint {
         cx: &mut Context<'_, S>,
     ) {
         if let Stage::Streaming(streamed) = &mut self.waiting.stage {
-            cx.shared.owed.arrived(input.key, bytes.len() as u64);
+            cx.shared.owed.arrived(self.waiting.key, bytes.len() as u64);
             streamed.queue(bytes, input, cx);
         }
     }
@@ -231,7 +248,7 @@ impl AwaitingEndpoint {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         if let Stage::Streaming(streamed) = &mut self.waiting.stage {
-            cx.shared.owed.settle(input.key);
+            cx.shared.owed.settle(self.waiting.key);
             streamed.is_whole = true;
             if streamed.is_chunked {
                 let end = |out: &mut Vec<u8>| out.extend_from_slice(b"0\r\n\r\n");
@@ -245,24 +262,15 @@ impl AwaitingEndpoint {
     }
 
     /// Breaks the answer off, as the endpoint wishes.
-    pub(super) fn cut_off<S: Files>(
-        self,
-        input: &mut Input<'_, S>,
-        cx: &mut Context<'_, S>,
-    ) -> Mode<S> {
+    pub(super) fn cut_off<S: Files>(self, cx: &mut Context<'_, S>) -> Mode<S> {
         // The endpoint knows, and is not told.
-        cx.shared.owed.settle(input.key);
-        self.break_off(Cause::Finished, input, cx)
+        cx.shared.owed.settle(self.waiting.key);
+        self.break_off(Cause::Finished, cx)
     }
 
     /// Ends the connection after what is queued, without the rest of the answer.
-    fn break_off<S: Files>(
-        self,
-        cause: Cause,
-        input: &mut Input<'_, S>,
-        cx: &mut Context<'_, S>,
-    ) -> Mode<S> {
-        self.abandon(input.key, 0, cx);
+    fn break_off<S: Files>(self, cause: Cause, cx: &mut Context<'_, S>) -> Mode<S> {
+        self.abandon(0, cx);
         Mode::Lingering(Lingering::after(cause, false, cx.turn.now.instant))
     }
 
@@ -315,8 +323,12 @@ impl AwaitingEndpoint {
 
     /// The connection has failed before the answer was complete, with `unsent` bytes in the write
     /// buffer. The endpoint and the log are told.
-    pub(super) fn abandon<S: Files>(self, key: Key, unsent: u64, cx: &mut Context<'_, S>) {
-        let Waiting { endpoint, stage } = *self.waiting;
+    pub(super) fn abandon<S: Files>(self, unsent: u64, cx: &mut Context<'_, S>) {
+        let Waiting {
+            key,
+            endpoint,
+            stage,
+        } = *self.waiting;
         match stage {
             Stage::Queued(pending, request) | Stage::Asked(pending, request) => {
                 request.release(&mut cx.shared.pool);

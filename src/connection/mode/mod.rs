@@ -373,14 +373,27 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Carries out a wish of an endpoint for this connection, unless the connection is in another mode
-    /// by now.
+    /// Whether a key names the present request of the connection or, while no request is with an
+    /// endpoint, the connection itself.
+    pub(super) fn is_for(&self, key: Key, connection: Key) -> bool {
+        match self {
+            Mode::AwaitingEndpoint(mode) => mode.key() == key,
+            Mode::ReadingBody(mode) => mode.key() == key,
+            _ => connection == key,
+        }
+    }
+
+    /// Carries out the wish of an endpoint for a connection or a request of this key, unless the
+    /// connection is in another mode or with another request by now.
     pub(super) fn carry_out(
         self,
-        wish: Wish,
+        (key, wish): (Key, Wish),
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
+        if !self.is_for(key, input.key) {
+            return self;
+        }
         match (self, wish) {
             (Mode::AwaitingEndpoint(mode), Wish::Ask) => mode.ask(input, cx),
             (Mode::AwaitingEndpoint(mode), Wish::Answer(answer)) => {
@@ -391,7 +404,7 @@ impl<S: Files> Mode<S> {
                 Mode::AwaitingEndpoint(mode)
             }
             (Mode::AwaitingEndpoint(mode), Wish::Finish) => mode.finish(input, cx),
-            (Mode::AwaitingEndpoint(mode), Wish::CutOff) => mode.cut_off(input, cx),
+            (Mode::AwaitingEndpoint(mode), Wish::CutOff) => mode.cut_off(cx),
             (Mode::ReadingBody(mut mode), Wish::Resume) => {
                 mode.resume(cx.turn.now.instant);
                 Mode::ReadingBody(mode)
@@ -503,8 +516,8 @@ impl<S: Files> Mode<S> {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         match self {
-            Mode::ReadingBody(mode) => mode.abandon(key, cx),
-            Mode::AwaitingEndpoint(mode) => mode.abandon(key, unsent, cx),
+            Mode::ReadingBody(mode) => mode.abandon(cx),
+            Mode::AwaitingEndpoint(mode) => mode.abandon(unsent, cx),
             Mode::Streaming(mode) => mode.abandon(unsent, cx),
             Mode::WebSocket(mode) => mode.abandon(key, cx),
             Mode::ReadingHead(_) | Mode::Lingering(_) | Mode::Closed(_) => {}

@@ -45,9 +45,9 @@ struct Incoming {
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// An endpoint, whole.
-    Whole(Mount),
+    Whole(Key, Mount),
     /// An endpoint, piece by piece.
-    Pieces(Mount),
+    Pieces(Key, Mount),
     /// Nobody: the body is read to find its end, and then the request is answered from the files.
     End,
 }
@@ -67,6 +67,7 @@ impl ReadingBody {
         head: &Head,
         request: &RequestHead<'_>,
         purpose: Purpose,
+        input: &Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> ReadingBody {
         let framing = request.framing();
@@ -75,17 +76,17 @@ impl ReadingBody {
             Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Framing::None | Framing::Chunked => usize::MAX,
         };
-        let (taker, mount) = match purpose {
-            Purpose::Whole(mount) => (Taker::Whole, mount),
-            Purpose::Pieces(mount) => (Taker::Pieces, mount),
-            Purpose::End => (Taker::Nobody, Mount::default()),
+        let (taker, named) = match purpose {
+            Purpose::Whole(key, mount) => (Taker::Whole, (key, mount)),
+            Purpose::Pieces(key, mount) => (Taker::Pieces, (key, mount)),
+            Purpose::End => (Taker::Nobody, (input.key, Mount::default())),
         };
         let incoming = Incoming {
             pending,
             decoder,
             length,
             taker,
-            request: KeptRequest::new(head, request, mount, &mut cx.shared.pool),
+            request: KeptRequest::new(head, request, named, &mut cx.shared.pool),
             received: 0,
             is_paused: false,
             is_whole: false,
@@ -150,6 +151,11 @@ impl ReadingBody {
         Step::Progress(self.refuse(refusal, input, cx))
     }
 
+    /// The key of the request.
+    pub(super) fn key(&self) -> Key {
+        self.incoming.request.key
+    }
+
     /// The endpoint takes pieces again.
     pub(super) fn resume(&mut self, now: Instant) {
         let incoming = &mut *self.incoming;
@@ -165,7 +171,7 @@ impl ReadingBody {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        self.tell_endpoint(input.key, cx);
+        self.tell_endpoint(cx);
         let pending = self.end(cx).without_its_body();
         let reply = Reply::plain(refusal.status, refusal.sentence);
         pending.answer(reply, refusal.cause, input, cx)
@@ -185,10 +191,10 @@ impl ReadingBody {
             return pending.answer(reply, Cause::LastAnswer, input, cx);
         }
         if !cx.shared.effects.is_empty() {
-            return AwaitingEndpoint::queue(pending, request, input, cx);
+            return AwaitingEndpoint::queue(pending, request, cx);
         }
         let endpoint = request.mount.number;
-        let lent = request.lend(input.key, *input.peer, &mut cx.shared.pool);
+        let lent = request.lend(*input.peer, &mut cx.shared.pool);
         let answer = cx.ask(endpoint, lent);
         AwaitingEndpoint::after(answer, pending, request, input, cx)
     }
@@ -203,15 +209,15 @@ impl ReadingBody {
     }
 
     /// Tells the endpoint that it gets no further piece.
-    fn tell_endpoint<S: Files>(&self, key: Key, cx: &mut Context<'_, S>) {
+    fn tell_endpoint<S: Files>(&self, cx: &mut Context<'_, S>) {
         if self.incoming.taker == Taker::Pieces {
             let (endpoint, mut hub) = cx.endpoint(self.incoming.request.mount.number);
-            endpoint.on_leave(&mut hub, key);
+            endpoint.on_leave(&mut hub, self.key());
         }
     }
 
-    pub(super) fn abandon<S: Files>(self, key: Key, cx: &mut Context<'_, S>) {
-        self.tell_endpoint(key, cx);
+    pub(super) fn abandon<S: Files>(self, cx: &mut Context<'_, S>) {
+        self.tell_endpoint(cx);
         self.end(cx).abandon(cx);
     }
 
@@ -283,7 +289,7 @@ impl Incoming {
                 Taker::Pieces if !content.is_empty() => {
                     cx.budget.spend_gathered(content.len());
                     let (endpoint, mut hub) = cx.endpoint(self.request.mount.number);
-                    match endpoint.on_body(&mut hub, input.key, content) {
+                    match endpoint.on_body(&mut hub, self.request.key, content) {
                         Uptake::More => {}
                         Uptake::Wait => self.is_paused = true,
                         Uptake::Refuse(answer) => return Err(Stop::Answered(answer)),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::Limits;
 use crate::connection::request::{KeptRequest, is_coded, parameter};
-use crate::connection::{Cause, Context, Input, Intake, Refusal, Request};
+use crate::connection::{Cause, Context, Input, Intake, Key, Refusal, Request};
 use crate::http::{
     Expectation, Field, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status,
 };
@@ -146,9 +146,9 @@ impl ReadingHead {
             Plan::Open(accept, mount) => {
                 WebSocket::after(pending, &accept, &mount, head, input, cx)
             }
-            Plan::Ask(mount) => ReadingHead::ask(pending, mount, head, input, cx),
+            Plan::Ask(key, mount) => ReadingHead::ask(pending, (key, mount), head, input, cx),
             Plan::ReadBody { purpose, go_ahead } => {
-                let mode = ReadingBody::after(pending, head, &request, purpose, cx);
+                let mode = ReadingBody::after(pending, head, &request, purpose, input, cx);
                 if go_ahead {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
                     let out = &mut *input.write_buffer;
@@ -164,21 +164,21 @@ impl ReadingHead {
     /// concern what the endpoint looks at.
     fn ask<S: Files>(
         pending: PendingResponse,
-        mount: Mount,
+        (key, mount): (Key, Mount),
         head: &Head,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         let request = RequestHead::new(head, input.read_buffer.bytes());
         if !cx.shared.effects.is_empty() {
-            let kept = KeptRequest::new(head, &request, mount, &mut cx.shared.pool);
+            let kept = KeptRequest::new(head, &request, (key, mount), &mut cx.shared.pool);
             input.read_buffer.consume(head.end());
-            return AwaitingEndpoint::queue(pending, kept, input, cx);
+            return AwaitingEndpoint::queue(pending, kept, cx);
         }
         let lent = Request {
             head: request,
             mount: &mount,
-            key: input.key,
+            key,
             peer: *input.peer,
             body: Vec::new(),
         };
@@ -188,7 +188,7 @@ impl ReadingHead {
             input.read_buffer.consume(head.end());
             return pending.answer(reply, Cause::LastAnswer, input, cx);
         }
-        let kept = KeptRequest::new(head, &request, mount, &mut cx.shared.pool);
+        let kept = KeptRequest::new(head, &request, (key, mount), &mut cx.shared.pool);
         input.read_buffer.consume(head.end());
         AwaitingEndpoint::after(answer, pending, kept, input, cx)
     }
@@ -246,7 +246,7 @@ enum Plan<S: Files> {
     /// Accept the opening handshake, and go on by WebSocket.
     Open(Accept, Mount),
     /// Let an endpoint answer. The request has no body.
-    Ask(Mount),
+    Ask(Key, Mount),
     /// Read the body first: for an endpoint, or to find the next request after the body.
     ReadBody {
         purpose: Purpose,
@@ -304,21 +304,22 @@ impl<S: Files> Plan<S> {
         if is_coded(request) {
             return Plan::Answer(Reply::coding_not_taken());
         }
+        let key = cx.shared.owed.name_request(input.key);
         if request.framing() == Framing::None {
-            return Plan::Ask(mount);
+            return Plan::Ask(key, mount);
         }
         let lent = Request {
             head: *request,
             mount: &mount,
-            key: input.key,
+            key,
             peer: *input.peer,
             body: Vec::new(),
         };
         let (endpoint, mut hub) = cx.endpoint(mount.number);
         let purpose = match endpoint.on_head(&mut hub, &lent) {
             Intake::Whole if is_too_long(request.framing(), cx) => return Plan::too_long(),
-            Intake::Whole => Purpose::Whole(mount),
-            Intake::Pieces => Purpose::Pieces(mount),
+            Intake::Whole => Purpose::Whole(key, mount),
+            Intake::Pieces => Purpose::Pieces(key, mount),
             Intake::Refuse(answer) => return Plan::Answer(answer.into_reply(request, cx)),
         };
         Plan::ReadBody {

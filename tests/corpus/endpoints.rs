@@ -1,0 +1,154 @@
+//! Endpoints that do what few do: they answer twice, give a stream a status without content, or
+//! meet a full queue. The framing must stay right, and the endpoint must be told the truth.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use oneloop::config::Limits;
+use oneloop::connection::{Answer, Endpoint, Hub, Intake, Key, Message, NotTaken, Request, Uptake};
+use oneloop::http::{Method, Status};
+
+use crate::world::{Action, Visit};
+
+/// What an endpoint was told and has found, in order.
+type Notes = Rc<RefCell<Vec<String>>>;
+
+/// Answers as the query says.
+#[derive(Default)]
+struct Probe {
+    notes: Notes,
+    keys: Vec<Key>,
+}
+
+impl Probe {
+    fn note(&self, text: impl Into<String>) {
+        self.notes.borrow_mut().push(text.into());
+    }
+}
+
+impl Endpoint for Probe {
+    fn methods(&self) -> &[Method] {
+        &[Method::Get, Method::Put]
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+
+    fn on_head(&mut self, _: &mut Hub<'_>, _: &Request<'_>) -> Intake {
+        Intake::Pieces
+    }
+
+    fn on_body(&mut self, hub: &mut Hub<'_>, key: Key, _: &[u8]) -> Uptake {
+        // A wish for an earlier request must not let this one go on.
+        self.keys.iter().for_each(|key| hub.resume(*key));
+        self.keys.push(key);
+        Uptake::Wait
+    }
+
+    fn on_request(&mut self, hub: &mut Hub<'_>, request: Request<'_>) -> Answer {
+        let stream = Answer::stream("text/plain");
+        self.keys.push(request.key());
+        match request.query() {
+            "late" | "never" | "flows" => {
+                if request.query() != "never" {
+                    let number = self.keys.len() as u64 - 1;
+                    hub.after(Duration::from_millis(10 + number), number);
+                    hub.after(Duration::from_millis(20), 100 + number);
+                }
+                Answer::later()
+            }
+            "busy" => {
+                hub.after(Duration::from_millis(10), 200);
+                stream
+            }
+            "long" => {
+                hub.after(Duration::MAX, 0);
+                Answer::text("long")
+            }
+
+            "counted" => Answer::events().length(5),
+            "nothing" => stream.length(0),
+            code => {
+                let status = match code.parse() {
+                    Ok(101) => Some(Status::SwitchingProtocols),
+                    Ok(code) => Status::from_code(code),
+                    Err(_) => None,
+                };
+                stream.status(status.expect("it is a status"))
+            }
+        }
+    }
+
+    fn on_stream_room(&mut self, hub: &mut Hub<'_>, key: Key) {
+        self.note("room");
+        // The first note is that of a stream with nothing to send yet.
+        let _ = match self.notes.borrow().len() {
+            1 => hub.write(key, *b"hello"),
+            _ => hub.finish(key),
+        };
+    }
+
+    fn on_timer(&mut self, hub: &mut Hub<'_>, number: u64) {
+        match number {
+            200 => {
+                while hub.has_room(self.keys[0]) {
+                    hub.publish("room", Message::Text("hello"));
+                }
+                self.note("full");
+            }
+            100.. => {
+                let answered = hub.answer(self.keys[number as usize - 100], Answer::text("again"));
+                self.note(format!("{answered:?}"));
+            }
+            _ => {
+                let answer = Answer::text(format!("answer {number}"));
+                assert_eq!(hub.answer(self.keys[number as usize], answer), Ok(()));
+            }
+        }
+    }
+
+    fn on_leave(&mut self, _: &mut Hub<'_>, _: Key) {
+        self.note("left");
+    }
+}
+
+fn get(query: &str) -> Action {
+    Action::Send(format!("GET /x?{query} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes())
+}
+
+/// Plays `actions`, and returns what the client has received and what the endpoint has noted.
+fn play(actions: &[Action], limits: &Limits) -> (String, Vec<String>) {
+    let notes = Notes::default();
+    let probe = Probe {
+        notes: Rc::clone(&notes),
+        ..Probe::default()
+    };
+    let mut visit = Visit::to(limits, probe);
+    actions.iter().for_each(|action| visit.act(action));
+    let received = String::from_utf8(visit.received().clone()).expect("it is text");
+    (received, notes.take())
+}
+
+/// The content of each answer, by the empty line before it.
+fn contents(received: &str) -> Vec<&str> {
+    let answers = received.split("HTTP/1.1 ").skip(1);
+    let parts = answers.map(|answer| answer.split_once("\r\n\r\n").expect("there is a head").1);
+    parts.collect()
+}
+
+/// The timeout of a program answers, and then the thread with the right answer comes, while the
+/// connection waits for another answer.
+#[test]
+fn a_second_answer_is_not_taken_for_the_next_request() {
+    let actions = [
+        get("late"),
+        Action::Wait(Duration::from_millis(15)),
+        get("never"),
+        Action::Wait(Duration::from_secs(1)),
+    ];
+    let (received, notes) = play(&actions, &Limits::default());
+    assert_eq!(contents(&received), ["answer 0"]);
+    assert_eq!(notes, [format!("{:?}", Err::<(), _>(NotTaken::Gone))]);
+}
