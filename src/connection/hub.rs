@@ -250,11 +250,13 @@ impl Hub<'_> {
 impl Hub<'_> {
     /// Lets the server call [`on_timer`](super::Endpoint::on_timer) of this endpoint after `delay`, once,
     /// with `number`. A timer may be late, by a millisecond or by the length of a turn, but is never
-    /// early. In [`Handle::run`](crate::server::Handle::run) there is no endpoint to be called, and nothing
-    /// happens.
+    /// early; a delay so long that the clock cannot tell its end never passes. In
+    /// [`Handle::run`](crate::server::Handle::run) there is no endpoint to be called, and nothing happens.
     pub fn after(&mut self, delay: Duration, number: u64) {
-        if let Some(endpoint) = self.endpoint {
-            self.alarms.add(self.now + delay, endpoint, number);
+        if let Some(endpoint) = self.endpoint
+            && let Some(at) = self.now.checked_add(delay)
+        {
+            self.alarms.add(at, endpoint, number);
         }
     }
 

@@ -221,11 +221,14 @@ where
     pub fn with_endpoint(mut self, path: &str, endpoint: impl Endpoint + 'static) -> Self {
         let takes = Takes::new(endpoint.methods(), endpoint.takes_websocket());
         let number = self.shared.site.mount(path, takes);
-        if let Some(every) = endpoint.interval() {
+        // An interval so long that the clock cannot tell its end never passes.
+        if let Some(every) = endpoint.interval()
+            && let Some(next) = self.driver.now().instant.checked_add(every)
+        {
             self.ticks.push(Tick {
                 endpoint: number,
                 every,
-                next: self.driver.now().instant + every,
+                next,
             });
         }
         self.shared.endpoints.add(Box::new(endpoint));
@@ -293,7 +296,9 @@ where
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
-        let tick = self.ticks.iter().map(|tick| tick.next).min();
+        // A server that is stopping does not tick, and must not wake up for it.
+        let ticks = self.ticks.iter().filter(|_| !self.turn.stopping);
+        let tick = ticks.map(|tick| tick.next).min();
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
         let resume = self.accept_paused_until.filter(|_| accepting);
         let (files, stock) = (self.close_files_at, self.free_stock_at);

@@ -152,3 +152,14 @@ fn a_second_answer_is_not_taken_for_the_next_request() {
     assert_eq!(contents(&received), ["answer 0"]);
     assert_eq!(notes, [format!("{:?}", Err::<(), _>(NotTaken::Gone))]);
 }
+
+#[test]
+fn a_server_that_stops_sleeps_although_an_endpoint_has_an_interval() {
+    let actions = [
+        get("never"),
+        Action::Stop,
+        Action::Wait(Duration::from_secs(5)),
+    ];
+    let (received, notes) = play(&actions, &Limits::default());
+    assert_eq!((&*received, notes.len()), ("", 0));
+}
