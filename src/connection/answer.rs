@@ -186,11 +186,13 @@ impl Answer {
         Answer { status, ..self }
     }
 
-    /// The same answer, with a length in bytes announced for a [stream](Answer::stream).
+    /// The same answer, with a length in bytes announced for a [stream](Answer::stream): the bytes that the
+    /// endpoint writes, and no others.
     #[must_use]
     pub fn length(mut self, bytes: u64) -> Answer {
-        if let Content::Stream { length, .. } = &mut self.content {
+        if let Content::Stream { length, first, .. } = &mut self.content {
             *length = Some(bytes);
+            first.clear();
         }
         self
     }

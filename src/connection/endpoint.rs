@@ -116,8 +116,8 @@ pub trait Endpoint {
 
     /// The client has left before its answer was complete: while a body came in pieces, before an
     /// answer that was to come later, or within a stream. A client that ends its direction of a
-    /// stream has left; one that ends its direction before a later answer may still wait for the answer,
-    /// and only a reset tells that it has left. For a HEAD request, a stream ends here at once.
+    /// stream has left. For a HEAD request, and with a status [without
+    /// content](Status::has_no_content), a stream ends here at once.
     fn on_leave(&mut self, hub: &mut Hub<'_>, key: Key) {
         let _ = (hub, key);
     }

@@ -388,6 +388,12 @@ impl OwedAnswers {
         matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.wants_room)
     }
 
+    /// Whether a stream of an announced length has all of its bytes, and was not ended. Only a stream of
+    /// length 0 can be in this state.
+    pub(super) fn is_complete(&self, key: Key) -> bool {
+        matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.left == Some(0))
+    }
+
     /// Whether no piece of a stream is on its way.
     pub(super) fn is_between_pieces(&self, key: Key) -> bool {
         matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.on_the_way == 0)

@@ -154,6 +154,29 @@ fn a_second_answer_is_not_taken_for_the_next_request() {
 }
 
 #[test]
+fn a_stream_with_a_status_without_content_has_none() {
+    for code in ["204", "205", "304"] {
+        let actions = [get(code), get("long")];
+        let (received, notes) = play(&actions, &Limits::default());
+        assert_eq!(contents(&received), ["", "long"], "{received}");
+        assert!(!received.contains("chunked"), "{received}");
+        assert_eq!(notes, ["left"]);
+    }
+    let (received, _) = play(&[get("101")], &Limits::default());
+    assert!(received.starts_with("HTTP/1.1 500 "), "{received}");
+}
+
+#[test]
+fn a_stream_has_the_length_that_was_announced() {
+    let actions = [get("counted"), get("long")];
+    let (received, _) = play(&actions, &Limits::default());
+    assert_eq!(contents(&received), ["hello", "long"], "{received}");
+    let actions = [get("nothing"), get("long")];
+    let (received, _) = play(&actions, &Limits::default());
+    assert_eq!(contents(&received), ["", "long"], "{received}");
+}
+
+#[test]
 fn a_server_that_stops_sleeps_although_an_endpoint_has_an_interval() {
     let actions = [
         get("never"),

@@ -77,6 +77,15 @@ impl AwaitingEndpoint {
                 cx.shared.owed.owe_answer(key);
                 AwaitingEndpoint::at(key, endpoint, Stage::Asked(pending, request))
             }
+            Content::Stream { .. } if answer.status.has_no_content() => {
+                // Bytes after such a head would be taken for the next answer (RFC 9112 §6.3).
+                let reply = answer.into_reply(&request.head(), cx);
+                request.release(&mut cx.shared.pool);
+                let mode = pending.answer(reply, Cause::LastAnswer, input, cx);
+                let (endpoint, mut hub) = cx.endpoint(endpoint);
+                endpoint.on_leave(&mut hub, key);
+                mode
+            }
             Content::Stream { .. } => {
                 request.release(&mut cx.shared.pool);
                 AwaitingEndpoint::begin_stream((key, endpoint), answer, pending, input, cx)
@@ -176,6 +185,10 @@ impl AwaitingEndpoint {
         if cx.shared.owed.tells_room(key, buffered, high) {
             let (endpoint, mut hub) = cx.endpoint(self.waiting.endpoint);
             endpoint.on_stream_room(&mut hub, key);
+            if cx.shared.owed.is_complete(key) {
+                // Without a last byte, nothing else would end the stream.
+                return Step::Progress(self.finish(input, cx));
+            }
             return Step::Progress(Mode::AwaitingEndpoint(self));
         }
         Step::Blocked(Mode::AwaitingEndpoint(self))
