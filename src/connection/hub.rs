@@ -142,8 +142,11 @@ impl Hub<'_> {
     pub fn answer(&mut self, key: Key, answer: impl Into<Answer>) -> Result<(), NotTaken> {
         match self.owed.rows.get_mut(&key) {
             Some(owed @ Owed::Answer) => {
-                *owed = Owed::Given;
                 let answer = Box::new(answer.into());
+                *owed = match answer.is_whole() {
+                    true => Owed::Given,
+                    false => Owed::Underway,
+                };
                 self.wish(key, Wish::Answer(answer));
                 Ok(())
             }
@@ -216,7 +219,8 @@ impl Hub<'_> {
     /// connection ends, and the client sees from the framing that something is missing (RFC 9112 §8).
     /// An answer that has not begun is never given.
     pub fn cut_off(&mut self, key: Key) {
-        if let Some(owed @ (Owed::Answer | Owed::Stream(_))) = self.owed.rows.get_mut(&key) {
+        let owed = self.owed.rows.get_mut(&key);
+        if let Some(owed) = owed.filter(|owed| !matches!(owed, Owed::Given)) {
             *owed = Owed::Given;
             self.wish(key, Wish::CutOff);
         }
@@ -311,6 +315,9 @@ pub(crate) struct OwedAnswers {
 enum Owed {
     /// The head, and everything after it.
     Answer,
+    /// Everything after an effect that is queued: the request of a body that was taken in pieces, or
+    /// the head of an answer that comes piece by piece.
+    Underway,
     /// The rest of the content.
     Stream(OwedStream),
     /// Nothing more: the effect that completes the answer is queued.
@@ -349,6 +356,11 @@ impl OwedAnswers {
         self.rows.insert(key, Owed::Answer);
     }
 
+    /// Owes an answer to a request that is queued, and whose body the endpoint has taken in pieces.
+    pub(super) fn owe_queued(&mut self, key: Key) {
+        self.rows.insert(key, Owed::Underway);
+    }
+
     /// Begins to owe the content of a stream, of which `left` bytes are announced and not queued yet.
     pub(super) fn owe_stream(&mut self, key: Key, left: Option<u64>) {
         let stream = OwedStream {
@@ -362,7 +374,7 @@ impl OwedAnswers {
 
     /// Owes nothing any more. Returns whether the endpoint still had something to do.
     pub(super) fn settle(&mut self, key: Key) -> bool {
-        matches!(self.rows.remove(&key), Some(Owed::Answer | Owed::Stream(_)))
+        !matches!(self.rows.remove(&key), None | Some(Owed::Given))
     }
 
     /// Notes that bytes have come from the effects into the write buffer.

@@ -176,6 +176,43 @@ fn a_stream_has_the_length_that_was_announced() {
     assert_eq!(contents(&received), ["", "long"], "{received}");
 }
 
+/// Longer than a turn can carry out.
+const MANY: usize = 20_000;
+
+/// The head of a stream is queued behind messages, and the client leaves.
+#[test]
+fn an_endpoint_is_told_if_the_client_leaves_before_the_head_of_a_late_stream() {
+    struct Late(Notes);
+
+    impl Endpoint for Late {
+        fn methods(&self) -> &[Method] {
+            &[Method::Get]
+        }
+
+        fn on_request(&mut self, hub: &mut Hub<'_>, request: Request<'_>) -> Answer {
+            hub.after(Duration::ZERO, u64::from(request.key()));
+            Answer::later()
+        }
+
+        fn on_timer(&mut self, hub: &mut Hub<'_>, number: u64) {
+            (0..MANY).for_each(|_| hub.publish("room", Message::Text("hello")));
+            assert_eq!(hub.answer(Key::from(number), Answer::events()), Ok(()));
+            self.0.borrow_mut().push("answered".into());
+        }
+
+        fn on_leave(&mut self, _: &mut Hub<'_>, _: Key) {
+            self.0.borrow_mut().push("left".into());
+        }
+    }
+
+    let notes = Notes::default();
+    let mut visit = Visit::to(&Limits::default(), Late(Rc::clone(&notes)));
+    visit.act_until(&get(""), || !notes.borrow().is_empty());
+    visit.act(&Action::Reset);
+    assert_eq!(*notes.borrow(), ["answered", "left"]);
+    assert!(visit.received().is_empty(), "the stream had not begun");
+}
+
 #[test]
 fn a_server_that_stops_sleeps_although_an_endpoint_has_an_interval() {
     let actions = [

@@ -208,6 +208,7 @@ impl AwaitingEndpoint {
         } = *self.waiting;
         match stage {
             Stage::Queued(pending, mut request) => {
+                cx.shared.owed.settle(key);
                 let lent = request.lend(*input.peer, &mut cx.shared.pool);
                 let answer = cx.ask(endpoint, lent);
                 AwaitingEndpoint::after(answer, pending, request, input, cx)

@@ -191,6 +191,10 @@ impl ReadingBody {
             return pending.answer(reply, Cause::LastAnswer, input, cx);
         }
         if !cx.shared.effects.is_empty() {
+            if taker == Taker::Pieces {
+                // The endpoint has begun with the request, and must learn if the client leaves.
+                cx.shared.owed.owe_queued(request.key);
+            }
             return AwaitingEndpoint::queue(pending, request, cx);
         }
         let endpoint = request.mount.number;
