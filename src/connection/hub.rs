@@ -168,7 +168,7 @@ impl Hub<'_> {
             return Err(NotTaken::TooLong);
         }
         if is_crowded || stream.waiting() >= self.limits.write_buffer_max {
-            self.stream(key)?.wants_room = true;
+            self.want_room(key, is_crowded);
             return Err(NotTaken::Full);
         }
         let high = self.limits.write_buffer_high;
@@ -197,8 +197,20 @@ impl Hub<'_> {
             return false;
         };
         let has_room = !is_crowded && stream.waiting() < high;
-        stream.wants_room |= !has_room;
+        if !has_room {
+            self.want_room(key, is_crowded);
+        }
         has_room
+    }
+
+    /// Notes that the endpoint of a stream must be told when there is room.
+    fn want_room(&mut self, key: Key, is_crowded: bool) {
+        if let Ok(stream) = self.stream(key)
+            && !std::mem::replace(&mut stream.wants_room, true)
+            && is_crowded
+        {
+            self.owed.crowded_out.push(key);
+        }
     }
 
     /// Ends a stream: its content is complete. The connection goes on to the next request.
@@ -307,6 +319,9 @@ impl Hub<'_> {
 #[derive(Default, Debug)]
 pub(crate) struct OwedAnswers {
     rows: BTreeMap<Key, Owed>,
+    /// The streams that found the queue of effects full. Perhaps nothing of them is on its way, so
+    /// that no event of their connections would tell of room.
+    crowded_out: Vec<Key>,
     /// The number of requests to endpoints up to now.
     requests: u32,
 }
@@ -409,6 +424,11 @@ impl OwedAnswers {
     /// Whether no piece of a stream is on its way.
     pub(super) fn is_between_pieces(&self, key: Key) -> bool {
         matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.on_the_way == 0)
+    }
+
+    /// Takes the streams that found the queue of effects full, to be pumped.
+    pub(crate) fn take_crowded_out(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.crowded_out)
     }
 
     /// Whether no answer is owed.

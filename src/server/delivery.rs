@@ -74,7 +74,19 @@ where
         if self.deliveries.is_flushing {
             self.flush_recipients();
         }
+        self.call_crowded_out();
         self.free_memory();
+    }
+
+    /// Queues the connections whose streams found the queue of effects full. They tell their endpoints
+    /// when there is room.
+    fn call_crowded_out(&mut self) {
+        for key in self.shared.owed.take_crowded_out() {
+            // The key is that of a request. To pump a connection with another request does no harm.
+            if let Some(slot) = self.connections.get_mut(key.index()) {
+                self.runnable.enqueue(slot);
+            }
+        }
     }
 
     /// Carries out effects until none is left, or the round has enough deliveries, or the turn has no

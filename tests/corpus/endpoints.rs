@@ -176,6 +176,23 @@ fn a_stream_has_the_length_that_was_announced() {
     assert_eq!(contents(&received), ["", "long"], "{received}");
 }
 
+/// Nothing of the stream is on its way, so no event of its connection tells of room.
+#[test]
+fn a_stream_that_meets_a_full_queue_is_told_of_room() {
+    let limits = Limits {
+        effects_max: 10,
+        ..Limits::default()
+    };
+    let actions = [
+        get("busy"),
+        Action::Wait(Duration::from_secs(1)),
+        get("long"),
+    ];
+    let (received, notes) = play(&actions, &limits);
+    assert_eq!(notes, ["room", "full", "room"]);
+    assert_eq!(contents(&received), ["5\r\nhello\r\n0\r\n\r\n", "long"]);
+}
+
 /// Longer than a turn can carry out.
 const MANY: usize = 20_000;
 
