@@ -116,7 +116,8 @@ pub trait Endpoint {
 
     /// The client has left before its answer was complete: while a body came in pieces, before an
     /// answer that was to come later, or within a stream. A client that ends its direction of a
-    /// stream has left. For a HEAD request, and with a status [without
+    /// stream has left. A client that ends its direction before an answer has left if the answer does not
+    /// come within [`Limits::stall_time`](crate::config::Limits::stall_time). For a HEAD request, and with a status [without
     /// content](Status::has_no_content), a stream ends here at once.
     fn on_leave(&mut self, hub: &mut Hub<'_>, key: Key) {
         let _ = (hub, key);

@@ -230,6 +230,18 @@ fn an_endpoint_is_told_if_the_client_leaves_before_the_head_of_a_late_stream() {
     assert!(visit.received().is_empty(), "the stream had not begun");
 }
 
+/// A client that half-closes is answered, but nothing tells the server whether a client has
+/// half-closed or gone.
+#[test]
+fn a_client_that_ends_its_direction_is_not_kept_for_ever() {
+    let limits = Limits::default();
+    let wait = |time| [get("never"), Action::HalfClose, Action::Wait(time)];
+    let (_, notes) = play(&wait(limits.stall_time / 2), &limits);
+    assert!(notes.is_empty());
+    let (received, notes) = play(&wait(limits.stall_time * 2), &limits);
+    assert_eq!((&*received, notes), ("", vec!["left".into()]));
+}
+
 #[test]
 fn a_server_that_stops_sleeps_although_an_endpoint_has_an_interval() {
     let actions = [

@@ -1,8 +1,11 @@
 //! Floor 3, connection: the mode of a connection whose request is with an endpoint: until the answer
 //! comes, and while its content comes piece by piece.
 
+use std::time::Instant;
+
 use super::pending_response::{Begun, PendingResponse};
 use super::{Lingering, Mode, ReadingHead, Step, Wanted, Wants};
+use crate::config::Limits;
 use crate::connection::answer::Content;
 use crate::connection::effect::Wish;
 use crate::connection::request::KeptRequest;
@@ -30,8 +33,8 @@ struct Waiting {
 enum Stage {
     /// The request is queued behind effects.
     Queued(PendingResponse, KeptRequest),
-    /// The endpoint will answer later.
-    Asked(PendingResponse, KeptRequest),
+    /// The endpoint will answer later. The time is when the end of the peer's direction was seen.
+    Asked(PendingResponse, KeptRequest, Option<Instant>),
     /// The head was queued, and the endpoint writes the content.
     Streaming(Streamed),
 }
@@ -75,7 +78,7 @@ impl AwaitingEndpoint {
         match answer.content {
             Content::Later => {
                 cx.shared.owed.owe_answer(key);
-                AwaitingEndpoint::at(key, endpoint, Stage::Asked(pending, request))
+                AwaitingEndpoint::at(key, endpoint, Stage::Asked(pending, request, None))
             }
             Content::Stream { .. } if answer.status.has_no_content() => {
                 // Bytes after such a head would be taken for the next answer (RFC 9112 §6.3).
@@ -158,10 +161,19 @@ impl AwaitingEndpoint {
     }
 
     pub(super) fn step<S: Files>(
-        self,
+        mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
+        if let Stage::Asked(_, _, ended @ None) = &mut self.waiting.stage
+            && input.eof
+        {
+            *ended = Some(cx.turn.now.instant);
+        }
+        let is_late = |at| at <= cx.turn.now.instant;
+        if input.expired && self.deadline(&cx.turn.limits).is_some_and(is_late) {
+            return Step::Progress(self.break_off(Cause::PeerClosed, cx));
+        }
         let Stage::Streaming(streamed) = &self.waiting.stage else {
             return Step::Blocked(Mode::AwaitingEndpoint(self));
         };
@@ -232,7 +244,7 @@ impl AwaitingEndpoint {
             stage,
         } = *self.waiting;
         match stage {
-            Stage::Asked(pending, request) => {
+            Stage::Asked(pending, request, _) => {
                 cx.shared.owed.settle(key);
                 AwaitingEndpoint::after(answer, pending, request, input, cx)
             }
@@ -285,7 +297,9 @@ impl AwaitingEndpoint {
     /// Ends the connection after what is queued, without the rest of the answer.
     fn break_off<S: Files>(self, cause: Cause, cx: &mut Context<'_, S>) -> Mode<S> {
         self.abandon(0, cx);
-        Mode::Lingering(Lingering::after(cause, false, cx.turn.now.instant))
+        // The peer may be sending its next request, and a reset would destroy what was written.
+        let must_linger = cause == Cause::Finished;
+        Mode::Lingering(Lingering::after(cause, must_linger, cx.turn.now.instant))
     }
 
     pub(super) fn wants(&self) -> Wants {
@@ -304,10 +318,19 @@ impl AwaitingEndpoint {
         }
     }
 
+    /// Returns when a client that has ended its direction counts as gone. A client that only
+    /// half-closes gets its answer until then; nothing tells the server which of the two has happened.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        match self.waiting.stage {
+            Stage::Asked(_, _, ended) => ended.map(|at| at + limits.stall_time),
+            Stage::Queued(..) | Stage::Streaming(_) => None,
+        }
+    }
+
     /// Returns the number of bytes of the request that are held.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.waiting.stage {
-            Stage::Queued(_, request) | Stage::Asked(_, request) => request.held_bytes(),
+            Stage::Queued(_, request) | Stage::Asked(_, request, _) => request.held_bytes(),
             Stage::Streaming(_) => 0,
         }
     }
@@ -344,7 +367,7 @@ impl AwaitingEndpoint {
             stage,
         } = *self.waiting;
         match stage {
-            Stage::Queued(pending, request) | Stage::Asked(pending, request) => {
+            Stage::Queued(pending, request) | Stage::Asked(pending, request, _) => {
                 request.release(&mut cx.shared.pool);
                 pending.abandon(cx);
             }

@@ -503,7 +503,8 @@ impl<S: Files> Mode<S> {
             Mode::ReadingBody(mode) => mode.deadline(limits),
             Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),
-            Mode::AwaitingEndpoint(_) | Mode::Streaming(_) | Mode::Closed(_) => None,
+            Mode::AwaitingEndpoint(mode) => mode.deadline(limits),
+            Mode::Streaming(_) | Mode::Closed(_) => None,
         }
     }
 
