@@ -210,7 +210,7 @@ pub(crate) struct Endpoints {
 
 struct Row {
     endpoint: Box<dyn Endpoint>,
-    /// Whether a message to this endpoint has ever led to an effect. An endpoint without effects
+    /// Whether a message or a piece to this endpoint has ever led to an effect. An endpoint without effects
     /// cannot fill the queue of effects, and need not wait while the queue is full.
     publishes: bool,
 }
@@ -240,12 +240,12 @@ impl Endpoints {
         &mut *self.rows[usize::from(number)].endpoint
     }
 
-    /// Whether messages to the endpoint have led to effects.
+    /// Whether messages or pieces to the endpoint have led to effects.
     pub(super) fn publishes(&self, number: u16) -> bool {
         self.rows[usize::from(number)].publishes
     }
 
-    /// Records that a message to the endpoint has led to an effect.
+    /// Records that a message or a piece to the endpoint has led to an effect.
     pub(super) fn mark_as_publisher(&mut self, number: u16) {
         self.rows[usize::from(number)].publishes = true;
     }

@@ -230,6 +230,44 @@ fn an_endpoint_is_told_if_the_client_leaves_before_the_head_of_a_late_stream() {
     assert!(visit.received().is_empty(), "the stream had not begun");
 }
 
+/// A chunk may have a single byte, and lead to a message of any size.
+#[test]
+fn pieces_of_a_body_wait_while_the_queue_of_effects_is_full() {
+    struct Teller(Rc<RefCell<(usize, usize)>>);
+
+    impl Endpoint for Teller {
+        fn methods(&self) -> &[Method] {
+            &[Method::Put]
+        }
+
+        fn on_head(&mut self, _: &mut Hub<'_>, _: &Request<'_>) -> Intake {
+            Intake::Pieces
+        }
+
+        fn on_body(&mut self, hub: &mut Hub<'_>, _: Key, _: &[u8]) -> Uptake {
+            hub.publish("room", Message::Text("a piece"));
+            let (pieces, queued) = &mut *self.0.borrow_mut();
+            (*pieces, *queued) = (*pieces + 1, hub.queued_effects().max(*queued));
+            Uptake::More
+        }
+    }
+
+    let limits = Limits {
+        effects_max: 10,
+        ..Limits::default()
+    };
+    let seen = Rc::default();
+    let mut visit = Visit::to(&limits, Teller(Rc::clone(&seen)));
+    let head = "PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let text = format!("{head}{}0\r\n\r\n", "1\r\na\r\n".repeat(1_000));
+    visit.act(&Action::Send(text.into_bytes()));
+    assert!(
+        visit.received().starts_with(b"HTTP/1.1 404 "),
+        "all was read"
+    );
+    assert_eq!(*seen.borrow(), (1_000, 10));
+}
+
 /// A client that half-closes is answered, but nothing tells the server whether a client has
 /// half-closed or gone.
 #[test]

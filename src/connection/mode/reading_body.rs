@@ -125,6 +125,10 @@ impl ReadingBody {
         if incoming.is_whole {
             return Step::Progress(self.finish(input, cx));
         }
+        if incoming.is_crowded_out(cx) {
+            // No event announces new space in the queue of effects.
+            return Step::Throttled(Mode::ReadingBody(self));
+        }
         let before = input.read_buffer.bytes().len();
         let taken = incoming.take(input, cx);
         let used = before - input.read_buffer.bytes().len();
@@ -260,6 +264,14 @@ impl Incoming {
     /// byte.
     const PIECES_PER_WORK: u32 = 8;
 
+    /// Whether the endpoint takes pieces and publishes, and the queue of effects is full. A body of many
+    /// small chunks would otherwise fill the queue faster than the server empties it.
+    fn is_crowded_out<S: Files>(&self, cx: &Context<'_, S>) -> bool {
+        self.taker == Taker::Pieces
+            && cx.shared.effects.is_full(&cx.turn.limits)
+            && cx.shared.endpoints.publishes(self.request.mount.number)
+    }
+
     /// Consumes the bytes of the body in the read buffer. Returns `true` at the end of the body. Leaves
     /// bytes in the read buffer when the budget is spent, or when the endpoint wants to wait.
     fn take<S: Files>(
@@ -292,11 +304,16 @@ impl Incoming {
                 }
                 Taker::Pieces if !content.is_empty() => {
                     cx.budget.spend_gathered(content.len());
+                    let before = cx.shared.effects.len();
                     let (endpoint, mut hub) = cx.endpoint(self.request.mount.number);
                     match endpoint.on_body(&mut hub, self.request.key, content) {
                         Uptake::More => {}
                         Uptake::Wait => self.is_paused = true,
                         Uptake::Refuse(answer) => return Err(Stop::Answered(answer)),
+                    }
+                    if cx.shared.effects.len() > before {
+                        let number = self.request.mount.number;
+                        cx.shared.endpoints.mark_as_publisher(number);
                     }
                 }
                 Taker::Pieces | Taker::Nobody => {}
@@ -304,7 +321,7 @@ impl Incoming {
             let used = part.framing + part.content;
             input.read_buffer.consume(used);
             self.is_whole = part.last;
-            if part.last || used == 0 || self.is_paused {
+            if part.last || used == 0 || self.is_paused || self.is_crowded_out(cx) {
                 return Ok(part.last && !self.is_paused);
             }
         }
