@@ -117,8 +117,8 @@ pub trait Endpoint {
     /// The client has left before its answer was complete: while a body came in pieces, before an
     /// answer that was to come later, or within a stream. A client that ends its direction of a
     /// stream has left. A client that ends its direction before an answer has left if the answer does not
-    /// come within [`Limits::stall_time`](crate::config::Limits::stall_time). For a HEAD request, and with a status [without
-    /// content](Status::has_no_content), a stream ends here at once.
+    /// come within [`Limits::stall_time`](crate::config::Limits::stall_time). For a HEAD request, and with
+    /// a status [without content](Status::has_no_content), a stream ends here at once.
     fn on_leave(&mut self, hub: &mut Hub<'_>, key: Key) {
         let _ = (hub, key);
     }
@@ -196,8 +196,9 @@ pub enum Intake {
 pub enum Uptake {
     /// The next piece may come.
     More,
-    /// The next piece may come after [`Hub::resume`]. Until then nothing is read from the client, and
-    /// TCP makes it wait.
+    /// The next piece may come after [`Hub::resume`]. Until then nothing is read from the client, TCP
+    /// makes it wait, and no deadline passes. A client that leaves meanwhile is only noticed after
+    /// `resume`, so every wait must come to an end.
     Wait,
     /// No more of the body is wanted. The answer is the last of the connection.
     Refuse(Answer),

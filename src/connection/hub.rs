@@ -17,6 +17,9 @@ use crate::websocket::CloseCode;
 /// What an endpoint can reach beside the peer of the call: rooms, connections, timers, and the answers
 /// and streams that it owes.
 ///
+/// A key of a request or of a WebSocket connection is good with every hub, not only with that of the
+/// endpoint that got the key: an endpoint can complete an answer that another endpoint owes.
+///
 /// Each wish is queued, and carried out after the connections of this turn were pumped: usually still
 /// in the same turn.
 ///
