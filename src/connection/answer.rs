@@ -262,6 +262,15 @@ impl Answer {
         matches!(self.content, Content::Whole(_))
     }
 
+    /// The media type; that of any bytes in place of one that would be more than a field value.
+    fn media_type(&self) -> Option<&str> {
+        let media_type = self.media_type.as_deref()?;
+        match is_field_value(media_type) {
+            true => Some(media_type),
+            false => Some("application/octet-stream"),
+        }
+    }
+
     /// The head up to the fields that describe the content.
     fn head(&self) -> ResponseHead {
         let has = |name: &str| {
@@ -269,7 +278,7 @@ impl Answer {
             fields.any(|(n, _)| n.eq_ignore_ascii_case(name))
         };
         let mut head = ResponseHead::new(self.status);
-        if let Some(media_type) = &self.media_type {
+        if let Some(media_type) = self.media_type() {
             head = head.text("Content-Type", media_type);
             if !has("X-Content-Type-Options") {
                 head = head.text("X-Content-Type-Options", "nosniff");

@@ -627,6 +627,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         matches!(self.mode, Mode::WebSocket(_))
     }
 
+    /// Whether the connection lasts by its nature, even while nothing is said: by WebSocket, or because
+    /// an endpoint writes a stream.
+    pub fn lasts(&self) -> bool {
+        matches!(self.mode, Mode::WebSocket(_) | Mode::AwaitingEndpoint(_))
+    }
+
     /// Returns when the server must pump this connection although no event came. `None`: never.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = !self.write_buffer.is_empty();

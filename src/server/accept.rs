@@ -5,7 +5,8 @@
 //! slots without harm to the connections that have one:
 //!
 //! 1. A connection that has been idle for a while is *evicted*: one that waits for a request, or, if
-//!    there is none, an idle WebSocket connection, with the close code 1001. Eviction at once would destroy the
+//!    there is none, an idle WebSocket connection, with the close code 1001, or an endless stream between
+//!    two pieces. Eviction at once would destroy the
 //!    next request of a busy client, and two crowds of busy clients would do nothing but evict each
 //!    other.
 //! 2. Busy connections are asked, one after the other and at a bounded pace, to *give way*: their
@@ -164,7 +165,8 @@ where
     }
 
     /// Returns the connection with the longest idle time, if that is long enough for an eviction.
-    /// Connections of WebSocket come last: their peers may have something to say at any time.
+    /// Connections of WebSocket and streams come last: their peers may have something to say or to hear at
+    /// any time.
     /// A connection with an event in this turn is not idle. The list of idle connections is made at
     /// most once a turn, only at the limit, and not before the time when a connection will have
     /// been idle for long enough.
@@ -176,13 +178,11 @@ where
         let list = self.crowd.idle.get_or_insert_with(|| {
             let idle = |(_, slot): (usize, &Slot<F, D::Stream>)| {
                 let since = slot.connection.idle_since().filter(|_| !slot.queued)?;
-                let is_websocket = slot.connection.is_websocket();
-                Some((is_websocket, since, slot.connection.key()))
+                Some((slot.connection.lasts(), since, slot.connection.key()))
             };
             let mut oldest: Vec<_> = self.connections.iter().filter_map(idle).collect();
-            oldest.sort_unstable_by_key(|(is_websocket, since, key)| {
-                Reverse((*is_websocket, *since, key.index()))
-            });
+            oldest
+                .sort_unstable_by_key(|(lasts, since, key)| Reverse((*lasts, *since, key.index())));
             oldest
         });
         match list.pop_if(|(_, since, _)| *since + time <= now) {
@@ -250,8 +250,8 @@ pub(super) struct Crowd<S> {
     /// the connection. It was accepted because only an accepted connection proves that there is a
     /// crowd.
     waiting: Option<Newcomer<S>>,
-    /// The idle connections in the opposite order of eviction, each with whether it is one of WebSocket,
-    /// and since when it is idle; `None` until the list is needed.
+    /// The idle connections in the opposite order of eviction, each with whether it
+    /// [lasts](Connection::lasts), and since when it is idle; `None` until the list is needed.
     idle: Option<Vec<(bool, Instant, Key)>>,
     /// No connection will have been idle for long enough before this time.
     none_idle_before: Option<Instant>,

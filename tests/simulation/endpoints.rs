@@ -174,8 +174,8 @@ impl Endpoint for Fountain {
 }
 
 /// `/oracle/N?way`: answers with the drops of `N`, as the way says: `whole` at once, `late` after
-/// a while, `flow` as far as there is room, `drip` one by one, `counted` with a length in the head, and
-/// `short` without the last drop.
+/// a while, `flow` as far as there is room, `drip` one by one, `counted` with a length in the head,
+/// `short` without the last drop, and `still` without an end.
 #[derive(Default, Debug)]
 pub struct Oracle {
     /// For each stream, the number of drops sent, the number in all, and the way.
@@ -190,6 +190,7 @@ enum Way {
     Flow,
     Drip,
     Short,
+    Still,
 }
 
 impl Oracle {
@@ -213,7 +214,7 @@ impl Oracle {
         let end = match way {
             Way::Drip => (*said + 1).min(*count),
             Way::Short => *count - 1,
-            Way::Late | Way::Flow => *count,
+            Way::Late | Way::Flow | Way::Still => *count,
         };
         for drop in Fountain::drops(*count).take(end).skip(*said) {
             if !hub.has_room(key) {
@@ -225,6 +226,7 @@ impl Oracle {
         let (is_all, way) = (*said == *count, *way);
         match way {
             Way::Drip if !is_all => self.call_later(hub, key),
+            Way::Still => {}
             Way::Short => {
                 self.streams.remove(&key);
                 hub.cut_off(key);
@@ -261,6 +263,7 @@ impl Endpoint for Oracle {
             "counted" => (Way::Flow, stream.length(length)),
             "drip" => (Way::Drip, stream),
             "short" => (Way::Short, stream.length(length)),
+            "still" => (Way::Still, stream.endless()),
             _ => return Answer::bytes("text/plain", Oracle::says(count)),
         };
         let before = self.streams.insert(key, (0, count, way));

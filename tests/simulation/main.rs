@@ -343,6 +343,25 @@ fn an_idle_websocket_connection_makes_room_with_1001() {
     assert_eq!(finished.counters.closed(Cause::Overloaded), 1);
 }
 
+/// A stream without an end does not keep others out. (A browser comes back for its events.)
+#[test]
+fn an_endless_stream_makes_room_between_two_pieces() {
+    let limits = Limits {
+        connections_max: 1,
+        eviction_idle_time: weather::PAUSE,
+        newcomer_time: 10 * weather::PATIENCE,
+        ..weather::usual_limits()
+    };
+    let scripts = [scripts::listener(), scripts::busy(1)].map(Rc::new);
+    let finished = run(together(&scripts), limits);
+    let [stays, comes] = &finished.world.clients[..] else {
+        panic!("there are two");
+    };
+    assert!(!comes.was_cut_short, "{}", comes.status());
+    assert!(stays.received.ends_with(b"1 of 2 drops\r\n"));
+    assert_eq!(finished.counters.closed(Cause::Overloaded), 1);
+}
+
 /// A client that does not read holds no encoder, unless memory is short.
 #[test]
 fn an_encoder_works_at_the_pace_of_the_loop_and_not_of_its_reader() {

@@ -967,6 +967,14 @@ pub fn status(code: u16) -> Act {
     Answer(Expected::Status(code))
 }
 
+/// A client that listens to a stream without an end.
+pub fn listener() -> Script {
+    Script {
+        loses: true,
+        ..cooperative("listens", [get("/oracle/2?still"), AwaitEnd, Close])
+    }
+}
+
 /// The right answer of the oracle.
 fn told(count: usize) -> Act {
     Answer(Expected::Content(Oracle::says(count)))

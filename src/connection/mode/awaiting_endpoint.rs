@@ -46,6 +46,8 @@ struct Streamed {
     begun: Begun,
     is_chunked: bool,
     is_endless: bool,
+    /// When the last piece came.
+    last_piece: Instant,
     /// Bytes of content queued up to now, without the framing of chunks.
     queued: u64,
     /// Whether the whole content was queued.
@@ -142,6 +144,7 @@ impl AwaitingEndpoint {
             begun: pending.begin(reply, input, cx),
             is_chunked,
             is_endless: *is_endless,
+            last_piece: cx.turn.now.instant,
             queued: 0,
             is_whole: false,
         };
@@ -184,10 +187,17 @@ impl AwaitingEndpoint {
         if input.eof {
             return Step::Progress(self.break_off(Cause::PeerClosed, cx));
         }
-        // A stream without an end would hold up the stop.
-        let is_cut = cx.turn.stopping && streamed.is_endless;
-        if is_cut && buffered == 0 && cx.shared.owed.is_between_pieces(key) {
-            return Step::Progress(self.break_off(Cause::Stopped, cx));
+        // A stream without an end would hold up the stop, and those who wait for a slot.
+        let cause = match (cx.turn.stopping, input.evict) {
+            (true, _) => Some(Cause::Stopped),
+            (false, true) => Some(Cause::Overloaded),
+            (false, false) => None,
+        };
+        if let Some(cause) = cause.filter(|_| streamed.is_endless)
+            && buffered == 0
+            && cx.shared.owed.is_between_pieces(key)
+        {
+            return Step::Progress(self.break_off(cause, cx));
         }
         if cx.shared.effects.is_full(&cx.turn.limits) && cx.shared.owed.wants_room(key) {
             // No event announces new space in the queue of effects.
@@ -314,7 +324,12 @@ impl AwaitingEndpoint {
             input,
             fin: false,
             end_when_sent,
-            idle_since: None,
+            idle_since: match &self.waiting.stage {
+                Stage::Streaming(streamed) if streamed.is_endless && !streamed.is_whole => {
+                    Some(streamed.last_piece)
+                }
+                Stage::Queued(..) | Stage::Asked(..) | Stage::Streaming(_) => None,
+            },
         }
     }
 
@@ -398,6 +413,7 @@ impl Streamed {
         cx: &mut Context<'_, S>,
     ) {
         self.queued += bytes.len() as u64;
+        self.last_piece = cx.turn.now.instant;
         let (out, pool) = (&mut *input.write_buffer, &mut cx.shared.pool);
         if self.is_chunked {
             let size = format!("{:x}\r\n", bytes.len());
