@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use oneloop::connection::{Answer, Endpoint, Hub, Intake, Key, Message, Request, Session, Uptake};
-use oneloop::http::Method;
+use oneloop::http::{Method, Status};
 use oneloop::websocket::{CloseCode, Protocols};
 
 /// The sessions of an endpoint, past and present; `true` means that a session is over.
@@ -156,7 +156,12 @@ impl Fountain {
 
 impl Endpoint for Fountain {
     fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
-        let count = request.name().parse().expect("a number");
+        let Ok(count) = request.name().parse() else {
+            // What was done before the refusal must leave no trace.
+            session.join("a", 9);
+            let _ = session.send(Message::Text("welcome"));
+            return Err(Answer::text("that is no number").status(Status::BadRequest));
+        };
         self.left.insert(session.key(), (0, count));
         self.flow(session);
         Ok(())
@@ -273,6 +278,13 @@ impl Endpoint for Oracle {
         }
         assert!(!is_head || way != Way::Late);
         answer
+    }
+
+    fn on_head(&mut self, _: &mut Hub<'_>, request: &Request<'_>) -> Intake {
+        match request.query() {
+            "refuse" => Intake::Refuse(Answer::text("no").status(Status::Forbidden)),
+            _ => Intake::Whole,
+        }
     }
 
     fn on_stream_room(&mut self, hub: &mut Hub<'_>, key: Key) {

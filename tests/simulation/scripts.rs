@@ -47,6 +47,59 @@ fn polite() -> Vec<Script> {
             ],
         ),
         cooperative(
+            "is refused by endpoints",
+            [
+                request(
+                    "GET /fountain/none HTTP/1.1",
+                    "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+                ),
+                status(400),
+                request(
+                    "POST /oracle/9?refuse HTTP/1.1",
+                    "Host: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n",
+                ),
+                status(403),
+                AwaitEnd,
+                Close,
+            ],
+        ),
+        cooperative(
+            "asks the test endpoints",
+            [
+                get("/_oneloop/test/status/418"),
+                status(418),
+                request(
+                    "PUT /_oneloop/test/echo HTTP/1.1",
+                    "Host: x\r\nContent-Length: 700\r\n",
+                ),
+                text(700),
+                echoed(700),
+                get("/_oneloop/test/head"),
+                Answer(Expected::Content(
+                    b"GET /_oneloop/test/head HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+                )),
+                get("/_oneloop/test/status/200?_status=503"),
+                status(503),
+                Close,
+            ],
+        ),
+        Script {
+            // A stream of events is broken off at a stop.
+            loses: true,
+            ..cooperative(
+                "listens to events",
+                [
+                    get("/_oneloop/test/sse?every=100ms&n=2"),
+                    Answer(Expected::Content(
+                        b":\n\nid:0\ndata:0\n\nid:1\ndata:1\n\n".to_vec(),
+                    )),
+                    Close,
+                ],
+            )
+        },
+        cooperative(
             "asks an endpoint without waiting",
             [
                 get("/oracle/3?drip"),
