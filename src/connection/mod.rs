@@ -273,14 +273,14 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Carries out a wish of an endpoint. [Pump](Connection::pump) the connection afterwards.
     pub fn carry_out(&mut self, wish: (Key, Wish), cx: &mut Context<'_, S>) {
-        if let (key, Wish::Reset) = wish {
-            if self.mode.is_for(key, self.key) {
-                // The endpoint knows, and is not told of an answer that is left undone.
-                cx.shared.owed.settle(key);
-                self.transport.reset_at_close();
-                self.fail(Cause::Finished, cx);
-            }
+        if !self.mode.is_for(wish.0, self.key) {
             return;
+        }
+        if let (key, Wish::Reset) = wish {
+            // The endpoint knows, and is not told of an answer that is left undone.
+            cx.shared.owed.settle(key);
+            self.transport.reset_at_close();
+            return self.fail(Cause::Finished, cx);
         }
         let waiting = !self.write_buffer.is_empty();
         self.change_mode(cx, |mode, input, cx| mode.carry_out(wish, input, cx));

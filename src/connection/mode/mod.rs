@@ -373,13 +373,15 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Whether a key names the present request of the connection or, while no request is with an
-    /// endpoint, the connection itself.
+    /// Whether a key names the present request of the connection, or the WebSocket connection itself.
     pub(super) fn is_for(&self, key: Key, connection: Key) -> bool {
         match self {
             Mode::AwaitingEndpoint(mode) => mode.key() == key,
             Mode::ReadingBody(mode) => mode.key() == key,
-            _ => connection == key,
+            Mode::WebSocket(_) => connection == key,
+            Mode::ReadingHead(_) | Mode::Streaming(_) | Mode::Lingering(_) | Mode::Closed(_) => {
+                false
+            }
         }
     }
 
@@ -391,9 +393,7 @@ impl<S: Files> Mode<S> {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        if !self.is_for(key, input.key) {
-            return self;
-        }
+        debug_assert!(self.is_for(key, input.key), "the caller has asked");
         match (self, wish) {
             (Mode::AwaitingEndpoint(mode), Wish::Ask) => mode.ask(input, cx),
             (Mode::AwaitingEndpoint(mode), Wish::Answer(answer)) => {
