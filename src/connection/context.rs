@@ -85,6 +85,14 @@ pub(crate) struct Shared<S: Files> {
     inflaters: Vec<Inflater>,
 }
 
+/// The shared objects that a call of an endpoint uses at the same time.
+pub(super) struct Call<'a> {
+    pub(super) endpoints: &'a mut Endpoints,
+    pub(super) hub: Hub<'a>,
+    pub(super) pool: &'a mut Pool,
+    pub(super) deflater: &'a mut Deflater,
+}
+
 impl<S: Files> Shared<S> {
     /// The number of unused inflaters to keep. Small messages need only one inflater, because each
     /// small message is inflated within one step. The rest is for messages that take several turns.
@@ -105,13 +113,13 @@ impl<S: Files> Shared<S> {
         }
     }
 
-    /// Returns the endpoint of this number, and the hub for a call of it.
-    pub(crate) fn endpoint<'a>(
+    /// Takes the shared objects apart for a call of an endpoint. `None`: the call is for no endpoint.
+    pub(super) fn call<'a>(
         &'a mut self,
-        number: u16,
+        endpoint: Option<u16>,
         turn: &'a Turn,
         counters: &'a Counters,
-    ) -> (&'a mut dyn Endpoint, Hub<'a>) {
+    ) -> Call<'a> {
         let hub = Hub {
             effects: &mut self.effects,
             owed: &mut self.owed,
@@ -123,26 +131,30 @@ impl<S: Files> Shared<S> {
             is_stopping: turn.stopping,
             memory: Memory::of(self.pool.account()),
             looked_up: self.site.looked_up(),
-            endpoint: Some(number),
+            endpoint,
         };
-        (self.endpoints.get(number), hub)
+        Call {
+            endpoints: &mut self.endpoints,
+            hub,
+            pool: &mut self.pool,
+            deflater: &mut self.deflater,
+        }
+    }
+
+    /// Returns the endpoint of this number, and the hub for a call of it.
+    pub(crate) fn endpoint<'a>(
+        &'a mut self,
+        number: u16,
+        turn: &'a Turn,
+        counters: &'a Counters,
+    ) -> (&'a mut dyn Endpoint, Hub<'a>) {
+        let call = self.call(Some(number), turn, counters);
+        (call.endpoints.get(number), call.hub)
     }
 
     /// Returns the hub for a call that no endpoint is for.
     pub(crate) fn hub<'a>(&'a mut self, turn: &'a Turn, counters: &'a Counters) -> Hub<'a> {
-        Hub {
-            effects: &mut self.effects,
-            owed: &mut self.owed,
-            alarms: &mut self.alarms,
-            rooms: &self.rooms,
-            counters,
-            limits: &turn.limits,
-            now: turn.now.instant,
-            is_stopping: turn.stopping,
-            memory: Memory::of(self.pool.account()),
-            looked_up: self.site.looked_up(),
-            endpoint: None,
-        }
+        self.call(None, turn, counters).hub
     }
 
     /// Returns an inflater, ready for a new message. The account of memory is charged for the

@@ -17,9 +17,10 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
+use crate::connection::context::Call;
 use crate::connection::{
-    Answer, Broadcast, Cause, Context, Conversation, Effect, Endpoint, Hub, Input, Key, Memory,
-    Message, Record, Request, Session, Shared,
+    Answer, Broadcast, Cause, Context, Conversation, Effect, Endpoint, Input, Key, Message, Record,
+    Request, Session,
 };
 use crate::http::{Head, RequestHead};
 use crate::site::{Files, Mount};
@@ -680,30 +681,14 @@ impl State {
         call: impl FnOnce(&mut dyn Endpoint, &mut Session<'_>),
     ) -> Result<(), ClosePlan> {
         let waiting = write_buffer.queued();
-        let Shared {
-            site,
-            pool,
+        let Call {
             endpoints,
-            effects,
-            owed,
-            alarms,
-            rooms,
+            hub,
+            pool,
             deflater,
-            ..
-        } = &mut *cx.shared;
-        let hub = Hub {
-            effects,
-            owed,
-            alarms,
-            rooms,
-            counters: &cx.tally.counters,
-            limits: &cx.turn.limits,
-            now: cx.turn.now.instant,
-            is_stopping: cx.turn.stopping,
-            memory: Memory::of(pool.account()),
-            looked_up: site.looked_up(),
-            endpoint: Some(self.endpoint),
-        };
+        } = cx
+            .shared
+            .call(Some(self.endpoint), cx.turn, &cx.tally.counters);
         let (closed, returns, sent) = write_buffer.append(pool, |out| {
             let mut session = Session {
                 key,
