@@ -13,6 +13,7 @@ mod classes;
 mod conditional;
 mod edit;
 mod error;
+mod field;
 mod negotiation;
 mod parser;
 mod range;
@@ -26,14 +27,13 @@ pub use body::{BodyDecoder, BodyError, BodyPart};
 pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_seconds};
 pub use edit::{Change, edit_head, field_values, fixed_field, is_field_name, is_field_value};
 pub use error::RefusedLine;
+pub use field::Field;
 pub use negotiation::{Acceptable, Coding, Form};
 #[cfg(test)]
 pub(crate) use parser::parsed;
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
 pub use range::{ByteRange, Ranges};
-pub use request::{
-    Expectation, Field, Framing, Head, Members, Method, RequestHead, Values, Version,
-};
+pub use request::{Expectation, Framing, Head, Members, Method, RequestHead, Values, Version};
 pub use response::{HttpDate, Persistence, ResponseHead, finish_head};
 pub use status::{OtherStatus, Status};
 pub use target::{PathError, SitePath, Target};

@@ -46,7 +46,9 @@ mod log;
 mod memory;
 pub(crate) mod schedule;
 mod start;
+mod stop;
 pub(crate) mod timers;
+mod view;
 
 pub use driver::{Driver, Event, MioDriver, Signal, Source, Waker};
 pub use endpoints::{
@@ -64,9 +66,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::config::Limits;
-use crate::connection::{
-    Connection, Context, Counters, Endpoint, Key, Shared, Tally, Transitions, Turn, Verdict,
-};
+use crate::connection::{Connection, Context, Endpoint, Key, Shared, Tally, Turn, Verdict};
 use crate::site::{Files, Site, Takes};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
@@ -349,40 +349,6 @@ where
         false
     }
 
-    /// Handles signals: the first begins a graceful stop, the second ends every connection at once.
-    fn signals(&mut self) -> Flow {
-        while self.driver.signal().is_some() {
-            if let Some(log) = &mut self.log {
-                log.signalled();
-            }
-            if self.stop_at.is_some() {
-                return Flow::Stopped;
-            }
-            self.stop();
-        }
-        Flow::Continue
-    }
-
-    /// Begins to stop. The server takes no new connections and no further requests, but finishes
-    /// the work in flight.
-    fn stop(&mut self) {
-        self.stop_at = Some(self.turn.now.instant + self.turn.limits.stop_time);
-        self.turn.stopping = true;
-        // Clients in the backlog are served, because the kernel has completed their handshake in
-        // our name. Closing a listener resets every connection in the backlog, so the backlog is
-        // emptied first, in as many rounds of accepting as a full backlog needs and no more.
-        self.acceptable.fill(true);
-        self.accept_paused_until = None;
-        for _ in 0..=start::BACKLOG.unsigned_abs() / self.turn.limits.accepts_per_turn {
-            self.accept();
-        }
-        self.driver.close_listeners();
-        self.acceptable.clear();
-        for (_, slot) in &mut self.connections {
-            self.runnable.enqueue(slot);
-        }
-    }
-
     /// Pumps the queued connections, as far as the turn has time for them. Connections queued meanwhile
     /// wait for the next turn.
     fn run_queued(&mut self) {
@@ -590,30 +556,6 @@ where
         self.close_files_at = is_holding.then_some(next);
     }
 
-    /// Whether the server is stopping, and no connection is left or the time is over.
-    fn is_stop_over(&self) -> bool {
-        let over = |at| self.connections.is_empty() || at <= self.turn.now.instant;
-        self.stop_at.is_some_and(over)
-    }
-
-    /// Ends the stop: the connections that are left are closed at once.
-    fn cut_off(&mut self) -> Flow {
-        let keys = self
-            .connections
-            .iter()
-            .map(|(_, slot)| slot.connection.key());
-        for key in keys.collect::<Vec<_>>() {
-            if let Some(slot) = get(&mut self.connections, key) {
-                let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-                slot.connection.cut_off(cx);
-            }
-            self.remove(key);
-        }
-        self.runnable.clear();
-        self.record();
-        Flow::Stopped
-    }
-
     /// Hands the turn's records to the log, and says once what a stop waits for.
     fn record(&mut self) {
         if let Some(log) = &mut self.log {
@@ -636,98 +578,6 @@ where
                 let time = self.turn.limits.stop_time;
                 log.stopping(owing.count(), self.connections.len(), time);
             }
-        }
-    }
-}
-
-/// The view for the simulation.
-impl<D, F> Server<D, F>
-where
-    D: Driver,
-    F: Files<File = <D::Stream as Transport>::File>,
-{
-    /// The number of open connections.
-    pub fn open_connections(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// The transitions between modes seen since the start.
-    pub fn transitions(&self) -> Transitions {
-        self.tally.transitions
-    }
-
-    /// The memory, in bytes, that all connections hold together, with the histories of the rooms.
-    pub fn memory_bytes(&self) -> usize {
-        self.shared.pool.account().used()
-    }
-
-    /// The number of light and of heavy connections that are queued, and of those that were taken
-    /// from each queue and pumped since the start.
-    pub fn queues(&self) -> [(usize, u64); 2] {
-        let Runnable { light, heavy, .. } = &self.runnable;
-        let [from_light, from_heavy] = self.runnable.served;
-        [(light.len(), from_light), (heavy.len(), from_heavy)]
-    }
-
-    /// The number of armed deadlines.
-    pub fn armed_deadlines(&self) -> usize {
-        self.timers.armed()
-    }
-
-    /// The counters since the start.
-    pub fn counters(&self) -> &Counters {
-        &self.tally.counters
-    }
-
-    /// The driver, which is the seam to the world outside.
-    pub fn driver(&self) -> &D {
-        &self.driver
-    }
-
-    /// Whether the server has nothing to do until an event comes or a deadline passes.
-    pub fn is_quiet(&self) -> bool {
-        self.runnable.is_empty()
-            && !self.has_effects()
-            && self.due.is_empty()
-            && !self.acceptable.contains(&true)
-    }
-
-    /// Checks the invariants between turns.
-    ///
-    /// # Panics
-    /// If an invariant is broken.
-    pub fn check(&self) {
-        let mut queued = 0;
-        let mut buffers = 0;
-        for (index, slot) in &self.connections {
-            slot.connection.check();
-            assert_eq!(slot.connection.key().index(), index);
-            queued += usize::from(slot.queued);
-            buffers += usize::from(slot.connection.holds_buffer());
-            assert!(
-                slot.queued || slot.registered,
-                "nobody will ever call this connection again"
-            );
-        }
-        assert!(
-            self.connections.len() <= self.turn.limits.connections_max + Self::REJECTED_MAX,
-            "more connections than allowed"
-        );
-        assert_eq!(queued, self.runnable.len(), "queued once each, and alive");
-        assert_eq!(buffers, self.shared.pool.buffers_out(), "a buffer was lost");
-        assert!(
-            self.timers.armed() <= self.connections.len(),
-            "a deadline for nobody"
-        );
-        if self.connections.is_empty() && !self.has_effects() {
-            let held = self.shared.pool.account().used();
-            let remembered = self.shared.rooms.charged_bytes();
-            assert_eq!(held, remembered, "memory is held for nobody");
-            assert!(self.shared.owed.is_empty(), "an answer is owed to nobody");
-            assert!(
-                self.shared.rooms.is_deserted(),
-                "somebody is in a room who is gone"
-            );
         }
     }
 }

@@ -1,0 +1,98 @@
+//! Floor 4, server: the view for the simulation, which looks at the counts and checks the invariants after
+//! each turn.
+
+use super::{Driver, Runnable, Server};
+use crate::connection::{Counters, Transitions};
+use crate::site::Files;
+use crate::transport::Transport;
+
+impl<D, F> Server<D, F>
+where
+    D: Driver,
+    F: Files<File = <D::Stream as Transport>::File>,
+{
+    /// The number of open connections.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The transitions between modes seen since the start.
+    pub fn transitions(&self) -> Transitions {
+        self.tally.transitions
+    }
+
+    /// The memory, in bytes, that all connections hold together, with the histories of the rooms.
+    pub fn memory_bytes(&self) -> usize {
+        self.shared.pool.account().used()
+    }
+
+    /// The number of light and of heavy connections that are queued, and of those that were taken
+    /// from each queue and pumped since the start.
+    pub fn queues(&self) -> [(usize, u64); 2] {
+        let Runnable { light, heavy, .. } = &self.runnable;
+        let [from_light, from_heavy] = self.runnable.served;
+        [(light.len(), from_light), (heavy.len(), from_heavy)]
+    }
+
+    /// The number of armed deadlines.
+    pub fn armed_deadlines(&self) -> usize {
+        self.timers.armed()
+    }
+
+    /// The counters since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.tally.counters
+    }
+
+    /// The driver, which is the seam to the world outside.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Whether the server has nothing to do until an event comes or a deadline passes.
+    pub fn is_quiet(&self) -> bool {
+        self.runnable.is_empty()
+            && !self.has_effects()
+            && self.due.is_empty()
+            && !self.acceptable.contains(&true)
+    }
+
+    /// Checks the invariants between turns.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    pub fn check(&self) {
+        let mut queued = 0;
+        let mut buffers = 0;
+        for (index, slot) in &self.connections {
+            slot.connection.check();
+            assert_eq!(slot.connection.key().index(), index);
+            queued += usize::from(slot.queued);
+            buffers += usize::from(slot.connection.holds_buffer());
+            assert!(
+                slot.queued || slot.registered,
+                "nobody will ever call this connection again"
+            );
+        }
+        assert!(
+            self.connections.len() <= self.turn.limits.connections_max + Self::REJECTED_MAX,
+            "more connections than allowed"
+        );
+        assert_eq!(queued, self.runnable.len(), "queued once each, and alive");
+        assert_eq!(buffers, self.shared.pool.buffers_out(), "a buffer was lost");
+        assert!(
+            self.timers.armed() <= self.connections.len(),
+            "a deadline for nobody"
+        );
+        if self.connections.is_empty() && !self.has_effects() {
+            let held = self.shared.pool.account().used();
+            let remembered = self.shared.rooms.charged_bytes();
+            assert_eq!(held, remembered, "memory is held for nobody");
+            assert!(self.shared.owed.is_empty(), "an answer is owed to nobody");
+            assert!(
+                self.shared.rooms.is_deserted(),
+                "somebody is in a room who is gone"
+            );
+        }
+    }
+}
