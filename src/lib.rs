@@ -169,13 +169,13 @@
 //! | `connection/mod.rs` `Connection::fill` | reads the masked frame of the sender | `recv` |
 //! | `connection/mode/websocket.rs` `WebSocket::step` | takes frames, unless the queue of effects is full | |
 //! | `websocket/reader.rs` `Reader::read` | finds the frame, and unmasks it where it lies | |
-//! | `connection/mode/websocket.rs` `State::deliver_message` | hands the message to the endpoint | |
+//! | `connection/mode/websocket/messages.rs` `State::deliver_message` | hands the message to the endpoint | |
 //! | `connection/session.rs` `Session::broadcast` | frames the message, and leaves an effect | |
 //! | `connection/effect.rs` `Effects::push` | queues the effect for the server | |
 //! | `server/delivery.rs` `Server::carry_out_effects` | takes effects from the queue, in order | |
 //! | `server/delivery.rs` `Server::publish` | lists the members, and adds to the room's history | |
 //! | `server/delivery.rs` `Server::send_to` | takes the recipients in order, as far as the turn has time | |
-//! | `connection/mod.rs` `Connection::enqueue_broadcast` | appends the frame to each write buffer | |
+//! | `connection/inputs.rs` `Connection::enqueue_broadcast` | appends the frame to each write buffer | |
 //! | `connection/message.rs` `Broadcast::frame` | compresses once for each window size, if agreed | |
 //! | `server/delivery.rs` `Server::flush_connection` | writes to each member, after all effects | `send` × 3 |
 //!
