@@ -179,7 +179,7 @@ pub enum Format {
     Off,
 }
 
-/// What pages of other origins may do, as named on the command line.
+/// The rights of pages of other origins, as named on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum CorsMode {
     /// Read the replies to requests without credentials
@@ -188,7 +188,7 @@ pub enum CorsMode {
     Credentials,
 }
 
-/// Who may ask for the metrics, as named on the command line.
+/// The clients that may ask for the metrics, as named on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum MetricsFor {
     /// Clients with a loopback address
@@ -382,7 +382,7 @@ fn secret_line(path: &Path) -> Result<String, String> {
     }
 }
 
-/// What is wrong with an argument, and the next step, in one line. A value is quoted, with its control
+/// The fault of an argument, and the next step, in one line. A value is quoted, with its control
 /// characters escaped: it could otherwise forge lines, or send escape sequences to a terminal. (The text
 /// of `clap` has several lines, and the value as it is.)
 fn explain(error: &clap::Error) -> String {

@@ -71,7 +71,7 @@ pub struct Config {
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body, and below `/_oneloop/test/` are those of `TestEndpoint`.
     pub test_endpoints: bool,
-    /// Who may ask for the metrics and the health of the server.
+    /// The clients that may ask for the metrics and the health of the server.
     pub metrics: Metrics,
     /// The bounds on time, memory and work.
     pub limits: Limits,
@@ -181,7 +181,7 @@ pub enum Cors {
     Credentials,
 }
 
-/// Who may ask for `/_oneloop/health` and `/_oneloop/metrics`.
+/// The clients that may ask for `/_oneloop/health` and `/_oneloop/metrics`.
 ///
 /// Behind a reverse proxy on the same machine, every client has a loopback address.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -424,8 +424,8 @@ pub struct Limits {
     /// At the bound, WebSocket connections whose messages would queue more effects are paused, and
     /// go on one after the other when the queue has room again.
     ///
-    /// Requests for an endpoint and answers to them do not count: there is at most one for each client. Of the
-    /// pieces of streams, the bytes count.
+    /// Requests for an endpoint and answers to them do not count: there is at most one for each client.
+    /// Of the pieces of streams, the bytes count.
     ///
     /// Why 128: in a room of a thousand members, 128 messages are delivered in a dozen rounds of writes.
     pub effects_max: usize,
@@ -569,9 +569,9 @@ pub struct Limits {
     ///
     /// A larger file is kept open and sent by sendfile(2).
     ///
-    /// Why 64 KiB: from about this size on, sendfile(2) is cheaper, for clients with large and with small
-    /// receive buffers. At 32 KiB memory needs 0.87 to 1.0 times the CPU time of sendfile(2), at 64 KiB 0.95
-    /// to 1.07 times, and at 100 KiB 1.2 times.
+    /// Why 64 KiB: from about this size on, sendfile(2) is cheaper, for clients with large and with
+    /// small receive buffers. At 32 KiB memory needs 0.87 to 1.0 times the CPU time of sendfile(2), at
+    /// 64 KiB 0.95 to 1.07 times, and at 100 KiB 1.2 times.
     pub cached_file_bytes_max: usize,
     /// Bytes of the answers in the cache. Default: 16 MiB. A file that is kept open counts as 256
     /// KiB.

@@ -71,7 +71,7 @@
 //! | batch | up to 64 connections that are all read from before the first is pumped |
 //! | pump | moves one connection as far as its budget goes: step, write, read, and again |
 //! | step, round | one action of a mode: some input becomes some output, or another mode; one trip of the pump through step, write and read |
-//! | mode | the state of a connection: what it is doing. RFC 9293 has a *state* of TCP already |
+//! | mode | the state of a connection, such as reading a head. RFC 9293 has a *state* of TCP already |
 //! | budget | bytes, rounds, steps and work that one connection may use when it is read from, pumped or flushed in a turn |
 //! | verdict | the result of a pump: wait, pump again, throttled, or close |
 //! | plan | the decision about a request, made from its head alone |
@@ -150,15 +150,16 @@
 //! ```
 //!
 //! Variations: four times a second at most, a request looks at the stats of `_redirects` and `_headers`
-//! first. Other requests of the batch for the same file share the stat. A file in a folder costs
-//! one more stat for each folder above it, to see that none is a link, shared by the batch too. If the client accepts
-//! codings and the media type is worth compressing, the directory is looked at too, and the sibling or
-//! the original of the encoding that is sent. A body above 4 KiB leaves by `writev`, with its head. A
-//! file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB, each after an `fstat`,
-//! but for a first slice that leaves at once. Before the rest of a last slice that did not leave at once, the
-//! file is looked at again. A slice is queued only while fewer than 64 KiB wait, and
-//! until the last byte of the body has left, nothing is read from the client. The bytes that `sendfile` sends never enter this process, so
-//! such a download holds a few hundred bytes here: the connection, an open file and an offset.
+//! first. Other requests of the batch for the same file share the stat. A file in a folder costs one
+//! more stat for each folder above it, to see that none is a link, shared by the batch too. If the
+//! client accepts codings and the media type is worth compressing, the directory is looked at too, and
+//! the sibling or the original of the encoding that is sent. A body above 4 KiB leaves by `writev`,
+//! with its head. A file above 64 KiB leaves by `send` and `sendfile`, in slices of at most 256 KiB,
+//! each after an `fstat`, but for a first slice that leaves at once. Before the rest of a last slice
+//! that did not leave at once, the file is looked at again. A slice is queued only while fewer than 64
+//! KiB wait, and until the last byte of the body has left, nothing is read from the client. The bytes
+//! that `sendfile` sends never enter this process, so such a download holds a few hundred bytes here:
+//! the connection, an open file and an offset.
 //!
 //! # The life of a room message
 //!
@@ -265,12 +266,13 @@
 //!
 //! # Your own program
 //!
-//! A program on the crate is an [`Endpoint`] at a path: one value for all connections to the path. The state of
-//! the program lies in the fields of the value, without a lock, because one thread calls all methods. Five
-//! programs of sixty lines, in `benches/examples`, show what an endpoint can do. The core of each:
+//! A program on the crate is an [`Endpoint`] at a path: one value for all connections to the path. The
+//! state of the program lies in the fields of the value, without a lock, because one thread calls all
+//! methods. Five programs of sixty lines, in `benches/examples`, show the abilities of an endpoint. The
+//! core of each:
 //!
-//! `counter` has two interfaces at one path. A GET request reads the number as JSON, a POST request adds one, and
-//! each WebSocket client is told of the change:
+//! `counter` has two interfaces at one path. A GET request reads the number as JSON, a POST request
+//! adds one, and each WebSocket client is told of the change:
 //!
 //! ```
 //! use oneloop::http::Method;
@@ -285,9 +287,9 @@
 //! }
 //! ```
 //!
-//! `events` sends server-sent events to many clients. `on_request` returns [`Answer::events`] and keeps the key of
-//! the connection, `on_tick` writes to each key, and `on_leave` removes the key. The bytes of an [`Event`] are
-//! made once:
+//! `events` sends server-sent events to many clients. `on_request` returns [`Answer::events`] and keeps
+//! the key of the connection, `on_tick` writes to each key, and `on_leave` removes the key. The bytes
+//! of an [`Event`] are made once:
 //!
 //! ```
 //! use oneloop::{Event, FieldError, Hub, Key};
@@ -331,8 +333,8 @@
 //! }
 //! ```
 //!
-//! `worker` has a database, whose calls block, in a thread of its own. `on_request` hands the key and the question
-//! to the thread, and returns [`Answer::later`]. The thread comes back by the [`Handle`]:
+//! `worker` has a database, whose calls block, in a thread of its own. `on_request` hands the key and
+//! the question to the thread, and returns [`Answer::later`]. The thread comes back by the [`Handle`]:
 //!
 //! ```
 //! use oneloop::{Answer, Handle, Key, Stopped};
@@ -360,20 +362,22 @@
 //!
 //! And these are the rules:
 //!
-//! - *A method must not block.* All connections wait for it. What takes longer than about a millisecond belongs to a
-//!   thread. A write to a file is at the edge: it waits for a slow disk.
-//! - *An error is at the call.* A field with a line ending, a second answer, or more bytes than a head has announced
-//!   gives an error to the endpoint, and no byte of it reaches the peer.
-//! - *Memory is bounded by back-pressure.* Stop writing when [`Hub::has_room`] or [`Session::has_room`] says `false`,
-//!   and go on in `on_stream_room` or `on_room`. Return [`Uptake::Wait`] when an upload comes too fast, and call
-//!   [`Hub::resume`] later. What your own value keeps, you bound yourself: forget a key in `on_leave` or `on_close`.
-//! - *A key names one connection, and never another.* A call for a connection that has ended does nothing, or gives an
-//!   error. A key may be kept in a map, or sent to a thread.
-//! - *A client may leave while an answer is to come later.* `on_leave` tells of a reset. A client that only ends its
-//!   own direction may still read, so it gets its answer.
-//! - *The handle is the only way in from another thread.* It can be cloned and sent. [`Handle::stop`] ends what is in
-//!   flight in an orderly way, and then [`Server::run`] returns.
-//! - *A panic in a method ends the program*, or the thread of the loop: there is no other state to go on with.
+//! - *A method must not block.* All connections wait for it. Work of more than about a millisecond
+//!   belongs to a thread. A write to a file is at the edge: it waits for a slow disk.
+//! - *An error is at the call.* A field with a line ending, a second answer, or more bytes than a head
+//!   has announced gives an error to the endpoint, and no byte of it reaches the peer.
+//! - *Memory is bounded by back-pressure.* Stop writing when [`Hub::has_room`] or [`Session::has_room`]
+//!   says `false`, and go on in `on_stream_room` or `on_room`. Return [`Uptake::Wait`] when an upload
+//!   comes too fast, and call [`Hub::resume`] later. The memory of your own value has the bound that
+//!   you give it: forget a key in `on_leave` or `on_close`.
+//! - *A key names one connection, and never another.* A call for a connection that has ended does
+//!   nothing, or gives an error. A key may be kept in a map, or sent to a thread.
+//! - *A client may leave while an answer is to come later.* `on_leave` tells of a reset. A client that
+//!   only ends its own direction may still read, so it gets its answer.
+//! - *The handle is the only way in from another thread.* It can be cloned and sent. [`Handle::stop`]
+//!   ends what is in flight in an orderly way, and then [`Server::run`] returns.
+//! - *A panic in a method ends the program*, or the thread of the loop: there is no other state to go
+//!   on with.
 //!
 //! # The order of reading
 //!
@@ -400,27 +404,30 @@
 //!
 //! *A reverse proxy* needs what is not there yet: a response parser on floor 1 beside the request
 //! parser; `connect` in [`Driver`](server::Driver), which can only accept today, and a transport that
-//! waits until it is connected; a route and a plan for such a request; a mode for each of its two sides; and a part of the turn in which the server, which alone may touch two
-//! connections, moves bytes from the read buffer of one to the write buffer of the other, and tells each
-//! whether its partner has room, so that back-pressure reaches through both sockets. The design forbids a
-//! blocking look-up of a name, a thread, and a mode that holds a socket.
+//! waits until it is connected; a route and a plan for such a request; a mode for each of its two
+//! sides; and a part of the turn in which the server, which alone may touch two connections, moves
+//! bytes from the read buffer of one to the write buffer of the other, and tells each whether its
+//! partner has room, so that back-pressure reaches through both sockets. The design forbids a blocking
+//! look-up of a name, a thread, and a mode that holds a socket.
 //!
-//! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`: `Tcp` takes a
-//! short read as proof of an empty socket, which a record of TLS is not. The trait
-//! does not suffice as it is: `finish_write` cannot say that it is blocked, but a close_notify can be; no
-//! method asks for a write while the write buffer is empty, which handshakes and key updates need; `fill`
+//! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`: `Tcp`
+//! takes a short read as proof of an empty socket, which a record of TLS is not. The trait does not
+//! suffice as it is: `finish_write` cannot say that it is blocked, but a close_notify can be; no method
+//! asks for a write while the write buffer is empty, which handshakes and key updates need; `fill`
 //! reads only when the mode wants input, but a handshake always does; `is_drained` must count decrypted
 //! bytes; `send_file` has to copy, which must cost budget.
 //!
 //! # Dependencies
 //!
 //! The loop, the protocols and the state machines are this crate's own, on `mio`, `slab` and `memchr`,
-//! with `wide` to compare sixteen bytes at a time in safe code, and with `sha1` and `base64` for the opening
-//! handshake (and `sha1` for boundaries; both for passwords). Everything else comes from libraries, of which none starts a
-//! thread: `rustix` (safe system calls), `memmap2` (memory that goes back to the system), `clap` (the command line, by the feature `cli`, which is on by default), `httpdate` (the three forms of an
-//! HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate), `brotli` (a content coding), `jiff`
-//! (local time in the log, dates in a listing), `mime_guess` (media types), `percent-encoding` (queries,
-//! links, and the `Location` of a redirect) and `signal-hook-mio` (signals as events).
+//! with `wide` to compare sixteen bytes at a time in safe code, and with `sha1` and `base64` for the
+//! opening handshake (and `sha1` for boundaries; both for passwords). Everything else comes from
+//! libraries, of which none starts a thread: `rustix` (safe system calls), `memmap2` (memory that goes
+//! back to the system), `clap` (the command line, by the feature `cli`, which is on by default),
+//! `httpdate` (the three forms of an HTTP-date), `flate2` on `zlib-rs` (gzip and permessage-deflate),
+//! `brotli` (a content coding), `jiff` (local time in the log, dates in a listing), `mime_guess` (media
+//! types), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`
+//! (signals as events).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

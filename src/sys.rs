@@ -67,7 +67,8 @@ pub(crate) fn send_file(
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), count)?)
 }
 
-/// Lets close(2) send a reset and drop what the peer has not received: `SO_LINGER` with a time of zero.
+/// Lets close(2) send a reset and drop the bytes that the peer has not received: `SO_LINGER` with a
+/// time of zero.
 pub(crate) fn reset_at_close(socket: &impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }

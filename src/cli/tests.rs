@@ -1,4 +1,4 @@
-//! The tests of the command line: what flags and wrong flags mean.
+//! The tests of the command line: the meaning of flags, and the refusal of wrong ones.
 
 use clap::CommandFactory as _;
 

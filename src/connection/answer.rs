@@ -94,7 +94,7 @@ impl Answer {
         Answer::bytes("text/plain; charset=utf-8", text.into())
     }
 
-    /// The answer 200 with a page, in UTF-8. What is not the page's own must have been escaped.
+    /// The answer 200 with a page, in UTF-8. Text from elsewhere must have been escaped.
     pub fn html(page: impl Into<String>) -> Answer {
         Answer::bytes("text/html; charset=utf-8", page.into())
     }
@@ -118,7 +118,8 @@ impl Answer {
     /// §15.4.4). With [`status`](Answer::status) it becomes another redirect.
     ///
     /// # Errors
-    /// If `location` is no value of a field. A space and what is not ASCII must be percent-encoded.
+    /// If `location` is no value of a field. A space, and each character outside ASCII, must be
+    /// percent-encoded.
     pub fn redirect(location: impl Into<String>) -> Result<Answer, FieldError> {
         let location = location.into();
         let is_uri = location.bytes().all(|b| b.is_ascii_graphic());
@@ -186,8 +187,8 @@ impl Answer {
         Answer { status, ..self }
     }
 
-    /// The same answer, with a length in bytes announced for a [stream](Answer::stream): the bytes that the
-    /// endpoint writes, and no others.
+    /// The same answer, with a length in bytes announced for a [stream](Answer::stream): the bytes that
+    /// the endpoint writes, and no others.
     #[must_use]
     pub fn length(mut self, bytes: u64) -> Answer {
         if let Content::Stream { length, first, .. } = &mut self.content {

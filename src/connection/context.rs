@@ -74,7 +74,7 @@ pub(crate) struct Shared<S: Files> {
     pub(crate) endpoints: Endpoints,
     /// The effects queued by connections and endpoints, for the server to carry out.
     pub(crate) effects: Effects,
-    /// Who is in which room. The server changes this, and endpoints read it.
+    /// The members of the rooms. The server changes this, and endpoints read it.
     pub(crate) rooms: Rooms,
     /// The answers that endpoints owe.
     pub(crate) owed: OwedAnswers,
@@ -225,9 +225,9 @@ impl Tally {
     }
 }
 
-/// The share of a turn that a connection may use when it is pumped. When any part is spent, the connection stays
-/// queued and goes on in a later turn: no readiness is lost, and the other connections do not
-/// starve.
+/// The share of a turn that a connection may use when it is pumped. When any part is spent, the
+/// connection stays queued and goes on in a later turn: no readiness is lost, and the other connections
+/// do not starve.
 ///
 /// Bytes, rounds and steps are counted, and everything costs *work*. A unit of work is about a
 /// microsecond of the processor, but no clock is read: the same events always cost the same, so that

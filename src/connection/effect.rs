@@ -14,7 +14,7 @@ use crate::websocket::CloseCode;
 /// An action for the server to carry out, requested by a connection or an endpoint.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Let a connection do what an endpoint wishes.
+    /// Let a connection carry out the wish of an endpoint.
     Wish(Key, Wish),
     /// Make a connection a member of `room`. From now on the peer receives each message to the
     /// room; at most `last` messages of the history come first.
@@ -55,7 +55,7 @@ pub(crate) enum Effect {
     },
 }
 
-/// What an endpoint wishes of one connection. A connection in another mode by then ignores the wish.
+/// The wish of an endpoint for one connection. A connection in another mode by then ignores the wish.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// Hand the queued request to its endpoint.
@@ -129,7 +129,7 @@ impl Effects {
     /// wait.
     ///
     /// Requests do not count: a connection waits for the answer, so there is at most one for each, and
-    /// many of them must not silence those who speak in rooms. Answers do not count for the same reason.
+    /// many of them must not silence the speakers in rooms. Answers do not count for the same reason.
     /// Of the pieces of streams the bytes count, and not the number: an endpoint may have one for each of
     /// a thousand clients.
     pub fn is_full(&self, limits: &Limits) -> bool {
@@ -138,7 +138,7 @@ impl Effects {
     }
 }
 
-/// What a piece of a stream takes in the queue beside its bytes, at least.
+/// The least memory of a piece of a stream in the queue, beside the bytes of the piece.
 const PIECE_BYTES: usize = 48;
 
 fn is_counted(effect: &Effect) -> bool {

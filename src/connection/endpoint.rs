@@ -115,10 +115,10 @@ pub trait Endpoint {
     }
 
     /// The client has left before its answer was complete: while a body came in pieces, before an
-    /// answer that was to come later, or within a stream. A client that ends its direction of a
-    /// stream has left. A client that ends its direction before an answer has left if the answer does not
-    /// come within [`Limits::stall_time`](crate::config::Limits::stall_time). For a HEAD request, and with
-    /// a status [without content](Status::has_no_content), a stream ends here at once.
+    /// answer that was to come later, or within a stream. A client that ends its direction of a stream
+    /// has left. A client that ends its direction before an answer has left if the answer does not come
+    /// within [`Limits::stall_time`](crate::config::Limits::stall_time). For a HEAD request, and with a
+    /// status [without content](Status::has_no_content), a stream ends here at once.
     fn on_leave(&mut self, hub: &mut Hub<'_>, key: Key) {
         let _ = (hub, key);
     }
@@ -132,8 +132,8 @@ pub trait Endpoint {
     /// method follows directly after the answer to the handshake.
     ///
     /// # Errors
-    /// With an answer, the connection is refused: the client gets the answer in place of 101, and
-    /// what was sent in this method is not sent. A browser does not show it to the page.
+    /// With an answer, the connection is refused: the client gets the answer in place of 101, and no
+    /// message of this method is sent. A browser does not show it to the page.
     fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
         let _ = (session, request);
         Ok(())
@@ -191,7 +191,7 @@ pub enum Intake {
     Refuse(Answer),
 }
 
-/// What an endpoint says to a piece of a body. The piece has been taken in any case but `Refuse`.
+/// The reaction of an endpoint to a piece of a body. The piece has been taken in any case but `Refuse`.
 #[derive(Debug)]
 pub enum Uptake {
     /// The next piece may come.
@@ -211,8 +211,8 @@ pub(crate) struct Endpoints {
 
 struct Row {
     endpoint: Box<dyn Endpoint>,
-    /// Whether a message or a piece to this endpoint has ever led to an effect. An endpoint without effects
-    /// cannot fill the queue of effects, and need not wait while the queue is full.
+    /// Whether a message or a piece to this endpoint has ever led to an effect. An endpoint without
+    /// effects cannot fill the queue of effects, and need not wait while the queue is full.
     publishes: bool,
 }
 

@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::transport::pool::Account;
 use crate::websocket::CloseCode;
 
-/// What an endpoint can reach beside the peer of the call: rooms, connections, timers, and the answers
+/// The world of an endpoint beside the peer of the call: rooms, connections, timers, and the answers
 /// and streams that it owes.
 ///
 /// A key of a request or of a WebSocket connection is good with every hub, not only with that of the
@@ -230,7 +230,7 @@ impl Hub<'_> {
         Ok(())
     }
 
-    /// Breaks an answer off, because it cannot be completed. What was written before is sent; then the
+    /// Breaks an answer off, because it cannot be completed. The bytes written before are sent; then the
     /// connection ends, and the client sees from the framing that something is missing (RFC 9112 §8).
     /// An answer that has not begun is never given.
     pub fn cut_off(&mut self, key: Key) {
@@ -242,8 +242,9 @@ impl Hub<'_> {
     }
 
     /// Resets the connection of a request that waits for its answer, or a WebSocket connection: the
-    /// client gets the RST of TCP, and what waits in the write buffer is lost. The endpoint is told only of the end of a WebSocket connection. This is for
-    /// tests of clients: to break an answer off, [`cut_off`](Hub::cut_off) loses nothing.
+    /// client gets the RST of TCP, and the bytes in the write buffer are lost. The endpoint is told
+    /// only of the end of a WebSocket connection. This is for tests of clients: to break an answer off,
+    /// [`cut_off`](Hub::cut_off) loses nothing.
     pub fn reset(&mut self, key: Key) {
         self.wish(key, Wish::Reset);
     }
@@ -267,10 +268,11 @@ impl Hub<'_> {
 
 /// Time, and the view of the server.
 impl Hub<'_> {
-    /// Lets the server call [`on_timer`](super::Endpoint::on_timer) of this endpoint after `delay`, once,
-    /// with `number`. A timer may be late, by a millisecond or by the length of a turn, but is never
-    /// early; a delay so long that the clock cannot tell its end never passes. In
-    /// [`Handle::run`](crate::server::Handle::run) there is no endpoint to be called, and nothing happens.
+    /// Lets the server call [`on_timer`](super::Endpoint::on_timer) of this endpoint after `delay`,
+    /// once, with `number`. A timer may be late, by a millisecond or by the length of a turn, but is
+    /// never early; a delay so long that the clock cannot tell its end never passes. In
+    /// [`Handle::run`](crate::server::Handle::run) there is no endpoint to be called, and nothing
+    /// happens.
     pub fn after(&mut self, delay: Duration, number: u64) {
         if let Some(endpoint) = self.endpoint
             && let Some(at) = self.now.checked_add(delay)
@@ -289,7 +291,7 @@ impl Hub<'_> {
         self.counters
     }
 
-    /// Whether the server is stopping: it takes no new connections, and completes what is in flight.
+    /// Whether the server is stopping: it takes no new connections, and completes the answers in flight.
     pub fn is_stopping(&self) -> bool {
         self.is_stopping
     }
@@ -306,7 +308,7 @@ impl Hub<'_> {
         (hits, misses)
     }
 
-    /// The number of effects that wait for delivery: messages to rooms, and what else endpoints wish.
+    /// The number of effects that wait for delivery: messages to rooms, and other wishes of endpoints.
     pub fn queued_effects(&self) -> usize {
         self.effects.len()
     }

@@ -3,8 +3,8 @@
 
 /// Names a WebSocket connection, or a single request to an endpoint. A later connection in the same
 /// slot of the slab gets another key, and so does the next request of the same connection. Events and
-/// queues hold keys: what comes late finds nobody, instead of a wrong one. (Timers hold slots, and are
-/// disarmed when the connection is removed.)
+/// queues hold keys: a late event finds no connection, instead of a wrong one. (Timers hold slots, and
+/// are disarmed when the connection is removed.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
     index: u32,
@@ -29,8 +29,8 @@ impl Key {
         }
     }
 
-    /// Returns the key of a request that this connection has brought. Serial numbers count the requests to
-    /// endpoints, and begin again as generations do. No connection has such a key.
+    /// Returns the key of a request that this connection has brought. Serial numbers count the requests
+    /// to endpoints, and begin again as generations do. No connection has such a key.
     pub(super) fn of_request(self, serial: u32) -> Key {
         Key {
             index: self.index,

@@ -15,8 +15,8 @@ use crate::websocket::{Close, CloseCode, write_frame, write_header};
 
 /// The message was not sent: the write buffer of the peer is full, or the session is closed.
 ///
-/// The server keeps no copy of the message. To send the message later, your endpoint must keep it,
-/// and try again in [`on_room`](super::Endpoint::on_room). After [`Session::close`] no message can be sent
+/// The server keeps no copy of the message. To send the message later, your endpoint must keep it, and
+/// try again in [`on_room`](super::Endpoint::on_room). After [`Session::close`] no message can be sent
 /// any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -61,7 +61,7 @@ impl<'a> Session<'a> {
         self.key
     }
 
-    /// Returns what is beyond this connection: other connections, rooms, timers.
+    /// Returns the hub: other connections, rooms, timers.
     pub fn hub(&mut self) -> &mut Hub<'a> {
         &mut self.hub
     }
@@ -82,9 +82,9 @@ impl<'a> Session<'a> {
     /// with the rest of the output of the turn.
     ///
     /// # Errors
-    /// [`Full`] if [`Limits::write_buffer_max`](crate::config::Limits::write_buffer_max) bytes or more are waiting for the peer already, or
-    /// if the session was [closed](Session::close). The message is then not sent. Below the limit,
-    /// a message of any size is taken.
+    /// [`Full`] if [`Limits::write_buffer_max`](crate::config::Limits::write_buffer_max) bytes or more
+    /// are waiting for the peer already, or if the session was [closed](Session::close). The message is
+    /// then not sent. Below the limit, a message of any size is taken.
     pub fn send(&mut self, message: Message<'_>) -> Result<(), Full> {
         if self.queued() >= self.hub.limits.write_buffer_max || self.closed.is_some() {
             return Err(Full);
@@ -112,8 +112,8 @@ impl<'a> Session<'a> {
         self.waiting + (self.out.len() - self.begin + returned) as u64
     }
 
-    /// Whether the write buffer has room: fewer than [`Limits::write_buffer_high`](crate::config::Limits::write_buffer_high) bytes wait for
-    /// the peer.
+    /// Whether the write buffer has room: fewer than
+    /// [`Limits::write_buffer_high`](crate::config::Limits::write_buffer_high) bytes wait for the peer.
     ///
     /// While the write buffer has no room, no message is read from the peer. Therefore an endpoint
     /// that only answers, once for each message, never meets [`Full`]. An endpoint that sends more

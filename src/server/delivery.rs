@@ -147,7 +147,7 @@ where
         }
     }
 
-    /// Lets a connection do what an endpoint wishes.
+    /// Lets a connection carry out the wish of an endpoint.
     fn grant(&mut self, key: Key, wish: Wish) {
         // The key may be that of a request, and the connection knows its request. A connection that has
         // ended waits for the next turn to be removed.

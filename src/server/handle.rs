@@ -70,7 +70,7 @@ impl Handle {
         self.send(Job::Publish(room.into(), PlainFrame::new(message)))
     }
 
-    /// Begins to stop the server, as the first SIGTERM does: what is in flight is finished, and then
+    /// Begins to stop the server, as the first SIGTERM does: the answers in flight are finished, and then
     /// [`Server::run`] returns.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Handle {
     }
 }
 
-/// What another thread wants the loop to do.
+/// A job of another thread for the loop.
 enum Job {
     Publish(Box<str>, PlainFrame),
     Stop,
@@ -154,7 +154,7 @@ where
         Ok(handle)
     }
 
-    /// Does what other threads want, as far as the turn has time and the queue of effects has space.
+    /// Does the jobs of other threads, as far as the turn has time and the queue of effects has space.
     pub(super) fn do_jobs(&mut self) {
         while self.work.is_left()
             && !self.shared.effects.is_full(&self.turn.limits)

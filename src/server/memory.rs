@@ -1,10 +1,10 @@
-//! Floor 4, server: who has to go when all connections together hold more memory than they may.
+//! Floor 4, server: the end of connections when all together hold more memory than they may.
 //!
 //! The connections that hold most are ended, and not those that happen to grow next: otherwise a few
-//! peers that stop in the middle of large messages would keep their memory, and everybody else would
-//! be refused. A connection does not know how much others hold, so the decision is the server's. It
-//! is made between two batches and after the deliveries, so within one batch the bound is exceeded
-//! by what the budgets of 64 connections allow.
+//! peers that stop in the middle of large messages would keep their memory, and all other peers would
+//! be refused. A connection does not know how much others hold, so the decision is the server's. It is
+//! made between two batches and after the deliveries, so within one batch the bound is exceeded by what
+//! the budgets of 64 connections allow.
 
 use std::cmp::Reverse;
 

@@ -12,12 +12,13 @@
 //! 2. *mark* each event: set the readiness of its connection, and queue the connection. Nothing
 //!    more is done in reaction to an event, so a stale or spurious event can do no harm: at
 //!    worst, a system call returns EAGAIN. A signal is acted on after the last event is marked.
-//! 3. *accept* a bounded number of connections from each listener: a storm of new connections must
-//!    not starve the open connections. Accepting comes after marking, because a new connection may
-//!    get the slot of a closed one, and must not receive an event of the wait that came before
-//!    (the generation in the key is a second defence against the same). When the process runs out of descriptors, accepting pauses.
+//! 3. *accept* a bounded number of connections from each listener: a storm of new connections must not
+//!    starve the open connections. Accepting comes after marking, because a new connection may get the
+//!    slot of a closed one, and must not receive an event of the wait that came before (the generation
+//!    in the key is a second defence against the same). When the process runs out of descriptors,
+//!    accepting pauses.
 //! 4. *run* the queued connections, first the light and then the heavy ones, as far as the turn has
-//!    time for them ([`schedule`] says who is which). Light connections are run in batches: first
+//!    time for them ([`schedule`] tells the two apart). Light connections are run in batches: first
 //!    read for each connection of a batch, then answer for each. One look at a file then vouches for
 //!    every request of the batch (the reason is told in [`site`](crate::site)). A connection with a
 //!    spent budget is queued again, as a heavy one.
@@ -82,9 +83,10 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     queued: bool,
     /// Whether the connection used much when it was last pumped.
     heavy: bool,
-    /// What the connection used beyond its share when it was last pumped.
+    /// The work beyond its share that the connection used when it was last pumped.
     debt: Debt,
-    /// Whether the connection is in `pending_flush` of the deliveries. A connection is never queued twice.
+    /// Whether the connection is in `pending_flush` of the deliveries. A connection is never queued
+    /// twice.
     pending_flush: bool,
     /// Whether the driver reports events for the connection. A connection that ends before its
     /// first wait is never registered, which saves a system call.
@@ -127,7 +129,7 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// After the first signal, the time when unfinished work is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
-    /// What other threads want, if there is a handle.
+    /// The jobs of other threads, if there is a handle.
     jobs: Option<Jobs>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
@@ -212,8 +214,9 @@ where
         }
     }
 
-    /// Mounts `endpoint` at `path`, for WebSocket connections and for requests, as the endpoint says. A `*` at the end of the path stands for any single segment. When two endpoints
-    /// have the same path, the endpoint added last answers.
+    /// Mounts `endpoint` at `path`, for WebSocket connections and for requests, as the endpoint says. A
+    /// `*` at the end of the path stands for any single segment. When two endpoints have the same path,
+    /// the endpoint added last answers.
     ///
     /// # Panics
     /// If the path does not begin with a slash.
@@ -417,8 +420,8 @@ where
         }
     }
 
-    /// Runs up to `waiting` heavy connections, one after the other, and at least one. Who is in debt
-    /// pays a share of it instead, and is queued again.
+    /// Runs up to `waiting` heavy connections, one after the other, and at least one. A connection in
+    /// debt pays a share of the debt instead, and is queued again.
     fn run_heavy(&mut self, waiting: usize) {
         let mut run = 0;
         while run < waiting && (run == 0 || self.work.is_left()) {
@@ -498,8 +501,8 @@ where
         }
     }
 
-    /// Notifies the connections whose deadline has passed. What they do then can wait, because nobody
-    /// waits for it.
+    /// Notifies the connections whose deadline has passed. The reaction can wait, because no peer waits
+    /// for a deadline.
     fn expire(&mut self) {
         let now = self.turn.now.instant;
         if self.due.is_empty() {
@@ -531,8 +534,8 @@ where
         self.free_stock(now);
     }
 
-    /// Frees the large buffers that the pool has kept for some time. What they are needed for comes in
-    /// bursts, so they are not kept for the next burst.
+    /// Frees the large buffers that the pool has kept for some time. Large messages come in bursts, and
+    /// no buffer is kept for the next burst.
     fn free_stock(&mut self, now: Instant) {
         if self.free_stock_at.is_some_and(|at| at <= now) {
             self.shared.pool.empty_large();

@@ -1,12 +1,12 @@
 //! Floor 4, server: the scheduler. It decides in which order connections are served, and when a turn
 //! has done enough.
 //!
-//! One thread serves everybody, so a turn that takes long makes everybody wait. The bound of a turn
+//! One thread serves all connections, so all connections wait for a long turn. The bound of a turn
 //! is its *work* ([`Limits::turn_work`](crate::config::Limits::turn_work)): about a
-//! millisecond. What is not done by then waits for the next turn.
+//! millisecond. The rest of the work waits for the next turn.
 //!
 //! But *who* waits? The queue has two levels, as in the schedulers of operating systems, where it is
-//! called a *feedback queue*: a connection is not asked how much it wants, but judged by what it used.
+//! called a *feedback queue*: a connection is not asked for its wants, but judged by the work it used.
 //!
 //! - *Light* connections come first: new ones, and those that used little when they were last served.
 //!   A small request is thus answered in the turn in which it comes, unless more of them come than a
@@ -16,17 +16,17 @@
 //!   is light again.
 //!
 //! A piece of work is not split, so a heavy connection may use more than its share in one go: an
-//! encoder always does. The surplus is a *debt*. Whoever is in debt is passed over once for each share
-//! that it owes, and the others go on meanwhile (the method is known as *deficit round robin*). Otherwise
-//! four encoders would take as much of each turn as two dozen downloads.
+//! encoder always does. The surplus is a *debt*. A connection in debt is passed over once for each
+//! share of the debt, and the other connections go on meanwhile (the method is known as *deficit round
+//! robin*). Otherwise four encoders would take as much of each turn as two dozen downloads.
 //!
 //! *Throttled* connections wait in a third queue, for room in the queue of effects.
 //!
 //! Nobody starves. However many light connections there are, heavy connections get a quarter of each
-//! turn, and at least one of them is served. Both levels are served in the order of arrival, so a
-//! heavy connection is served at the latest after as many turns as there are heavy connections
-//! before it, or nine times as many if it is as deep in debt as can be. The same quarter is set aside for deliveries and for deadlines, so that a turn takes at
-//! most about twice its bound.
+//! turn, and at least one of them is served. Both levels are served in the order of arrival, so a heavy
+//! connection is served at the latest after as many turns as there are heavy connections before it, or
+//! nine times as many if it is as deep in debt as can be. The same quarter is set aside for deliveries
+//! and for deadlines, so that a turn takes at most about twice its bound.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -44,7 +44,7 @@ pub(super) struct Work {
     left: i64,
     /// The part of the turn that is being done goes on while more units than these are left.
     stop: i64,
-    /// What each part gets at least.
+    /// The least work of each part.
     share: i64,
 }
 
@@ -79,7 +79,7 @@ impl Work {
     }
 }
 
-/// What a connection used beyond its share ([`Limits::connection_work`]) when it was pumped: the number
+/// The work of a connection beyond its share ([`Limits::connection_work`]) when it was pumped: the number
 /// of times that it is passed over.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Debt(u32);
@@ -140,7 +140,7 @@ impl Runnable {
         self.enqueue(slot);
     }
 
-    /// Judges a connection by what it has just used.
+    /// Judges a connection by the work it has just used.
     pub fn judge<F: Files, T: Transport<File = F::File>>(
         slot: &mut Slot<F, T>,
         used: u32,

@@ -1,5 +1,6 @@
-//! Floor 4, server: the stop. The first signal begins a stop, which finishes what is in flight; the second
-//! signal, or the end of [`Limits::stop_time`](crate::config::Limits::stop_time), ends every connection.
+//! Floor 4, server: the stop. The first signal begins a stop, which finishes the answers in flight; the
+//! second signal, or the end of [`Limits::stop_time`](crate::config::Limits::stop_time), ends every
+//! connection.
 
 use super::{Driver, Flow, Server, get, start};
 use crate::connection::Context;

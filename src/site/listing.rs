@@ -1,6 +1,6 @@
 //! Floor 2, site: the list of a directory that has no index. A list of few entries is a
 //! representation like a file, with an entity tag, a length, and a coding if one is asked for.
-//! A list of many is read, sorted and sent slice by slice, so that nobody waits for it.
+//! A list of many is read, sorted and sent slice by slice, and other clients do not wait.
 //!
 //! Names that begin with a dot are not listed, and neither are links that lead out of the root:
 //! a request for one of them finds nothing either.

@@ -11,7 +11,7 @@ use crate::http::{
     Version, precondition,
 };
 
-/// What an endpoint has made.
+/// The product of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Made<'a> {
     pub status: Status,
@@ -34,7 +34,7 @@ impl<F: Files> Site<F> {
     /// The number of bytes that the encoder takes with one unit of work.
     const MADE_BYTES_PER_WORK: usize = 40;
 
-    /// Makes the reply to a request from what an endpoint has made.
+    /// Makes the reply to a request from the product of an endpoint.
     pub(crate) fn made(&mut self, made: Made<'_>, request: &RequestHead<'_>) -> Reply<F::File> {
         let Made {
             status,

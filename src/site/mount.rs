@@ -4,7 +4,7 @@
 
 use crate::http::{Method, RequestHead, SitePath};
 
-/// What an endpoint takes.
+/// The methods and connections that an endpoint takes.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Takes {
     /// A bit for each method.

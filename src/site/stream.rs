@@ -128,7 +128,7 @@ pub(crate) struct Encoding<F> {
     pub(super) at: u64,
     /// `None` after the last chunk.
     pub(super) encoder: Option<Encoder>,
-    /// What the cache needs at the end, as long as the output may be put into it.
+    /// The entry for the cache, as long as the output may be put into it.
     pub(super) kept: Option<Kept>,
     /// The site counts the encoders at work by their permits. `None` after the last chunk: a client
     /// that reads slowly holds no permit.

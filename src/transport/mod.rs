@@ -105,7 +105,7 @@ pub trait Transport {
     /// The error of shutdown(2), for example because the peer has reset the connection.
     fn finish_write(&mut self) -> io::Result<()>;
 
-    /// Lets the end of the connection, when this value is dropped, be a reset: what the peer has not
-    /// received is lost. If that cannot be had, the end is an ordinary one.
+    /// Lets the end of the connection, when this value is dropped, be a reset: bytes that the peer has
+    /// not received are lost. If that cannot be had, the end is an ordinary one.
     fn reset_at_close(&mut self);
 }

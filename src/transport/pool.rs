@@ -79,7 +79,7 @@ impl Drop for ChargedBytes {
     }
 }
 
-/// Frees a vector. What is large is made small first.
+/// Frees a vector. Large storage is made small first.
 ///
 /// The allocator of glibc takes an allocation above a threshold, 128 KiB at first, from the system, and
 /// gives it back whole. But the threshold rises to the largest such allocation that is freed: after
@@ -279,7 +279,7 @@ impl Pool {
     /// 33 KiB on, a vector that grows gets [pages of its own](Pool::OWN_PAGES_BYTES).
     pub fn gather(&mut self, vec: &mut Vec<u8>, bytes: &[u8], whole: usize) {
         if whole < usize::MAX {
-            // What is in stock is in memory already, so it may be as large as announced.
+            // A buffer in stock is in memory already, and may be as large as announced.
             self.prepare(vec, whole);
         }
         let least = vec.len() + bytes.len();

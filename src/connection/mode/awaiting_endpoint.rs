@@ -187,7 +187,7 @@ impl AwaitingEndpoint {
         if input.eof {
             return Step::Progress(self.break_off(Cause::PeerClosed, cx));
         }
-        // A stream without an end would hold up the stop, and those who wait for a slot.
+        // A stream without an end would hold up the stop, and the newcomers that wait for a slot.
         let cause = match (cx.turn.stopping, input.evict) {
             (true, _) => Some(Cause::Stopped),
             (false, true) => Some(Cause::Overloaded),
@@ -304,10 +304,10 @@ impl AwaitingEndpoint {
         self.break_off(Cause::Finished, cx)
     }
 
-    /// Ends the connection after what is queued, without the rest of the answer.
+    /// Ends the connection after the queued bytes, without the rest of the answer.
     fn break_off<S: Files>(self, cause: Cause, cx: &mut Context<'_, S>) -> Mode<S> {
         self.abandon(0, cx);
-        // The peer may be sending its next request, and a reset would destroy what was written.
+        // The peer may be sending its next request, and a reset would destroy the bytes written before.
         let must_linger = cause == Cause::Finished;
         Mode::Lingering(Lingering::after(cause, must_linger, cx.turn.now.instant))
     }

@@ -91,7 +91,7 @@ impl PendingResponse {
         self
     }
 
-    /// Completes the head of the reply by what the connection and the flags say.
+    /// Completes the head of the reply by the state of the connection and by the flags.
     #[inline]
     fn prepare<S: Files>(
         &mut self,
@@ -245,7 +245,7 @@ impl PendingResponse {
     }
 }
 
-/// What is left to do when an answer has begun, and its content comes by itself.
+/// The rest of the duties when an answer has begun, and the content follows.
 #[derive(Debug)]
 pub(super) struct Begun {
     pub persistence: Persistence,

@@ -41,7 +41,7 @@ struct Incoming {
     progress: StallClock,
 }
 
-/// Who takes a body, and how.
+/// The taker of a body.
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// An endpoint, whole.

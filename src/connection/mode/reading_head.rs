@@ -160,8 +160,8 @@ impl ReadingHead {
         }
     }
 
-    /// Hands a request without a body to an endpoint. The request waits if effects are queued, which may
-    /// concern what the endpoint looks at.
+    /// Hands a request without a body to an endpoint. The request waits if effects are queued, which
+    /// may change the rooms that the endpoint looks at.
     fn ask<S: Files>(
         pending: PendingResponse,
         (key, mount): (Key, Mount),

@@ -59,7 +59,7 @@ struct State {
     pinged: Option<Instant>,
     /// Because of back-pressure, no frame is read, or the endpoint may have stopped sending.
     paused: bool,
-    /// What the endpoint keeps with this connection.
+    /// The value that the endpoint keeps with this connection.
     kept: Option<Box<dyn Any>>,
     /// The record for the log, completed at the end. `None`: no log wants the record.
     conversation: Option<Box<Conversation>>,

@@ -1,4 +1,4 @@
-//! Floor 4, server: the endpoints that send back what they get.
+//! Floor 4, server: the endpoints that send a message or a body back.
 
 use crate::connection::{Answer, Endpoint, Hub, Message, Request, Session};
 use crate::http::Method;

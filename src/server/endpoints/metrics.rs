@@ -78,7 +78,7 @@ impl Endpoint for MetricsEndpoint {
     }
 }
 
-/// What the text has beside the counters.
+/// The figures of the text beside the counters.
 struct Gauges {
     memory: Memory,
     cache_lookups: (u64, u64),

@@ -27,7 +27,7 @@ impl RoomsEndpoint {
     const MARK_BYTES_MAX: usize = 64;
 }
 
-/// What is kept with a member that does not want its own messages back.
+/// The mark of a member that does not want its own messages back.
 struct WithoutEcho;
 
 impl Endpoint for RoomsEndpoint {
@@ -113,8 +113,8 @@ impl Endpoint for RoomList {
     }
 }
 
-/// Appends a string of JSON (RFC 8259 §7). U+2028 and U+2029 are escaped too, because a string of JavaScript
-/// could not have them before ECMAScript 2019.
+/// Appends a string of JSON (RFC 8259 §7). U+2028 and U+2029 are escaped too, because a string of
+/// JavaScript could not have them before ECMAScript 2019.
 fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

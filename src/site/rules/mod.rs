@@ -99,7 +99,7 @@ impl Rules {
             self.is_immutable_told = false;
         }
         self.warnings.append(&mut notes.into_lines());
-        // Without a log, nobody takes the warnings.
+        // Without a log, the warnings stay.
         self.warnings.truncate(2 * Notes::LINES_MAX);
         has_other_redirects
     }

@@ -34,7 +34,7 @@ where
     }
 }
 
-/// What a test endpoint shows.
+/// The behaviour that a test endpoint shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Bytes,
@@ -94,7 +94,8 @@ impl Kind {
 /// the path so far: the same requests in the same order get the same answers. `_seed=N` seeds it for
 /// this request, whatever came before.
 ///
-/// For HEAD, the head alone is sent. The bounds are [`Limits::test_time_max`], [`Limits::test_bytes_max`] and [`Limits::test_waiting_max`].
+/// For HEAD, the head alone is sent. The bounds are [`Limits::test_time_max`],
+/// [`Limits::test_bytes_max`] and [`Limits::test_waiting_max`].
 pub struct TestEndpoint {
     kind: Kind,
     time_max: Duration,
@@ -104,7 +105,7 @@ pub struct TestEndpoint {
     waiting_max: usize,
     /// The number of requests so far.
     requests: u64,
-    /// What is held back, by connection.
+    /// The deeds that are held back, by connection.
     held: BTreeMap<Key, Deed>,
     /// The streams that go on, by connection.
     streams: BTreeMap<Key, Stream>,
@@ -120,7 +121,7 @@ impl fmt::Debug for TestEndpoint {
     }
 }
 
-/// What the endpoint is to do for a request.
+/// The deed for a request.
 #[derive(Debug)]
 enum Deed {
     /// Gives an answer that is complete.
@@ -158,14 +159,14 @@ enum Content {
     Events(u64),
 }
 
-/// What was asked for, or a sentence for the client.
+/// The reading of a request, or a sentence for the client.
 type Parsed<T> = Result<T, String>;
 
 /// The media type of bytes that mean nothing.
 const OCTETS: &str = "application/octet-stream";
 
-/// The bytes of a piece, unless the client asks for another size. A piece is queued whole, so a client that
-/// stops reading holds this much more than [`Limits::write_buffer_high`].
+/// The bytes of a piece, unless the client asks for another size. A piece is queued whole, so a client
+/// that stops reading holds this much more than [`Limits::write_buffer_high`].
 const PIECE_BYTES: u64 = 8 << 10;
 
 /// The most bytes of a piece that a client may ask for.
@@ -203,7 +204,7 @@ impl TestEndpoint {
         }
     }
 
-    /// What the request asks for, and how long it is held back.
+    /// The deed that the request asks for, and the delay.
     fn deed(&mut self, request: &mut Request<'_>) -> Parsed<(Deed, Duration)> {
         let delays = TIME.chances(request, "_delay")?;
         for delay in delays.values() {
@@ -220,7 +221,7 @@ impl TestEndpoint {
         })
     }
 
-    /// What the path stands for, without the parameters that each path takes.
+    /// The meaning of the path, without the parameters that each path takes.
     fn usual(&self, request: &mut Request<'_>) -> Parsed<(Deed, Duration)> {
         let name = request.name();
         let deed = match self.kind {
