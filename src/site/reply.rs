@@ -60,16 +60,11 @@ impl Prepared {
 
     /// The reply, without a copy of the text.
     pub fn reply<F>(&self) -> Reply<F> {
+        let body = Body::Bytes(Rc::clone(&self.body));
         Reply {
-            status: self.status,
-            head: Rc::clone(&self.head),
-            body: Body::Bytes(Rc::clone(&self.body)),
             reason: Some(Cow::Borrowed(self.sentence)),
-            is_discreet: false,
             is_sentence: true,
-            is_fallback: false,
-            form: Form::Text,
-            cost: 1,
+            ..Reply::with(self.status, Rc::clone(&self.head), body)
         }
     }
 }
@@ -109,9 +104,16 @@ impl<F> Body<F> {
 impl<F> Reply<F> {
     /// A reply with the ordinary cost of one step.
     pub(super) fn new(status: Status, head: ResponseHead, body: Body<F>) -> Reply<F> {
+        Reply::with(status, head.into_bytes().into(), body)
+    }
+
+    /// The same, with a head that was made before. Inlined, because nearly every request is answered
+    /// with such a reply.
+    #[inline(always)]
+    pub(super) fn with(status: Status, head: Rc<[u8]>, body: Body<F>) -> Reply<F> {
         Reply {
             status,
-            head: head.into_bytes().into(),
+            head,
             body,
             reason: None,
             is_discreet: false,

@@ -12,8 +12,8 @@ use super::representation::{self, Content, Representation, describe, is_settled,
 use super::stream::{Encoding, FileStream, Kept, Multipart, OpenFile, Original};
 use super::{Body, Files, Parts, Reply, RunningEncoder, Site, Stream};
 use crate::http::{
-    ByteRange, Coding, Field, Form, Method, Precondition, Ranges, RequestHead, ResponseHead,
-    Status, Validators, precondition,
+    ByteRange, Coding, Field, Method, Precondition, Ranges, RequestHead, ResponseHead, Status,
+    Validators, precondition,
 };
 
 impl<F: Files> Site<F> {
@@ -29,17 +29,8 @@ impl<F: Files> Site<F> {
         let ranges = match precondition(request, &representation.validators) {
             Precondition::Holds { ranges } => ranges,
             Precondition::NotModified => {
-                return Reply {
-                    status: Status::NotModified,
-                    head: Rc::clone(&representation.not_modified),
-                    body: Body::empty(),
-                    reason: None,
-                    is_discreet: false,
-                    is_sentence: false,
-                    is_fallback: false,
-                    form: Form::Text,
-                    cost: 1,
-                };
+                let head = Rc::clone(&representation.not_modified);
+                return Reply::with(Status::NotModified, head, Body::empty());
             }
             Precondition::Failed => {
                 let varies = representation.source.varies;
@@ -55,17 +46,10 @@ impl<F: Files> Site<F> {
             _ => Ranges::Ignored,
         };
         match range {
-            Ranges::Ignored => Reply {
-                status: Status::Ok,
-                head: Rc::clone(&representation.ok),
-                body: self.part_of(representation, None),
-                reason: None,
-                is_discreet: false,
-                is_sentence: false,
-                is_fallback: false,
-                form: Form::Text,
-                cost: 1,
-            },
+            Ranges::Ignored => {
+                let head = Rc::clone(&representation.ok);
+                Reply::with(Status::Ok, head, self.part_of(representation, None))
+            }
             Ranges::Unsatisfiable => {
                 let status = Status::RangeNotSatisfiable;
                 let head = ResponseHead::new(status).field(
