@@ -34,7 +34,7 @@ const ERROR_STYLE: &str = concat!(
 /// The `Content-Security-Policy` of a listing: its own style and script, icons from `data:` URLs, and
 /// nothing else (CSP Level 3).
 pub(super) const LISTING_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-YzmbnClVu+9j6At4/lqdRjZh9FqEVmiov4tvl+NpZZQ='; \
+    style-src 'sha256-OgebAVkNNgGPeVD1SiSEscWNX9AYQL47C26b5lqp980='; \
     script-src 'sha256-RSUXh5Za9CzbkGstlro6S9pWHFOLOUck5UwHYoc1eRk='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
