@@ -13,7 +13,7 @@ use std::rc::{Rc, Weak};
 use sha1::{Digest, Sha1};
 
 use super::pages::{self, Listed};
-use super::{Body, FileError, Files, Reply, Site, Stream, encoding};
+use super::{Body, FileError, Files, Reply, Site, Stream};
 use crate::http::{
     Coding, EntityTag, Form, Method, Precondition, RequestHead, ResponseHead, SitePath, Status,
     Validators, Version, precondition,
@@ -246,7 +246,7 @@ impl<F: Files> Site<F> {
         let coding = coding.unwrap_or(Coding::Identity);
         if coding == Coding::Gzip {
             self.cost += (page.len() / 128) as u32;
-            page = encoding::whole(coding, &page);
+            page = self.encoders.whole(coding, &page);
         }
         let edition = self.edition.0.to_le_bytes();
         let digest = Sha1::new().chain_update(&page).chain_update(edition);

@@ -3,9 +3,8 @@
 
 use std::rc::Rc;
 
-use super::encoding::Encoder;
 use super::stream::{Encoding, Original};
-use super::{Body, Files, Reply, RunningEncoder, Site, Stream, encoding, media_type};
+use super::{Body, Files, Reply, RunningEncoder, Site, Stream, media_type};
 use crate::http::{
     Coding, EntityTag, Method, Precondition, RequestHead, ResponseHead, Status, Validators,
     Version, precondition,
@@ -84,7 +83,7 @@ impl<F: Files> Site<F> {
             return self.encode_made(content, coding, status, head, request);
         }
         let cost = 1 + (content.len() / Self::MADE_BYTES_PER_WORK) as u32;
-        let coded = encoding::whole(coding, &content);
+        let coded = self.encoders.whole(coding, &content);
         let head = head.number("Content-Length", coded.len() as u64);
         Reply {
             cost,
@@ -117,7 +116,7 @@ impl<F: Files> Site<F> {
             size: content.len() as u64,
             content: Original::Memory(content.into()),
             at: 0,
-            encoder: Some(Encoder::new(coding)),
+            encoder: Some(self.encoders.begin(coding)),
             kept: None,
             permit: Some(permit),
         };

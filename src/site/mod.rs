@@ -134,6 +134,7 @@ use crate::http::{
     Acceptable, Coding, Method, PathError, RequestHead, ResponseHead, SitePath, Status,
 };
 use cache::Cache;
+use encoding::Encoders;
 use fallback::NearestPage;
 use mount::Mounts;
 use percent_encoding::percent_decode;
@@ -183,6 +184,7 @@ pub struct Site<F: Files> {
     looked_up: [u64; 2],
     /// The number of the current epoch; see the module's docs.
     epoch: u64,
+    encoders: Encoders,
     /// The encoders at work.
     encoding: Vec<RunningEncoder>,
     /// The number of entries that each of the long lists at work holds.
@@ -247,6 +249,7 @@ impl<F: Files> Site<F> {
             rules_epoch: 0,
             looked_up: [0; 2],
             epoch: 0,
+            encoders: Encoders::default(),
             encoding: Vec::new(),
             cost: 0,
             boundary_seed: [0; 2],

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use sha1::{Digest, Sha1};
 
-use super::encoding::Encoder;
 use super::freshness::Freshness;
 use super::representation::{self, Content, Representation, describe, is_settled, validated};
 use super::stream::{Encoding, FileStream, Kept, Multipart, OpenFile, Original};
@@ -187,7 +186,7 @@ impl<F: Files> Site<F> {
             },
             size: stat.size,
             at: 0,
-            encoder: Some(Encoder::new(coding)),
+            encoder: Some(self.encoders.begin(coding)),
             // An unsettled file may have changed already and kept its stat. The result is then not
             // kept, even if the stat looks settled by the time the encoder is done.
             kept: is_settled(&stat, now).then(|| Kept {
