@@ -32,6 +32,8 @@ struct State {
     /// The events of the tab that nothing has waited for.
     events: Vec<Value>,
     complaints: Vec<String>,
+    /// The WebSocket messages that the tab has received and that nothing has waited for.
+    frames: Vec<String>,
 }
 
 /// How a page is shown.
@@ -92,7 +94,7 @@ impl Chromium {
             json!({ "targetId": id, "flatten": true }),
         );
         chromium.session = session["sessionId"].as_str().expect("a name").to_owned();
-        for domain in ["Page", "Runtime", "Log"] {
+        for domain in ["Page", "Runtime", "Log", "Network"] {
             chromium.call(&format!("{domain}.enable"), json!({}));
         }
         Some(chromium)
@@ -258,6 +260,21 @@ impl Chromium {
         }
     }
 
+    /// Waits until the tab has received a WebSocket message with this text in it. Such a message, and each
+    /// one before it, is waited for once.
+    pub fn await_frame(&self, text: &str) {
+        loop {
+            let mut state = self.state.borrow_mut();
+            if let Some(at) = state.frames.iter().position(|frame| frame.contains(text)) {
+                state.frames.drain(..=at);
+                return;
+            }
+            drop(state);
+            let message = self.receive();
+            self.note(message);
+        }
+    }
+
     /// The next message. A browser that says nothing for long fails the test.
     fn receive(&self) -> Value {
         loop {
@@ -291,6 +308,10 @@ impl Chromium {
         };
         let mut state = self.state.borrow_mut();
         state.complaints.extend(complaint);
+        if event["method"] == "Network.webSocketFrameReceived" {
+            let frame = parameters["response"]["payloadData"].as_str();
+            state.frames.extend(frame.map(str::to_owned));
+        }
         state.events.push(event);
     }
 }
