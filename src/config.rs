@@ -73,6 +73,8 @@ pub struct Config {
     pub test_endpoints: bool,
     /// The clients that may ask for the metrics and the health of the server.
     pub metrics: Metrics,
+    /// Whether a page is loaded again when its files change.
+    pub live: Live,
     /// The bounds on time, memory and work.
     pub limits: Limits,
 }
@@ -99,6 +101,7 @@ impl Config {
             fields: Vec::new(),
             test_endpoints: false,
             metrics: Metrics::Off,
+            live: Live::Off,
             limits: Limits::default(),
         }
     }
@@ -193,6 +196,20 @@ pub enum Metrics {
     Loopback,
     /// Every client that the guard and the password let in.
     Any,
+}
+
+/// Whether a page that is open in a browser is loaded again when files change. A page then has a script of
+/// the server at the beginning of its head, but only as the answer to a navigation: other requests for the
+/// page get the bytes of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Live {
+    /// Pages are sent as they are, and no file is watched.
+    #[default]
+    Off,
+    /// When a file changes that an open page has asked for.
+    Used,
+    /// When any file of the site changes.
+    All,
 }
 
 /// A user name and a password. `Debug` shows neither.
