@@ -77,7 +77,7 @@ fn label_of_page(page: &[u8]) -> Option<&[u8]> {
 
 /// Takes the next attribute of an element from the front of `rest`. `None` at the end of the
 /// element, or where `rest` ends. An attribute without a value has an empty value.
-fn next_attribute<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+pub(super) fn next_attribute<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let is_space = u8::is_ascii_whitespace;
     let start = rest.iter().position(|b| !is_space(b) && *b != b'/');
     *rest = &rest[start.unwrap_or(rest.len())..];

@@ -96,6 +96,7 @@ mod files;
 mod freshness;
 mod guard;
 mod listing;
+mod live;
 mod made;
 mod media_type;
 mod mount;
@@ -115,6 +116,7 @@ pub use auth::Auth;
 pub use fallback::Fallbacks;
 pub use files::{Disk, FileError, Files};
 pub use guard::{Denial, Guard};
+pub use live::TagPlace;
 pub use policy::Policy;
 
 pub(crate) use made::Made;

@@ -10,6 +10,7 @@ mod guard;
 mod head;
 mod negotiation;
 mod opening;
+mod pages;
 #[path = "../fuzz/properties.rs"]
 mod properties;
 mod range;

@@ -42,6 +42,11 @@ fn the_corpus_of_ranges_holds() {
 }
 
 #[test]
+fn the_corpus_of_pages_holds() {
+    replay("tag-place", properties::tag_place);
+}
+
+#[test]
 fn the_corpus_of_preconditions_holds() {
     replay("conditional", properties::conditional);
 }

@@ -15,7 +15,7 @@ use oneloop::http::{
     HeadLimits, HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target,
     Validators, Version, precondition,
 };
-use oneloop::site::Guard;
+use oneloop::site::{Guard, TagPlace};
 use world::{Action, play_with};
 
 /// A whole connection. For any bytes, the server comes to rest, keeps its invariants after every
@@ -252,6 +252,30 @@ pub fn range(bytes: &[u8]) {
             free = span.end;
         }
         assert!(spans.len() == 1 || spans.iter().map(ByteRange::bytes).sum::<u64>() < length);
+    }
+}
+
+/// Any page with a tag is the page, with the tag at one place. A comment at the beginning moves the place
+/// by its length.
+pub fn tag_place(page: &[u8]) {
+    const TAG: &str = "<script></script>";
+    const COMMENT: &[u8] = b" <!-- <head> -->\n";
+    for charset in [None, Some("utf-16le"), Some("utf-16be")] {
+        let place = TagPlace::find(page, charset);
+        let inserted = place.insert(TAG, page);
+        let tag = place.encode(TAG);
+        assert!(tag.len() == TAG.len() || tag.len() == 2 * TAG.len());
+        assert_eq!(inserted.len(), page.len() + tag.len());
+        assert_eq!(inserted[..place.at], page[..place.at]);
+        assert_eq!(inserted[place.at..][..tag.len()], tag);
+        assert_eq!(inserted[place.at + tag.len()..], page[place.at..]);
+    }
+    let has_mark = page.starts_with(b"\xff\xfe")
+        || page.starts_with(b"\xfe\xff")
+        || page.starts_with(b"\xef\xbb\xbf");
+    if !has_mark && page.len() + COMMENT.len() <= TagPlace::SEARCHED_BYTES {
+        let moved = TagPlace::find(&[COMMENT, page].concat(), None).at;
+        assert_eq!(moved, COMMENT.len() + TagPlace::find(page, None).at);
     }
 }
 
