@@ -47,6 +47,8 @@ pub enum Field {
     FetchSite,
     /// Sec-Fetch-Mode (Fetch Metadata Request Headers §2.2)
     FetchMode,
+    /// Sec-Fetch-Dest (Fetch Metadata Request Headers §2.1)
+    FetchDest,
     /// Referer (RFC 9110 §10.1.3)
     Referer,
     /// User-Agent (RFC 9110 §10.1.5), for the log
@@ -78,6 +80,7 @@ impl Field {
             (14, b'c') => (Field::ContentLength, is_same(name, b"content-length")),
             (14, _) => match name[10] | 0x20 {
                 b's' => (Field::FetchSite, is_same(name, b"sec-fetch-site")),
+                b'd' => (Field::FetchDest, is_same(name, b"sec-fetch-dest")),
                 _ => (Field::FetchMode, is_same(name, b"sec-fetch-mode")),
             },
             (15, _) => (Field::AcceptEncoding, is_same(name, b"accept-encoding")),
