@@ -354,6 +354,17 @@ impl<'a> RequestHead<'a> {
             .any(|field| self.head.first[*field as usize].is_some())
     }
 
+    /// The same head without some of its known fields, for [`RequestHead::new`] with the same bytes.
+    /// [`named`](RequestHead::named) still finds them.
+    pub fn without(&self, fields: &[Field]) -> Head {
+        let mut head = self.head.clone();
+        for field in fields {
+            head.first[*field as usize] = Span::default();
+            head.repeated &= !(1 << *field as u32);
+        }
+        head
+    }
+
     /// Whether the client wants to keep the connection open after the response (RFC 9112 §9.3).
     #[inline]
     pub fn wants_persistence(&self) -> bool {

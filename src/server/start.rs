@@ -13,11 +13,11 @@ use std::time::SystemTime;
 
 use super::{
     Echo, Handle, Health, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList, RoomsEndpoint,
-    Server, folder,
+    Server, endpoints::LiveScript, folder,
 };
-use crate::config::{Config, Cors, Metrics, Port};
+use crate::config::{Config, Cors, Live, Metrics, Port};
 use crate::connection::Endpoint;
-use crate::site::{Auth, Disk, Fallbacks, Guard, Policy, Site};
+use crate::site::{Auth, Client, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
 
 /// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
@@ -225,6 +225,10 @@ impl Server<MioDriver, Disk> {
         if config.hidden {
             site = site.with_hidden_files();
         }
+        let client = (config.live != Live::Off).then(Client::new);
+        if let Some(client) = &client {
+            site = site.with_live(&client.path);
+        }
         // What is wrong with the rules is said at the start, and not with the first request.
         site.read_rules(SystemTime::now());
         let log = Log::new(config.log, config.limits.log_bytes_max);
@@ -233,6 +237,9 @@ impl Server<MioDriver, Disk> {
             .with_endpoint("/echo", Echo)
             .with_endpoint("/rooms", RoomList)
             .with_endpoint("/rooms/*", RoomsEndpoint);
+        if let Some(client) = client {
+            server = server.with_endpoint(&client.path, LiveScript::new(client.text));
+        }
         if config.test_endpoints {
             server = server
                 .with_endpoint("/_oneloop/echo", PostEcho)

@@ -130,6 +130,11 @@ impl<F> Cache<F> {
         }
     }
 
+    /// The bound on the weight of all entries, in bytes.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     pub fn get(&mut self, path: &[u8], coding: Coding) -> Option<&mut Entry<F>> {
         let at = self.paths.get(path)?[coding as usize]?;
         let entry = &mut self.entries[at];
@@ -223,7 +228,7 @@ impl<F> Cache<F> {
 mod tests {
     use std::time::SystemTime;
 
-    use super::super::representation::{Edition, Sample, Source};
+    use super::super::representation::{Edition, Sample, Source, Varies};
     use super::*;
     use crate::site::freshness::Freshness;
     use crate::sys::FileKind;
@@ -246,7 +251,7 @@ mod tests {
             media_type: "text/plain".into(),
             coding: Coding::Identity,
             own_file: true,
-            varies: false,
+            varies: Varies::default(),
             freshness: Freshness::None,
             edition: Edition::default(),
             content,

@@ -9,13 +9,13 @@ use std::cmp::Reverse;
 use std::mem;
 use std::time::SystemTime;
 
-use memchr::memrchr;
+use memchr::{memmem, memrchr};
 
 use super::pages::{self, Advice};
 use super::reply::Allowed;
 use super::rules::Moment;
 use super::select::Selected;
-use super::{Body, FileError, Files, Reply, Site};
+use super::{Body, FileError, Files, Reply, Site, TagPlace};
 use crate::http::{
     Change, Field, Form, Method, RequestHead, ResponseHead, SitePath, Status, edit_head,
     field_values,
@@ -170,9 +170,10 @@ impl<F: Files> Site<F> {
         self.beside_the_app(reply)
     }
 
-    /// The same reply, at a path where a navigation gets the single-page app, if the site is one.
+    /// The same reply, at a path where a navigation gets another: the single-page app, if the site is one,
+    /// or a page with the script of live reload.
     fn beside_the_app(&self, mut reply: Reply<F::File>) -> Reply<F::File> {
-        if self.fallbacks.single_page {
+        if self.fallbacks.single_page || self.live.is_some() {
             reply.vary_by_navigation();
         }
         reply
@@ -252,8 +253,8 @@ impl<F: Files> Site<F> {
         if let Some(token) = source.coding.token() {
             head = head.field("Content-Encoding", token);
         }
-        if source.varies {
-            head = head.field("Vary", "Accept-Encoding");
+        if let Some(vary) = source.varies.field() {
+            head = head.field("Vary", vary);
         }
         let head = head.field("Content-Length", representation.len());
         let body = self.part_of(&representation, None);
@@ -274,7 +275,10 @@ impl<F: Files> Site<F> {
     ) {
         let form = Form::from_request(request);
         if form == Form::Text {
-            reply.vary_by_accept();
+            match self.live {
+                Some(_) => reply.vary_by_navigation(),
+                None => reply.vary_by_accept(),
+            }
             return;
         }
         let is_missing = reply.status == Status::NotFound && !reply.is_discreet;
@@ -287,6 +291,9 @@ impl<F: Files> Site<F> {
             self.original(&index, now).is_ok()
         };
         reply.put_in_form(form, &near, is_app);
+        if self.live.is_some() {
+            reply.vary_by_navigation();
+        }
     }
 
     /// The paths in the directory of `path` that look much like it, best first.
@@ -389,6 +396,23 @@ impl<F> Reply<F> {
         (self.head, self.body, self.form) = (head.into(), Body::Bytes(page.into()), form);
     }
 
+    /// Takes the script of live reload over from the page that this one replaces, with the fields of the
+    /// head that let the script run.
+    fn keep_script_of(&mut self, before: &Reply<F>) {
+        const END: &[u8] = b"</script>";
+        if let (Body::Bytes(old), Body::Bytes(new)) = (&before.body, &self.body) {
+            let at = TagPlace::find(old, None).at;
+            let end = memmem::find(&old[at..], END).map_or(0, |end| end + END.len());
+            let tag = String::from_utf8_lossy(&old[at..at + end]);
+            let page = TagPlace::find(new, None).insert(&tag, new);
+            let length = page.len().to_string();
+            let change = Change::Set("Content-Length", &length);
+            self.head = edit_head(&before.head, [change].into_iter()).into();
+            self.body = Body::Bytes(page.into());
+            self.is_live = true;
+        }
+    }
+
     /// Says that another Accept may get another form (RFC 9110 §12.5.5).
     fn vary_by_accept(&mut self) {
         let vary = field_values(&self.head, "Vary").next();
@@ -402,9 +426,8 @@ impl<F> Reply<F> {
 
     /// Says that a navigation may get another reply than a part of a page.
     fn vary_by_navigation(&mut self) {
-        const VARY: &str =
-            "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests";
-        self.head = edit_head(&self.head, [Change::Set("Vary", VARY)].into_iter()).into();
+        let change = Change::Set("Vary", VARY_BY_NAVIGATION);
+        self.head = edit_head(&self.head, [change].into_iter()).into();
     }
 
     /// The same reply as the answer to another path than that of its file: a cache must always ask, even if
@@ -429,6 +452,9 @@ impl<F> Reply<F> {
                 form => told.put_in_form(form, &[], false),
             }
             told.cost = self.cost;
+            if self.is_live {
+                told.keep_script_of(self);
+            }
             *self = told;
         }
     }
@@ -440,18 +466,22 @@ fn for_navigations<F>(mut reply: Reply<F>) -> Reply<F> {
     reply.into_fallback()
 }
 
+/// The fields of a request that tell a navigation from others, and those that select a form and a coding.
+pub(super) const VARY_BY_NAVIGATION: &str =
+    "Accept, Accept-Encoding, Sec-Fetch-Dest, Sec-Fetch-Mode, Upgrade-Insecure-Requests";
+
 /// Whether a browser asks for a page to show, and not for a part of one.
 ///
 /// A browser says so in Sec-Fetch-Dest (Fetch Metadata Request Headers §2.1). A request that a service
 /// worker passes on has the mode alone. And a browser sends neither to a server whose address is not
 /// trustworthy, as of plain HTTP in a local network: there, only a navigation has
 /// Upgrade-Insecure-Requests and an Accept with HTML.
-fn is_navigation(request: &RequestHead<'_>) -> bool {
+pub(super) fn is_navigation(request: &RequestHead<'_>) -> bool {
     if !matches!(request.method(), Method::Get | Method::Head) {
         return false;
     }
     match (
-        request.named("sec-fetch-dest"),
+        request.value(Field::FetchDest),
         request.value(Field::FetchMode),
     ) {
         (Some(b"document" | b"iframe" | b"frame"), _) => true,

@@ -13,7 +13,7 @@ use std::rc::{Rc, Weak};
 use sha1::{Digest, Sha1};
 
 use super::pages::{self, Listed};
-use super::{Body, FileError, Files, Reply, Site, Stream};
+use super::{Body, FileError, Files, Reply, Site, Stream, TagPlace};
 use crate::http::{
     Coding, EntityTag, Form, Method, Precondition, RequestHead, ResponseHead, SitePath, Status,
     Validators, Version, precondition,
@@ -26,6 +26,8 @@ pub(crate) struct Listing<F> {
     /// The path of the directory, beneath the root, with a slash at the end; empty for the root.
     path: Box<[u8]>,
     form: Form,
+    /// The tag that a page has for live reload; empty for none.
+    pub(super) tag: Box<str>,
     /// `None` after the last name.
     directory: Option<F>,
     /// The names that were read, and not looked at yet.
@@ -92,7 +94,12 @@ impl<F> Listing<F> {
     fn begin(&self, out: &mut Vec<u8>) {
         match self.form {
             Form::Json => pages::json_begin(out, &self.path),
-            Form::Html | Form::Text => pages::listing_begin(out, &self.path),
+            Form::Html | Form::Text => {
+                pages::listing_begin(out, &self.path);
+                if !self.tag.is_empty() {
+                    *out = TagPlace::find(out, None).insert(&self.tag, out);
+                }
+            }
         }
     }
 
@@ -156,6 +163,7 @@ impl<F: Files> Site<F> {
                 Form::Json => Form::Json,
                 Form::Html | Form::Text => Form::Html,
             },
+            tag: Box::default(),
             directory: Some(directory),
             names: Vec::new(),
             entries: BTreeSet::new(),

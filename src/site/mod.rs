@@ -119,6 +119,7 @@ pub use guard::{Denial, Guard};
 pub use live::TagPlace;
 pub use policy::Policy;
 
+pub(crate) use live::Client;
 pub(crate) use made::Made;
 pub(crate) use mount::{Mount, Takes};
 pub(crate) use parts::Parts;
@@ -138,6 +139,7 @@ use crate::http::{
 use cache::Cache;
 use encoding::Encoders;
 use fallback::NearestPage;
+use live::Live;
 use mount::Mounts;
 use percent_encoding::percent_decode;
 use reply::{Allowed, Prepared};
@@ -179,6 +181,8 @@ pub struct Site<F: Files> {
     absent: Prepared,
     /// The rules in the files `_redirects` and `_headers`.
     rules: Rules,
+    /// Whether pages get the script of live reload, and what that needs.
+    live: Option<Box<Live>>,
     edition: Edition,
     /// The epoch in which the rules were last asked for their freshness.
     rules_epoch: u64,
@@ -247,6 +251,7 @@ impl<F: Files> Site<F> {
             nearest: NearestPage::default(),
             absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
             rules: Rules::default(),
+            live: None,
             edition: Edition::default(),
             rules_epoch: 0,
             looked_up: [0; 2],
@@ -358,10 +363,12 @@ impl<F: Files> Site<F> {
         mem::take(&mut self.unfit)
     }
 
-    /// Takes the warnings about the files of rules since the last call. There is one for each line of
-    /// a file that has no effect, once for each state of the file.
+    /// Takes the warnings since the last call: about the files of rules, one for each line of a file that
+    /// has no effect, once for each state of the file; and about live reload.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
-        self.rules.take_warnings()
+        let mut warnings = self.rules.take_warnings();
+        warnings.extend(self.take_live_warnings());
+        warnings
     }
 
     /// How often a look-up in the cache found no valid entry, and how often it found one.
@@ -429,6 +436,18 @@ impl<F: Files> Site<F> {
                 self.look_at_rules(now);
             }
         }
+        if self.live.is_some()
+            && request.has_any(live::HINTS)
+            && let Some(reply) = self.answer_navigation(request, now)
+        {
+            return reply;
+        }
+        self.answer_plainly(request, now)
+    }
+
+    /// Answers a request without the script of live reload.
+    #[inline(always)]
+    fn answer_plainly(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         let mut reply = self.answer_method(request, now);
         if reply.is_sentence {
             self.put_in_form(&mut reply, request, now);

@@ -119,6 +119,16 @@ impl Policy {
         self.cors == Cors::Off && self.changes.is_empty()
     }
 
+    /// Whether fields are set or removed on each reply.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The changes of the fields of each reply.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        self.changes.iter().map(OwnChange::change)
+    }
+
     /// A text that tells this policy from others; empty for a policy that changes no reply.
     pub(super) fn text(&self) -> String {
         match self.is_idle() {
@@ -234,7 +244,9 @@ impl ReplyFields {
             .any(|value| value.starts_with(b"multipart/byteranges"));
         let fits =
             |change: &&OwnChange| !(in_parts && change.name().eq_ignore_ascii_case("Content-Type"));
-        changes.extend(policy.changes.iter().filter(fits).map(OwnChange::change));
+        if !reply.is_live {
+            changes.extend(policy.changes.iter().filter(fits).map(OwnChange::change));
+        }
         let cookie = self.cookie.as_deref();
         changes.extend(cookie.map(|cookie| Change::Add("Set-Cookie", cookie)));
         reply.head = edit_head(&reply.head, changes.into_iter()).into();

@@ -30,6 +30,9 @@ pub(crate) struct Reply<F> {
     pub is_sentence: bool,
     /// Whether the content is that of another path, so that a cache must always ask.
     pub is_fallback: bool,
+    /// Whether the content is a page with the script of live reload. The head has the fields of the flags
+    /// already.
+    pub is_live: bool,
     /// The form of a page that the server itself has written; `Text` for everything else.
     pub form: Form,
     /// The cost of making the reply, in units of the budget's work; at least one.
@@ -119,6 +122,7 @@ impl<F> Reply<F> {
             is_discreet: false,
             is_sentence: false,
             is_fallback: false,
+            is_live: false,
             form: Form::Text,
             cost: 1,
         }

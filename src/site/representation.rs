@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use super::fallback::VARY_BY_NAVIGATION;
 use super::freshness::Freshness;
 use crate::http::{Coding, EntityTag, HttpDate, ResponseHead, Status, Validators, whole_seconds};
 use crate::sys::Stat;
@@ -79,6 +80,31 @@ impl<F> Content<F> {
     }
 }
 
+/// Why another request for the same path might get another answer, so that `Vary` must be sent.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Varies {
+    /// The answer might be in another coding.
+    pub by_coding: bool,
+    /// A navigation gets a page with the script of live reload.
+    pub by_navigation: bool,
+}
+
+impl Varies {
+    /// The value of `Vary`.
+    pub fn field(self) -> Option<&'static str> {
+        match self {
+            Varies {
+                by_navigation: true,
+                ..
+            } => Some(VARY_BY_NAVIGATION),
+            Varies {
+                by_coding: true, ..
+            } => Some("Accept-Encoding"),
+            Varies { .. } => None,
+        }
+    }
+}
+
 /// The facts that a representation is made from.
 #[derive(Debug)]
 pub(super) struct Source<F> {
@@ -92,8 +118,7 @@ pub(super) struct Source<F> {
     pub coding: Coding,
     /// Whether the content is a whole file on the disk. If not, it is the output of an encoder.
     pub own_file: bool,
-    /// Whether another request might be answered in another coding, so that `Vary` must be sent.
-    pub varies: bool,
+    pub varies: Varies,
     /// How long a cache may use the content without asking.
     pub freshness: Freshness,
     pub edition: Edition,
@@ -171,7 +196,7 @@ impl<F> Representation<F> {
 pub(super) fn validated(
     status: Status,
     validators: &Validators,
-    varies: bool,
+    varies: Varies,
     freshness: Freshness,
 ) -> ResponseHead {
     let mut head = ResponseHead::new(status);
@@ -181,8 +206,8 @@ pub(super) fn validated(
     head = head
         .field("ETag", validators.tag.as_str())
         .field("Cache-Control", freshness);
-    if varies {
-        head = head.field("Vary", "Accept-Encoding");
+    if let Some(vary) = varies.field() {
+        head = head.field("Vary", vary);
     }
     head
 }

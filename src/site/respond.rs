@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use sha1::{Digest, Sha1};
 
 use super::freshness::Freshness;
-use super::representation::{self, Content, Representation, describe, is_settled, validated};
+use super::representation::{
+    self, Content, Representation, Varies, describe, is_settled, validated,
+};
 use super::stream::{Encoding, FileStream, Kept, Multipart, OpenFile, Original};
 use super::{Body, Files, Parts, Reply, RunningEncoder, Site, Stream};
 use crate::http::{
@@ -133,7 +135,7 @@ impl<F: Files> Site<F> {
     /// Returns a boundary of 20 hexadecimal digits. A boundary must not occur in any part (RFC 2046
     /// §5.1.1). The files are not searched; instead, the boundary has 80 bits that a writer of files
     /// cannot guess, even one that knows all earlier boundaries: they are a hash of the secret seed.
-    fn next_boundary(&mut self) -> String {
+    pub(super) fn next_boundary(&mut self) -> String {
         self.boundaries += 1;
         let [a, b] = self.boundary_seed;
         let words = [a, b, self.boundaries].map(u64::to_le_bytes);
@@ -153,16 +155,17 @@ impl<F: Files> Site<F> {
         let freshness = original.source.freshness;
         let (stat, edition) = (&original.source.stat, original.source.edition);
         let validators = representation::validators(stat, coding, edition, now);
+        let varies = original.source.varies;
         match precondition(request, &validators) {
             Precondition::Holds { .. } => {}
             Precondition::NotModified => {
-                let head = validated(Status::NotModified, &validators, true, freshness);
+                let head = validated(Status::NotModified, &validators, varies, freshness);
                 return Reply::new(Status::NotModified, head, Body::empty());
             }
-            Precondition::Failed => return precondition_failed(&validators, true),
+            Precondition::Failed => return precondition_failed(&validators, varies),
         }
         let media_type = &original.source.media_type;
-        let head = validated(Status::Ok, &validators, true, freshness);
+        let head = validated(Status::Ok, &validators, varies, freshness);
         let head = describe(head, media_type, coding).field("Transfer-Encoding", "chunked");
         if request.method() == Method::Head {
             // The encoded content would be discarded, so nothing is encoded.
@@ -189,11 +192,9 @@ impl<F: Files> Site<F> {
             encoder: Some(self.encoders.begin(coding)),
             // An unsettled file may have changed already and kept its stat. The result is then not
             // kept, even if the stat looks settled by the time the encoder is done.
-            kept: is_settled(&stat, now).then(|| Kept {
-                path: original.source.path.clone(),
-                media_type: media_type.clone(),
-                stat,
-                bytes: Vec::new(),
+            kept: is_settled(&stat, now).then(|| {
+                let path = original.source.path.clone();
+                Kept::file(path, media_type.clone(), varies, stat)
             }),
             permit: Some(permit),
         };
@@ -215,7 +216,7 @@ impl<F: Files> Site<F> {
     }
 }
 
-fn precondition_failed<F>(validators: &Validators, varies: bool) -> Reply<F> {
+fn precondition_failed<F>(validators: &Validators, varies: Varies) -> Reply<F> {
     let status = Status::PreconditionFailed;
     let head = validated(status, validators, varies, Freshness::None);
     Reply::plain_with(head, status, "the file is not the one that was meant")

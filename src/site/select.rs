@@ -2,13 +2,14 @@
 //! are the original file, a *sibling* (a coding that lies beside the original, such as `app.js.br`
 //! beside `app.js`), and the output of an encoder, made for an earlier request or for this request.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::cache::{Entry, Lookup, Siblings};
 use super::encoding;
 use super::freshness::Freshness;
-use super::representation::{Content, Representation, Sample, Source, is_settled};
+use super::representation::{Content, Representation, Sample, Source, Varies, is_settled};
 use super::{FileError, Files, Site, media_type};
 use crate::http::{Acceptable, Coding, Field, RequestHead, Version};
 use crate::sys::{FileKind, Stat};
@@ -74,7 +75,7 @@ impl<F: Files> Site<F> {
         now: SystemTime,
     ) -> Result<Selected<F::File>, FileError> {
         let acceptable = self.acceptable(request);
-        if !original.source.varies || !acceptable.wants_coding() {
+        if !original.source.varies.by_coding || !acceptable.wants_coding() {
             return Ok(match acceptable.takes(Coding::Identity) {
                 true => Selected::Available(original),
                 false => Selected::NotAcceptable,
@@ -157,8 +158,12 @@ impl<F: Files> Site<F> {
 
     /// Whether the size of the original is worth an encoder.
     fn is_encodable(&self, original: &Representation<F::File>) -> bool {
-        let sizes = ENCODED_BYTES_MIN..=self.encoded_file_bytes_max;
-        sizes.contains(&original.source.stat.size)
+        self.encoded_sizes().contains(&original.source.stat.size)
+    }
+
+    /// The sizes in bytes that are worth an encoder.
+    pub(super) fn encoded_sizes(&self) -> RangeInclusive<u64> {
+        ENCODED_BYTES_MIN..=self.encoded_file_bytes_max
     }
 
     /// The cached outcome for a path, if the entry was checked in this epoch or is checked now with
@@ -385,10 +390,13 @@ impl<F: Files> Site<F> {
             Some(_) => coding,
             None => media_type::coding_of(path, stat.size, beginning),
         };
-        let varies = match (original, own_coding) {
-            (None, Coding::Identity) => media_type::is_compressible(&media_type),
-            (None, _) => false,
-            (Some(_), _) => true,
+        let varies = Varies {
+            by_coding: match (original, own_coding) {
+                (None, Coding::Identity) => media_type::is_compressible(&media_type),
+                (None, _) => false,
+                (Some(_), _) => true,
+            },
+            by_navigation: self.live.is_some() && media_type.starts_with("text/html"),
         };
         let source = Source {
             path: file,

@@ -11,7 +11,8 @@ use super::cache::{Entry, Lookup};
 use super::encoding::{self, Encoder};
 use super::freshness::Freshness;
 use super::listing::Listing;
-use super::representation::{Content, Representation, Sample, Source, is_settled};
+use super::live::Page;
+use super::representation::{Content, Representation, Sample, Source, Varies, is_settled};
 use super::{FileError, Files, Parts, Site, media_type};
 use crate::http::{ByteRange, Coding};
 use crate::sys::Stat;
@@ -21,6 +22,8 @@ use crate::sys::Stat;
 pub(crate) enum Stream<F> {
     /// A file, or one range of a file.
     File(Box<FileStream<F>>),
+    /// A page with the script of live reload, whose rest is in a file.
+    Page(Box<PageStream<F>>),
     /// Several ranges of a file.
     Multipart(Box<Multipart<F>>),
     /// The output of an encoder for a file.
@@ -34,6 +37,7 @@ impl<F> Stream<F> {
     pub fn is_at_end(&self) -> bool {
         match self {
             Stream::File(stream) => stream.left.bytes() == 0,
+            Stream::Page(stream) => stream.begin.is_none() && stream.rest.left.bytes() == 0,
             Stream::Multipart(stream) => stream.parts.is_at_end(),
             Stream::Encoding(encoding) => encoding.encoder.is_none(),
             Stream::Listing(listing) => listing.is_at_end(),
@@ -44,6 +48,7 @@ impl<F> Stream<F> {
     fn open_file(&mut self) -> Option<&mut OpenFile<F>> {
         match self {
             Stream::File(stream) => Some(&mut stream.open),
+            Stream::Page(stream) => Some(&mut stream.rest.open),
             Stream::Multipart(stream) => Some(&mut stream.open),
             Stream::Encoding(_) | Stream::Listing(_) => None,
         }
@@ -59,7 +64,7 @@ impl<F> Stream<F> {
     pub fn held_bytes(&self) -> usize {
         match self {
             Stream::Listing(listing) => listing.held_bytes(),
-            Stream::File(_) | Stream::Multipart(_) | Stream::Encoding(_) => 0,
+            Stream::File(_) | Stream::Page(_) | Stream::Multipart(_) | Stream::Encoding(_) => 0,
         }
     }
 
@@ -108,6 +113,32 @@ pub(crate) struct FileStream<F> {
     pub(super) left: ByteRange,
 }
 
+impl<F> FileStream<F> {
+    /// The open file.
+    pub(super) fn file(&self) -> &F {
+        &self.open.file
+    }
+}
+
+/// A page with a tag: its first bytes with the tag, and the rest in a file.
+#[derive(Debug)]
+pub(crate) struct PageStream<F> {
+    /// `None` when the bytes were sent.
+    begin: Option<Rc<[u8]>>,
+    rest: FileStream<F>,
+}
+
+impl<F> PageStream<F> {
+    /// The bytes, and the file from this offset on.
+    pub(super) fn new(begin: Rc<[u8]>, from: u64, mut rest: FileStream<F>) -> PageStream<F> {
+        rest.left.start = from.min(rest.left.end);
+        PageStream {
+            begin: Some(begin),
+            rest,
+        }
+    }
+}
+
 /// Several ranges of a file as `multipart/byteranges` (RFC 9110 §14.6).
 #[derive(Debug)]
 pub(crate) struct Multipart<F> {
@@ -135,16 +166,53 @@ pub(crate) struct Encoding<F> {
     pub(super) permit: Option<Rc<()>>,
 }
 
-/// The output of an encoder for a file, on its way into the cache.
+/// The output of an encoder, on its way into the cache.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// The path of the file.
-    pub path: Box<[u8]>,
-    pub media_type: Cow<'static, str>,
-    /// The stat of the file when the response was begun.
-    pub stat: Stat,
+    place: Place,
     /// The whole output so far.
-    pub bytes: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+/// The place at which the output of an encoder is kept.
+#[derive(Debug)]
+enum Place {
+    /// Beside a file.
+    File {
+        path: Box<[u8]>,
+        media_type: Cow<'static, str>,
+        varies: Varies,
+        /// The stat of the file when the response was begun.
+        stat: Stat,
+    },
+    /// With a page that has the script of live reload.
+    Page(Rc<Page>),
+}
+
+impl Kept {
+    /// The output is kept beside the file at a path.
+    pub fn file(
+        path: Box<[u8]>,
+        media_type: Cow<'static, str>,
+        varies: Varies,
+        stat: Stat,
+    ) -> Kept {
+        let place = Place::File {
+            path,
+            media_type,
+            varies,
+            stat,
+        };
+        let bytes = Vec::new();
+        Kept { place, bytes }
+    }
+
+    /// The output is kept with a page.
+    pub fn page(page: &Rc<Page>) -> Kept {
+        let place = Place::Page(Rc::clone(page));
+        let bytes = Vec::new();
+        Kept { place, bytes }
+    }
 }
 
 /// The content that is encoded.
@@ -152,6 +220,12 @@ pub(super) struct Kept {
 pub(super) enum Original<F> {
     Memory(Rc<[u8]>),
     File(OpenFile<F>),
+    /// These bytes, and then the file from an offset on.
+    Page {
+        begin: Rc<[u8]>,
+        from: u64,
+        open: OpenFile<F>,
+    },
 }
 
 /// The next slice of a body.
@@ -198,6 +272,14 @@ impl<F: Files> Site<F> {
         match stream {
             Stream::File(stream) => {
                 let slice = self.slice_of(&mut stream.open, &mut stream.left, max);
+                (slice, 1)
+            }
+            Stream::Page(stream) => {
+                if let Some(begin) = stream.begin.take() {
+                    out.extend_from_slice(&begin);
+                    return (BodySlice::Written(begin.len()), 1);
+                }
+                let slice = self.slice_of(&mut stream.rest.open, &mut stream.rest.left, max);
                 (slice, 1)
             }
             Stream::Multipart(stream) => {
@@ -330,9 +412,22 @@ impl<F: Files> Site<F> {
                 }
                 slice
             }
+            Original::Page { begin, .. } if at < begin.len() => {
+                &begin[at..begin.len().min(at + want)]
+            }
+            Original::Page { begin, from, open } => {
+                let slice = &mut slice[..want];
+                let at = *from + (at - begin.len()) as u64;
+                let read = self.files.read_at(&open.file, slice, at);
+                if read != Ok(want) || !self.is_intact(open) {
+                    return Err(());
+                }
+                slice
+            }
         };
+        let taken = bytes.len() as u64;
         let mut coded = encoder.encode(bytes).map_err(drop)?;
-        encoding.at += want as u64;
+        encoding.at += taken;
         let last = encoding.at == size;
         if last {
             coded.extend(encoder.finish().map_err(drop)?);
@@ -364,12 +459,15 @@ impl<F: Files> Site<F> {
         let Some(kept) = encoding.kept.take() else {
             return;
         };
-        let Kept {
-            path,
-            media_type,
-            stat,
-            bytes,
-        } = kept;
+        let (path, media_type, varies, stat) = match kept.place {
+            Place::File {
+                path,
+                media_type,
+                varies,
+                stat,
+            } => (path, media_type, varies, stat),
+            Place::Page(page) => return page.keep(encoding.coding, &kept.bytes),
+        };
         if self.files.stat(&path) != Ok(stat) || !is_settled(&stat, now) {
             return;
         }
@@ -379,10 +477,10 @@ impl<F: Files> Site<F> {
             media_type,
             coding: encoding.coding,
             own_file: false,
-            varies: true,
+            varies,
             freshness: Freshness::of(&path, self.max_age),
             edition: self.edition,
-            content: Content::Memory(bytes.into()),
+            content: Content::Memory(kept.bytes.into()),
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));
         // Epoch 0 is over when the first request arrives: the next request checks the file again.

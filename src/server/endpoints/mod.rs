@@ -2,11 +2,13 @@
 //! endpoints of your own program.
 
 mod echo;
+mod live_script;
 mod metrics;
 mod rooms;
 mod test;
 
 pub use echo::{Echo, PostEcho};
+pub(crate) use live_script::LiveScript;
 pub use metrics::{Health, MetricsEndpoint};
 pub use rooms::{RoomList, RoomsEndpoint};
 pub use test::TestEndpoint;

@@ -1,5 +1,589 @@
-//! Floor 2, site: live reload, as far as it concerns the answers.
+//! Floor 2, site: live reload, as far as it concerns the answers. A page that a browser opens gets a script
+//! at the beginning of its head; any other request for the page gets the bytes of the file.
+//!
+//! The answer with the script is made from the whole answer without a coding, after the rules of
+//! `_headers` and the flags had their say about its fields: its media type decides, not the name of the
+//! file. The answer is a representation of its own (RFC 9110 §3.2):
+//!
+//! - an entity tag of its own, which has a hash of the script; no date, because the date of the file would
+//!   be that of both;
+//! - no ranges, because a place in one body is another place in the other;
+//! - codings are made of the page with the script; siblings such as `.br` are not;
+//! - `Cache-Control: no-cache`, because a page must be new after it was edited; and in both answers, a
+//!   `Vary` with the fields of the request by which they are told apart.
 
+mod client;
+mod csp;
 mod inject;
+mod pages;
 
+pub(crate) use client::Client;
 pub use inject::TagPlace;
+pub(super) use pages::Page;
+
+use std::mem;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use sha1::{Digest, Sha1};
+
+use self::csp::{Needs, Widened, widen};
+use self::pages::Pages;
+use super::encoding;
+use super::fallback::{VARY_BY_NAVIGATION, is_navigation};
+use super::pages::{ERROR_POLICY, LISTING_POLICY};
+use super::stream::{Encoding, Kept, Original, PageStream};
+use super::{Body, Files, Reply, RunningEncoder, Site, Stream};
+use crate::http::{
+    Change, Coding, EntityTag, Field, Form, Method, Precondition, RequestHead, ResponseHead,
+    Status, Validators, Version, edit_head, field_values, precondition,
+};
+
+/// The state of live reload that concerns answers.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// The URL path of the script.
+    script: Box<str>,
+    /// A part of each entity tag: the page must be sent again with another script.
+    mark: String,
+    pages: Pages,
+    /// Whether the warning was given that a policy is widened; and that caches are told otherwise.
+    is_widening_told: bool,
+    is_caching_told: bool,
+    warnings: Vec<String>,
+}
+
+/// The fields of a request that do not count for a page with the script until the page is made.
+const SELECTING: &[Field] = &[
+    Field::AcceptEncoding,
+    Field::Range,
+    Field::IfRange,
+    Field::IfMatch,
+    Field::IfNoneMatch,
+    Field::IfModifiedSince,
+    Field::IfUnmodifiedSince,
+];
+
+/// Every navigation of a browser has one of these.
+pub(super) const HINTS: &[Field] = &[Field::FetchDest, Field::FetchMode, Field::AcceptEncoding];
+
+impl<F: Files> Site<F> {
+    /// The number of bytes of a page that are searched and copied with one unit of work.
+    const PAGE_BYTES_PER_WORK: usize = 4096;
+
+    /// The number of bytes that the encoder takes with one unit of work.
+    const CODED_BYTES_PER_WORK: usize = 40;
+
+    /// Gives each page that a browser opens the script at the URL path `script`, which another part of the
+    /// server must answer.
+    ///
+    /// # Panics
+    /// If the path could end an attribute or a tag.
+    #[must_use]
+    pub fn with_live(mut self, script: &str) -> Site<F> {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-.".contains(&b);
+        assert!(script.bytes().all(is_plain), "the path needs no escaping");
+        let digest = Sha1::digest(script);
+        self.live = Some(Box::new(Live {
+            script: script.into(),
+            mark: digest[..4].iter().map(|b| format!("{b:02x}")).collect(),
+            pages: Pages::new(self.cache.bytes_max() / 4),
+            is_widening_told: false,
+            is_caching_told: false,
+            warnings: Vec::new(),
+        }));
+        self
+    }
+
+    /// Takes the warnings about live reload since the last call.
+    pub(super) fn take_live_warnings(&mut self) -> Vec<String> {
+        let live = self.live.as_mut();
+        live.map(|live| mem::take(&mut live.warnings))
+            .unwrap_or_default()
+    }
+
+    /// The answer with the script, if a browser asks for a page to show. `None` for every other request.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn answer_navigation(
+        &mut self,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Option<Reply<F::File>> {
+        if !is_navigation(request) {
+            return None;
+        }
+        let head = request.without(SELECTING);
+        let whole = self.answer_plainly(&RequestHead::new(&head, request.bytes()), now);
+        // The state is taken out while the site is at work for it.
+        let mut live = self.live.take()?;
+        self.cost = 0;
+        let cost = whole.cost;
+        let mut reply = self.with_script(&mut live, whole, request);
+        self.live = Some(live);
+        match &mut reply {
+            Some(reply) => reply.cost = cost + self.cost,
+            None => self.cost = cost,
+        }
+        reply
+    }
+
+    /// Puts the script into a whole answer. `None` if the answer is no page.
+    fn with_script(
+        &mut self,
+        live: &mut Live,
+        whole: Reply<F::File>,
+        request: &RequestHead<'_>,
+    ) -> Option<Reply<F::File>> {
+        let has_user_fields = self.policy.has_changes();
+        let head: Rc<[u8]> = match has_user_fields {
+            true => edit_head(&whole.head, self.policy.changes()).into(),
+            false => Rc::clone(&whole.head),
+        };
+        if !is_page(whole.status, &head) {
+            return None;
+        }
+        let policy = match live.policy_for(&head, request, || self.next_boundary()) {
+            Allowed::AsItIs => None,
+            Allowed::By(policy) => Some(policy),
+            Allowed::Never => return None,
+        };
+        live.tell_of_caching(&head);
+        let nonce = policy.as_ref().and_then(|policy| policy.nonce.as_deref());
+        let tag = live.tag(nonce);
+        // A page with a nonce is never the same again.
+        let validators = match nonce {
+            Some(_) => None,
+            None => own_validators(&head, &live.mark),
+        };
+        let parts = HeadParts {
+            head: &head,
+            policy: policy.as_ref(),
+        };
+        let mut reply = Reply {
+            is_live: true,
+            ..whole
+        };
+        if field_values(&head, "Transfer-Encoding").next().is_some()
+            || matches!(&reply.body, Body::Stream(stream) if stream.ends_with_connection())
+        {
+            if let Body::Stream(Stream::Listing(listing)) = &mut reply.body {
+                listing.tag = tag.into();
+            }
+            reply.head = parts.join(None, Length::AsItIs, Coding::Identity).into();
+            return Some(reply);
+        }
+        let is_kept = validators.as_ref().is_some_and(|v| !v.tag.is_weak());
+        let known = if is_kept { live.pages.get(&head) } else { None };
+        let page = match known {
+            Some(page) => page,
+            None => {
+                let page = Rc::new(self.make_page(&reply.body, &tag, &head)?);
+                self.cost += 1 + (page.begin.len() / Self::PAGE_BYTES_PER_WORK) as u32;
+                if is_kept {
+                    live.pages.insert(&head, &page);
+                }
+                page
+            }
+        };
+        let bytes = match &reply.body {
+            Body::Stream(Stream::File(stream)) => {
+                page.begin.len() as u64 + stream.left.end.saturating_sub(page.rest)
+            }
+            _ => page.begin.len() as u64,
+        };
+        let coding = self.coding_of_page(&page, bytes, &reply, request);
+        let validators = validators.map(|validators| validators_in(validators, coding));
+        if let Some(validators) = validators.as_ref().filter(|_| reply.status == Status::Ok) {
+            match precondition(request, validators) {
+                Precondition::Holds { .. } => {}
+                Precondition::NotModified => {
+                    let head = parts.join(Some(validators), Length::AsItIs, Coding::Identity);
+                    reply.head = not_modified(&head).into();
+                    (reply.status, reply.body) = (Status::NotModified, Body::empty());
+                    return Some(reply);
+                }
+                Precondition::Failed => {
+                    let sentence = "the page is not the one that was meant";
+                    return Some(Reply::plain(Status::PreconditionFailed, sentence));
+                }
+            }
+        }
+        let (body, length) = self.body_of_page(&page, bytes, coding, reply.body, request);
+        reply.body = body;
+        reply.head = parts.join(validators.as_ref(), length, coding).into();
+        Some(reply)
+    }
+
+    /// The page with the tag, made from the body of the answer without it. `None` if the file cannot be
+    /// read.
+    fn make_page(&self, body: &Body<F::File>, tag: &str, head: &[u8]) -> Option<Page> {
+        let media_type = field_values(head, "Content-Type")
+            .next()
+            .unwrap_or_default();
+        let charset = charset_of(media_type);
+        match body {
+            Body::Bytes(bytes) => {
+                let place = TagPlace::find(bytes, charset);
+                Some(Page::new(place.insert(tag, bytes), 0))
+            }
+            Body::Stream(Stream::File(stream)) => {
+                let mut beginning = vec![0; TagPlace::SEARCHED_BYTES];
+                let read = self.files.read_at(stream.file(), &mut beginning, 0).ok()?;
+                beginning.truncate(read);
+                let place = TagPlace::find(&beginning, charset);
+                let begin = place.insert(tag, &beginning[..place.at]);
+                Some(Page::new(begin, place.at as u64))
+            }
+            Body::Stream(_) | Body::Part(..) | Body::Parts(..) | Body::Owned(_) => None,
+        }
+    }
+
+    /// The coding for a page of so many bytes. The rules are those for files, but for siblings.
+    fn coding_of_page(
+        &mut self,
+        page: &Page,
+        bytes: u64,
+        reply: &Reply<F::File>,
+        request: &RequestHead<'_>,
+    ) -> Coding {
+        let is_own_error = reply.form != Form::Text && reply.status != Status::Ok;
+        let is_worth = self.encoded_sizes().contains(&bytes) && !is_own_error;
+        if !is_worth || !request.has_any(&[Field::AcceptEncoding]) {
+            return Coding::Identity;
+        }
+        let acceptable = self.acceptable(request);
+        let path = request.path().unwrap_or_default();
+        for coding in acceptable.in_order() {
+            let is_gzip_better =
+                coding == Coding::Brotli && acceptable.weighs_equally(coding, Coding::Gzip);
+            if coding == Coding::Identity {
+                break;
+            }
+            if !encoding::is_made_here(coding) || is_gzip_better {
+                continue;
+            }
+            let is_needed = !acceptable.takes(Coding::Identity);
+            if page.coded(coding).is_some()
+                || is_coded_at_once(page, bytes)
+                || (request.version() == Version::Http11
+                    && self.may_encode(path, coding, is_needed))
+            {
+                return coding;
+            }
+        }
+        Coding::Identity
+    }
+
+    /// The body with a page in a coding. `plain` is the body without the tag.
+    fn body_of_page(
+        &mut self,
+        page: &Rc<Page>,
+        bytes: u64,
+        coding: Coding,
+        plain: Body<F::File>,
+        request: &RequestHead<'_>,
+    ) -> (Body<F::File>, Length) {
+        if coding == Coding::Identity {
+            let begin = Rc::clone(&page.begin);
+            let body = match plain {
+                Body::Stream(Stream::File(file)) => Body::Stream(Stream::Page(Box::new(
+                    PageStream::new(begin, page.rest, *file),
+                ))),
+                _ => Body::Bytes(begin),
+            };
+            return (body, Length::Known(bytes));
+        }
+        if page.coded(coding).is_none() && is_coded_at_once(page, bytes) {
+            self.cost += 1 + (bytes as usize / Self::CODED_BYTES_PER_WORK) as u32;
+            page.keep(coding, &self.encoders.whole(coding, &page.begin));
+        }
+        if let Some(coded) = page.coded(coding) {
+            let length = Length::Known(coded.len() as u64);
+            return (Body::Bytes(coded), length);
+        }
+        if request.method() == Method::Head {
+            return (Body::empty(), Length::Chunked);
+        }
+        let permit = Rc::new(());
+        self.encoding.push(RunningEncoder {
+            path: request.path().unwrap_or_default().into(),
+            coding,
+            permit: Rc::downgrade(&permit),
+        });
+        let begin = Rc::clone(&page.begin);
+        let encoding = Encoding {
+            coding,
+            content: match plain {
+                Body::Stream(Stream::File(file)) => Original::Page {
+                    begin,
+                    from: page.rest,
+                    open: file.open,
+                },
+                _ => Original::Memory(begin),
+            },
+            size: bytes,
+            at: 0,
+            encoder: Some(self.encoders.begin(coding)),
+            kept: Some(Kept::page(page)),
+            permit: Some(permit),
+        };
+        let body = Body::Stream(Stream::Encoding(Box::new(encoding)));
+        (body, Length::Chunked)
+    }
+}
+
+/// Whether a page is short enough to be encoded before the answer begins. A longer one would hold up the
+/// loop.
+fn is_coded_at_once(page: &Page, bytes: u64) -> bool {
+    const AT_ONCE: u64 = 32 << 10;
+    bytes == page.begin.len() as u64 && bytes <= AT_ONCE
+}
+
+impl Live {
+    /// The tag, with the value of its attribute `nonce` if it needs one. Without `async`, so that the script
+    /// has opened its connection before a policy in a `<meta>` of the page is read.
+    fn tag(&self, nonce: Option<&str>) -> String {
+        let src = &self.script;
+        match nonce {
+            Some(nonce) => format!("<script src=\"{src}\" nonce=\"{nonce}\"></script>"),
+            None => format!("<script src=\"{src}\"></script>"),
+        }
+    }
+
+    /// How the policy in a head lets the script run.
+    fn policy_for(
+        &mut self,
+        head: &[u8],
+        request: &RequestHead<'_>,
+        nonce: impl FnOnce() -> String,
+    ) -> Allowed {
+        let values: Vec<_> = field_values(head, "Content-Security-Policy")
+            .map(String::from_utf8_lossy)
+            .collect();
+        if values.is_empty() {
+            return Allowed::AsItIs;
+        }
+        let value = values.join(", ");
+        let is_own = value == ERROR_POLICY || value == LISTING_POLICY;
+        let nonce = (!is_own).then(nonce);
+        let authority = authority_of(request);
+        let needs = Needs {
+            nonce: nonce.as_deref(),
+            authority: authority.as_deref(),
+        };
+        match widen(&value, needs) {
+            Widened::Enough => Allowed::AsItIs,
+            Widened::Sandboxed => Allowed::Never,
+            Widened::To {
+                policy,
+                has_nonce,
+                directives,
+            } => {
+                if !is_own && !mem::replace(&mut self.is_widening_told, true) {
+                    let names: Vec<_> = directives.iter().map(String::as_str).collect();
+                    self.warnings.push(format!(
+                        "live reload: the Content-Security-Policy of pages is widened when a browser opens \
+                         them, in {}",
+                        names.join(" and ")
+                    ));
+                }
+                let nonce = nonce.filter(|_| has_nonce);
+                Allowed::By(OwnPolicy { policy, nonce })
+            }
+        }
+    }
+
+    /// Warns once if pages may be kept by caches without the script.
+    fn tell_of_caching(&mut self, head: &[u8]) {
+        let mut values = field_values(head, "Cache-Control");
+        let is_asked = |value: &[u8]| is_no_store(value) || value.eq_ignore_ascii_case(b"no-cache");
+        if let Some(value) = values.find(|value| !is_asked(value))
+            && !mem::replace(&mut self.is_caching_told, true)
+        {
+            self.warnings.push(format!(
+                "live reload: pages are sent with `Cache-Control: no-cache` when a browser opens them, and \
+                 not with `{}`",
+                value.escape_ascii()
+            ));
+        }
+    }
+}
+
+/// Whether the policy of a page lets the script run.
+enum Allowed {
+    /// Without a policy, or with the policy as it is.
+    AsItIs,
+    By(OwnPolicy),
+    Never,
+}
+
+/// A policy that was widened.
+struct OwnPolicy {
+    policy: String,
+    /// The nonce that the tag must have.
+    nonce: Option<String>,
+}
+
+/// The length of a body, for its head.
+enum Length {
+    Known(u64),
+    Chunked,
+    /// The head has the framing already.
+    AsItIs,
+}
+
+/// The head of the answer without the script, and the policy for the one with it.
+struct HeadParts<'a> {
+    head: &'a [u8],
+    policy: Option<&'a OwnPolicy>,
+}
+
+impl HeadParts<'_> {
+    /// The head of the answer with the script.
+    fn join(&self, validators: Option<&Validators>, length: Length, coding: Coding) -> Vec<u8> {
+        let head = self.head;
+        let vary = with_navigation(head);
+        let bytes = match length {
+            Length::Known(bytes) => bytes.to_string(),
+            Length::Chunked | Length::AsItIs => String::new(),
+        };
+        let mut changes = vec![
+            match validators {
+                Some(validators) => Change::Set("ETag", validators.tag.as_str()),
+                None => Change::Remove("ETag"),
+            },
+            Change::Remove("Last-Modified"),
+            Change::Set("Vary", &vary),
+            Change::Set("Accept-Ranges", "none"),
+        ];
+        if !field_values(head, "Cache-Control").any(is_no_store) {
+            changes.push(Change::Set("Cache-Control", "no-cache"));
+        }
+        match length {
+            Length::Known(_) => changes.push(Change::Set("Content-Length", &bytes)),
+            Length::Chunked => changes.extend([
+                Change::Remove("Content-Length"),
+                Change::Set("Transfer-Encoding", "chunked"),
+            ]),
+            Length::AsItIs => {}
+        }
+        changes.extend(
+            coding
+                .token()
+                .map(|token| Change::Set("Content-Encoding", token)),
+        );
+        let policy = self.policy.map(|policy| &policy.policy);
+        changes.extend(policy.map(|policy| Change::Set("Content-Security-Policy", policy)));
+        edit_head(head, changes.into_iter())
+    }
+}
+
+/// The head of a 304 in place of the one of a 200. The fields that describe the content go (RFC 9110
+/// §15.4.5).
+fn not_modified(head: &[u8]) -> Vec<u8> {
+    let content = [
+        "Content-Length",
+        "Content-Type",
+        "X-Content-Type-Options",
+        "Accept-Ranges",
+    ];
+    let head = edit_head(head, content.into_iter().map(Change::Remove));
+    let fields = head
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or(0, |end| end + 1);
+    let line = ResponseHead::new(Status::NotModified).into_bytes();
+    [&line, &head[fields..]].concat()
+}
+
+/// Whether an answer is a page to which a script may be added.
+fn is_page(status: Status, head: &[u8]) -> bool {
+    let mut types = field_values(head, "Content-Type");
+    let is_html = match (types.next(), types.next()) {
+        (Some(media_type), None) => {
+            let essence = media_type.split(|b| *b == b';').next().unwrap_or_default();
+            essence.trim_ascii().eq_ignore_ascii_case(b"text/html")
+        }
+        _ => false,
+    };
+    let is_saved = || {
+        field_values(head, "Content-Disposition").any(|value| {
+            let kind = value.split(|b| *b == b';').next().unwrap_or_default();
+            kind.trim_ascii().eq_ignore_ascii_case(b"attachment")
+        })
+    };
+    let is_coded = || field_values(head, "Content-Encoding").next().is_some();
+    is_html && (status == Status::Ok || status.code() >= 400) && !is_saved() && !is_coded()
+}
+
+/// The parameter `charset` of a media type.
+fn charset_of(media_type: &[u8]) -> Option<&str> {
+    let mut parameters = media_type.split(|b| *b == b';').skip(1);
+    parameters.find_map(|parameter| {
+        let parameter = str::from_utf8(parameter).ok()?;
+        let (name, value) = parameter.split_once('=')?;
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// The host and port as a policy can name them: no policy can name an IPv6 address.
+fn authority_of(request: &RequestHead<'_>) -> Option<String> {
+    let authority = request.authority()?;
+    let host = str::from_utf8(authority.host).ok()?;
+    let is_named = host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    is_named.then(|| match authority.port {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
+}
+
+/// The validators of a page with the script, from the head without it.
+fn own_validators(head: &[u8], mark: &str) -> Option<Validators> {
+    let tag = str::from_utf8(field_values(head, "ETag").next()?).ok()?;
+    let (is_weak, quoted) = match tag.strip_prefix("W/") {
+        Some(quoted) => (true, quoted),
+        None => (false, tag),
+    };
+    let opaque = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    Some(Validators {
+        tag: EntityTag::new(&format!("{opaque}-l{mark}"), is_weak),
+        modified: None,
+    })
+}
+
+/// The validators of the same page in a coding (RFC 9110 §8.8.3.3).
+fn validators_in(validators: Validators, coding: Coding) -> Validators {
+    let Some(token) = coding.token() else {
+        return validators;
+    };
+    let tag = &validators.tag;
+    let tag = EntityTag::new(&format!("{}-{token}", tag.opaque()), tag.is_weak());
+    Validators { tag, ..validators }
+}
+
+/// Whether a value of `Cache-Control` forbids caches to keep the answer, which is more than is asked for.
+fn is_no_store(value: &[u8]) -> bool {
+    let mut members = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    members.any(|member| member.eq_ignore_ascii_case(b"no-store"))
+}
+
+/// The value of `Vary` in a head, with the fields by which a navigation is told from other requests.
+pub(super) fn with_navigation(head: &[u8]) -> String {
+    let mut vary = VARY_BY_NAVIGATION.to_owned();
+    let values = field_values(head, "Vary").filter_map(|value| str::from_utf8(value).ok());
+    let members = values.flat_map(|value| value.split(',')).map(str::trim);
+    for member in members.filter(|member| !member.is_empty()) {
+        let mut known = VARY_BY_NAVIGATION.split(", ");
+        if !known.any(|known| known.eq_ignore_ascii_case(member)) {
+            vary = format!("{vary}, {member}");
+        }
+    }
+    vary
+}
+
+#[cfg(test)]
+mod tests;

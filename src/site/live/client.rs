@@ -1,0 +1,56 @@
+//! Floor 2, site: the script that the pages get. Its source has comments for readers; browsers get the rest.
+
+use sha1::{Digest, Sha1};
+
+/// The script that reloads a page, as a file of the site would be, and the URL path of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// The path has a hash of the text, so that browsers may keep the text for ever: another text has
+    /// another path.
+    pub path: String,
+    pub text: String,
+}
+
+impl Client {
+    /// Makes the script from the source in this folder.
+    pub fn new() -> Client {
+        let text = stripped(include_str!("client.js"));
+        let digest = Sha1::digest(&text);
+        let hash: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        Client {
+            path: format!("/_oneloop/live-{hash}.js"),
+            text,
+        }
+    }
+}
+
+/// A script without the lines that are comments, and without indentation. The source keeps to two rules:
+/// no statement begins with two slashes, and no string goes on in the next line.
+fn stripped(source: &str) -> String {
+    let lines = source.lines().map(str::trim);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    code.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Coding;
+    use crate::site::encoding;
+
+    #[test]
+    fn comments_and_indentation_go() {
+        let source = "// a\n{\n  // b\n  f('//c'); // d\n\n\t g();  \n}\n";
+        assert_eq!(stripped(source), "{\nf('//c'); // d\ng();\n}\n");
+    }
+
+    #[test]
+    fn the_script_is_small_and_its_path_has_its_hash() {
+        let client = Client::new();
+        let bytes = encoding::whole(Coding::Gzip, client.text.as_bytes()).len();
+        assert!(bytes <= 3 * 1024, "{bytes} bytes");
+        assert_eq!(client.path.len(), "/_oneloop/live-01234567.js".len());
+        // A character outside ASCII would need the charset of the page.
+        assert!(client.text.is_ascii());
+    }
+}
