@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use oneloop::config::Limits;
 
-use world::{Action, SMALL, Seen, play};
+use world::{Action, SMALL, Seen, play, play_live};
 
 /// The usual limits, except for sizes.
 fn limits() -> Limits {
@@ -120,6 +120,11 @@ fn bounds_and_deadlines() {
     check("bounds");
 }
 
+#[test]
+fn live_reload() {
+    check_with("live", play_live);
+}
+
 /// A laptop was closed, or the process was stopped, for longer than a connection may be idle.
 #[test]
 fn what_came_during_a_pause_of_the_process_is_answered_after_the_pause() {
@@ -142,8 +147,12 @@ fn what_came_during_a_pause_of_the_process_is_answered_after_the_pause() {
     assert_eq!(answers(&[first(), unseen, pause, rest]), 2);
 }
 
-/// Plays every case of a file, once for each way of cutting it.
 fn check(file: &str) {
+    check_with(file, play);
+}
+
+/// Plays every case of a file, once for each way of cutting it.
+fn check_with(file: &str, play: fn(&[Action], &Limits) -> Seen) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/corpus/http/{file}.txt"));
     let text = fs::read_to_string(&path).expect("a file of the corpus");
     let limits = limits();

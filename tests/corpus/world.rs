@@ -1,4 +1,4 @@
-//! The smallest world that a server can run in: one connection, three files, the endpoints, and a
+//! The smallest world that a server can run in: one connection, a few files, the endpoints, and a
 //! clock that moves on command.
 
 use std::cell::{RefCell, RefMut};
@@ -21,6 +21,13 @@ use oneloop::transport::{Ready, Socket, Tcp};
 pub const SMALL: &[u8] = b"hello\n";
 pub const LARGE: &[u8] = &[b'x'; 100];
 pub static HUGE: [u8; 400_000] = [b'x'; 400_000];
+
+/// The pages of a server with live reload: one is answered from memory, and one is too large for that.
+const PAGE: &[u8] = b"<!doctype html><head><title>page</title>";
+const LARGE_PAGE: &[u8] = b"<!doctype html><html lang=en><body>\
+    This page has more bytes than the site keeps in memory.";
+const MISSING_PAGE: &[u8] = b"\xef\xbb\xbf<p>missing";
+const VECTOR: &[u8] = b"<svg xmlns='http://www.w3.org/2000/svg'/>";
 
 /// The names under which the files are served.
 const ALLOWED_HOSTS: [&str; 3] = ["h", "a_b.c", ".site.test"];
@@ -64,19 +71,18 @@ pub fn play(actions: &[Action], limits: &Limits) -> Seen {
 /// message for a room is delivered a little later than an answer, and not to a connection that has
 /// closed by then.
 pub fn play_with(actions: &[Action], limits: &Limits, send_buffer: usize, rooms: bool) -> Seen {
-    let mut visit = Visit::new(limits, send_buffer, rooms);
-    actions.iter().for_each(|action| visit.act(action));
-    let received = std::mem::take(&mut *visit.received());
-    Seen {
-        received,
-        is_closed: visit.world.borrow().is_ended,
-    }
+    Visit::new(limits, send_buffer, rooms).play(actions)
+}
+
+/// Plays `actions` to a server with pages and with live reload.
+pub fn play_live(actions: &[Action], limits: &Limits) -> Seen {
+    Visit::live(limits).play(actions)
 }
 
 /// A client at a server.
 pub struct Visit {
     world: Rc<RefCell<World>>,
-    server: Server<TinyDriver, ThreeFiles>,
+    server: Server<TinyDriver, FewFiles>,
 }
 
 impl Visit {
@@ -85,7 +91,8 @@ impl Visit {
         let world = Rc::new(RefCell::new(World::new(send_buffer)));
         let driver = TinyDriver(Rc::clone(&world));
         let guard = Guard::new(ALLOWED_HOSTS).with_origins(ALLOWED_ORIGINS);
-        let site = Site::new(ThreeFiles, b"index.html", limits).with_guard(guard);
+        let site =
+            Site::new(FewFiles { has_pages: false }, b"index.html", limits).with_guard(guard);
         let mut server = Server::new(driver, 1, site, limits.clone())
             .with_endpoint("/_oneloop/echo", PostEcho)
             .with_endpoint("/echo", Echo)
@@ -94,6 +101,27 @@ impl Visit {
             server = server.with_endpoint("/rooms/*", RoomsEndpoint);
         }
         Visit { world, server }
+    }
+
+    /// Starts a server with pages and with live reload.
+    fn live(limits: &Limits) -> Visit {
+        let world = Rc::new(RefCell::new(World::new(usize::MAX)));
+        let driver = TinyDriver(Rc::clone(&world));
+        let site = Site::new(FewFiles { has_pages: true }, b"index.html", limits)
+            .with_guard(Guard::new(ALLOWED_HOSTS))
+            .with_live("/s.js");
+        let server = Server::new(driver, 1, site, limits.clone());
+        Visit { world, server }
+    }
+
+    /// Performs all actions, and returns what the client has seen.
+    fn play(mut self, actions: &[Action]) -> Seen {
+        actions.iter().for_each(|action| self.act(action));
+        let received = std::mem::take(&mut *self.received());
+        Seen {
+            received,
+            is_closed: self.world.borrow().is_ended,
+        }
     }
 
     /// Starts a server with `endpoint` at `/x`, to which the client connects.
@@ -355,9 +383,12 @@ impl Drop for TinySocket {
     }
 }
 
-struct ThreeFiles;
+/// Three files, and pages for a server with live reload.
+struct FewFiles {
+    has_pages: bool,
+}
 
-impl Files for ThreeFiles {
+impl Files for FewFiles {
     type File = &'static [u8];
 
     fn open(&self, path: &[u8]) -> Result<(&'static [u8], Stat), FileError> {
@@ -365,6 +396,10 @@ impl Files for ThreeFiles {
             b"small.txt" => SMALL,
             b"large.txt" => LARGE,
             b"huge.txt" => &HUGE,
+            b"page.html" if self.has_pages => PAGE,
+            b"large.html" if self.has_pages => LARGE_PAGE,
+            b"404.html" if self.has_pages => MISSING_PAGE,
+            b"image.svg" if self.has_pages => VECTOR,
             _ => return Err(FileError::Absent),
         };
         Ok((file, self.fstat(&file)?))
