@@ -1,11 +1,395 @@
-// The script of live reload: a placeholder, which loads the page again when the server comes back.
+// The script of live reload, which the server adds to each page that a browser opens.
+//
+// The script holds a WebSocket connection to the server. The server says which URLs have another content
+// than before. The page swaps stylesheets and images in place, and loads itself again for anything else.
+// The rest of the script is about what may go wrong meanwhile: the server ends, the computer sleeps, the
+// page is hidden, or the page forbids the connection.
+//
+// A page can see little of the script: its element is gone before the page goes on, and a badge stands at
+// the end of the document only while there is something to say.
+//
+// The server removes comment lines and indentation. So no statement begins with two slashes, and no
+// template string has more than one line. Compressed, the script has at most 3 KB, for which some of it is
+// terse.
 (() => {
   'use strict';
+
   const script = document.currentScript;
   script.remove();
-  // The address comes from the script's own, so that a proxy before the server may map it as it likes.
+
+  // A sandboxed document has no origin, and the server refuses its connection.
+  if (origin === 'null') return;
+
+  // Derived from the address of the script, because a proxy may map the server to another path.
   const address = new URL('live', script.src).href.replace('http', 'ws');
-  new WebSocket(address).onmessage = (message) => {
-    if (JSON.parse(message.data).reload) location.reload();
+
+  // The path that was asked for. The page may change `location` later.
+  const page = location.pathname;
+
+  // What the server has told: the name of its run, the number of the last change, and a token for each
+  // URL in use. After a pause, the server compares these with its own.
+  let instance = null;
+  let generation = null;
+  let tokens = null;
+
+  // The path of a URL of the page's own origin; undefined for other URLs.
+  const pathOf = (url, base) => {
+    const it = URL.parse(url, base);
+    if (it?.origin === location.origin) return it.pathname;
   };
+
+  // The value of a function; undefined if the browser forbids what the function does.
+  const attempt = (action) => {
+    try {
+      return action();
+    } catch {}
+  };
+
+  // ── What the page uses ──────────────────────────────────────────────────────────────────────────
+
+  // The paths that the page has asked for.
+  const used = new Set();
+
+  const note = (entries) => {
+    const before = used.size;
+    for (const { name, initiatorType } of entries) {
+      // The document in a frame follows its own files. The bound is for a page that never asks for the
+      // same path twice.
+      if (!/frame/.test(initiatorType) && before < 9999) used.add(pathOf(name));
+    }
+    if (used.size > before) report();
+  };
+
+  // The browser's own list of resources has a limit, and the page can clear it. An observer sees all.
+  const observer = new PerformanceObserver((list) => note(list.getEntries()));
+  observer.observe({ type: 'resource', buffered: true });
+
+  // Tells the server what the page uses, at most four times a second. The server answers with tokens.
+  let reporting;
+  const report = () => {
+    reporting ||= setTimeout(() => {
+      reporting = 0;
+      send({ used: [page, ...used].filter(Boolean).slice(0, 500) });
+    }, 250);
+  };
+
+  // ── The connection ──────────────────────────────────────────────────────────────────────────────
+
+  let Socket = WebSocket;
+  let socket;
+  let retry;
+  let failures = 0;
+  let heard;
+
+  const send = (message) => {
+    if (socket?.readyState === 1) socket.send(JSON.stringify(message));
+  };
+
+  // The server sends a beat every 20 seconds. A connection that is silent for longer than 45 seconds is
+  // dead, though nobody has said so.
+  const hear = () => {
+    heard = Date.now();
+    setTimeout(check, 45001);
+  };
+
+  const drop = () => {
+    const dropped = socket;
+    socket = null;
+    dropped?.close();
+  };
+
+  const connect = () => {
+    hear();
+    const opened = (socket = new Socket(address));
+    opened.onopen = () => {
+      // Since the navigation began. Only the second clock goes on while the computer sleeps.
+      const age = Math.round(Math.max(performance.now(), Date.now() - performance.timeOrigin));
+      send({ hello: { page, age, instance, generation, used: tokens } });
+      report();
+    };
+    opened.onmessage = ({ data }) => take(JSON.parse(data));
+    opened.onclose = () => {
+      if (opened !== socket) return;
+      socket = null;
+      gone ||= new Date().toTimeString().slice(0, 5);
+      failures += 1;
+      // A server that comes back at once is not worth a word.
+      if (failures > 1) show();
+      clearTimeout(retry);
+      retry = setTimeout(check, Math.min(5000, 125 * 2 ** failures));
+    };
+  };
+
+  // Called when a connection may be possible again, or may have died, and when the page is shown.
+  const check = () => {
+    if (document.hidden) return;
+    if (Date.now() - heard > 45000) drop();
+    if (!socket && !isForbidden) connect();
+    apply();
+  };
+
+  // A policy in a <meta> element does not govern what came before it, such as the first connection. If
+  // it forbids a later one, a frame helps: its document has a policy of its own. Any document of this
+  // origin will do, and the browser has this script at hand.
+  let frame;
+  let isForbidden;
+  const detour = ({ blockedURI }) => {
+    if (blockedURI !== address) return;
+    // Once is enough: the page may forbid frames too.
+    isForbidden = frame;
+    frame = document.createElement('iframe');
+    frame.style.display = 'none';
+    frame.src = script.src;
+    frame.onload = () => {
+      Socket = frame.contentWindow.WebSocket;
+      drop();
+      check();
+    };
+    document.documentElement.append(frame);
+  };
+
+  // While the page is being left, by a reload or by the user, another reload would be in the way. After
+  // five seconds the user has stayed, or has only begun a download.
+  let left = 0;
+  const isLeaving = () => Date.now() - left < 5000;
+
+  const listeners = {
+    focus: check,
+    online: check,
+    visibilitychange: check,
+    securitypolicyviolation: detour,
+    beforeunload: () => (left = Date.now()),
+    // A page with an open connection may not enter the back/forward cache.
+    pagehide: drop,
+    pageshow: () => {
+      left = 0;
+      check();
+    },
+  };
+
+  // `document.open()` removes listeners. Those that are there are not added twice.
+  const listen = () => {
+    for (const name in listeners) addEventListener(name, listeners[name]);
+  };
+
+  // ── What the server says ────────────────────────────────────────────────────────────────────────
+
+  // The paths that have changed, until the page is shown. An empty one stands for everything.
+  const todo = new Set();
+
+  const take = (message) => {
+    hear();
+    listen();
+    failures = 0;
+    gone = '';
+    ({ instance = instance, generation = generation, tokens = tokens, waiting = waiting } = message);
+    show();
+    if (message.reload) todo.add('');
+    note(observer.takeRecords());
+    const own = new Set([page, location.pathname, ...used]);
+    for (const { url, from = [], any } of message.changes || []) {
+      // Only the tools of the browser ask for a source map.
+      if (!url.endsWith('.map') && (any || [url, ...from].some((path) => own.has(path)))) todo.add(url);
+    }
+    apply();
+  };
+
+  const apply = async () => {
+    if (document.hidden || isLeaving() || !todo.size) return;
+    const paths = new Set(todo);
+    todo.clear();
+    const isWhole = ['', page, location.pathname].some((path) => paths.has(path));
+    if (isWhole || !(await swap(paths).catch(() => 0))) reload();
+    report();
+  };
+
+  // ── Stylesheets and images, in place ────────────────────────────────────────────────────────────
+
+  // The document and the open shadow trees in it.
+  const trees = (root) =>
+    root ? [root, ...[...root.querySelectorAll('*')].flatMap((e) => trees(e.shadowRoot))] : [];
+
+  // The same URL with the generation as a parameter, in place of an older one.
+  const renew = (url) => {
+    const it = new URL(url, document.baseURI);
+    const query = it.search.replace(/[?&]_live=\d+$/, '');
+    it.search = query + (query ? '&' : '?') + '_live=' + generation;
+    return it.href;
+  };
+
+  // The copies of sheets that are not loaded yet.
+  const copies = new Map();
+
+  // Swaps what shows the paths. Undefined if the page uses one of them in a way that cannot be swapped, or
+  // that cannot be found, as in a closed shadow tree.
+  const swap = async (paths) => {
+    const found = new Map();
+    const edits = [];
+    // A copy that is on its way would come too late, or be a second one.
+    const sheets = new Set(copies.keys());
+    copies.forEach((copy) => copy.remove());
+    copies.clear();
+
+    const hits = (url, base) => {
+      const path = pathOf(url, base);
+      return paths.has(path) && found.set(path, new URL(url, base));
+    };
+
+    // Whether a sheet, or a sheet that it imports, names one of the paths. The rules of a sheet of another
+    // origin are forbidden, and its files are there too.
+    const reaches = (sheet) => {
+      const base = sheet.href || document.baseURI;
+      let hit;
+      for (const { cssText, styleSheet } of attempt(() => sheet.cssRules) || []) {
+        for (const [, , url] of cssText.matchAll(/url\((["']?)(.*?)\1\)/g)) {
+          if (hits(url, base)) hit = true;
+        }
+        if (styleSheet && reaches(styleSheet)) hit = true;
+      }
+      return hit;
+    };
+
+    for (const tree of trees(document)) {
+      // A sheet that a script has made can be made again only by the script.
+      if (tree.adoptedStyleSheets.some(reaches)) return;
+      for (const e of tree.querySelectorAll('link[rel~=stylesheet i],style')) {
+        if ((e.sheet && reaches(e.sheet)) || hits(e.href)) sheets.add(e);
+      }
+      for (const e of tree.querySelectorAll('img,picture>*,video,input,image,use,link[rel~=icon i]')) {
+        for (const name of ['src', 'srcset', 'poster', 'href', 'xlink:href']) {
+          const old = e.getAttribute(name) || '';
+          // A candidate of a srcset is a URL, perhaps with a width or density.
+          const now = old.replace(/(\S*[^\s,])(\s[^,]*)?/g, (all, url, rest = '') =>
+            hits(url, document.baseURI) ? renew(url) + rest : all,
+          );
+          if (now !== old) edits.push(() => e.setAttribute(name, now));
+        }
+      }
+    }
+    if (found.size < paths.size) return;
+
+    // The new sheets name their imports and images as the old ones do: first the cache is renewed.
+    await Promise.all([...found.values()].map((url) => fetch(url, { cache: 'reload' })));
+    edits.forEach((edit) => edit());
+    sheets.forEach(replace);
+    return true;
+  };
+
+  // Puts a copy after the sheet, and removes the old one when the copy is loaded. So the page is never
+  // without style, and the order of the sheets stays.
+  const replace = (old) => {
+    const copy = old.cloneNode(true);
+    copy.removeAttribute('integrity');
+    if (old.href) copy.href = renew(old.href);
+    // A disabled link does not load before it is enabled.
+    if (old.href && old.disabled) return old.replaceWith(copy);
+    copies.set(old, copy);
+    copy.onerror = () => copies.delete(old, copy.remove());
+    copy.onload = () => {
+      copies.delete(old);
+      if (old.sheet) copy.sheet.disabled = old.sheet.disabled;
+      old.remove();
+    };
+    old.after(copy);
+  };
+
+  // ── A full reload ───────────────────────────────────────────────────────────────────────────────
+
+  // The page around a frame goes first, because it loads the frame again.
+  const reload = () => setTimeout(leave, frameElement ? 100 : 0);
+
+  const leave = () => {
+    if (isLeaving()) return todo.add('');
+    left = Date.now();
+    attempt(save);
+    location.reload();
+  };
+
+  // What the user has done to the page is kept in the session storage of the tab, if that is allowed.
+  const KEY = 'oneloop' + page;
+
+  // The elements whose state is kept, by what must be the same after the reload.
+  const parts = () => {
+    const all = new Map();
+    for (const e of document.querySelectorAll('[id],[name],details')) {
+      const { localName, type, id, name, defaultValue, defaultChecked, options } = e;
+      let key = [localName, type, id, name, defaultValue, defaultChecked, options && e.textContent].join();
+      while (all.has(key)) key += '+';
+      all.set(key, e);
+    }
+    return all;
+  };
+
+  const save = () => {
+    const states = [];
+    for (const [key, e] of parts()) {
+      const { open, checked, scrollLeft, scrollTop } = e;
+      const isField = /^(input|select|texta)(?!password|hidden|file)/.test(e.localName + e.type);
+      const value = isField ? e.value : undefined;
+      const focus = e === document.activeElement && [e.selectionStart, e.selectionEnd];
+      states.push([key, { open, checked, value, scrollLeft, scrollTop }, e.matches(':modal'), focus]);
+    }
+    sessionStorage[KEY] = JSON.stringify([history.scrollRestoration, scrollX, scrollY, states]);
+    history.scrollRestoration = 'manual';
+  };
+
+  const restore = ([restoration, left, top, states]) => {
+    const all = parts();
+    for (const [key, state, isModal, focus] of states) {
+      const e = all.get(key);
+      if (!e) continue;
+      if (isModal && !e.open) e.showModal();
+      for (const name in state) if (e[name] !== state[name]) e[name] = state[name];
+      if (focus) e.focus({ preventScroll: true });
+      if (focus[1]) e.setSelectionRange(...focus);
+    }
+    scrollTo({ left, top, behavior: 'instant' });
+    history.scrollRestoration = restoration;
+  };
+
+  const saved = attempt(() => sessionStorage[KEY]);
+  if (saved) {
+    delete sessionStorage[KEY];
+    // After what the page itself does on load.
+    addEventListener('load', () => setTimeout(restore, 0, JSON.parse(saved)));
+  }
+
+  // ── The badge ───────────────────────────────────────────────────────────────────────────────────
+
+  // The time since which the server is gone; whether the server waits for the document of a page; and
+  // the worker that answers for the page.
+  let gone;
+  let waiting;
+  const advice = 'a service worker answers: unregister';
+  const workers = navigator.serviceWorker;
+  const worker = workers?.controller;
+  let badge;
+
+  const show = () => {
+    const text =
+      gone && instance ? 'server gone, since ' + gone : waiting ? 'waiting for the build' : worker && advice;
+    badge?.remove();
+    // The page around a frame says the same.
+    if (!text || frameElement) return;
+    badge = document.createElement('div');
+    const button = document.createElement('button');
+    badge.attachShadow({ mode: 'closed' }).append(button);
+    button.append(text);
+    // The browser's own style for popovers has the colours, and puts the badge above all else. A policy of
+    // the page may forbid style elements and attributes, but not this.
+    button.popover = 'manual';
+    button.style.cssText = 'inset:auto 8px 8px auto;font:14px system-ui;color-scheme:light dark';
+    if (worker) button.onclick = () => workers.ready.then((it) => it.unregister()).then(reload);
+    document.documentElement?.append(badge);
+    button.showPopover();
+  };
+
+  if (worker) {
+    console.warn(advice);
+    show();
+  }
+
+  listen();
+  // Nobody sees a page that is rendered in advance. Its visibility changes when it is opened.
+  if (!document.prerendering) connect();
 })();
