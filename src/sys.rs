@@ -1,7 +1,7 @@
 //! Floor 0, sys: the system calls that `std` and `mio` do not offer. The calls go through `rustix`
 //! and `memmap2`, whose functions are safe Rust.
 //!
-//! Architecture invariant: only this file names `rustix` and `memmap2`.
+//! Architecture invariant: only this module names `rustix` and `memmap2`.
 //!
 //! Architecture invariant: this module names no other module of the crate. The purpose of a call
 //! must not be known here.
@@ -10,6 +10,12 @@
 //! the signal before `main` begins. The server depends on that, because `writev` and `sendfile`
 //! have no flag like `MSG_NOSIGNAL`: with the default disposition of `SIGPIPE`, a reset by a peer
 //! would end the process.
+
+mod watch;
+
+pub(crate) use watch::{
+    Inotified, Inotify, has_terminal, is_ignored, is_in_foreground, terminal_input,
+};
 
 use std::alloc::{self, Layout};
 use std::fs::{self, File};

@@ -4,18 +4,24 @@
 //! Architecture invariant: `mio` is named by `server::driver` and `transport::tcp` alone, and
 //! `signal_hook_mio` by `server::driver` alone.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::connection::{Key, Now};
-use crate::sys::SIGXFSZ;
+use crate::sys::{self, FileKind, Inotified, Inotify, SIGXFSZ};
 use crate::transport::{Ready, Tcp, Transport};
 
 /// The source of an event.
@@ -25,8 +31,10 @@ pub enum Source {
     Connection(Key),
     /// The listener of this number.
     Listener(u8),
-    /// SIGINT or SIGTERM.
+    /// A [signal](Driver::signal) is pending.
     Signals,
+    /// A [change](Driver::changes) in a watched directory waits to be taken.
+    Watch,
     /// Another thread has called the [waker](Driver::waker).
     Waker,
 }
@@ -91,13 +99,60 @@ pub trait Driver {
     /// # Errors
     /// The errors of eventfd(2) and epoll_ctl(2).
     fn waker(&mut self) -> io::Result<Waker>;
+
+    /// Watches the directory at this path; symbolic links in the path are followed. From now on until the
+    /// end of the watch, each [`Change`] in the directory is told.
+    ///
+    /// - The watch is on the directory, not on the path: it goes with a directory that is moved. Another
+    ///   path to a directory that is watched already gives the same [`Watch`].
+    /// - The files and directories below are not watched, only their names in this directory.
+    /// - Of a file system that is elsewhere (a network, the host of a container), changes may go untold.
+    ///
+    /// # Errors
+    /// The errors of inotify_init(2) and inotify_add_watch(2): no such directory, or no watch or
+    /// descriptor is left.
+    fn watch(&mut self, directory: &Path) -> io::Result<Watch>;
+
+    /// Ends a watch. Changes that wait already may still be told. A watch that has ended is no error.
+    fn unwatch(&mut self, watch: Watch);
+
+    /// Appends some of the changes that wait to `changes`, in the order in which they happened: a bounded
+    /// number. Returns whether more may wait; only after `false` does the next change cause an event of
+    /// [`Source::Watch`].
+    ///
+    /// A change may be told several times, and equal changes that follow each other may be told once. A
+    /// change says nothing about what is at the name by now.
+    fn changes(&mut self, changes: &mut Vec<Change>) -> bool;
 }
 
-/// A request to stop.
+/// A demand on the server from outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
-    /// SIGINT or SIGTERM.
+    /// SIGINT or SIGTERM: the server is to stop.
     Stop,
+    /// SIGHUP, or the key `r` at the terminal: each open page is to be loaded again.
+    Reload,
+}
+
+/// The name of a watched directory. The name of a watch that has ended comes again only after two
+/// thousand million watches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Watch(pub u32);
+
+/// What has happened in a watched directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Something has happened at this name, and it is over: a file was closed after writing, moved to or
+    /// from the name, or removed; or a directory or a symbolic link was made. Changed attributes count
+    /// too.
+    Done(Watch, Box<[u8]>),
+    /// The file at this name is being written: it was made or written to, and may still be open. `Done`
+    /// follows when it is closed.
+    Begun(Watch, Box<[u8]>),
+    /// The watch has ended, because the directory was moved or removed, or its file system is gone.
+    Ended(Watch),
+    /// Changes were lost: anything may have happened in any watched directory.
+    Lost,
 }
 
 /// The driver for real sockets.
@@ -108,6 +163,19 @@ pub struct MioDriver {
     signals: Signals,
     /// A spare descriptor, given up for a moment when descriptors run out; see [`Driver::shed`].
     reserve: Option<File>,
+    watching: Option<Watching>,
+    /// The terminal at standard input, whose lines are commands.
+    keys: Option<File>,
+    /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Reload`].
+    had_terminal: bool,
+}
+
+/// The watched directories.
+#[derive(Debug)]
+struct Watching {
+    inotify: Inotify,
+    /// A path to each directory, to find out what was made at a name.
+    directories: BTreeMap<i32, PathBuf>,
 }
 
 // Keys use the lower half of the tokens (the top bit of a key is clear), listeners and signals the
@@ -115,7 +183,9 @@ pub struct MioDriver {
 const _: () = assert!(usize::BITS == 64, "a key is a token");
 const SIGNALS: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
-const LISTENERS: usize = usize::MAX - 257;
+const WATCH: Token = Token(usize::MAX - 2);
+const KEYS: Token = Token(usize::MAX - 3);
+const LISTENERS: usize = usize::MAX - 259;
 
 impl MioDriver {
     /// The largest number of events taken from the kernel in a turn. More would only make turns
@@ -144,11 +214,67 @@ impl MioDriver {
             listeners,
             signals,
             reserve: reserve(),
+            watching: None,
+            keys: None,
+            had_terminal: false,
         })
+    }
+
+    /// Takes SIGHUP for [`Signal::Reload`] from now on, and a line `r` at the terminal, if standard input
+    /// is one. Under nohup(1), SIGHUP stays ignored.
+    ///
+    /// When its terminal is closed, the process gets SIGHUP too, and is to end then as it does without a
+    /// handler.
+    ///
+    /// # Errors
+    /// The errors of sigaction(2).
+    pub fn take_reload_signals(&mut self) -> io::Result<()> {
+        self.had_terminal = sys::has_terminal();
+        if !sys::is_ignored(SIGHUP) {
+            self.signals.add_signal(SIGHUP)?;
+        }
+        // A terminal that cannot be registered gives no commands.
+        self.keys = sys::terminal_input().filter(|terminal| {
+            let registry = self.poll.registry();
+            let fd = terminal.as_raw_fd();
+            registry
+                .register(&mut SourceFd(&fd), KEYS, Interest::READABLE)
+                .is_ok()
+        });
+        Ok(())
+    }
+
+    /// Reads the lines that wait at the terminal. Returns whether one of them is `r`.
+    fn has_reload_line(&mut self) -> bool {
+        let Some(terminal) = &mut self.keys else {
+            return false;
+        };
+        let (mut asked, mut chunk) = (false, [0; 256]);
+        // What is typed while another program is in the foreground is for that program.
+        while sys::is_in_foreground(terminal) {
+            match terminal.read(&mut chunk) {
+                Ok(0) => {
+                    self.keys = None;
+                    break;
+                }
+                Ok(n) => {
+                    let mut lines = chunk[..n].split(|b| *b == b'\n');
+                    asked |= lines.any(|line| line.trim_ascii() == b"r");
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.keys = None;
+                    break;
+                }
+            }
+        }
+        asked
     }
 }
 
 /// The numbers are the same on every architecture (signal(7)).
+const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
@@ -199,8 +325,20 @@ impl Driver for MioDriver {
     }
 
     fn signal(&mut self) -> Option<Signal> {
-        let mut pending = self.signals.pending();
-        pending.find(|n| *n != SIGXFSZ).map(|_| Signal::Stop)
+        let (mut stop, mut reload) = (false, false);
+        for number in self.signals.pending() {
+            match number {
+                SIGXFSZ => {}
+                SIGHUP if !self.had_terminal || sys::has_terminal() => reload = true,
+                _ => stop = true,
+            }
+        }
+        reload |= self.has_reload_line();
+        match (stop, reload) {
+            (true, _) => Some(Signal::Stop),
+            (false, true) => Some(Signal::Reload),
+            (false, false) => None,
+        }
     }
 
     fn close_listeners(&mut self) {
@@ -214,13 +352,95 @@ impl Driver for MioDriver {
             let _ = waker.wake();
         }))
     }
+
+    fn watch(&mut self, directory: &Path) -> io::Result<Watch> {
+        // The instance is made with the first watch: most servers need none when they start.
+        let watching = match &mut self.watching {
+            Some(watching) => watching,
+            none => {
+                let inotify = Inotify::new()?;
+                let fd = inotify.as_raw_fd();
+                let registry = self.poll.registry();
+                registry.register(&mut SourceFd(&fd), WATCH, Interest::READABLE)?;
+                none.insert(Watching {
+                    inotify,
+                    directories: BTreeMap::new(),
+                })
+            }
+        };
+        let number = watching.inotify.add(directory)?;
+        watching.directories.insert(number, directory.into());
+        // The numbers of inotify(7) begin at 1.
+        Ok(Watch(number.unsigned_abs()))
+    }
+
+    fn unwatch(&mut self, watch: Watch) {
+        if let Some(watching) = &mut self.watching {
+            let number = watch.0.cast_signed();
+            if watching.directories.remove(&number).is_some() {
+                watching.inotify.remove(number);
+            }
+        }
+    }
+
+    fn changes(&mut self, changes: &mut Vec<Change>) -> bool {
+        let Some(Watching {
+            inotify,
+            directories,
+        }) = &mut self.watching
+        else {
+            return false;
+        };
+        let mut left = Vec::new();
+        let mut note = |number: i32, what, name: &[u8]| {
+            let watch = Watch(number.unsigned_abs());
+            changes.push(match what {
+                Inotified::Overflowed => Change::Lost,
+                // The rest concerns watched directories alone.
+                _ if !directories.contains_key(&number) => return,
+                Inotified::Created => match made_whole(&directories[&number], name) {
+                    true => Change::Done(watch, name.into()),
+                    false => Change::Begun(watch, name.into()),
+                },
+                Inotified::Written => Change::Begun(watch, name.into()),
+                Inotified::Changed => Change::Done(watch, name.into()),
+                Inotified::DirectoryLeft => {
+                    left.push(number);
+                    directories.remove(&number);
+                    Change::Ended(watch)
+                }
+                Inotified::WatchEnded => {
+                    directories.remove(&number);
+                    Change::Ended(watch)
+                }
+            });
+        };
+        let more = inotify.read(&mut note);
+        // A directory that was moved is still watched, and one that was removed is not.
+        for number in left {
+            inotify.remove(number);
+        }
+        more.unwrap_or_else(|_| {
+            // No read fails but for a lack of memory. The next event comes with the next change.
+            changes.push(Change::Lost);
+            false
+        })
+    }
+}
+
+/// Whether a file is whole as soon as it is made, because it is no regular file: a symbolic link, or a
+/// file that is gone already.
+fn made_whole(directory: &Path, name: &[u8]) -> bool {
+    let stat = sys::lstat(&directory.join(OsStr::from_bytes(name)));
+    !stat.is_ok_and(|stat| stat.kind == FileKind::File)
 }
 
 /// Translates an event. Closes and errors are hints in `mio`, and differ by platform. A hint makes
 /// both directions worth trying, and the system calls then report the truth.
 fn event(event: &mio::event::Event) -> Event {
     let source = match event.token() {
-        SIGNALS => Source::Signals,
+        SIGNALS | KEYS => Source::Signals,
+        WATCH => Source::Watch,
         WAKER => Source::Waker,
         Token(n) if n >= LISTENERS => Source::Listener((n - LISTENERS) as u8),
         Token(n) => Source::Connection(Key::from(n as u64)),

@@ -51,7 +51,7 @@ mod stop;
 pub(crate) mod timers;
 mod view;
 
-pub use driver::{Driver, Event, MioDriver, Signal, Source, Waker};
+pub use driver::{Change, Driver, Event, MioDriver, Signal, Source, Waker, Watch};
 pub use endpoints::{
     Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint, TestEndpoint,
 };
@@ -347,6 +347,7 @@ where
                 }
             }
             Source::Signals => return true,
+            Source::Watch => {}
             Source::Waker => self.jobs.iter_mut().for_each(Jobs::note),
         }
         false

@@ -2,7 +2,7 @@
 //! second signal, or the end of [`Limits::stop_time`](crate::config::Limits::stop_time), ends every
 //! connection.
 
-use super::{Driver, Flow, Server, get, start};
+use super::{Driver, Flow, Server, Signal, get, start};
 use crate::connection::Context;
 use crate::site::Files;
 use crate::transport::Transport;
@@ -14,7 +14,11 @@ where
 {
     /// Handles signals: the first begins a graceful stop, the second ends every connection at once.
     pub(super) fn signals(&mut self) -> Flow {
-        while self.driver.signal().is_some() {
+        while let Some(signal) = self.driver.signal() {
+            // No server takes these yet.
+            if signal == Signal::Reload {
+                continue;
+            }
             if let Some(log) = &mut self.log {
                 log.signalled();
             }

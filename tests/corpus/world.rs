@@ -5,13 +5,14 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Endpoint, Key, Now};
 use oneloop::server::{
-    Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker,
+    Change, Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker, Watch,
 };
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{FileKind, Stat};
@@ -307,6 +308,16 @@ impl Driver for TinyDriver {
 
     fn waker(&mut self) -> io::Result<Waker> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn watch(&mut self, _directory: &Path) -> io::Result<Watch> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn unwatch(&mut self, _watch: Watch) {}
+
+    fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
+        false
     }
 }
 

@@ -13,11 +13,12 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Driver, Event, Signal, Source, Waker};
+use oneloop::server::{Change, Driver, Event, Signal, Source, Waker, Watch};
 use oneloop::transport::{Ready, Socket, Tcp};
 
 use crate::clients::{Client, Script};
@@ -690,6 +691,16 @@ impl Driver for SimDriver {
 
     fn waker(&mut self) -> io::Result<Waker> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn watch(&mut self, _directory: &Path) -> io::Result<Watch> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn unwatch(&mut self, _watch: Watch) {}
+
+    fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
+        false
     }
 }
 
