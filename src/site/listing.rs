@@ -68,6 +68,11 @@ impl<F> Listing<F> {
         self.held.get() * ENTRY_BYTES
     }
 
+    /// The path of the directory, beneath the root.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     /// Whether the end of the connection is the end of the body.
     pub fn ends_with_connection(&self) -> bool {
         !self.is_chunked
@@ -171,6 +176,13 @@ impl<F: Files> Site<F> {
             is_chunked: request.version() == Version::Http11,
             held: Rc::default(),
         };
+        if self.is_looking {
+            // Of a list, only the names are looked at.
+            let head = described(list_head(Status::Ok), listing.form);
+            let mut reply = listing.reply(Status::Ok, head, Body::empty());
+            reply.body = Body::Stream(Stream::Listing(Box::new(listing)));
+            return Ok(reply);
+        }
         for _ in 0..Self::READS_MAX + self.listed_at_once / Self::LISTED_PER_SLICE {
             if listing.is_complete() || listing.entries.len() > self.listed_at_once {
                 break;
@@ -181,6 +193,27 @@ impl<F: Files> Site<F> {
             true => Ok(self.whole_list(listing, request)),
             false => Ok(self.long_list(listing, request)),
         }
+    }
+
+    /// Passes some more names of a list that was just begun to `each`, in no order. Returns whether there
+    /// may be others.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub(super) fn next_names(
+        &self,
+        listing: &Listing<F::File>,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, FileError> {
+        let is_root = listing.path.is_empty();
+        let Some(directory) = &listing.directory else {
+            return Ok(false);
+        };
+        self.files.read_names(directory, &mut |name| {
+            if self.is_listed(name, is_root) {
+                each(name);
+            }
+        })
     }
 
     /// Looks at some names of the directory, or reads some if there is none left. Returns the work.

@@ -120,6 +120,9 @@ pub use live::TagPlace;
 pub use policy::Policy;
 
 pub(crate) use live::Client;
+// The server asks these questions in another step.
+#[allow(unused_imports)]
+pub(crate) use live::{LiveChange, LiveOutcome};
 pub(crate) use made::Made;
 pub(crate) use mount::{Mount, Takes};
 pub(crate) use parts::Parts;
@@ -139,7 +142,7 @@ use crate::http::{
 use cache::Cache;
 use encoding::Encoders;
 use fallback::NearestPage;
-use live::Live;
+use live::{Live, Uses};
 use mount::Mounts;
 use percent_encoding::percent_decode;
 use reply::{Allowed, Prepared};
@@ -201,6 +204,12 @@ pub struct Site<F: Files> {
     boundary_seed: [u64; 2],
     /// The number of boundaries so far.
     boundaries: u64,
+    /// What the pages of browsers use; `None` without live reload.
+    uses: Option<Box<Uses<F::File>>>,
+    /// Whether the present answer is made to look at a use again, and is not sent.
+    is_looking: bool,
+    /// The path of the file that a rule of `_redirects` named for the last answer that is not sent.
+    led_to: Vec<u8>,
 }
 
 /// The part of the server that answers a request.
@@ -261,6 +270,9 @@ impl<F: Files> Site<F> {
             cost: 0,
             boundary_seed: [0; 2],
             boundaries: 0,
+            uses: None,
+            is_looking: false,
+            led_to: Vec::new(),
         }
     }
 
@@ -313,6 +325,13 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_hidden_files(mut self) -> Site<F> {
         self.serves_hidden = true;
+        self
+    }
+
+    /// Notes what browsers ask for, and can tell later whether an answer has changed.
+    #[must_use]
+    pub fn with_uses(mut self) -> Site<F> {
+        self.uses = Some(Box::default());
         self
     }
 
@@ -449,13 +468,17 @@ impl<F: Files> Site<F> {
     #[inline(always)]
     fn answer_plainly(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         let mut reply = self.answer_method(request, now);
-        if reply.is_sentence {
+        // Of an error, the status is looked at, whatever its form.
+        if reply.is_sentence && !self.is_looking {
             self.put_in_form(&mut reply, request, now);
         }
         if !self.rules.headers.is_empty() {
             self.put_headers_on(&mut reply, request);
         }
         reply.cost += self.cost;
+        if self.uses.is_some() && live::may_be_browser(request) {
+            self.note_use(request, &mut reply, now);
+        }
         reply
     }
 

@@ -65,7 +65,7 @@ impl Edition {
 }
 
 /// Up to eight bytes as a number.
-fn word(bytes: &[u8]) -> u64 {
+pub(super) fn word(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(word)
@@ -289,7 +289,7 @@ fn last_modified(stat: &Stat, now: SystemTime) -> Option<SystemTime> {
 /// Each word is added to the state, and the state goes through the finalizer of SplitMix64 (Steele,
 /// Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). The finalizer is
 /// a bijection, so two lists that differ in a single word never have the same hash.
-fn hash(start: u64, words: impl IntoIterator<Item = u64>) -> u64 {
+pub(super) fn hash(start: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     words.into_iter().fold(start, |state: u64, word| {
         let z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

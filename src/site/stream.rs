@@ -54,6 +54,31 @@ impl<F> Stream<F> {
         }
     }
 
+    /// The stat of the file whose content is sent or encoded; `None` if the content is in memory, or
+    /// no file.
+    pub(super) fn stat(&self) -> Option<&Stat> {
+        match self {
+            Stream::File(stream) => Some(&stream.open.stat),
+            Stream::Multipart(stream) => Some(&stream.open.stat),
+            Stream::Encoding(encoding) => match &encoding.content {
+                Original::File(open) => Some(&open.stat),
+                Original::Memory(_) | Original::Page { .. } => None,
+            },
+            Stream::Page(_) | Stream::Listing(_) => None,
+        }
+    }
+
+    /// The content that is encoded, if it is in memory.
+    pub(super) fn original(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Encoding(encoding) => match &encoding.content {
+                Original::Memory(bytes) => Some(bytes),
+                Original::File(_) | Original::Page { .. } => None,
+            },
+            Stream::File(_) | Stream::Page(_) | Stream::Multipart(_) | Stream::Listing(_) => None,
+        }
+    }
+
     /// Whether the end of the connection is the end of the body (RFC 9112 §6.3, rule 8), because no
     /// length was announced to a client that knows no chunks.
     pub fn ends_with_connection(&self) -> bool {

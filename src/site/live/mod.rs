@@ -14,12 +14,21 @@
 
 mod client;
 mod csp;
+mod digest;
 mod inject;
+mod look;
+mod noting;
 mod pages;
+mod survey;
+mod uses;
 
 pub(crate) use client::Client;
 pub use inject::TagPlace;
+pub(super) use noting::may_be_browser;
 pub(super) use pages::Page;
+#[allow(unused_imports)]
+pub(crate) use survey::{Change as LiveChange, Outcome as LiveOutcome};
+pub(super) use uses::Uses;
 
 use std::mem;
 use std::rc::Rc;

@@ -208,6 +208,10 @@ impl<F: Files> Site<F> {
     /// The path of a file that a rule names. For a folder, the path gets its slash here: the client does
     /// not see this path, and cannot be redirected to it.
     fn path_of_file(&mut self, path: &str, now: SystemTime) -> Option<SitePath<'static>> {
+        if self.is_looking {
+            self.led_to.clear();
+            self.led_to.extend_from_slice(path.as_bytes());
+        }
         let decode = |path: &str| {
             let path = SitePath::decode(path.as_bytes()).ok()?;
             // The path is copied, because a rule may go with the next look at the files.
