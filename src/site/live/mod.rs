@@ -15,6 +15,7 @@
 mod client;
 mod csp;
 mod digest;
+mod head;
 mod inject;
 mod look;
 mod noting;
@@ -37,15 +38,19 @@ use std::time::SystemTime;
 use sha1::{Digest, Sha1};
 
 use self::csp::{Needs, Widened, widen};
+use self::head::{
+    HeadParts, Length, authority_of, charset_of, is_no_store, is_page, not_modified,
+    own_validators, validators_in, varies_by_coding,
+};
 use self::pages::Pages;
 use super::encoding;
-use super::fallback::{VARY_BY_NAVIGATION, is_navigation};
+use super::fallback::is_navigation;
 use super::pages::{ERROR_POLICY, LISTING_POLICY};
 use super::stream::{Encoding, Kept, Original, PageStream};
 use super::{Body, Files, Reply, RunningEncoder, Site, Stream};
 use crate::http::{
-    Change, Coding, EntityTag, Field, Form, Method, Precondition, RequestHead, ResponseHead,
-    Status, Validators, Version, edit_head, field_values, precondition,
+    Coding, Field, Form, Method, Precondition, RequestHead, Status, Version, edit_head,
+    field_values, precondition,
 };
 
 /// The state of live reload that concerns answers.
@@ -60,6 +65,8 @@ pub(super) struct Live {
     is_widening_told: bool,
     is_caching_told: bool,
     warnings: Vec<String>,
+    /// The URL paths of the pages that were sent with the script since the last look.
+    injected: Vec<Box<str>>,
 }
 
 /// The fields of a request that do not count for a page with the script until the page is made.
@@ -73,12 +80,18 @@ const SELECTING: &[Field] = &[
     Field::IfUnmodifiedSince,
 ];
 
+/// Those that ask for a part of the content, or for the content under a condition.
+const CONDITIONAL: &[Field] = SELECTING.split_first().expect("it is not empty").1;
+
 /// Every navigation of a browser has one of these.
 pub(super) const HINTS: &[Field] = &[Field::FetchDest, Field::FetchMode, Field::AcceptEncoding];
 
 impl<F: Files> Site<F> {
     /// The number of bytes of a page that are searched and copied with one unit of work.
     const PAGE_BYTES_PER_WORK: usize = 4096;
+
+    /// The number of pages that are remembered between two looks at what was sent.
+    const INJECTED_MAX: usize = 64;
 
     /// The number of bytes that the encoder takes with one unit of work.
     const CODED_BYTES_PER_WORK: usize = 40;
@@ -100,6 +113,7 @@ impl<F: Files> Site<F> {
             is_widening_told: false,
             is_caching_told: false,
             warnings: Vec::new(),
+            injected: Vec::new(),
         }));
         self
     }
@@ -108,6 +122,14 @@ impl<F: Files> Site<F> {
     pub(super) fn take_live_warnings(&mut self) -> Vec<String> {
         let live = self.live.as_mut();
         live.map(|live| mem::take(&mut live.warnings))
+            .unwrap_or_default()
+    }
+
+    /// Takes the URL paths of the pages that were sent with the script since the last call. Each should
+    /// say hello soon.
+    pub(crate) fn take_injected(&mut self) -> Vec<Box<str>> {
+        let live = self.live.as_mut();
+        live.map(|live| mem::take(&mut live.injected))
             .unwrap_or_default()
     }
 
@@ -124,11 +146,23 @@ impl<F: Files> Site<F> {
         }
         let head = request.without(SELECTING);
         let whole = self.answer_plainly(&RequestHead::new(&head, request.bytes()), now);
+        let (cost, head) = (whole.cost, self.with_user_fields(&whole.head));
+        if !is_page(whole.status, &head) {
+            // The usual answer to a request for an image is the whole answer.
+            if !request.has_any(CONDITIONAL) && !varies_by_coding(&whole.head) {
+                return Some(whole);
+            }
+            self.cost = cost;
+            return None;
+        }
         // The state is taken out while the site is at work for it.
         let mut live = self.live.take()?;
         self.cost = 0;
-        let cost = whole.cost;
-        let mut reply = self.with_script(&mut live, whole, request);
+        let mut reply = self.with_script(&mut live, whole, &head, request);
+        if reply.is_some() && live.injected.len() < Self::INJECTED_MAX {
+            let path = String::from_utf8_lossy(request.path().unwrap_or_default());
+            live.injected.push(path.into());
+        }
         self.live = Some(live);
         match &mut reply {
             Some(reply) => reply.cost = cost + self.cost,
@@ -137,43 +171,45 @@ impl<F: Files> Site<F> {
         reply
     }
 
-    /// Puts the script into a whole answer. `None` if the answer is no page.
+    /// A head with the fields of the flags.
+    fn with_user_fields(&self, head: &Rc<[u8]>) -> Rc<[u8]> {
+        match self.policy.has_changes() {
+            true => edit_head(head, self.policy.changes()).into(),
+            false => Rc::clone(head),
+        }
+    }
+
+    /// Puts the script into a whole answer, which is a page with this head. `None` if the page cannot have
+    /// the script.
     fn with_script(
         &mut self,
         live: &mut Live,
         whole: Reply<F::File>,
+        head: &[u8],
         request: &RequestHead<'_>,
     ) -> Option<Reply<F::File>> {
-        let has_user_fields = self.policy.has_changes();
-        let head: Rc<[u8]> = match has_user_fields {
-            true => edit_head(&whole.head, self.policy.changes()).into(),
-            false => Rc::clone(&whole.head),
-        };
-        if !is_page(whole.status, &head) {
-            return None;
-        }
-        let policy = match live.policy_for(&head, request, || self.next_boundary()) {
+        let policy = match live.policy_for(head, request, || self.next_boundary()) {
             Allowed::AsItIs => None,
             Allowed::By(policy) => Some(policy),
             Allowed::Never => return None,
         };
-        live.tell_of_caching(&head);
+        live.tell_of_caching(head);
         let nonce = policy.as_ref().and_then(|policy| policy.nonce.as_deref());
         let tag = live.tag(nonce);
         // A page with a nonce is never the same again.
         let validators = match nonce {
             Some(_) => None,
-            None => own_validators(&head, &live.mark),
+            None => own_validators(head, &live.mark),
         };
         let parts = HeadParts {
-            head: &head,
-            policy: policy.as_ref(),
+            head,
+            policy: policy.as_ref().map(|policy| &*policy.policy),
         };
         let mut reply = Reply {
             is_live: true,
             ..whole
         };
-        if field_values(&head, "Transfer-Encoding").next().is_some()
+        if field_values(head, "Transfer-Encoding").next().is_some()
             || matches!(&reply.body, Body::Stream(stream) if stream.ends_with_connection())
         {
             if let Body::Stream(Stream::Listing(listing)) = &mut reply.body {
@@ -183,14 +219,14 @@ impl<F: Files> Site<F> {
             return Some(reply);
         }
         let is_kept = validators.as_ref().is_some_and(|v| !v.tag.is_weak());
-        let known = if is_kept { live.pages.get(&head) } else { None };
+        let known = if is_kept { live.pages.get(head) } else { None };
         let page = match known {
             Some(page) => page,
             None => {
-                let page = Rc::new(self.make_page(&reply.body, &tag, &head)?);
+                let page = Rc::new(self.make_page(&reply.body, &tag, head)?);
                 self.cost += 1 + (page.begin.len() / Self::PAGE_BYTES_PER_WORK) as u32;
                 if is_kept {
-                    live.pages.insert(&head, &page);
+                    live.pages.insert(head, &page);
                 }
                 page
             }
@@ -432,166 +468,6 @@ struct OwnPolicy {
     policy: String,
     /// The nonce that the tag must have.
     nonce: Option<String>,
-}
-
-/// The length of a body, for its head.
-enum Length {
-    Known(u64),
-    Chunked,
-    /// The head has the framing already.
-    AsItIs,
-}
-
-/// The head of the answer without the script, and the policy for the one with it.
-struct HeadParts<'a> {
-    head: &'a [u8],
-    policy: Option<&'a OwnPolicy>,
-}
-
-impl HeadParts<'_> {
-    /// The head of the answer with the script.
-    fn join(&self, validators: Option<&Validators>, length: Length, coding: Coding) -> Vec<u8> {
-        let head = self.head;
-        let vary = with_navigation(head);
-        let bytes = match length {
-            Length::Known(bytes) => bytes.to_string(),
-            Length::Chunked | Length::AsItIs => String::new(),
-        };
-        let mut changes = vec![
-            match validators {
-                Some(validators) => Change::Set("ETag", validators.tag.as_str()),
-                None => Change::Remove("ETag"),
-            },
-            Change::Remove("Last-Modified"),
-            Change::Set("Vary", &vary),
-            Change::Set("Accept-Ranges", "none"),
-        ];
-        if !field_values(head, "Cache-Control").any(is_no_store) {
-            changes.push(Change::Set("Cache-Control", "no-cache"));
-        }
-        match length {
-            Length::Known(_) => changes.push(Change::Set("Content-Length", &bytes)),
-            Length::Chunked => changes.extend([
-                Change::Remove("Content-Length"),
-                Change::Set("Transfer-Encoding", "chunked"),
-            ]),
-            Length::AsItIs => {}
-        }
-        changes.extend(
-            coding
-                .token()
-                .map(|token| Change::Set("Content-Encoding", token)),
-        );
-        let policy = self.policy.map(|policy| &policy.policy);
-        changes.extend(policy.map(|policy| Change::Set("Content-Security-Policy", policy)));
-        edit_head(head, changes.into_iter())
-    }
-}
-
-/// The head of a 304 in place of the one of a 200. The fields that describe the content go (RFC 9110
-/// §15.4.5).
-fn not_modified(head: &[u8]) -> Vec<u8> {
-    let content = [
-        "Content-Length",
-        "Content-Type",
-        "X-Content-Type-Options",
-        "Accept-Ranges",
-    ];
-    let head = edit_head(head, content.into_iter().map(Change::Remove));
-    let fields = head
-        .iter()
-        .position(|b| *b == b'\n')
-        .map_or(0, |end| end + 1);
-    let line = ResponseHead::new(Status::NotModified).into_bytes();
-    [&line, &head[fields..]].concat()
-}
-
-/// Whether an answer is a page to which a script may be added.
-fn is_page(status: Status, head: &[u8]) -> bool {
-    let mut types = field_values(head, "Content-Type");
-    let is_html = match (types.next(), types.next()) {
-        (Some(media_type), None) => {
-            let essence = media_type.split(|b| *b == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"text/html")
-        }
-        _ => false,
-    };
-    let is_saved = || {
-        field_values(head, "Content-Disposition").any(|value| {
-            let kind = value.split(|b| *b == b';').next().unwrap_or_default();
-            kind.trim_ascii().eq_ignore_ascii_case(b"attachment")
-        })
-    };
-    let is_coded = || field_values(head, "Content-Encoding").next().is_some();
-    is_html && (status == Status::Ok || status.code() >= 400) && !is_saved() && !is_coded()
-}
-
-/// The parameter `charset` of a media type.
-fn charset_of(media_type: &[u8]) -> Option<&str> {
-    let mut parameters = media_type.split(|b| *b == b';').skip(1);
-    parameters.find_map(|parameter| {
-        let parameter = str::from_utf8(parameter).ok()?;
-        let (name, value) = parameter.split_once('=')?;
-        let is_charset = name.trim().eq_ignore_ascii_case("charset");
-        is_charset.then(|| value.trim().trim_matches('"'))
-    })
-}
-
-/// The host and port as a policy can name them: no policy can name an IPv6 address.
-fn authority_of(request: &RequestHead<'_>) -> Option<String> {
-    let authority = request.authority()?;
-    let host = str::from_utf8(authority.host).ok()?;
-    let is_named = host
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-    is_named.then(|| match authority.port {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    })
-}
-
-/// The validators of a page with the script, from the head without it.
-fn own_validators(head: &[u8], mark: &str) -> Option<Validators> {
-    let tag = str::from_utf8(field_values(head, "ETag").next()?).ok()?;
-    let (is_weak, quoted) = match tag.strip_prefix("W/") {
-        Some(quoted) => (true, quoted),
-        None => (false, tag),
-    };
-    let opaque = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    Some(Validators {
-        tag: EntityTag::new(&format!("{opaque}-l{mark}"), is_weak),
-        modified: None,
-    })
-}
-
-/// The validators of the same page in a coding (RFC 9110 §8.8.3.3).
-fn validators_in(validators: Validators, coding: Coding) -> Validators {
-    let Some(token) = coding.token() else {
-        return validators;
-    };
-    let tag = &validators.tag;
-    let tag = EntityTag::new(&format!("{}-{token}", tag.opaque()), tag.is_weak());
-    Validators { tag, ..validators }
-}
-
-/// Whether a value of `Cache-Control` forbids caches to keep the answer, which is more than is asked for.
-fn is_no_store(value: &[u8]) -> bool {
-    let mut members = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-    members.any(|member| member.eq_ignore_ascii_case(b"no-store"))
-}
-
-/// The value of `Vary` in a head, with the fields by which a navigation is told from other requests.
-pub(super) fn with_navigation(head: &[u8]) -> String {
-    let mut vary = VARY_BY_NAVIGATION.to_owned();
-    let values = field_values(head, "Vary").filter_map(|value| str::from_utf8(value).ok());
-    let members = values.flat_map(|value| value.split(',')).map(str::trim);
-    for member in members.filter(|member| !member.is_empty()) {
-        let mut known = VARY_BY_NAVIGATION.split(", ");
-        if !known.any(|known| known.eq_ignore_ascii_case(member)) {
-            vary = format!("{vary}, {member}");
-        }
-    }
-    vary
 }
 
 #[cfg(test)]

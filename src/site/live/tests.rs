@@ -1,14 +1,17 @@
 //! Floor 2, site: the answers with the script of live reload, and those without it.
 
+mod fields;
+mod own_pages;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::super::{BodySlice, FileError, Policy};
+use super::super::{BodySlice, FileError};
 use super::*;
-use crate::config::{Config, FieldChange, Limits};
+use crate::config::Limits;
 use crate::http::parsed;
 use crate::sys::{FileKind, Stat};
 
@@ -523,208 +526,4 @@ fn a_page_that_answers_for_another_path_gets_the_script() {
     let same = format!("{NAVIGATION}If-None-Match: {}\r\n", route.value("ETag"));
     let same = ask(&mut site, "/a/route", &same);
     assert!(same.head.starts_with("HTTP/1.1 304"), "{}", same.head);
-}
-
-#[test]
-fn pages_of_the_server_get_the_script_and_a_policy_for_it() {
-    let mut site = site(&[("a.txt", "")]);
-    for target in ["/", "/missing"] {
-        let page = ask(&mut site, target, NAVIGATION);
-        let at = page.text().find("<head>").expect("a head") + 6;
-        assert!(page.text()[at..].starts_with(TAG), "{target}");
-        assert_eq!(page.text().matches(TAG).count(), 1);
-        let policy = page.value("Content-Security-Policy");
-        let connect = "; connect-src 'self' ws://localhost:8080";
-        assert!(
-            policy.contains(" 'self'") && policy.contains(connect),
-            "{policy}"
-        );
-        assert!(policy.contains("script-src") && policy.starts_with("default-src 'none'"));
-        assert!(!policy.contains("nonce"));
-        let plain = ask(&mut site, target, "Accept: text/html\r\n");
-        assert!(!plain.text().contains(TAG), "{target}");
-        assert!(
-            !plain
-                .value("Content-Security-Policy")
-                .contains("connect-src")
-        );
-        for answer in [&page, &plain] {
-            assert_eq!(answer.value("Vary"), &VARY[6..VARY.len() - 2], "{target}");
-        }
-    }
-    let list = ask(&mut site, "/", NAVIGATION);
-    let same = format!("{NAVIGATION}If-None-Match: {}\r\n", list.value("ETag"));
-    assert!(ask(&mut site, "/", &same).head.starts_with("HTTP/1.1 304"));
-    let gzip = format!("{NAVIGATION}Accept-Encoding: gzip\r\n");
-    assert!(ask(&mut site, "/", &gzip).unzipped().contains(TAG));
-    assert!(site.take_warnings().is_empty(), "it is all ours");
-    let json = ask(&mut site, "/missing", "Accept: application/json\r\n");
-    assert_eq!(json.value("Vary"), &VARY[6..VARY.len() - 2]);
-    let text = ask(&mut site, "/missing", "");
-    assert_eq!(text.value("Vary"), &VARY[6..VARY.len() - 2]);
-}
-
-#[test]
-fn a_long_listing_gets_the_script() {
-    let tree = Tree::default();
-    (0..100).for_each(|n| tree.put(&format!("{n}.txt"), "x"));
-    let limits = Limits {
-        listed_at_once: 0,
-        ..Limits::default()
-    };
-    let mut site = Site::new(tree, b"index.html", &limits).with_live(SCRIPT);
-    let list = ask(&mut site, "/", NAVIGATION);
-    assert_eq!(list.value("Transfer-Encoding"), "chunked");
-    assert_eq!(list.text().matches(TAG).count(), 1);
-    assert!(list.text().contains("99.txt") && list.text().ends_with("</html>\n"));
-    assert!(
-        list.value("Content-Security-Policy")
-            .contains("connect-src")
-    );
-    let head = ask_by("HEAD", &mut site, "/", NAVIGATION);
-    assert_eq!(head.head, list.head);
-    assert!(
-        !ask(&mut site, "/", "Accept: text/html\r\n")
-            .text()
-            .contains(TAG)
-    );
-}
-
-#[test]
-fn a_page_that_tells_a_reason_to_this_machine_keeps_the_script() {
-    let mut site = site(&[(".env", "secret")]);
-    let text = format!("GET /.env HTTP/1.1\r\nHost: localhost\r\n{NAVIGATION}\r\n");
-    let head = parsed(&text);
-    let mut reply = site.answer(&RequestHead::new(&head, text.as_bytes()), UNIX_EPOCH);
-    assert!(reply.is_discreet && reply.is_live);
-    let before = reply.head.clone();
-    reply.tell_reason();
-    let Body::Bytes(page) = &reply.body else {
-        panic!("a page of ours")
-    };
-    let page = String::from_utf8(page.to_vec()).expect("text");
-    assert!(
-        page.contains("dot") && page.matches(TAG).count() == 1,
-        "{page}"
-    );
-    let fields = |head: &[u8]| edit_head(head, [Change::Remove("Content-Length")].into_iter());
-    assert_eq!(fields(&reply.head), fields(&before));
-}
-
-#[test]
-fn the_fields_of_the_answer_decide() {
-    let page = |rules: &str| {
-        let mut site = site(&[("a.html", PAGE), ("_headers", rules)]);
-        let page = ask(&mut site, "/a.html", NAVIGATION);
-        let warnings = site.take_warnings();
-        let again = ask(&mut site, "/a.html", NAVIGATION);
-        assert!(site.take_warnings().is_empty(), "each is said once");
-        assert_eq!(again.has("ETag"), page.has("ETag"));
-        (
-            page,
-            warnings
-                .into_iter()
-                .filter(|w| w.starts_with("live"))
-                .collect::<Vec<_>>(),
-        )
-    };
-    for rules in [
-        "/*\n  Content-Type: text/plain\n",
-        "/*\n  Content-Type: application/xhtml+xml\n",
-        "/*\n  Content-Disposition: Attachment; filename=a.html\n",
-        "/*\n  Content-Security-Policy: sandbox allow-scripts\n",
-    ] {
-        let (answer, warnings) = page(rules);
-        assert_eq!((answer.text(), warnings.len()), (PAGE, 0), "{rules}");
-        assert!(answer.has("Last-Modified"));
-    }
-    let (answer, warnings) = page("/*\n  Content-Disposition: inline\n  X-Own: 1\n");
-    assert_eq!(
-        (answer.text(), answer.value("X-Own")),
-        (&*with_tag(PAGE), "1")
-    );
-    assert!(warnings.is_empty());
-    let (answer, warnings) = page("/*\n  Cache-Control: max-age=600\n");
-    assert_eq!(answer.value("Cache-Control"), "no-cache");
-    assert!(
-        warnings[0].ends_with("and not with `max-age=600`"),
-        "{warnings:?}"
-    );
-    let (answer, warnings) = page("/*\n  Cache-Control: no-store\n");
-    assert_eq!(
-        (answer.value("Cache-Control"), warnings.len()),
-        ("no-store", 0)
-    );
-    let mut site = site(&[
-        ("a.txt", PAGE),
-        ("_headers", "/*\n  Content-Type: text/html\n"),
-    ]);
-    assert_eq!(ask(&mut site, "/a.txt", NAVIGATION).text(), with_tag(PAGE));
-}
-
-#[test]
-fn a_lifetime_for_caches_is_not_for_pages_that_a_browser_opens() {
-    let mut site = site(&[("a.html", PAGE)]).with_max_age(600);
-    assert_eq!(
-        ask(&mut site, "/a.html", "").value("Cache-Control"),
-        "max-age=600"
-    );
-    let page = ask(&mut site, "/a.html", NAVIGATION);
-    assert_eq!(page.value("Cache-Control"), "no-cache");
-    assert_eq!(site.take_warnings().len(), 1);
-}
-
-#[test]
-fn a_policy_is_widened_by_what_the_script_needs() {
-    let with_policy = |policy: &str| {
-        let config = Config {
-            fields: vec![
-                FieldChange::Set("Content-Security-Policy".into(), policy.into()),
-                FieldChange::Set("X-Own".into(), "1".into()),
-                FieldChange::Set("X-Own".into(), "2".into()),
-            ],
-            ..Config::new(".")
-        };
-        site(&[("a.html", PAGE)]).with_policy(Policy::new(&config))
-    };
-    let mut site = with_policy("default-src 'self'");
-    let page = ask(&mut site, "/a.html", NAVIGATION);
-    assert_eq!(page.text(), with_tag(PAGE));
-    assert_eq!(page.value("Content-Security-Policy"), "default-src 'self'");
-    assert!(page.has("ETag") && site.take_warnings().is_empty());
-    let own: Vec<_> = field_values(page.head.as_bytes(), "X-Own").collect();
-    assert_eq!(own, [b"1", b"2"]);
-
-    let mut site = with_policy("default-src 'none'; script-src a.test");
-    let page = ask(&mut site, "/a.html", NAVIGATION);
-    let policy = page.value("Content-Security-Policy").to_owned();
-    let start = "default-src 'none'; script-src a.test 'nonce-";
-    let rest = policy.strip_prefix(start).expect("a nonce");
-    let (nonce, rest) = rest.split_once('\'').expect("an end");
-    assert_eq!(rest, "; connect-src 'self' ws://localhost:8080");
-    let tag = format!("<head><script src=\"{SCRIPT}\" nonce=\"{nonce}\"></script>");
-    assert_eq!(page.text(), PAGE.replacen("<head>", &tag, 1));
-    assert!(!page.has("ETag"), "the next page has another nonce");
-    let warnings = site.take_warnings();
-    assert!(
-        warnings[0].ends_with("in connect-src and script-src"),
-        "{warnings:?}"
-    );
-    let next = ask(&mut site, "/a.html", NAVIGATION);
-    assert!(!next.text().contains(nonce));
-    assert!(site.take_warnings().is_empty(), "said once");
-    let plain = ask(&mut site, "/a.html", "");
-    assert_eq!(
-        plain.value("Content-Security-Policy"),
-        "default-src 'none'; script-src a.test"
-    );
-
-    let mut site = with_policy("connect-src 'none'");
-    let page = ask(&mut site, "/a.html", NAVIGATION);
-    assert_eq!(page.text(), with_tag(PAGE));
-    assert!(page.has("ETag"));
-    assert_eq!(
-        page.value("Content-Security-Policy"),
-        "connect-src 'self' ws://localhost:8080"
-    );
 }
