@@ -12,7 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, ValueEnum};
 
 use crate::config::{
-    Bind, Config, Cors, Credentials, FieldChange, Limits, LogFormat, Metrics, Port, SlowMember,
+    Bind, Config, Cors, Credentials, FieldChange, Limits, Live, LogFormat, Metrics, Port,
+    SlowMember,
 };
 use crate::http::{fixed_field, is_field_name, is_field_value};
 
@@ -144,6 +145,36 @@ pub struct Cli {
     )]
     pub metrics: Option<MetricsFor>,
 
+    /// Reload open pages when any file below ROOT changes, and not only when a file does that they use
+    #[arg(
+        long,
+        value_name = "WHICH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "used"
+    )]
+    pub live: Option<LiveFor>,
+
+    /// Send pages as they are: no script in pages that a browser shows, and no reload when a file
+    /// changes [default: open pages are reloaded when a file changes that they use]
+    #[arg(long, conflicts_with = "live")]
+    pub no_live: bool,
+
+    /// Also reload open pages when any file in DIR changes, which is not served; with all directories below,
+    /// but for hidden ones and node_modules; repeatable
+    #[arg(long, value_name = "DIR", conflicts_with = "no_live")]
+    pub watch: Vec<PathBuf>,
+
+    /// Do not reload pages for files that match GLOB: a name such as '*.log', or a path below ROOT such as
+    /// 'data/**'; repeatable
+    #[arg(long, value_name = "GLOB", value_parser = glob_pattern, conflicts_with = "no_live")]
+    pub ignore: Vec<String>,
+
+    /// Look at the files that pages use twice a second, for a file system that does not tell of
+    /// changes [default: only for network, shared and FUSE file systems]
+    #[arg(long, conflicts_with = "no_live")]
+    pub poll: bool,
+
     /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,
@@ -197,6 +228,15 @@ pub enum MetricsFor {
     Any,
 }
 
+/// The changes that reload open pages, as named on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum LiveFor {
+    /// Changes of files that the page uses
+    Used,
+    /// Changes of any file
+    All,
+}
+
 /// The treatment of slow members of rooms, as named on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
 pub enum Slow {
@@ -225,6 +265,15 @@ fn port(text: &str) -> Result<u16, String> {
 fn count(text: &str) -> Result<u32, String> {
     let count = text.parse().ok().filter(|n| *n > 0);
     count.ok_or_else(|| format!("not a number from 1 to {}", u32::MAX))
+}
+
+/// Checks a value of `--ignore`.
+fn glob_pattern(text: &str) -> Result<String, String> {
+    match glob::Pattern::new(text) {
+        Ok(_) if !text.trim_matches('/').is_empty() => Ok(text.into()),
+        Ok(_) => Err("give a name such as '*.log', or a path below ROOT".into()),
+        Err(error) => Err(format!("{} at character {}", error.msg, error.pos + 1)),
+    }
 }
 
 /// Parses a value of `--max-age`. RFC 9111 §1.2.2 has the bound.
@@ -558,6 +607,14 @@ impl Cli {
                 Some(MetricsFor::Loopback) => Metrics::Loopback,
                 Some(MetricsFor::Any) => Metrics::Any,
             },
+            live: match (self.no_live, self.live) {
+                (true, _) => Live::Off,
+                (false, None | Some(LiveFor::Used)) => Live::Used,
+                (false, Some(LiveFor::All)) => Live::All,
+            },
+            watch: self.watch.clone(),
+            ignore: self.ignore.clone(),
+            poll: self.poll,
             limits,
             bind,
             port: self.port.map_or(Port::Preferred(8080), Port::Exactly),

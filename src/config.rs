@@ -75,6 +75,16 @@ pub struct Config {
     pub metrics: Metrics,
     /// Whether a page is loaded again when its files change.
     pub live: Live,
+    /// Directories that are not served, in which any change reloads all open pages, and with them the
+    /// directories below. Without effect while `live` is off.
+    pub watch: Vec<PathBuf>,
+    /// Patterns of files whose changes do not reload any page, such as `*.log` or `data/*.json`. A pattern
+    /// without a slash is for a name at any depth, and one with a slash for a path below the root. A
+    /// pattern that makes no sense is for no file.
+    pub ignore: Vec<String>,
+    /// Whether files are looked at twice a second, because the file system does not tell of changes. Of
+    /// most such file systems, the server knows.
+    pub poll: bool,
     /// The bounds on time, memory and work.
     pub limits: Limits,
 }
@@ -102,6 +112,9 @@ impl Config {
             test_endpoints: false,
             metrics: Metrics::Off,
             live: Live::Off,
+            watch: Vec::new(),
+            ignore: Vec::new(),
+            poll: false,
             limits: Limits::default(),
         }
     }

@@ -14,7 +14,8 @@
 mod watch;
 
 pub(crate) use watch::{
-    Inotified, Inotify, has_terminal, is_ignored, is_in_foreground, terminal_input,
+    Inotified, Inotify, has_terminal, is_ignored, is_in_foreground, is_out_of_watches, is_silent,
+    may_be_in_the_making, terminal_input,
 };
 
 use std::alloc::{self, Layout};

@@ -81,6 +81,8 @@ pub(crate) enum Wish {
 pub(crate) enum Audience {
     /// One connection.
     Connection(Key),
+    /// These connections.
+    Connections(Vec<Key>),
     /// Every member of the room of this name.
     Room(Box<str>),
     /// Every member of each room that this connection has joined, including the connection itself.

@@ -112,6 +112,12 @@ impl Hub<'_> {
         self.push_message(Audience::Connection(key), message);
     }
 
+    /// Sends a message to each of these WebSocket connections. It is encoded once, as for a room, but it
+    /// is in no history, and no list of rooms tells of it.
+    pub(crate) fn send_each(&mut self, keys: Vec<Key>, message: Message<'_>) {
+        self.push_message(Audience::Connections(keys), message);
+    }
+
     /// Closes a WebSocket connection, after the messages that were sent before; see
     /// [`Session::close`](super::Session::close) for the code and the reason.
     pub fn close(&mut self, key: Key, code: CloseCode, reason: &str) {

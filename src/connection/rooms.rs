@@ -190,7 +190,7 @@ impl Rooms {
                 self.retire_if_empty(number);
                 vec![number]
             }
-            Audience::Connection(_) => Vec::new(),
+            Audience::Connection(_) | Audience::Connections(_) => Vec::new(),
             Audience::RoomsOf(key) | Audience::OthersInRoomsOf(key) => {
                 let is_member = |number: &usize| self.rooms[*number].members.contains(key);
                 let of = self.of.get(key).into_iter().flatten();

@@ -166,8 +166,10 @@ where
         let broadcast = Rc::new(Broadcast::new(frame, &mut self.shared.pool));
         let mut recipients = mem::take(&mut self.deliveries.spare);
         let is_short = self.shared.pool.account().is_over();
-        if let Audience::Connection(key) = to {
-            recipients.push(*key);
+        match to {
+            Audience::Connection(key) => recipients.push(*key),
+            Audience::Connections(keys) => recipients.extend_from_slice(keys),
+            _ => {}
         }
         for room in self.shared.rooms.of_audience(to) {
             self.shared.rooms.list_members(room, &mut recipients);

@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::connection::{Key, Now};
-use crate::sys::{self, FileKind, Inotified, Inotify, SIGXFSZ};
+use crate::sys::{self, Inotified, Inotify, SIGXFSZ};
 use crate::transport::{Ready, Tcp, Transport};
 
 /// The source of an event.
@@ -110,7 +110,7 @@ pub trait Driver {
     ///
     /// # Errors
     /// The errors of inotify_init(2) and inotify_add_watch(2): no such directory, or no watch or
-    /// descriptor is left.
+    /// descriptor is left. `Unsupported`: the file system is known not to tell of changes.
     fn watch(&mut self, directory: &Path) -> io::Result<Watch>;
 
     /// Ends a watch. Changes that wait already may still be told. A watch that has ended is no error.
@@ -143,7 +143,7 @@ pub struct Watch(pub u32);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// Something has happened at this name, and it is over: a file was closed after writing, moved to or
-    /// from the name, or removed; or a directory or a symbolic link was made. Changed attributes count
+    /// from the name, or removed; or a directory, a link, or another name of a file was made. Changed attributes count
     /// too.
     Done(Watch, Box<[u8]>),
     /// The file at this name is being written: it was made or written to, and may still be open. `Done`
@@ -354,6 +354,9 @@ impl Driver for MioDriver {
     }
 
     fn watch(&mut self, directory: &Path) -> io::Result<Watch> {
+        if sys::is_silent(directory) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         // The instance is made with the first watch: most servers need none when they start.
         let watching = match &mut self.watching {
             Some(watching) => watching,
@@ -398,10 +401,13 @@ impl Driver for MioDriver {
                 Inotified::Overflowed => Change::Lost,
                 // The rest concerns watched directories alone.
                 _ if !directories.contains_key(&number) => return,
-                Inotified::Created => match made_whole(&directories[&number], name) {
-                    true => Change::Done(watch, name.into()),
-                    false => Change::Begun(watch, name.into()),
-                },
+                Inotified::Created => {
+                    let path = directories[&number].join(OsStr::from_bytes(name));
+                    match sys::may_be_in_the_making(&path) {
+                        true => Change::Begun(watch, name.into()),
+                        false => Change::Done(watch, name.into()),
+                    }
+                }
                 Inotified::Written => Change::Begun(watch, name.into()),
                 Inotified::Changed => Change::Done(watch, name.into()),
                 Inotified::DirectoryLeft => {
@@ -426,13 +432,6 @@ impl Driver for MioDriver {
             false
         })
     }
-}
-
-/// Whether a file is whole as soon as it is made, because it is no regular file: a symbolic link, or a
-/// file that is gone already.
-fn made_whole(directory: &Path, name: &[u8]) -> bool {
-    let stat = sys::lstat(&directory.join(OsStr::from_bytes(name)));
-    !stat.is_ok_and(|stat| stat.kind == FileKind::File)
 }
 
 /// Translates an event. Closes and errors are hints in `mio`, and differ by platform. A hint makes

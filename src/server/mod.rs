@@ -27,7 +27,7 @@
 //!    the server's. Then each connection with new output is written to once: several messages leave
 //!    in a single system call.
 //! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
-//!    request has asked for lately. Expiring comes late in the turn,
+//!    request has asked for lately. See whether files have changed that open pages use ([`reload`]). Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
 //! 7. *record*: write the log, with a single write for the turn's records.
 //!
@@ -45,6 +45,7 @@ mod handle;
 mod lines;
 mod log;
 mod memory;
+mod reload;
 pub(crate) mod schedule;
 mod start;
 mod stop;
@@ -57,6 +58,7 @@ pub use endpoints::{
 };
 pub use handle::{Handle, Stopped};
 pub use log::Log;
+pub use reload::LiveOptions;
 pub use start::{BoundServer, Shown, StartError};
 
 use std::collections::VecDeque;
@@ -73,6 +75,7 @@ use crate::transport::{Pool, Transport};
 use accept::Crowd;
 use delivery::Deliveries;
 use handle::Jobs;
+use reload::Reload;
 use schedule::{Debt, Runnable, Work};
 use timers::Timers;
 
@@ -131,6 +134,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     log: Option<Log>,
     /// The jobs of other threads, if there is a handle.
     jobs: Option<Jobs>,
+    /// Live reload, unless it is off.
+    reload: Option<Box<Reload>>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
     /// The slots of the connections whose deadline has passed, and which were not notified yet.
@@ -205,6 +210,7 @@ where
             stop_at: None,
             log: None,
             jobs: None,
+            reload: None,
             searched_at: None,
             due: VecDeque::new(),
             deliveries: Deliveries::default(),
@@ -296,7 +302,8 @@ where
         let has_jobs = self.jobs.as_ref().is_some_and(Jobs::are_waiting);
         let busy =
             !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty() || has_jobs;
-        if busy || (accepting && self.accept_paused_until.is_none()) {
+        let is_looking = self.is_looking_for_changes();
+        if busy || is_looking || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
         // A server that is stopping does not tick, and must not wake up for it.
@@ -306,6 +313,8 @@ where
         let resume = self.accept_paused_until.filter(|_| accepting);
         let (files, stock) = (self.close_files_at, self.free_stock_at);
         let alarm = self.shared.alarms.next();
+        let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
+        let reload = reload.and_then(|reload| reload.next());
         [
             self.timers.next(),
             resume,
@@ -313,6 +322,7 @@ where
             log,
             tick,
             alarm,
+            reload,
             files,
             stock,
         ]
@@ -347,7 +357,7 @@ where
                 }
             }
             Source::Signals => return true,
-            Source::Watch => {}
+            Source::Watch => self.reload.iter_mut().for_each(|reload| reload.note()),
             Source::Waker => self.jobs.iter_mut().for_each(Jobs::note),
         }
         false
@@ -533,6 +543,9 @@ where
         }
         self.close_unused_files(now);
         self.free_stock(now);
+        if self.reload.is_some() {
+            self.look_for_changes();
+        }
     }
 
     /// Frees the large buffers that the pool has kept for some time. Large messages come in bursts, and

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{
-    Echo, Handle, Health, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList, RoomsEndpoint,
-    Server, endpoints::LiveScript, folder,
+    Echo, Handle, Health, LiveOptions, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList,
+    RoomsEndpoint, Server, endpoints::LiveScript, folder,
 };
 use crate::config::{Config, Cors, Live, Metrics, Port};
 use crate::connection::Endpoint;
@@ -201,7 +201,11 @@ impl Server<MioDriver, Disk> {
             Some(name) => folder.join(OsStr::from_bytes(name)),
             None => folder.to_path_buf(),
         };
-        let driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
+        let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
+        let live = live_options(config, folder).map_err(failed)?;
+        if live.is_some() {
+            driver.take_reload_signals().map_err(StartError::Driver)?;
+        }
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let mut guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);
         if config.cors != Cors::Off {
@@ -227,7 +231,7 @@ impl Server<MioDriver, Disk> {
         }
         let client = (config.live != Live::Off).then(Client::new);
         if let Some(client) = &client {
-            site = site.with_live(&client.path);
+            site = site.with_live(&client.path).with_uses();
         }
         // What is wrong with the rules is said at the start, and not with the first request.
         site.read_rules(SystemTime::now());
@@ -250,6 +254,9 @@ impl Server<MioDriver, Disk> {
                 .with_endpoint("/_oneloop/health", Health::new(config.metrics))
                 .with_endpoint("/_oneloop/metrics", MetricsEndpoint::new(config.metrics));
         }
+        if let Some(live) = &live {
+            server = server.with_live_reload(live);
+        }
         Ok(BoundServer {
             server,
             addresses,
@@ -259,6 +266,24 @@ impl Server<MioDriver, Disk> {
             port_in_use,
         })
     }
+}
+
+/// What live reload needs to know; `None` if it is off.
+fn live_options(config: &Config, root: &Path) -> io::Result<Option<LiveOptions>> {
+    let watch = config.watch.iter().map(std::path::absolute);
+    let mut watch = watch.collect::<io::Result<Vec<_>>>()?;
+    match config.live {
+        Live::Off => return Ok(None),
+        Live::Used => {}
+        Live::All => watch.push(root.into()),
+    }
+    Ok(Some(LiveOptions {
+        root: root.into(),
+        watch,
+        ignore: config.ignore.clone(),
+        poll: config.poll,
+        instance: random_words()[0],
+    }))
 }
 
 /// Returns 128 random bits. The keys of a `RandomState` come from the operating system, and need

@@ -15,8 +15,10 @@ where
     /// Handles signals: the first begins a graceful stop, the second ends every connection at once.
     pub(super) fn signals(&mut self) -> Flow {
         while let Some(signal) = self.driver.signal() {
-            // No server takes these yet.
             if signal == Signal::Reload {
+                if let Some(reload) = &mut self.reload {
+                    reload.ask();
+                }
                 continue;
             }
             if let Some(log) = &mut self.log {

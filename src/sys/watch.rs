@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// An inotify instance.
@@ -128,6 +128,41 @@ fn meaning(event: ReadFlags, is_of_directory: bool) -> Option<Inotified> {
     } else {
         Some(Inotified::Changed)
     }
+}
+
+/// Whether inotify(7) is silent about changes in the directory at `path`, because they may be made
+/// elsewhere: on the host of a virtual machine or of a container, or on another machine. `false` if the
+/// file system is not known.
+pub(crate) fn is_silent(path: &Path) -> bool {
+    /// The values of `f_type` in statfs(2): FUSE, 9p, SMB, CIFS, SMB2, NFS, and the shared folders of
+    /// VirtualBox and of Parallels.
+    const SILENT: [u64; 8] = [
+        0x6573_5546,
+        0x0102_1997,
+        0x517b,
+        0xff53_4d42,
+        0xfe53_4d42,
+        0x6969,
+        0x786f_4256,
+        0x7c7c_6673,
+    ];
+    // The type of the field differs by architecture, and its upper half by the extension of the sign.
+    let known = rustix::fs::statfs(path).map(|stat| stat.f_type as u64 & 0xffff_ffff);
+    known.is_ok_and(|kind| SILENT.contains(&kind))
+}
+
+/// Whether a call failed because the user has as many watches as the user may have.
+pub(crate) fn is_out_of_watches(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NOSPC)
+}
+
+/// Whether the file at `path` may be in the making: a regular file with one name. A name that is added to
+/// a file which has another is not written to.
+pub(crate) fn may_be_in_the_making(path: &Path) -> bool {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1
+    })
 }
 
 /// Whether the process has a terminal that controls it.

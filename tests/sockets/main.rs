@@ -14,6 +14,7 @@ mod files;
 mod guard;
 mod harness;
 mod library;
+mod live;
 mod log;
 mod metrics;
 mod pages;

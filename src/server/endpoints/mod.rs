@@ -2,10 +2,13 @@
 //! endpoints of your own program.
 
 mod echo;
+mod live;
 mod live_script;
 mod metrics;
 mod rooms;
 mod test;
+
+pub(super) use live::{Hello, LivePages, Question, ReloadRequest, SharedPages};
 
 pub use echo::{Echo, PostEcho};
 pub(crate) use live_script::LiveScript;

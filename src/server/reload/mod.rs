@@ -1,0 +1,497 @@
+//! Floor 4, server: live reload. It decides when the open pages are told that their files have changed.
+//!
+//! The kernel tells that something has happened at a name in a watched directory. If the name may matter
+//! to a page, the server waits until it is quiet ([`quiet`]), and then looks at the disk: the
+//! [site](crate::site) makes the answer to each use again, and compares. An event is no more than a reason
+//! to look, so a stale, spurious or missing name does no harm.
+//!
+//! ```text
+//! quiet ──change──▶ dirty ──quiet time──▶ watch all paths again ──▶ survey ──▶ tell the pages ──▶ quiet
+//!                     ▲                                               │
+//!                     └──── files are missing, or another change ─────┘
+//! ```
+//!
+//! While the document of an open page is missing, nothing is told but that the server waits: a build will
+//! write it, and a reload would show an error.
+//!
+//! Where the kernel tells nothing (network file systems, the shared folders of virtual machines), or has no
+//! watch left, the same survey is made twice a second while pages are open. What two surveys in a row find
+//! alike is believed.
+
+mod quiet;
+mod tell;
+mod watches;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use percent_encoding::percent_decode;
+
+use super::endpoints::{LivePages, Question, ReloadRequest, SharedPages};
+use super::{Change, Driver, Server, Shown};
+use crate::connection::Key;
+use crate::site::Files;
+use crate::sys;
+use crate::transport::Transport;
+use quiet::{Next, Quiet};
+use watches::{Sense, Watches};
+
+/// What live reload needs to know at the start.
+#[derive(Debug)]
+pub struct LiveOptions {
+    /// The absolute path of the served directory.
+    pub root: PathBuf,
+    /// Directories in which any change reloads all pages, with those below.
+    pub watch: Vec<PathBuf>,
+    /// The patterns of names and paths that do not count.
+    pub ignore: Vec<String>,
+    /// The files are looked at twice a second, and no directory of the site is watched.
+    pub poll: bool,
+    /// The name of this run of the server, which no other run has.
+    pub instance: u64,
+}
+
+/// The names and paths that do not count. A pattern without a slash is for each name in a path, and one
+/// with a slash for the whole path.
+#[derive(Default, Debug)]
+struct Ignored(Vec<(glob::Pattern, bool)>);
+
+impl Ignored {
+    /// The patterns that make sense.
+    fn new(patterns: &[String]) -> Ignored {
+        let patterns = patterns.iter().filter_map(|text| {
+            let text = text.trim_start_matches("./").trim_matches('/');
+            let pattern = glob::Pattern::new(text).ok()?;
+            Some((pattern, text.contains('/')))
+        });
+        Ignored(patterns.collect())
+    }
+
+    /// Whether a pattern is for a path, relative to a watched root.
+    fn has(&self, path: &[u8]) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let options = glob::MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: false,
+        };
+        let path = String::from_utf8_lossy(path);
+        // A directory that is ignored is so with all below it.
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        let ends: Vec<_> = ends.chain([path.len()]).collect();
+        self.0.iter().any(|(pattern, is_path)| match is_path {
+            true => ends
+                .iter()
+                .any(|end| pattern.matches_with(&path[..*end], options)),
+            false => path
+                .split('/')
+                .any(|name| pattern.matches_with(name, options)),
+        })
+    }
+
+    /// Whether a pattern is for the file of a URL path.
+    fn has_url(&self, url: &str) -> bool {
+        !self.0.is_empty() && {
+            let path: Vec<u8> = percent_decode(url.as_bytes()).collect();
+            self.has(path.strip_prefix(b"/").unwrap_or(&path))
+        }
+    }
+}
+
+/// The state of live reload.
+#[derive(Debug)]
+pub(super) struct Reload {
+    pages: SharedPages,
+    instance: Box<str>,
+    /// The number of times that pages were told of a change.
+    generation: u64,
+    quiet: Quiet,
+    watches: Watches,
+    ignored: Ignored,
+    /// Whether changes may wait in the driver.
+    has_changes: bool,
+    /// What the server does at the moment.
+    phase: Phase,
+    /// A change in a directory of which each change counts.
+    is_all: bool,
+    /// The document of an open page is missing, and the pages were told so.
+    is_waiting: bool,
+    /// Whether the site was told that pages are open.
+    has_pages: bool,
+    /// When to look at the files again without any event, if they are polled.
+    poll_at: Option<Instant>,
+    is_polling: bool,
+    /// What the last poll found.
+    polled: Vec<(String, Option<String>)>,
+    /// The pages that were sent with the script, and when to give up waiting for their hello.
+    expected: BTreeMap<Box<str>, Instant>,
+    /// The pages that were complained about.
+    silent: BTreeSet<Box<str>>,
+    /// A question that waits for the look at what it is about.
+    question: Option<(Key, Question)>,
+    changes: Vec<Change>,
+}
+
+/// A step between a change and what is told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Nothing is under way. (New uses may be looked at for the first time.)
+    Resting,
+    /// All paths are watched again.
+    Watching,
+    /// The uses are looked at.
+    Surveying,
+}
+
+impl Reload {
+    /// How often files are looked at that are not watched.
+    const POLL: Duration = Duration::from_millis(500);
+
+    /// How soon a page says hello.
+    const HELLO: Duration = Duration::from_secs(5);
+
+    /// The URL paths that are remembered for complaints.
+    const PAGES_MAX: usize = 256;
+
+    /// The work of a survey before the turn is asked whether it has time for more.
+    const SURVEY_WORK: u32 = 32;
+
+    fn new(options: &LiveOptions, pages: SharedPages, now: Instant) -> Reload {
+        let mut watches = Watches::new(options.root.clone(), options.watch.clone());
+        if options.poll {
+            watches.leave_site_out();
+        }
+        Reload {
+            pages,
+            instance: format!("{:016x}", options.instance).into(),
+            generation: 1,
+            quiet: Quiet::default(),
+            watches,
+            ignored: Ignored::new(&options.ignore),
+            has_changes: false,
+            phase: Phase::Resting,
+            is_all: false,
+            is_waiting: false,
+            has_pages: false,
+            poll_at: options.poll.then_some(now),
+            is_polling: options.poll,
+            polled: Vec::new(),
+            expected: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            question: None,
+            changes: Vec::new(),
+        }
+    }
+
+    /// A change may wait in the driver.
+    pub fn note(&mut self) {
+        self.has_changes = true;
+    }
+
+    /// Each page is to be loaded again.
+    pub fn ask(&mut self) {
+        self.pages.borrow_mut().is_reload_asked = true;
+    }
+
+    /// Whether there is work that needs no further event. `is_surveying` is of the site.
+    pub fn is_busy(&self, is_surveying: bool) -> bool {
+        let pages = self.pages.borrow();
+        self.has_changes
+            || self.watches.is_busy()
+            || is_surveying
+            || self.phase != Phase::Resting
+            || pages.has_question()
+            || self.question.is_some()
+            || pages.is_reload_asked
+    }
+
+    /// When there is something to do without any event.
+    pub fn next(&self) -> Option<Instant> {
+        let polls = self.poll_at.filter(|_| self.has_pages);
+        let looks = self.quiet.look_at();
+        let hellos = self.expected.values().min().copied();
+        [polls, looks, hellos].into_iter().flatten().min()
+    }
+}
+
+impl<D, F> Server<D, F>
+where
+    D: Driver,
+    F: Files<File = <D::Stream as Transport>::File>,
+{
+    /// Tells open pages when their files change. The site must be one [with
+    /// uses](crate::site::Site::with_uses).
+    #[must_use]
+    pub fn with_live_reload(self, options: &LiveOptions) -> Self {
+        let pages = SharedPages::default();
+        let now = self.driver.now().instant;
+        let mut server = self
+            .with_endpoint("/_oneloop/live", LivePages(Rc::clone(&pages)))
+            .with_endpoint("/_oneloop/reload", ReloadRequest(Rc::clone(&pages)));
+        server.reload = Some(Box::new(Reload::new(options, pages, now)));
+        server
+    }
+
+    /// Whether live reload has work that needs no event.
+    pub(super) fn is_looking_for_changes(&self) -> bool {
+        let is_surveying = || self.shared.site.is_surveying();
+        let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
+        reload.is_some_and(|reload| reload.is_busy(is_surveying()))
+    }
+
+    /// Goes on with live reload, as far as the turn has time.
+    pub(super) fn look_for_changes(&mut self) {
+        if self.turn.stopping {
+            return;
+        }
+        // Moved out for the call, because the whole server is used meanwhile.
+        if let Some(mut reload) = self.reload.take() {
+            self.work.begin_part();
+            self.take_news(&mut reload);
+            self.watch_directories(&mut reload);
+            self.survey(&mut reload);
+            self.answer_pages(&mut reload);
+            self.miss_hellos(&mut reload);
+            self.reload = Some(reload);
+        }
+    }
+
+    /// Takes the changes from the driver, and the wishes of pages and of the site.
+    fn take_news(&mut self, reload: &mut Reload) {
+        let now = self.turn.now.instant;
+        let mut changes = std::mem::take(&mut reload.changes);
+        while reload.has_changes && self.work.is_left() {
+            reload.has_changes = self.driver.changes(&mut changes);
+            self.work.spend(4);
+            for change in changes.drain(..) {
+                self.work.spend(1);
+                self.take_change(reload, &change, now);
+            }
+        }
+        reload.changes = changes;
+        let has_pages = !reload.pages.borrow().is_empty();
+        if has_pages != reload.has_pages {
+            reload.has_pages = has_pages;
+            self.shared.site.set_open_pages(has_pages);
+            if !has_pages {
+                reload.is_waiting = false;
+            }
+        }
+        if reload.pages.borrow_mut().take_reload_asked() {
+            self.tell_all_to_reload(reload, "as asked");
+        }
+        for url in self.shared.site.take_injected() {
+            let is_new =
+                reload.expected.len() < Reload::PAGES_MAX && !reload.silent.contains(&*url);
+            if is_new {
+                let until = now + Reload::HELLO;
+                reload.expected.entry(url).or_insert(until);
+            }
+        }
+    }
+
+    fn take_change(&mut self, reload: &mut Reload, change: &Change, now: Instant) {
+        let site = &self.shared.site;
+        let concerns = |directory: &[u8], name: &[u8]| site.concerns(directory, name);
+        match change {
+            Change::Done(watch, name) => {
+                let ignored = &reload.ignored;
+                let sense = reload.watches.sense(*watch, name, ignored, concerns);
+                reload.is_all |= sense == Sense::All;
+                match sense {
+                    Sense::None => {}
+                    Sense::Beside => reload.quiet.stirred(now),
+                    Sense::Use | Sense::All => reload.quiet.done(*watch, name, now),
+                }
+            }
+            Change::Begun(watch, name) => {
+                let ignored = &reload.ignored;
+                match reload.watches.sense(*watch, name, ignored, concerns) {
+                    Sense::None => {}
+                    Sense::Beside => reload.quiet.stirred(now),
+                    Sense::Use | Sense::All => reload.quiet.begun(*watch, name, now),
+                }
+            }
+            Change::Ended(watch) => {
+                if reload.watches.ended(*watch) {
+                    reload.quiet.anything(now);
+                }
+            }
+            Change::Lost => {
+                self.warn(
+                    "so many files have changed that events were lost; looking at all of them",
+                );
+                reload.quiet.anything(now);
+            }
+        }
+    }
+
+    /// Watches what is to be watched.
+    fn watch_directories(&mut self, reload: &mut Reload) {
+        let now = self.turn.now.instant;
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if reload.phase == Phase::Resting {
+            if is_due(reload.quiet.look_at()) {
+                // Before the look at the disk: what changes after the look is told by the new watches.
+                reload.quiet.look();
+                reload.watches.begin_anew();
+                reload.phase = Phase::Watching;
+            } else if reload.has_pages && is_due(reload.poll_at) {
+                reload.poll_at = None;
+                reload.phase = Phase::Watching;
+            }
+        }
+        self.go_on_watching(reload);
+        if reload.phase == Phase::Watching && !reload.watches.is_busy() {
+            self.shared.site.begin_survey();
+            reload.phase = Phase::Surveying;
+        }
+    }
+
+    /// Watches the directories that have become of interest.
+    fn go_on_watching(&mut self, reload: &mut Reload) {
+        for directory in self.shared.site.take_directories() {
+            if !reload.watches.add(directory) {
+                let error = io::ErrorKind::QuotaExceeded.into();
+                self.poll_instead(reload, &error);
+            }
+        }
+        while reload.watches.is_busy() && self.work.is_left() {
+            self.work.spend(Watches::WORK);
+            let stepped = reload.watches.step(&mut self.driver, &reload.ignored);
+            if let Err((path, is_of_site, error)) = stepped {
+                match is_of_site {
+                    true => self.poll_instead(reload, &error),
+                    false => self.cannot_watch(&path, &error),
+                }
+            }
+        }
+    }
+
+    /// Goes on with the survey, or with the first look at new uses.
+    fn survey(&mut self, reload: &mut Reload) {
+        if reload.phase == Phase::Watching {
+            return;
+        }
+        let mut has_looked = reload.phase == Phase::Surveying;
+        while self.shared.site.is_surveying() && !reload.watches.is_busy() && self.work.is_left() {
+            let wall = self.turn.now.wall;
+            let used = self.shared.site.survey(wall, Reload::SURVEY_WORK);
+            self.work.spend(used.max(1));
+            has_looked = true;
+            // A survey finds the directories first. What changes after they are watched is told, and what
+            // has changed before is seen by the rest of the survey.
+            self.go_on_watching(reload);
+        }
+        if has_looked && !self.shared.site.is_surveying() {
+            self.conclude(reload);
+        }
+    }
+
+    /// Falls back to polling, because not all directories can be watched.
+    fn poll_instead(&mut self, reload: &mut Reload, error: &io::Error) {
+        if std::mem::replace(&mut reload.is_polling, true) {
+            return;
+        }
+        reload.watches.end_of_site(&mut self.driver);
+        reload.poll_at = Some(self.turn.now.instant);
+        let reason = reason(error);
+        self.warn(&format!(
+            "live reload looks at the files twice a second, because {reason}"
+        ));
+    }
+
+    /// Says that a directory in which each change counts is not watched.
+    fn cannot_watch(&mut self, path: &Path, error: &io::Error) {
+        let (path, reason) = (Shown(path), reason(error));
+        self.warn(&format!("not all of {path} is watched, because {reason}"));
+    }
+
+    /// Says once of each page that it has not said hello.
+    fn miss_hellos(&mut self, reload: &mut Reload) {
+        let now = self.turn.now.instant;
+        if reload.expected.is_empty() {
+            return;
+        }
+        for path in reload.pages.borrow().paths() {
+            reload.expected.remove(path);
+        }
+        while let Some((url, _)) = reload.expected.iter().find(|(_, until)| **until <= now) {
+            let url = url.clone();
+            reload.expected.remove(&url);
+            if reload.silent.len() < Reload::PAGES_MAX && reload.silent.insert(url.clone()) {
+                let url = Shown(Path::new(OsStr::from_bytes(url.as_bytes())));
+                self.warn(&format!(
+                    "live reload did not start on {url} (a Content-Security-Policy, an extension, or \
+                     no scripts?)"
+                ));
+            }
+        }
+    }
+
+    fn warn(&mut self, text: &str) {
+        if let Some(log) = &mut self.log {
+            log.warn(text);
+        }
+    }
+}
+
+/// Why directories cannot be watched, with the next step.
+fn reason(error: &io::Error) -> String {
+    if sys::is_out_of_watches(error) {
+        return "this user has no inotify watch left; \
+                `sysctl fs.inotify.max_user_watches=524288` allows more"
+            .into();
+    }
+    if sys::is_exhausted(error) {
+        return "no descriptor or inotify instance is left; `ulimit -n` and \
+                `sysctl fs.inotify.max_user_instances` allow more"
+            .into();
+    }
+    match error.kind() {
+        io::ErrorKind::Unsupported => {
+            "this file system does not tell of changes; --poll says that this is known".into()
+        }
+        io::ErrorKind::QuotaExceeded => {
+            "it has more directories than are watched; --ignore leaves some out".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_for_a_name_or_for_a_path() {
+        for (pattern, path, expected) in [
+            ("*.log", "a/b.log", true),
+            ("*.log", "a/b.logs", false),
+            ("*.log", "x.log/file", true),
+            ("node_modules", "a/node_modules/b/c.js", true),
+            ("data/*.json", "data/a.json", true),
+            ("data/*.json", "data/a/b.json", false),
+            ("/data/", "data", true),
+            ("./data/**", "data/a/b.json", true),
+            ("data/a", "data/a/b.json", true),
+            ("data/a", "data/ab.json", false),
+            ("**/a.js", "x/y/a.js", true),
+            ("a.js", "A.js", false),
+            ("[", "[", false),
+        ] {
+            let ignored = Ignored::new(&[pattern.to_owned()]);
+            assert_eq!(ignored.has(path.as_bytes()), expected, "{pattern} {path}");
+        }
+        let ignored = Ignored::new(&["a b/*".to_owned()]);
+        assert!(ignored.has_url("/a%20b/c") && !ignored.has_url("/ab/c"));
+        assert!(!Ignored::default().has(b"a"));
+    }
+}

@@ -1,0 +1,244 @@
+//! Floor 4, server: what the pages are told. A finished survey becomes a message to all pages, and the
+//! questions of single pages are answered.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::{Next, Phase, Reload};
+use crate::connection::{Key, Message};
+use crate::server::endpoints::{Hello, Question};
+use crate::server::{Driver, Server, Shown};
+use crate::site::{Files, LiveChange};
+use crate::transport::Transport;
+
+impl<D, F> Server<D, F>
+where
+    D: Driver,
+    F: Files<File = <D::Stream as Transport>::File>,
+{
+    /// Decides after a survey, or after the first look at new uses.
+    pub(super) fn conclude(&mut self, reload: &mut Reload) {
+        let now = self.turn.now.instant;
+        let was_survey = reload.phase == Phase::Surveying;
+        reload.phase = Phase::Resting;
+        let outcome = self.shared.site.survey_outcome();
+        if reload.is_polling && was_survey {
+            reload.poll_at = Some(now + Reload::POLL);
+            let mut found = Vec::new();
+            for url in outcome.changes.iter().map(|change| &change.url) {
+                let token = self.shared.site.token(url, false);
+                found.push((url.to_string(), token));
+            }
+            found.extend(outcome.missing.iter().map(|url| (url.to_string(), None)));
+            let is_same = reload.polled == found;
+            reload.polled = found;
+            // Perhaps they are being written.
+            if !is_same && !reload.polled.is_empty() {
+                return;
+            }
+        }
+        let changed_at = reload.quiet.last().unwrap_or(now);
+        let is_missing = !outcome.missing.is_empty() || !outcome.is_certain;
+        // The first look at new uses comes in the middle of a burst, perhaps.
+        match was_survey {
+            true if reload.quiet.looked(is_missing, now) == Next::LookAgain => return,
+            false if reload.quiet.last().is_some() => return,
+            _ => {}
+        }
+        let mut pages = Vec::new();
+        pages.extend(reload.pages.borrow().paths().map(Box::<str>::from));
+        let awaited = outcome.missing.iter().find(|url| {
+            let is_open = |page: &Box<str>| **page == ***url;
+            pages.iter().any(is_open)
+        });
+        if let Some(url) = awaited {
+            self.set_waiting(reload, Some(url));
+            return;
+        }
+        self.set_waiting(reload, None);
+        let is_all = std::mem::take(&mut reload.is_all);
+        let mut changes = outcome.changes;
+        changes.retain(|change| !reload.ignored.has_url(&change.url));
+        self.shared.site.settle(changed_at);
+        reload.polled.clear();
+        if is_all {
+            return self.tell_all_to_reload(reload, "something has changed");
+        }
+        if changes.is_empty() {
+            return;
+        }
+        reload.generation += 1;
+        let message = json!({
+            "generation": reload.generation,
+            "changes": changes.iter().map(as_json).collect::<Vec<_>>(),
+        });
+        self.tell_all(reload, &message);
+        let concerned = |page: &&Box<str>| {
+            changes.iter().any(|change| {
+                change.any || *change.url == ***page || change.from.iter().any(|f| **f == ***page)
+            })
+        };
+        let concerned = pages.iter().filter(concerned).count();
+        self.say_reloaded(concerned, &listed(&changes));
+    }
+
+    /// Tells each page to load itself again.
+    pub(super) fn tell_all_to_reload(&mut self, reload: &mut Reload, why: &str) {
+        reload.generation += 1;
+        let message = json!({ "generation": reload.generation, "reload": true });
+        self.tell_all(reload, &message);
+        let pages = reload.pages.borrow().paths().count();
+        self.say_reloaded(pages, why);
+    }
+
+    /// Tells the pages that the document of one is missing, or no longer so.
+    fn set_waiting(&mut self, reload: &mut Reload, missing: Option<&str>) {
+        if std::mem::replace(&mut reload.is_waiting, missing.is_some()) == missing.is_some() {
+            return;
+        }
+        self.tell_all(reload, &json!({ "waiting": missing.is_some() }));
+        if let (Some(url), Some(log)) = (missing, &mut self.log) {
+            log.notice(&format!("waiting for {}: it is missing\n", shown(url)));
+        }
+    }
+
+    fn tell_all(&mut self, reload: &Reload, message: &Value) {
+        let keys = reload.pages.borrow().keys();
+        if !keys.is_empty() {
+            let mut hub = self.shared.hub(&self.turn, &self.tally.counters);
+            hub.send_each(keys, Message::Text(&message.to_string()));
+        }
+    }
+
+    fn tell(&mut self, key: Key, message: &Value) {
+        let mut hub = self.shared.hub(&self.turn, &self.tally.counters);
+        hub.send(key, Message::Text(&message.to_string()));
+    }
+
+    fn say_reloaded(&mut self, pages: usize, what: &str) {
+        if let Some(log) = self.log.as_mut().filter(|_| pages > 0) {
+            let s = if pages == 1 { "" } else { "s" };
+            log.notice(&format!("reloaded {pages} page{s}: {what}\n"));
+        }
+    }
+
+    /// Answers the questions of pages, while no survey is under way.
+    pub(super) fn answer_pages(&mut self, reload: &mut Reload) {
+        while reload.phase == Phase::Resting
+            && self.work.is_left()
+            && !self.shared.effects.is_full(&self.turn.limits)
+        {
+            // What a page uses is noted and looked at first, so that the tokens are of what is there.
+            let Some((key, question)) = reload.question.take().or_else(|| {
+                let question = reload.pages.borrow_mut().next_question();
+                question.inspect(|(_, question)| self.note_uses(question))
+            }) else {
+                return;
+            };
+            if self.shared.site.is_surveying() {
+                reload.question = Some((key, question));
+                return;
+            }
+            let answer = match question {
+                Question::Hello(hello) => self.greet(reload, &hello),
+                Question::Used(page, urls) => json!({ "tokens": self.tokens(&page, &urls) }),
+            };
+            self.tell(key, &answer);
+        }
+    }
+
+    /// Notes what a page says to use: it may have been loaded before the server was started.
+    fn note_uses(&mut self, question: &Question) {
+        let (page, used): (_, Vec<&str>) = match question {
+            Question::Used(page, used) => (page, used.iter().map(|url| &**url).collect()),
+            Question::Hello(hello) => (
+                &hello.page,
+                hello.used.iter().map(|(url, _)| &**url).collect(),
+            ),
+        };
+        let wall = self.turn.now.wall;
+        for url in used {
+            let work = self.shared.site.note_use_of(page, url, wall);
+            self.work.spend(work.max(1));
+        }
+    }
+
+    fn tokens(&mut self, page: &str, urls: &[Box<str>]) -> Map<String, Value> {
+        let mut tokens = Map::new();
+        for url in urls {
+            self.work.spend(1);
+            if let Some(token) = self.shared.site.token(url, **url == *page) {
+                tokens.insert(url.to_string(), token.into());
+            }
+        }
+        tokens
+    }
+
+    /// The answer to the first message of a page.
+    fn greet(&mut self, reload: &Reload, hello: &Hello) -> Value {
+        let is_told = |(instance, generation): &(Box<str>, u64)| {
+            (&**instance, *generation) == (&*reload.instance, reload.generation)
+        };
+        let (changes, reloads) = match &hello.told {
+            None => (self.shared.site.changed_since(hello.asked_at), false),
+            Some(told) if is_told(told) => (Vec::new(), false),
+            Some(_) if hello.used.is_empty() => (Vec::new(), true),
+            Some(_) => (self.compared(reload, hello), false),
+        };
+        let mut answer = json!({
+            "instance": &*reload.instance,
+            "generation": reload.generation,
+            "changes": changes.iter().map(as_json).collect::<Vec<_>>(),
+            "waiting": reload.is_waiting,
+        });
+        if reloads {
+            answer["reload"] = true.into();
+        }
+        answer
+    }
+
+    /// What a page uses whose token is another now.
+    fn compared(&mut self, reload: &Reload, hello: &Hello) -> Vec<LiveChange> {
+        let mut changes = Vec::new();
+        for (url, token) in &hello.used {
+            self.work.spend(1);
+            let now = self.shared.site.token(url, url == &hello.page);
+            if now.as_deref() != Some(&**token) && !reload.ignored.has_url(url) {
+                changes.push(LiveChange {
+                    url: url.to_string(),
+                    from: vec![hello.page.to_string()],
+                    any: false,
+                });
+            }
+        }
+        changes
+    }
+}
+
+fn as_json(change: &LiveChange) -> Value {
+    match change.any {
+        true => json!({ "url": &*change.url, "any": true }),
+        false => json!({ "url": &*change.url, "from": change.from }),
+    }
+}
+
+/// The first of the changed URL paths, and how many more there are.
+fn listed(changes: &[LiveChange]) -> String {
+    const NAMED: usize = 3;
+    let mut text = String::new();
+    for (at, change) in changes.iter().take(NAMED).enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        let url = change.url.strip_prefix('/').filter(|url| !url.is_empty());
+        let _ = write!(text, "{comma}{}", shown(url.unwrap_or(&change.url)));
+    }
+    if changes.len() > NAMED {
+        let _ = write!(text, " and {} more", changes.len() - NAMED);
+    }
+    text
+}
+
+fn shown(url: &str) -> Shown<'_> {
+    Shown(Path::new(url))
+}
