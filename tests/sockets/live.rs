@@ -280,6 +280,28 @@ fn a_link_on_the_way_to_the_root_that_is_turned_is_followed() {
 }
 
 #[test]
+fn what_a_link_leads_to_is_watched_too() {
+    let folder = Folder::with("site/index.html", "<p>one");
+    folder.put("site/src/deep/app.js", "1");
+    folder.put("store/x", "1");
+    for (target, link) in [
+        ("src/deep/app.js", "app.js"),
+        ("src/deep", "lib"),
+        ("../store/x", "out.js"),
+    ] {
+        symlink(target, folder.path().join("site").join(link)).expect("ours");
+    }
+    let server = with(&folder, &["--follow-symlinks"]);
+    let mut page = Page::open(&server, "/", &["/app.js", "/lib/app.js", "/out.js"]);
+    folder.put("site/src/deep/app.js", "2");
+    assert_eq!(page.changed(), ["/app.js", "/lib/app.js"]);
+    folder.put("store/x", "2");
+    assert_eq!(page.changed(), ["/out.js"]);
+    folder.put("store/x", "3");
+    assert_eq!(page.changed(), ["/out.js"]);
+}
+
+#[test]
 fn reloads_can_be_asked_for() {
     let (folder, server) = site();
     let mut pages = [

@@ -363,6 +363,10 @@ where
                 self.poll_instead(reload, &error);
             }
         }
+        for file in self.shared.site.take_walked_files() {
+            self.work.spend(1);
+            reload.watches.add_file(&file);
+        }
         while reload.watches.is_busy() && self.work.is_left() {
             self.work.spend(Watches::WORK);
             let stepped = reload.watches.step(&mut self.driver, &reload.ignored);

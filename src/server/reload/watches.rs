@@ -19,7 +19,7 @@ use crate::server::{Driver, Watch};
 enum Place {
     /// It is in the site, at this path relative to the root.
     Site(Box<[u8]>),
-    /// Another directory can come to the path of the root by a change at this name.
+    /// Another file or directory can come to a path by a change at this name.
     Way(PathBuf),
     /// Each change in it counts.
     Whole(PathBuf),
@@ -101,6 +101,17 @@ impl Watches {
             self.queue.push_back(Place::Site(directory));
         }
         true
+    }
+
+    /// Watches what a file of the site leads to, if the file is a symbolic link.
+    pub fn add_file(&mut self, file: &[u8]) {
+        let path = self.root.join(OsStr::from_bytes(file));
+        let is_link = self.watches_site
+            && fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_symlink())
+            && self.queue.len() < Self::USED_MAX;
+        if is_link {
+            self.queue.extend(ways(&path).into_iter().map(Place::Way));
+        }
     }
 
     /// Begins to watch all paths again.
@@ -319,8 +330,8 @@ fn is_aside(name: &[u8]) -> bool {
     name.starts_with(b".") || name.ends_with(b"~") || matches!(name, b"node_modules" | b"4913")
 }
 
-/// The paths whose files decide which directory is at `path`: `path` itself, each symbolic link on the
-/// way, and the first name on the way that is not there.
+/// The paths whose files decide what is at `path`: `path` itself, each symbolic link on the way, and the
+/// path without links, or the first name on the way that is not there.
 fn ways(path: &Path) -> Vec<PathBuf> {
     /// The bound of the kernel (path_resolution(7)).
     const LINKS_MAX: usize = 40;
@@ -349,11 +360,12 @@ fn ways(path: &Path) -> Vec<PathBuf> {
             }
             Ok(_) => walked = next,
             Err(_) => {
-                ways.push(next);
+                walked = next;
                 break;
             }
         }
     }
+    ways.push(walked);
     ways.dedup();
     ways
 }
@@ -375,10 +387,15 @@ mod tests {
         symlink("loop", folder.join("loop")).expect("the folder is ours");
         for (path, expected) in [
             ("releases/42", &["releases/42"][..]),
-            ("current", &["current", "current", "releases/newest"]),
+            ("current", &["current", "releases/newest", "releases/42"]),
             (
                 "current/dist",
-                &["current/dist", "current", "releases/newest"],
+                &[
+                    "current/dist",
+                    "current",
+                    "releases/newest",
+                    "releases/42/dist",
+                ],
             ),
             ("gone", &["gone"]),
             ("gone/dist", &["gone/dist", "gone"]),

@@ -112,6 +112,8 @@ pub(in crate::site) struct Uses<F> {
     directories: BTreeMap<Box<[u8]>, (Stat, u64)>,
     /// Directories that were not taken yet.
     fresh: Vec<Box<[u8]>>,
+    /// Files that were come by and not taken yet.
+    walked: Vec<Box<[u8]>>,
     /// The number of the survey.
     pub(super) surveys: u64,
     /// How many uses need a walk, and how many need a look.
@@ -140,6 +142,7 @@ impl<F> Default for Uses<F> {
             shapes: Vec::new(),
             directories: BTreeMap::new(),
             fresh: Vec::new(),
+            walked: Vec::new(),
             surveys: 0,
             walks_due: 0,
             looks_due: 0,
@@ -364,6 +367,7 @@ impl<F: Files> Site<F> {
         let files = [Some(one.file.clone().unwrap_or_default()), led_to];
         let mut work = 1;
         for file in files.into_iter().flatten() {
+            uses.walked.push(file.clone());
             let slashes = (0..file.len()).filter(|at| file[*at] == b'/');
             let ends = [0].into_iter().chain(slashes).chain([file.len()]);
             for end in ends.take(DEPTH_MAX) {
@@ -397,6 +401,13 @@ impl<F: Files> Site<F> {
     pub(crate) fn take_directories(&mut self) -> Vec<Box<[u8]>> {
         let uses = self.uses.as_mut();
         uses.map_or_else(Vec::new, |uses| std::mem::take(&mut uses.fresh))
+    }
+
+    /// Takes the files that the survey has come by since the last call, whether they are there or not. One
+    /// may be a symbolic link, whose target is to be watched too.
+    pub(crate) fn take_walked_files(&mut self) -> Vec<Box<[u8]>> {
+        let uses = self.uses.as_mut();
+        uses.map_or_else(Vec::new, |uses| std::mem::take(&mut uses.walked))
     }
 
     /// Whether a change at `name` in `directory`, relative to the root, may change the answer of a use.
