@@ -5,6 +5,9 @@
 //! [`fixed_field`] names the reason.
 
 use std::cmp::Ordering;
+use std::iter;
+
+use memchr::memchr;
 
 use super::classes::{TOKEN, VALUE, all};
 
@@ -112,7 +115,14 @@ fn is_of(line: &[u8], name: &str) -> bool {
 
 /// The values of the fields of this name in a head, in order.
 pub fn field_values<'a>(head: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let lines = head.split(|b| *b == b'\n').skip(1);
+    let mut rest = head;
+    let lines = iter::from_fn(move || {
+        let end = memchr(b'\n', rest)? + 1;
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        Some(line)
+    });
+    let lines = lines.skip(1);
     let of_name = lines.filter(move |line| is_of(line, name));
     of_name.map(move |line| line[name.len() + 1..].trim_ascii())
 }

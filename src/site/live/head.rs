@@ -10,6 +10,7 @@ use crate::http::{
 use crate::site::fallback::VARY_BY_NAVIGATION;
 
 /// The length of a body, for its head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Length {
     Known(u64),
     Chunked,
@@ -62,24 +63,25 @@ impl HeadParts<'_> {
         changes.extend(policy.map(|policy| Change::Set("Content-Security-Policy", policy)));
         edit_head(head, changes.into_iter())
     }
-}
 
-/// The head of a 304 in place of the one of a 200. The fields that describe the content go (RFC 9110
-/// §15.4.5).
-pub(super) fn not_modified(head: &[u8]) -> Vec<u8> {
-    let content = [
-        "Content-Length",
-        "Content-Type",
-        "X-Content-Type-Options",
-        "Accept-Ranges",
-    ];
-    let head = edit_head(head, content.into_iter().map(Change::Remove));
-    let fields = head
-        .iter()
-        .position(|b| *b == b'\n')
-        .map_or(0, |end| end + 1);
-    let line = ResponseHead::new(Status::NotModified).into_bytes();
-    [&line, &head[fields..]].concat()
+    /// The head of a 304 in place of that answer. The fields that describe the content go (RFC 9110
+    /// §15.4.5).
+    pub fn join_not_modified(&self, validators: Option<&Validators>) -> Vec<u8> {
+        let content = [
+            "Content-Length",
+            "Content-Type",
+            "X-Content-Type-Options",
+            "Accept-Ranges",
+        ];
+        let head = self.join(validators, Length::AsItIs, Coding::Identity);
+        let head = edit_head(&head, content.into_iter().map(Change::Remove));
+        let fields = head
+            .iter()
+            .position(|b| *b == b'\n')
+            .map_or(0, |end| end + 1);
+        let line = ResponseHead::new(Status::NotModified).into_bytes();
+        [&line, &head[fields..]].concat()
+    }
 }
 
 /// Whether an answer is a page to which a script may be added.

@@ -39,10 +39,10 @@ use sha1::{Digest, Sha1};
 
 use self::csp::{Needs, Widened, widen};
 use self::head::{
-    HeadParts, Length, authority_of, charset_of, is_no_store, is_page, not_modified,
-    own_validators, validators_in, varies_by_coding,
+    HeadParts, Length, authority_of, charset_of, is_no_store, is_page, own_validators,
+    validators_in, varies_by_coding,
 };
-use self::pages::Pages;
+use self::pages::{Pages, Ready};
 use super::encoding;
 use super::fallback::is_navigation;
 use super::pages::{ERROR_POLICY, LISTING_POLICY};
@@ -146,20 +146,13 @@ impl<F: Files> Site<F> {
         }
         let head = request.without(SELECTING);
         let whole = self.answer_plainly(&RequestHead::new(&head, request.bytes()), now);
-        let (cost, head) = (whole.cost, self.with_user_fields(&whole.head));
-        if !is_page(whole.status, &head) {
-            // The usual answer to a request for an image is the whole answer.
-            if !request.has_any(CONDITIONAL) && !varies_by_coding(&whole.head) {
-                return Some(whole);
-            }
-            self.cost = cost;
-            return None;
-        }
         // The state is taken out while the site is at work for it.
         let mut live = self.live.take()?;
         self.cost = 0;
-        let mut reply = self.with_script(&mut live, whole, &head, request);
-        if reply.is_some() && live.injected.len() < Self::INJECTED_MAX {
+        let cost = whole.cost;
+        let mut reply = self.with_script(&mut live, whole, request);
+        let is_live = reply.as_ref().is_some_and(|reply| reply.is_live);
+        if is_live && live.injected.len() < Self::INJECTED_MAX {
             let path = String::from_utf8_lossy(request.path().unwrap_or_default());
             live.injected.push(path.into());
         }
@@ -171,93 +164,114 @@ impl<F: Files> Site<F> {
         reply
     }
 
-    /// A head with the fields of the flags.
-    fn with_user_fields(&self, head: &Rc<[u8]>) -> Rc<[u8]> {
-        match self.policy.has_changes() {
-            true => edit_head(head, self.policy.changes()).into(),
-            false => Rc::clone(head),
-        }
-    }
-
-    /// Puts the script into a whole answer, which is a page with this head. `None` if the page cannot have
-    /// the script.
+    /// The answer with the script, made from a whole answer. The same answer, if the script makes no
+    /// difference to it; `None`, if the answer must be made from the request as it is.
     fn with_script(
         &mut self,
         live: &mut Live,
         whole: Reply<F::File>,
-        head: &[u8],
         request: &RequestHead<'_>,
     ) -> Option<Reply<F::File>> {
-        let policy = match live.policy_for(head, request, || self.next_boundary()) {
+        let known = live.pages.get(&whole.head);
+        if let Some(page) = &known {
+            let bytes = page.whole_bytes(&whole.body);
+            let coding = self.coding_of_page(page, bytes, &whole, request);
+            if let Some(ready) = page.ready(coding) {
+                return Some(self.respond_with(page, ready, coding, whole, request));
+            }
+        }
+        let head = match self.policy.has_changes() {
+            true => edit_head(&whole.head, self.policy.changes()).into(),
+            false => Rc::clone(&whole.head),
+        };
+        if !is_page(whole.status, &head) {
+            // The usual answer to a request for an image.
+            let is_same = !request.has_any(CONDITIONAL) && !varies_by_coding(&whole.head);
+            return is_same.then_some(whole);
+        }
+        let policy = match live.policy_for(&head, request, || self.next_boundary()) {
             Allowed::AsItIs => None,
             Allowed::By(policy) => Some(policy),
             Allowed::Never => return None,
         };
-        live.tell_of_caching(head);
+        live.tell_of_caching(&head);
         let nonce = policy.as_ref().and_then(|policy| policy.nonce.as_deref());
         let tag = live.tag(nonce);
+        let parts = HeadParts {
+            head: &head,
+            policy: policy.as_ref().map(|policy| &*policy.policy),
+        };
+        if field_values(&head, "Transfer-Encoding").next().is_some()
+            || matches!(&whole.body, Body::Stream(stream) if stream.ends_with_connection())
+        {
+            return Some(list_with_script(whole, &parts, tag));
+        }
         // A page with a nonce is never the same again.
         let validators = match nonce {
             Some(_) => None,
-            None => own_validators(head, &live.mark),
+            None => own_validators(&head, &live.mark),
         };
-        let parts = HeadParts {
-            head,
-            policy: policy.as_ref().map(|policy| &*policy.policy),
-        };
-        let mut reply = Reply {
-            is_live: true,
-            ..whole
-        };
-        if field_values(head, "Transfer-Encoding").next().is_some()
-            || matches!(&reply.body, Body::Stream(stream) if stream.ends_with_connection())
-        {
-            if let Body::Stream(Stream::Listing(listing)) = &mut reply.body {
-                listing.tag = tag.into();
-            }
-            reply.head = parts.join(None, Length::AsItIs, Coding::Identity).into();
-            return Some(reply);
-        }
         let is_kept = validators.as_ref().is_some_and(|v| !v.tag.is_weak());
-        let known = if is_kept { live.pages.get(head) } else { None };
-        let page = match known {
+        let page = match known.filter(|_| is_kept) {
             Some(page) => page,
             None => {
-                let page = Rc::new(self.make_page(&reply.body, &tag, head)?);
+                let page = Rc::new(self.make_page(&whole.body, &tag, &head)?);
                 self.cost += 1 + (page.begin.len() / Self::PAGE_BYTES_PER_WORK) as u32;
                 if is_kept {
-                    live.pages.insert(head, &page);
+                    live.pages.insert(&whole.head, &page);
                 }
                 page
             }
         };
-        let bytes = match &reply.body {
-            Body::Stream(Stream::File(stream)) => {
-                page.begin.len() as u64 + stream.left.end.saturating_sub(page.rest)
-            }
-            _ => page.begin.len() as u64,
-        };
-        let coding = self.coding_of_page(&page, bytes, &reply, request);
+        let bytes = page.whole_bytes(&whole.body);
+        let coding = self.coding_of_page(&page, bytes, &whole, request);
+        let length = self.length_of_page(&page, bytes, coding);
         let validators = validators.map(|validators| validators_in(validators, coding));
-        if let Some(validators) = validators.as_ref().filter(|_| reply.status == Status::Ok) {
-            match precondition(request, validators) {
-                Precondition::Holds { .. } => {}
-                Precondition::NotModified => {
-                    let head = parts.join(Some(validators), Length::AsItIs, Coding::Identity);
-                    reply.head = not_modified(&head).into();
-                    (reply.status, reply.body) = (Status::NotModified, Body::empty());
-                    return Some(reply);
-                }
-                Precondition::Failed => {
-                    let sentence = "the page is not the one that was meant";
-                    return Some(Reply::plain(Status::PreconditionFailed, sentence));
-                }
-            }
+        let is_constant = is_kept && policy.is_none() && length != Length::Chunked;
+        let ready = Ready {
+            ok: parts.join(validators.as_ref(), length, coding).into(),
+            not_modified: parts.join_not_modified(validators.as_ref()).into(),
+            validators,
+        };
+        let reply = self.respond_with(&page, &ready, coding, whole, request);
+        if is_constant {
+            page.make_ready(coding, ready);
         }
-        let (body, length) = self.body_of_page(&page, bytes, coding, reply.body, request);
-        reply.body = body;
-        reply.head = parts.join(validators.as_ref(), length, coding).into();
         Some(reply)
+    }
+
+    /// Answers with a page in a coding. `whole` is the answer without the script.
+    fn respond_with(
+        &mut self,
+        page: &Rc<Page>,
+        ready: &Ready,
+        coding: Coding,
+        whole: Reply<F::File>,
+        request: &RequestHead<'_>,
+    ) -> Reply<F::File> {
+        let is_found = whole.status == Status::Ok;
+        let holds = match &ready.validators {
+            Some(validators) if is_found => precondition(request, validators),
+            Some(_) | None => Precondition::Holds { ranges: false },
+        };
+        let (status, head, body) = match holds {
+            Precondition::Holds { .. } => {
+                let body = self.body_of_page(page, coding, whole.body, request);
+                (whole.status, &ready.ok, body)
+            }
+            Precondition::NotModified => (Status::NotModified, &ready.not_modified, Body::empty()),
+            Precondition::Failed => {
+                let sentence = "the page is not the one that was meant";
+                return Reply::plain(Status::PreconditionFailed, sentence);
+            }
+        };
+        Reply {
+            status,
+            head: Rc::clone(head),
+            body,
+            is_live: true,
+            ..whole
+        }
     }
 
     /// The page with the tag, made from the body of the answer without it. `None` if the file cannot be
@@ -320,35 +334,43 @@ impl<F: Files> Site<F> {
         Coding::Identity
     }
 
-    /// The body with a page in a coding. `plain` is the body without the tag.
-    fn body_of_page(
-        &mut self,
-        page: &Rc<Page>,
-        bytes: u64,
-        coding: Coding,
-        plain: Body<F::File>,
-        request: &RequestHead<'_>,
-    ) -> (Body<F::File>, Length) {
+    /// The length of a page in a coding. A short page is encoded for that.
+    fn length_of_page(&mut self, page: &Page, bytes: u64, coding: Coding) -> Length {
         if coding == Coding::Identity {
-            let begin = Rc::clone(&page.begin);
-            let body = match plain {
-                Body::Stream(Stream::File(file)) => Body::Stream(Stream::Page(Box::new(
-                    PageStream::new(begin, page.rest, *file),
-                ))),
-                _ => Body::Bytes(begin),
-            };
-            return (body, Length::Known(bytes));
+            return Length::Known(bytes);
         }
         if page.coded(coding).is_none() && is_coded_at_once(page, bytes) {
             self.cost += 1 + (bytes as usize / Self::CODED_BYTES_PER_WORK) as u32;
             page.keep(coding, &self.encoders.whole(coding, &page.begin));
         }
+        match page.coded(coding) {
+            Some(coded) => Length::Known(coded.len() as u64),
+            None => Length::Chunked,
+        }
+    }
+
+    /// The body with a page in a coding. `plain` is the body without the tag.
+    fn body_of_page(
+        &mut self,
+        page: &Rc<Page>,
+        coding: Coding,
+        plain: Body<F::File>,
+        request: &RequestHead<'_>,
+    ) -> Body<F::File> {
+        let begin = Rc::clone(&page.begin);
+        if coding == Coding::Identity {
+            return match plain {
+                Body::Stream(Stream::File(file)) => Body::Stream(Stream::Page(Box::new(
+                    PageStream::new(begin, page.rest, *file),
+                ))),
+                _ => Body::Bytes(begin),
+            };
+        }
         if let Some(coded) = page.coded(coding) {
-            let length = Length::Known(coded.len() as u64);
-            return (Body::Bytes(coded), length);
+            return Body::Bytes(coded);
         }
         if request.method() == Method::Head {
-            return (Body::empty(), Length::Chunked);
+            return Body::empty();
         }
         let permit = Rc::new(());
         self.encoding.push(RunningEncoder {
@@ -356,7 +378,7 @@ impl<F: Files> Site<F> {
             coding,
             permit: Rc::downgrade(&permit),
         });
-        let begin = Rc::clone(&page.begin);
+        let size = page.whole_bytes(&plain);
         let encoding = Encoding {
             coding,
             content: match plain {
@@ -367,14 +389,27 @@ impl<F: Files> Site<F> {
                 },
                 _ => Original::Memory(begin),
             },
-            size: bytes,
+            size,
             at: 0,
             encoder: Some(self.encoders.begin(coding)),
             kept: Some(Kept::page(page)),
             permit: Some(permit),
         };
-        let body = Body::Stream(Stream::Encoding(Box::new(encoding)));
-        (body, Length::Chunked)
+        Body::Stream(Stream::Encoding(Box::new(encoding)))
+    }
+}
+
+/// A long listing with the script. Its rows come later.
+fn list_with_script<F>(list: Reply<F>, parts: &HeadParts<'_>, tag: String) -> Reply<F> {
+    let mut body = list.body;
+    if let Body::Stream(Stream::Listing(listing)) = &mut body {
+        listing.tag = tag.into();
+    }
+    Reply {
+        head: parts.join(None, Length::AsItIs, Coding::Identity).into(),
+        body,
+        is_live: true,
+        ..list
     }
 }
 

@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::http::Coding;
+use crate::http::{Coding, Validators};
+use crate::site::{Body, Stream};
 
 /// A page with the tag. Of a page that is not in memory, the first bytes.
 #[derive(Debug)]
@@ -14,6 +15,19 @@ pub(in crate::site) struct Page {
     pub rest: u64,
     /// The whole page in the codings that were made.
     coded: [OnceCell<Rc<[u8]>>; Coding::ALL.len()],
+    /// What an answer with the page in a coding needs beside the body, if that is always the same.
+    ready: [OnceCell<Ready>; Coding::ALL.len()],
+}
+
+/// The parts of an answer beside the body.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// `None` for a page that cannot be recognised.
+    pub validators: Option<Validators>,
+    /// The head with the page, without its end.
+    pub ok: Rc<[u8]>,
+    /// The head of a 304, without its end.
+    pub not_modified: Rc<[u8]>,
 }
 
 impl Page {
@@ -22,7 +36,27 @@ impl Page {
             begin: begin.into(),
             rest,
             coded: Default::default(),
+            ready: Default::default(),
         }
+    }
+
+    /// The length in bytes of the whole page with the tag. `plain` is the body of the answer without it.
+    pub fn whole_bytes<F>(&self, plain: &Body<F>) -> u64 {
+        let rest = match plain {
+            Body::Stream(Stream::File(stream)) => stream.left.end.saturating_sub(self.rest),
+            _ => 0,
+        };
+        self.begin.len() as u64 + rest
+    }
+
+    /// The parts of an answer with the page in a coding.
+    pub(super) fn ready(&self, coding: Coding) -> Option<&Ready> {
+        self.ready[coding as usize].get()
+    }
+
+    /// Keeps the parts of an answer with the page in a coding.
+    pub(super) fn make_ready(&self, coding: Coding, ready: Ready) {
+        self.ready[coding as usize].get_or_init(|| ready);
     }
 
     /// The page in a coding, if that was made.
@@ -38,7 +72,9 @@ impl Page {
     /// The memory that the page holds, in bytes.
     fn bytes(&self) -> usize {
         let coded = self.coded.iter().filter_map(OnceCell::get);
-        self.begin.len() + coded.map(|coded| coded.len()).sum::<usize>()
+        let ready = self.ready.iter().filter_map(OnceCell::get);
+        let heads = ready.map(|ready| ready.ok.len() + ready.not_modified.len());
+        self.begin.len() + coded.map(|coded| coded.len()).sum::<usize>() + heads.sum::<usize>()
     }
 }
 
