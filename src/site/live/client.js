@@ -28,13 +28,11 @@
 
   // What the server has told: the name of its run, the number of the last change, and a token for each
   // URL in use. After a pause, the server compares these with its own.
-  let instance = null;
-  let generation = null;
-  let tokens = null;
+  let instance = null, generation = null, tokens = null;
 
   // The path of a URL of the page's own origin; undefined for other URLs.
   const pathOf = (url, base) => {
-    const it = URL.parse(url, base);
+    const it = URL.parse(url, base || document.baseURI);
     if (it?.origin === location.origin) return it.pathname;
   };
 
@@ -47,39 +45,33 @@
 
   // ── What the page uses ──────────────────────────────────────────────────────────────────────────
 
-  // The paths that the page has asked for.
-  const used = new Set();
-
-  const note = (entries) => {
-    const before = used.size;
-    for (const { name, initiatorType } of entries) {
-      // The document in a frame follows its own files. The bound is for a page that never asks for the
-      // same path twice.
-      if (!/frame/.test(initiatorType) && before < 9999) used.add(pathOf(name));
-    }
-    if (used.size > before) report();
-  };
+  // The paths that the page has asked for, its own first.
+  const used = new Set([page]);
 
   // The browser's own list of resources has a limit, and the page can clear it. An observer sees all.
-  const observer = new PerformanceObserver((list) => note(list.getEntries()));
-  observer.observe({ type: 'resource', buffered: true });
+  new PerformanceObserver((list) => {
+    const before = used.size;
+    for (const { name, initiatorType } of list.getEntries()) {
+      // The document in a frame follows its own files.
+      if (!/frame/.test(initiatorType)) used.add(pathOf(name) || page);
+    }
+    if (used.size > before) report();
+  }).observe({ type: 'resource', buffered: true });
 
   // Tells the server what the page uses, at most four times a second. The server answers with tokens.
   let reporting;
   const report = () => {
     reporting ||= setTimeout(() => {
       reporting = 0;
-      send({ used: [page, ...used].filter(Boolean).slice(0, 500) });
+      send({ used: [...used].slice(0, 500) });
     }, 250);
   };
 
   // ── The connection ──────────────────────────────────────────────────────────────────────────────
 
   let Socket = WebSocket;
-  let socket;
-  let retry;
+  let socket, retry, heard;
   let failures = 0;
-  let heard;
 
   const send = (message) => {
     if (socket?.readyState === 1) socket.send(JSON.stringify(message));
@@ -93,17 +85,16 @@
   };
 
   const drop = () => {
-    const dropped = socket;
+    socket?.close();
     socket = null;
-    dropped?.close();
   };
 
   const connect = () => {
     hear();
     const opened = (socket = new Socket(address));
     opened.onopen = () => {
-      // Since the navigation began. Only the second clock goes on while the computer sleeps.
-      const age = Math.round(Math.max(performance.now(), Date.now() - performance.timeOrigin));
+      // The milliseconds since the navigation began. This clock goes on while the computer sleeps.
+      const age = Math.round(Date.now() - performance.timeOrigin);
       send({ hello: { page, age, instance, generation, used: tokens } });
       report();
     };
@@ -112,9 +103,8 @@
       if (opened !== socket) return;
       socket = null;
       gone ||= new Date().toTimeString().slice(0, 5);
-      failures += 1;
       // A server that comes back at once is not worth a word.
-      if (failures > 1) show();
+      if (++failures > 1) show();
       clearTimeout(retry);
       retry = setTimeout(check, Math.min(5000, 125 * 2 ** failures));
     };
@@ -124,7 +114,7 @@
   const check = () => {
     if (document.hidden) return;
     if (Date.now() - heard > 45000) drop();
-    if (!socket && !isForbidden) connect();
+    if (!socket) connect();
     apply();
   };
 
@@ -132,11 +122,9 @@
   // it forbids a later one, a frame helps: its document has a policy of its own. Any document of this
   // origin will do, and the browser has this script at hand.
   let frame;
-  let isForbidden;
   const detour = ({ blockedURI }) => {
-    if (blockedURI !== address) return;
     // Once is enough: the page may forbid frames too.
-    isForbidden = frame;
+    if (blockedURI !== address || frame) return;
     frame = document.createElement('iframe');
     frame.style.display = 'none';
     frame.src = script.src;
@@ -185,110 +173,100 @@
     ({ instance = instance, generation = generation, tokens = tokens, waiting = waiting } = message);
     show();
     if (message.reload) todo.add('');
-    note(observer.takeRecords());
-    const own = new Set([page, location.pathname, ...used]);
+    const leads = (path) => path === location.pathname || used.has(path);
     for (const { url, from = [], any } of message.changes || []) {
       // Only the tools of the browser ask for a source map.
-      if (!url.endsWith('.map') && (any || [url, ...from].some((path) => own.has(path)))) todo.add(url);
+      if (!url.endsWith('.map') && (any || [url, ...from].some(leads))) todo.add(url);
     }
     apply();
   };
 
-  const apply = async () => {
+  const apply = () => {
     if (document.hidden || isLeaving() || !todo.size) return;
     const paths = new Set(todo);
     todo.clear();
-    const isWhole = ['', page, location.pathname].some((path) => paths.has(path));
-    if (isWhole || !(await swap(paths).catch(() => 0))) reload();
+    if (!swap(paths)) reload();
     report();
   };
 
   // ── Stylesheets and images, in place ────────────────────────────────────────────────────────────
 
-  // The document and the open shadow trees in it.
-  const trees = (root) =>
-    root ? [root, ...[...root.querySelectorAll('*')].flatMap((e) => trees(e.shadowRoot))] : [];
-
   // The same URL with the generation as a parameter, in place of an older one.
   const renew = (url) => {
-    const it = new URL(url, document.baseURI);
-    const query = it.search.replace(/[?&]_live=\d+$/, '');
-    it.search = query + (query ? '&' : '?') + '_live=' + generation;
+    const it = URL.parse(url, document.baseURI);
+    it.searchParams.set('_live', generation);
     return it.href;
   };
 
-  // The copies of sheets that are not loaded yet.
-  const copies = new Map();
-
-  // Swaps what shows the paths. Undefined if the page uses one of them in a way that cannot be swapped, or
-  // that cannot be found, as in a closed shadow tree.
-  const swap = async (paths) => {
-    const found = new Map();
-    const edits = [];
-    // A copy that is on its way would come too late, or be a second one.
-    const sheets = new Set(copies.keys());
-    copies.forEach((copy) => copy.remove());
-    copies.clear();
+  // Swaps what shows the paths. False if the page uses one of them in a way that cannot be swapped, or that
+  // cannot be found, as in a closed shadow tree; then the page is loaded again anyway.
+  const swap = (paths) => {
+    const found = new Set();
+    let isWhole;
 
     const hits = (url, base) => {
       const path = pathOf(url, base);
-      return paths.has(path) && found.set(path, new URL(url, base));
+      return paths.has(path) && found.add(path);
     };
 
-    // Whether a sheet, or a sheet that it imports, names one of the paths. The rules of a sheet of another
-    // origin are forbidden, and its files are there too.
-    const reaches = (sheet) => {
-      const base = sheet.href || document.baseURI;
+    // Whether a sheet imports one of the paths. The rules of a sheet of another origin cannot be read, and
+    // its files are there too. For an image in a rule, the browser would use what it remembers as long as
+    // the document lives.
+    const imports = (sheet) => {
       let hit;
-      for (const { cssText, styleSheet } of attempt(() => sheet.cssRules) || []) {
-        for (const [, , url] of cssText.matchAll(/url\((["']?)(.*?)\1\)/g)) {
-          if (hits(url, base)) hit = true;
+      for (const { href, styleSheet, cssText } of attempt(() => sheet.cssRules) || []) {
+        for (const [, url] of cssText.matchAll(/url\(["']?(.*?)["']?\)/g)) {
+          if (hits(url, sheet.href)) href ? (hit = true) : (isWhole = true);
         }
-        if (styleSheet && reaches(styleSheet)) hit = true;
+        if (imports(styleSheet)) hit = true;
       }
       return hit;
     };
 
-    for (const tree of trees(document)) {
-      // A sheet that a script has made can be made again only by the script.
-      if (tree.adoptedStyleSheets.some(reaches)) return;
-      for (const e of tree.querySelectorAll('link[rel~=stylesheet i],style')) {
-        if ((e.sheet && reaches(e.sheet)) || hits(e.href)) sheets.add(e);
-      }
-      for (const e of tree.querySelectorAll('img,picture>*,video,input,image,use,link[rel~=icon i]')) {
-        for (const name of ['src', 'srcset', 'poster', 'href', 'xlink:href']) {
-          const old = e.getAttribute(name) || '';
-          // A candidate of a srcset is a URL, perhaps with a width or density.
-          const now = old.replace(/(\S*[^\s,])(\s[^,]*)?/g, (all, url, rest = '') =>
-            hits(url, document.baseURI) ? renew(url) + rest : all,
-          );
-          if (now !== old) edits.push(() => e.setAttribute(name, now));
+    // The document and the open shadow trees in it.
+    const trees = [document];
+    for (const tree of trees) {
+      // A sheet that a script has made.
+      tree.adoptedStyleSheets.forEach(imports);
+      for (const e of tree.querySelectorAll('*')) {
+        if (e.shadowRoot) trees.push(e.shadowRoot);
+        if (e.style) imports({ cssRules: [e.style] });
+        if (e.matches('link[rel~=stylesheet i],style')) {
+          if (imports(e.sheet) || hits(e.href)) replace(e);
+        } else if (e.matches('img,picture>*,video,input,image,link[rel~=icon i]')) {
+          for (const { name, value } of e.attributes) {
+            if (!/src|poster|href/.test(name)) continue;
+            // A srcset has URLs between widths or densities.
+            const now = value.replace(/\S*[^\s,]/g, (url) => (hits(url) ? renew(url) : url));
+            if (now !== value) e.setAttribute(name, now);
+          }
         }
       }
     }
-    if (found.size < paths.size) return;
-
-    // The new sheets name their imports and images as the old ones do: first the cache is renewed.
-    await Promise.all([...found.values()].map((url) => fetch(url, { cache: 'reload' })));
-    edits.forEach((edit) => edit());
-    sheets.forEach(replace);
-    return true;
+    return !isWhole && found.size === paths.size;
   };
+
+  // The last copy of a sheet.
+  const copies = new WeakMap();
 
   // Puts a copy after the sheet, and removes the old one when the copy is loaded. So the page is never
   // without style, and the order of the sheets stays.
   const replace = (old) => {
+    // A copy that is still on its way gives way to another copy of the old sheet.
+    if (!old.isConnected) return;
+    copies.get(old)?.remove();
     const copy = old.cloneNode(true);
     copy.removeAttribute('integrity');
     if (old.href) copy.href = renew(old.href);
     // A disabled link does not load before it is enabled.
     if (old.href && old.disabled) return old.replaceWith(copy);
     copies.set(old, copy);
-    copy.onerror = () => copies.delete(old, copy.remove());
-    copy.onload = () => {
-      copies.delete(old);
-      if (old.sheet) copy.sheet.disabled = old.sheet.disabled;
-      old.remove();
+    // A sheet that comes without one of its imports is an error too, but has rules.
+    copy.onload = copy.onerror = ({ type }) => {
+      if (!copy.isConnected) return;
+      const isThere = type === 'load' || attempt(() => copy.sheet.cssRules.length);
+      if (isThere && old.sheet) copy.sheet.disabled = old.sheet.disabled;
+      (isThere ? old : copy).remove();
     };
     old.after(copy);
   };
@@ -327,7 +305,7 @@
       const isField = /^(input|select|texta)(?!password|hidden|file)/.test(e.localName + e.type);
       const value = isField ? e.value : undefined;
       const focus = e === document.activeElement && [e.selectionStart, e.selectionEnd];
-      states.push([key, { open, checked, value, scrollLeft, scrollTop }, e.matches(':modal'), focus]);
+      states.push([key, { open, checked, value, scrollLeft, scrollTop }, focus, e.matches(':modal')]);
     }
     sessionStorage[KEY] = JSON.stringify([history.scrollRestoration, scrollX, scrollY, states]);
     history.scrollRestoration = 'manual';
@@ -335,7 +313,7 @@
 
   const restore = ([restoration, left, top, states]) => {
     const all = parts();
-    for (const [key, state, isModal, focus] of states) {
+    for (const [key, state, focus, isModal] of states) {
       const e = all.get(key);
       if (!e) continue;
       if (isModal && !e.open) e.showModal();
@@ -358,12 +336,9 @@
 
   // The time since which the server is gone; whether the server waits for the document of a page; and
   // the worker that answers for the page.
-  let gone;
-  let waiting;
+  let gone, waiting, badge;
   const advice = 'a service worker answers: unregister';
-  const workers = navigator.serviceWorker;
-  const worker = workers?.controller;
-  let badge;
+  const worker = navigator.serviceWorker?.controller;
 
   const show = () => {
     const text =
@@ -372,14 +347,15 @@
     // The page around a frame says the same.
     if (!text || frameElement) return;
     badge = document.createElement('div');
+    badge.style.display = 'contents';
     const button = document.createElement('button');
     badge.attachShadow({ mode: 'closed' }).append(button);
     button.append(text);
     // The browser's own style for popovers has the colours, and puts the badge above all else. A policy of
     // the page may forbid style elements and attributes, but not this.
     button.popover = 'manual';
-    button.style.cssText = 'inset:auto 8px 8px auto;font:14px system-ui;color-scheme:light dark';
-    if (worker) button.onclick = () => workers.ready.then((it) => it.unregister()).then(reload);
+    button.style.cssText = 'inset:auto 8px 8px auto;color-scheme:light dark';
+    if (worker) button.onclick = () => navigator.serviceWorker.ready.then((it) => it.unregister()).then(reload);
     document.documentElement?.append(badge);
     button.showPopover();
   };
