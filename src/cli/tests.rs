@@ -43,6 +43,25 @@ fn flags_become_a_configuration() {
     assert_eq!(config(&["."]).metrics, Metrics::Off);
     assert_eq!(config(&["--metrics", "."]).metrics, Metrics::Loopback);
     assert_eq!(config(&["--metrics=any", "."]).metrics, Metrics::Any);
+    for (args, live) in [
+        (&[][..], Live::Used),
+        (&["--live"], Live::Used),
+        (&["--live=all"], Live::All),
+        (&["--no-live"], Live::Off),
+    ] {
+        assert_eq!(config(args).live, live, "{args:?}");
+    }
+    let live = config(&[
+        "--watch",
+        "a",
+        "--watch=b",
+        "--ignore",
+        "*.log",
+        "--poll",
+        "c",
+    ]);
+    assert_eq!(live.watch, [Path::new("a"), Path::new("b")]);
+    assert_eq!((live.ignore, live.poll), (vec!["*.log".to_owned()], true));
     assert!(!config(&[]).isolate && config(&["--isolate"]).isolate);
     assert_eq!(
         config(&["--header", "X-A:  b: c ", "--header=!ETag2"]).fields,

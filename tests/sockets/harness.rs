@@ -123,7 +123,17 @@ impl Process {
 
     /// Starts `command` with these outputs.
     pub fn with_outputs(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Process {
-        let command = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        Process::with_streams(command, Stdio::null(), stdout, stderr)
+    }
+
+    /// Starts `command` with this input and these outputs.
+    pub fn with_streams(
+        command: &mut Command,
+        stdin: Stdio,
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Process {
+        let command = command.stdin(stdin).stdout(stdout).stderr(stderr);
         let child = command.spawn().expect("the program exists");
         Process { child }
     }
@@ -303,7 +313,13 @@ impl Server {
 
     /// Starts `command` and reads its banner.
     pub fn from(command: &mut Command) -> Server {
-        let mut process = Process::start(command);
+        Server::with_input(command, Stdio::null())
+    }
+
+    /// Starts `command` with this standard input.
+    pub fn with_input(command: &mut Command, stdin: Stdio) -> Server {
+        let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+        let mut process = Process::with_streams(command, stdin, stdout, stderr);
         let (stdout, mut stderr) = (process.stdout(), process.stderr());
         let mut banner = Vec::new();
         while !banner

@@ -6,15 +6,17 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::process::Command;
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
+use rustix::pty::OpenptFlags;
 use serde_json::{Value, json};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::harness::{Folder, Server};
+use crate::harness::{self, Folder, Server};
 use crate::tcp::Stream;
 
 /// Asks for a page as a navigation does. Returns the status.
@@ -506,4 +508,72 @@ fn people_read_in_the_log_what_was_reloaded() {
         assert_eq!(page.changed(), ["/a.css"]);
     }
     assert_eq!(server.stderr.find("reloaded "), "2 pages: a.css");
+}
+
+#[test]
+fn pages_that_say_nothing_and_service_workers_are_named_once() {
+    let (folder, _) = site();
+    folder.put("site/worker.js", "1");
+    let mut server = with(&folder, &[]);
+    let fields = "Service-Worker: script\r\nSec-Fetch-Dest: serviceworker\r\nSec-Fetch-Mode: same-origin\r\n";
+    for _ in 0..2 {
+        request(&server, "/worker.js", fields);
+    }
+    let told = server.stderr.find("warning: a browser installs ");
+    assert!(told.starts_with("the service worker /worker.js"), "{told}");
+    let mut page = Page::open(&server, "/", &PARTS);
+    navigate(&server, "/none");
+    navigate(&server, "/none");
+    // The next line is not about the worker, nor about the page that has said hello.
+    let told = server.stderr.next().expect("a line");
+    assert!(
+        told.starts_with("warning: live reload did not start on /none "),
+        "{told}"
+    );
+    folder.put("site/a.css", "p {}");
+    assert_eq!(page.changed(), ["/a.css"]);
+    assert_eq!(
+        server.stderr.next().expect("a line"),
+        "reloaded 1 page: a.css"
+    );
+}
+
+/// A terminal that is controlled by the test: what a person types, and the standard input of a program.
+fn terminal() -> (fs::File, fs::File) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let person = rustix::pty::openpt(flags).expect("a terminal is left");
+    rustix::pty::unlockpt(&person).expect("it is ours");
+    let name = rustix::pty::ptsname(&person, Vec::new()).expect("it has a name");
+    let mut options = fs::File::options();
+    let name = name.to_str().expect("it is text");
+    let options = options.read(true).write(true);
+    let input = options
+        .custom_flags(OFlags::NOCTTY.bits() as i32)
+        .open(name);
+    (person.into(), input.expect("it is ours"))
+}
+
+#[test]
+fn a_line_at_the_terminal_reloads_and_its_end_stops_the_server() {
+    let (folder, _) = site();
+    let (mut person, input) = terminal();
+    // The program becomes the leader of a session with this terminal, as a shell is.
+    let mut command = Command::new("setsid");
+    let program = harness::program();
+    let root = folder.path().join("site");
+    command.arg("--ctty").arg(program.get_program()).arg(root);
+    command.args(["--port", "0", "--log", "off"]);
+    let mut server = Server::with_input(&mut command, input.into());
+    let mut page = Page::open(&server, "/", &PARTS);
+    person.write_all(b"x\nrr\n r\n").expect("it is taken");
+    assert_eq!(page.hear(), json!({ "generation": 2, "reload": true }));
+    server.signal(Signal::HUP);
+    assert_eq!(page.hear(), json!({ "generation": 3, "reload": true }));
+    // The end of the input is not the end of the server.
+    person.write_all(b"\x04").expect("it is taken");
+    folder.put("site/a.css", "p {}");
+    assert_eq!(page.changed(), ["/a.css"]);
+    // The terminal is closed.
+    drop(person);
+    assert_eq!(server.process.code(), Some(0));
 }

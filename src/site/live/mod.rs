@@ -22,6 +22,7 @@ mod noting;
 mod pages;
 mod survey;
 mod uses;
+mod workers;
 
 pub(crate) use client::Client;
 pub use inject::TagPlace;
@@ -43,6 +44,7 @@ use self::head::{
     validators_in, varies_by_coding,
 };
 use self::pages::{Pages, Ready};
+use self::workers::Workers;
 use super::encoding;
 use super::fallback::is_navigation;
 use super::pages::{ERROR_POLICY, LISTING_POLICY};
@@ -67,6 +69,7 @@ pub(super) struct Live {
     warnings: Vec<String>,
     /// The URL paths of the pages that were sent with the script since the last look.
     injected: Vec<Box<str>>,
+    workers: Workers,
 }
 
 /// The fields of a request that do not count for a page with the script until the page is made.
@@ -114,6 +117,7 @@ impl<F: Files> Site<F> {
             is_caching_told: false,
             warnings: Vec::new(),
             injected: Vec::new(),
+            workers: Workers::default(),
         }));
         self
     }
@@ -151,8 +155,10 @@ impl<F: Files> Site<F> {
         self.cost = 0;
         let cost = whole.cost;
         let mut reply = self.with_script(&mut live, whole, request);
+        // A page that is fetched ahead may never be shown.
+        let is_shown = request.method() == Method::Get && request.named("sec-purpose").is_none();
         let is_live = reply.as_ref().is_some_and(|reply| reply.is_live);
-        if is_live && live.injected.len() < Self::INJECTED_MAX {
+        if is_live && is_shown && live.injected.len() < Self::INJECTED_MAX {
             let path = String::from_utf8_lossy(request.path().unwrap_or_default());
             live.injected.push(path.into());
         }
