@@ -201,7 +201,7 @@ fn vary_of(status: u16) -> &'static str {
 fn http_1_0_gets_identity_or_hears_that_there_is_none() {
     let content = text("content", 5000);
     let folder = Folder::with("a.js", &content);
-    let server = Server::of(folder.path());
+    let server = Server::plain(folder.path());
     // Made and kept for another client.
     check(
         &mut server.connect(),
@@ -293,7 +293,7 @@ fn what_the_client_takes_is_what_it_gets() {
     let folder = Folder::with("a.js", &content);
     let noise = pattern(5000);
     folder.put("a.png", &noise);
-    let server = Server::of(folder.path());
+    let server = Server::plain(folder.path());
     let mut client = server.connect();
     for (accepted, expected) in [
         // As made here, gzip is smaller than brotli, and costs less.

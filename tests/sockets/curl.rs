@@ -43,7 +43,7 @@ fn a_file_comes_with_its_fields() {
     let folder = Folder::new();
     let path = folder.put("page.html", "<p>hello");
     set_modified(&path, long_ago());
-    let server = Server::of(folder.path());
+    let server = Server::plain(folder.path());
     let Some(shown) = curl(&server, &["-i"], "/page.html") else {
         return;
     };

@@ -305,6 +305,11 @@ impl Server {
         Server::with(root, &["--log", "off"])
     }
 
+    /// Serves `root` on any port, without a log and without live reload, on which `Vary` depends.
+    pub fn plain(root: impl AsRef<Path>) -> Server {
+        Server::with(root, &["--log", "off", "--no-live"])
+    }
+
     /// Serves `root` on any port, with these flags.
     pub fn with(root: impl AsRef<Path>, flags: &[&str]) -> Server {
         let root = root.as_ref();

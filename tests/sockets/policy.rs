@@ -133,7 +133,7 @@ fn pages_of_every_origin_read_files_with_cors_and_write_nothing() {
     let page = format!("HTTP/1.1\r\n{FOREIGN}");
     let local = "HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost:5173";
     for (flag, local_credentials) in [("--cors", "-"), ("--cors=credentials", "true")] {
-        let flags = ["--log", "off", "--test-endpoints", flag];
+        let flags = ["--log", "off", "--no-live", "--test-endpoints", flag];
         let server = Server::with(folder.path(), &flags);
         let mut client = server.connect();
         let evil = ["http://evil.example", "-"];

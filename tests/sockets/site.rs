@@ -304,7 +304,7 @@ fn a_list_that_takes_more_memory_than_there_is_for_all_is_broken_off() {
 fn an_error_is_a_page_for_browsers_and_a_line_for_programs() {
     let folder = Folder::with("about-us.html", "");
     folder.put("index.html", "");
-    let server = Server::of(folder.path());
+    let server = Server::plain(folder.path());
     let client = &mut server.connect();
     let page = check(client, "/abuot-us.html", NAVIGATION, 404, "/about-us.html");
     assert_eq!(page.field("Content-Type"), Some("text/html; charset=utf-8"));
