@@ -34,6 +34,8 @@ struct State {
     complaints: Vec<String>,
     /// The WebSocket messages that the tab has received and that nothing has waited for.
     frames: Vec<String>,
+    /// The names of the scripts that run first in each document.
+    prepared: Vec<Value>,
 }
 
 /// How a page is shown.
@@ -140,6 +142,35 @@ impl Chromium {
             "Emulation.setScriptExecutionDisabled",
             json!({ "value": !is_allowed }),
         );
+    }
+
+    /// Runs a script in each document that is opened from now on, before the scripts of the document.
+    pub fn prepare(&self, script: &str) {
+        let source = json!({ "source": script });
+        let mut added = self.call("Page.addScriptToEvaluateOnNewDocument", source);
+        let name = added["identifier"].take();
+        self.state.borrow_mut().prepared.push(name);
+    }
+
+    /// Runs no such script any more.
+    pub fn forget_prepared(&self) {
+        let prepared = std::mem::take(&mut self.state.borrow_mut().prepared);
+        for name in prepared {
+            let script = json!({ "identifier": name });
+            self.call("Page.removeScriptToEvaluateOnNewDocument", script);
+        }
+    }
+
+    /// Opens an empty tab in front of the tab, which is hidden then.
+    pub fn cover(&self) {
+        self.call("Target.createTarget", json!({ "url": "about:blank" }));
+        self.until("document.hidden");
+    }
+
+    /// Shows the tab again.
+    pub fn uncover(&self) {
+        self.call("Page.bringToFront", json!({}));
+        self.until("!document.hidden");
     }
 
     /// The value of an expression in the page. A promise is waited for.

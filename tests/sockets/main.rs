@@ -15,6 +15,7 @@ mod guard;
 mod harness;
 mod library;
 mod live;
+mod live_client;
 mod live_pages;
 mod log;
 mod metrics;

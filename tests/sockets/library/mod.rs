@@ -66,6 +66,10 @@ impl Program {
         }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn connect(&self) -> Client {
         Client::to(self.address)
     }
