@@ -134,7 +134,8 @@ fn each_way_to_save_a_file_is_told_once() {
     let mut page = Page::open(&server, "/", &PARTS);
     let path = folder.path().join("site/a.css");
     let aside = |name: &str| folder.path().join("site").join(name);
-    let ways: [(&str, &dyn Fn(&str)); 9] = [
+    type Save<'a> = &'a dyn Fn(&str);
+    let ways: [(&str, Save<'_>); 9] = [
         ("in place", &|text| fs::write(&path, text).expect("ours")),
         ("appended to", &|text| {
             let mut file = fs::File::options().append(true).open(&path).expect("ours");

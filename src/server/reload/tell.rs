@@ -49,10 +49,8 @@ where
         }
         let mut pages = Vec::new();
         pages.extend(reload.pages.borrow().paths().map(Box::<str>::from));
-        let awaited = outcome.missing.iter().find(|url| {
-            let is_open = |page: &Box<str>| **page == ***url;
-            pages.iter().any(is_open)
-        });
+        let is_open = |url: &&String| pages.iter().any(|page| **page == ***url);
+        let awaited = outcome.missing.iter().find(is_open);
         if let Some(url) = awaited {
             self.set_waiting(reload, Some(url));
             return;
@@ -75,12 +73,12 @@ where
             "changes": changes.iter().map(as_json).collect::<Vec<_>>(),
         });
         self.tell_all(reload, &message);
-        let concerned = |page: &&Box<str>| {
+        let is_concerned = |page: &str| {
             changes.iter().any(|change| {
-                change.any || *change.url == ***page || change.from.iter().any(|f| **f == ***page)
+                change.any || change.url == page || change.from.iter().any(|from| from == page)
             })
         };
-        let concerned = pages.iter().filter(concerned).count();
+        let concerned = pages.iter().filter(|page| is_concerned(page)).count();
         self.say_reloaded(concerned, &listed(&changes));
     }
 
