@@ -17,9 +17,6 @@
   const script = document.currentScript;
   script.remove();
 
-  // A sandboxed document has no origin, and the server refuses its connection.
-  if (origin === 'null') return;
-
   // Derived from the address of the script, because a proxy may map the server to another path.
   const address = new URL('live', script.src).href.replace('http', 'ws');
 

@@ -331,6 +331,16 @@ impl Live {
         self.until(&format!("/^{pattern}$/.test({BADGE}?.textContent ?? '')"));
     }
 
+    /// The number of requests that the server has answered with an error of the client.
+    fn refused(&self) -> u64 {
+        let (tell, told) = mpsc::channel();
+        let asked = self.program.handle.run(move |hub| {
+            let _ = tell.send(hub.counters().responses(4));
+        });
+        asked.expect("it runs");
+        told.recv_timeout(PATIENCE).expect("it runs")
+    }
+
     /// Closes the connections of all pages.
     fn cut(&self) {
         let open = self.part().open.clone();
