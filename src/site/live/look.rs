@@ -166,6 +166,8 @@ pub(super) struct Hashing<F> {
     digest: Digest,
     /// The sum of the hashes of names, for a list.
     names: u64,
+    /// Of the directory, for a list, as it was before the names were read.
+    stat: u64,
 }
 
 impl<F> Hashing<F> {
@@ -354,6 +356,7 @@ impl<F: Files> Site<F> {
                 stream,
                 digest: Digest::default(),
                 names: 0,
+                stat: looked.stat,
             }),
         };
         *seen.part(number) = looked;
@@ -376,9 +379,14 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Looks at a use as far as that takes no long reading. Returns the state, the path that a rule led to,
-    /// and the work.
-    pub(super) fn glance(&mut self, one: &Use, now: SystemTime) -> (Seen, Box<[u8]>, u32) {
+    /// Looks at a use. What is not in memory is hashed only as far as the work stays below `work_max`.
+    /// Returns the state, the path that a rule led to, and the work.
+    pub(super) fn glance(
+        &mut self,
+        one: &Use,
+        work_max: u32,
+        now: SystemTime,
+    ) -> (Seen, Box<[u8]>, u32) {
         let (mut seen, mut work) = (Seen::default(), 0);
         self.led_to.clear();
         let none = Part::default();
@@ -386,7 +394,19 @@ impl<F: Files> Site<F> {
         let mut number = 0;
         while number == 0 || number < seen.parts() {
             let looked = self.look_at_part(one, number, &none, &mut seen, now);
-            work += looked.map_or(1, |(_, work)| work);
+            let (mut hashing, cost) = looked.unwrap_or((None, 1));
+            work += cost;
+            while work < work_max
+                && let Some(mut content) = hashing.take()
+            {
+                let (is_end, cost) = self.hash_more(&mut content, now);
+                work += cost;
+                match is_end {
+                    Some(true) => seen.part(number).content = content.end(),
+                    Some(false) => hashing = Some(content),
+                    None => {}
+                }
+            }
             number += 1;
         }
         (seen, self.led_to.as_slice().into(), work)
@@ -406,7 +426,10 @@ impl<F: Files> Site<F> {
                 names += 1;
             });
             hashing.names = sum;
-            return (more.ok().map(|more| !more), 1 + names / 8);
+            let stat = self.files.stat(list.path());
+            let is_same = stat.is_ok_and(|stat| hash_of(&stat) == hashing.stat);
+            let is_end = more.ok().map(|more| !more).filter(|_| is_same);
+            return (is_end, 2 + names / 8);
         }
         let mut buffer = Vec::new();
         let stream = &mut hashing.stream;

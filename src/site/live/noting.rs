@@ -134,19 +134,26 @@ impl<F: Files> Site<F> {
             return 1;
         }
         one.is_data |= request.value(Field::FetchDest) == Some(b"empty") && is_json(reply);
-        let (mut seen, led_to, work) = self.glance(one, now);
+        let (mut seen, led_to, mut work) = self.glance(one, 0, now);
+        if !is_new && seen.differs_from(&one.known) && !seen.is_complete() {
+            // A page may have it before the next survey, so the content counts.
+            const WORK_MAX: u32 = 1000;
+            let (more, _, cost) = self.glance(one, WORK_MAX, now);
+            (seen, work) = (more, work + cost);
+        }
         seen.take_served(reply, request.query().is_none());
         if is_new || (!uses.has_pages && seen.differs_from(&one.known)) {
             (one.known, one.found, one.led_to) = (seen, None, led_to);
             one.served = [0; 2];
+            one.given.clear();
             uses.wants_walk(slot);
-            if !seen.is_complete() {
-                uses.wants_look(slot);
-            }
+            // What changes before the directories are watched is not announced.
+            uses.wants_look(slot);
         }
         let one = &mut uses.all[slot];
-        if !seen.differs_from(&one.known) {
-            one.served = [head, one.served[0]];
+        match seen.differs_from(&one.known) {
+            true => one.give(seen),
+            false => one.served = [head, one.served[0]],
         }
         work
     }
@@ -197,7 +204,7 @@ impl<F: Files> Site<F> {
         let mut work = 1;
         if is_new {
             let one = &mut uses.all[slot];
-            (one.known, one.led_to, work) = self.glance(one, now);
+            (one.known, one.led_to, work) = self.glance(one, 0, now);
             uses.wants_walk(slot);
             uses.wants_look(slot);
         }

@@ -7,8 +7,9 @@
 //!
 //! A survey goes on a piece at a time, because the server must not keep other clients waiting. Before
 //! the answers, the directories on the way to the uses are looked for, and the caller takes and watches
-//! them: what changes after that is announced, and what changed before is seen.
+//! them, until no other is found: what changes after that is announced, and what changed before is seen.
 
+use std::mem;
 use std::time::{Instant, SystemTime};
 
 use super::look::{Hashing, Seen};
@@ -107,12 +108,13 @@ impl<F: Files> Site<F> {
     /// Notes the state of a use that was looked at.
     fn finish(&mut self, uses: &mut Uses<F::File>, job: &Job<F::File>, now: SystemTime) {
         let one = &uses.all[job.slot];
-        let is_change = job.seen.differs_from(&one.known) && !uses.is_being_written(one, now);
+        let is_change = one.is_change(&job.seen) && !uses.is_being_written(one, now);
         let one = &mut uses.all[job.slot];
         match is_change {
             true => one.found = Some(job.seen),
             false => {
                 one.found = None;
+                one.given.clear();
                 one.known.take(job.seen);
             }
         }
@@ -130,22 +132,28 @@ impl<F: Files> Site<F> {
         };
         self.begin_epoch();
         let mut done = 1;
-        if std::mem::take(&mut uses.rules_due) {
+        if mem::take(&mut uses.rules_due) {
             self.look_at_rules(now);
             done += 4;
         }
-        let was_walking = uses.walks_due > 0;
+        let mut has_walked = false;
         while done < work {
             if uses.walks_due > 0 {
-                let slot = uses.next_due(|one| std::mem::take(&mut one.needs_walk));
+                let slot = uses.next_due(|one| mem::take(&mut one.needs_walk));
                 uses.walks_due -= 1;
                 done += self.walk(&mut uses, slot);
-            } else if was_walking && uses.has_fresh_directories() {
+                has_walked = true;
+            } else if has_walked && uses.has_fresh_directories() {
                 break;
+            } else if mem::take(&mut uses.walks_again) {
+                // A caller that takes no directories does not watch any.
+                if !uses.has_fresh_directories() {
+                    uses.begin_walk();
+                }
             } else if let Some(job) = uses.job.take() {
                 done += self.go_on(&mut uses, job, now);
             } else if uses.looks_due > 0 {
-                let slot = uses.next_due(|one| std::mem::take(&mut one.needs_look));
+                let slot = uses.next_due(|one| mem::take(&mut one.needs_look));
                 uses.looks_due -= 1;
                 uses.job = Some(Job::new(slot));
             } else {
@@ -211,18 +219,19 @@ impl<F: Files> Site<F> {
             return;
         };
         uses.forget_directories();
-        uses.surveys += 1;
-        for (_, one) in &mut uses.all {
-            (one.needs_walk, one.needs_look) = (true, true);
-        }
-        (uses.walks_due, uses.looks_due) = (uses.all.len(), uses.all.len());
+        uses.begin_walk();
+        uses.all
+            .iter_mut()
+            .for_each(|(_, one)| one.needs_look = true);
+        uses.looks_due = uses.all.len();
         (uses.rules_due, uses.is_certain, uses.job) = (true, true, None);
     }
 
     /// Whether new uses wait for their first look, or a survey is under way.
     pub(crate) fn is_surveying(&self) -> bool {
         self.uses.as_ref().is_some_and(|uses| {
-            uses.walks_due > 0 || uses.looks_due > 0 || uses.job.is_some() || uses.rules_due
+            let is_walking = uses.walks_due > 0 || uses.walks_again;
+            is_walking || uses.looks_due > 0 || uses.job.is_some() || uses.rules_due
         })
     }
 
@@ -255,7 +264,8 @@ impl<F: Files> Site<F> {
         for (_, one) in uses {
             if let Some(found) = one.found.take() {
                 one.known.take(found);
-                one.changed = Some(at);
+                one.given.clear();
+                (one.served, one.changed) = ([0; 2], Some(at));
             }
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Use {
     pub known: Seen,
     /// The state that was found since, if it differs.
     pub found: Option<Seen>,
+    /// Other states than `known` that pages were given since.
+    pub given: Vec<Seen>,
     /// When the state changed last.
     pub changed: Option<Instant>,
     /// Whether the directories on the way were not looked for yet.
@@ -62,6 +64,23 @@ impl Use {
         let referrers: usize = self.referrers.iter().map(|path| path.len() + 40).sum();
         let file = self.file.as_ref().map_or(0, |file| file.len());
         2 * self.path.len() + file + self.fields.len() + referrers
+    }
+
+    /// Notes that a page was given another state than `known`.
+    pub fn give(&mut self, seen: Seen) {
+        /// A page that is loaded more often during a burst of writes is told of a change in any case, because
+        /// two of these differ.
+        const GIVEN_MAX: usize = 4;
+        let is_new = self.given.iter().all(|given| seen.differs_from(given));
+        if is_new && self.given.len() < GIVEN_MAX {
+            self.given.push(seen);
+        }
+    }
+
+    /// Whether a page has another state than this one, so that it must be told.
+    pub fn is_change(&self, seen: &Seen) -> bool {
+        let mut others = self.given.iter().chain([&self.known]);
+        others.any(|other| seen.differs_from(other))
     }
 
     /// Whether a change at `name` in `directory` may concern the use.
@@ -116,6 +135,8 @@ pub(in crate::site) struct Uses<F> {
     walked: Vec<Box<[u8]>>,
     /// The number of the survey.
     pub(super) surveys: u64,
+    /// Whether all directories are looked for once more, after new ones were taken.
+    pub(super) walks_again: bool,
     /// How many uses need a walk, and how many need a look.
     pub(super) walks_due: usize,
     pub(super) looks_due: usize,
@@ -144,6 +165,7 @@ impl<F> Default for Uses<F> {
             fresh: Vec::new(),
             walked: Vec::new(),
             surveys: 0,
+            walks_again: false,
             walks_due: 0,
             looks_due: 0,
             cursor: 0,
@@ -200,6 +222,7 @@ impl<F> Uses<F> {
             served: [0; 2],
             known: Seen::default(),
             found: None,
+            given: Vec::new(),
             changed: None,
             needs_walk: false,
             needs_look: false,
@@ -278,6 +301,16 @@ impl<F> Uses<F> {
         self.all[slot].needs_walk = true;
     }
 
+    /// Begins to look for the directories on the way to all uses.
+    pub(super) fn begin_walk(&mut self) {
+        self.surveys += 1;
+        self.walks_again = false;
+        self.walks_due = self.all.len();
+        self.all
+            .iter_mut()
+            .for_each(|(_, one)| one.needs_walk = true);
+    }
+
     pub(super) fn wants_look(&mut self, slot: usize) {
         self.looks_due += usize::from(!self.all[slot].needs_look);
         self.all[slot].needs_look = true;
@@ -334,6 +367,9 @@ impl<F> Uses<F> {
         if before.is_none_or(|before| before.0 != stat) {
             self.fresh.push(path.into());
         }
+        // What was made in it before it is watched was not announced.
+        let number = |stat: &Stat| (stat.device, stat.inode);
+        self.walks_again |= before.is_none_or(|before| number(&before.0) != number(&stat));
     }
 
     /// Forgets the directories that the survey has not come by.

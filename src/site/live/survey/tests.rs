@@ -1,6 +1,7 @@
 //! Floor 2, site: tests of the uses and of the survey, on a disk in memory.
 
 mod tree;
+mod writers;
 
 use std::time::{Duration, Instant};
 
