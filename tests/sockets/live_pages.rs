@@ -114,6 +114,9 @@ fn a_stylesheet_and_an_image_change_without_a_load() {
     assert_eq!(chromium.complaints(), [""; 0]);
 }
 
+/// A way to save a file: its path, and its new content.
+type Way<'a> = &'a dyn Fn(&Path, &str);
+
 #[test]
 fn an_edit_of_a_page_is_one_load_however_it_is_saved() {
     let Some(chromium) = Chromium::start() else {
@@ -139,7 +142,7 @@ fn an_edit_of_a_page_is_one_load_however_it_is_saved() {
         let status = sed.arg(path).stdin(Stdio::null()).status();
         assert!(status.is_ok_and(|status| status.success()));
     };
-    let ways: [&dyn Fn(&Path, &str); 5] = [
+    let ways: [Way; 5] = [
         &in_place,
         &save_by_rename,
         &save_like_vim,
