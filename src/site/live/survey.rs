@@ -21,7 +21,8 @@ use crate::site::{Files, Site};
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub changes: Vec<Change>,
-    /// The URL paths that were answered from a file, and are not now.
+    /// The URL paths that were answered from a file, and are not now, while a page is there that used
+    /// them and is still the same.
     pub missing: Vec<String>,
     /// Whether each answer could be looked at. A file that was being written all the time could not.
     pub is_certain: bool,
@@ -190,6 +191,20 @@ impl<F> Uses<F> {
         unreachable!("the uses that are due are counted")
     }
 
+    /// Whether each page that led to a use has other content now. A build that puts a hash of the content
+    /// into names leaves the old names behind, and they never come again.
+    fn is_left_behind(&self, one: &Use, is_missing: impl Fn(&Use) -> bool) -> bool {
+        let (from, any) = self.led_from(one);
+        let mut pages = from
+            .iter()
+            .filter_map(|path| self.get(path.as_bytes(), true));
+        let has_page = pages.clone().next().is_some();
+        has_page
+            && !any
+            && !one.is_navigation
+            && pages.all(|page| page.found.is_some() && !is_missing(page))
+    }
+
     fn change(&self, one: &Use) -> Change {
         let (from, any) = self.led_from(one);
         let url = String::from_utf8_lossy(&one.path).into_owned();
@@ -248,11 +263,13 @@ impl<F: Files> Site<F> {
             let found = one.found.map(|found| found.origin);
             found.is_some_and(|found| found < one.known.origin)
         };
-        let missing = uses.all.iter().filter(|(_, one)| is_missing(one));
+        let missing = uses.all.iter().map(|(_, one)| one);
+        let missing =
+            missing.filter(|one| is_missing(one) && !uses.is_left_behind(one, is_missing));
         let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         Outcome {
             changes: uses.changes(|one| one.found.is_some()),
-            missing: missing.map(|(_, one)| text(&one.path)).collect(),
+            missing: missing.map(|one| text(&one.path)).collect(),
             is_certain: uses.is_certain,
         }
     }

@@ -287,6 +287,36 @@ fn what_is_missing_may_come_and_what_was_there_may_go() {
 }
 
 #[test]
+fn a_part_that_a_new_page_has_left_behind_is_not_missing() {
+    let mut page = Page::new(SITE);
+    page.tree.save("app-1.js", b"import './part-1.js'");
+    page.tree.save("part-1.js", b"one");
+    page.open("/");
+    page.load("/app-1.js", "/");
+    page.load("/part-1.js", "/app-1.js");
+    assert_eq!(page.survey(), [""; 0]);
+    page.tree.remove("app-1.js");
+    page.tree.remove("part-1.js");
+    page.survey();
+    let mut missing = page.missing();
+    missing.sort();
+    assert_eq!(missing, ["/app-1.js", "/part-1.js"]);
+    page.tree.save("index.html", b"<p>another");
+    page.survey();
+    assert_eq!(page.missing(), [""; 0]);
+    // A page that is gone is not new.
+    page.tree.remove("index.html");
+    page.survey();
+    assert_eq!(page.missing().len(), 3);
+    // Another page that is still the same uses the part.
+    page.tree.save("index.html", b"<p>another");
+    page.open("/about.html");
+    page.load("/part-1.js", "/about.html");
+    page.survey();
+    assert_eq!(page.missing(), ["/part-1.js"]);
+}
+
+#[test]
 fn a_page_of_an_app_is_missing_if_the_app_is_or_if_its_own_file_is() {
     let fallbacks = crate::site::Fallbacks {
         single_page: true,
