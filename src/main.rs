@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use oneloop::cli::Cli;
-use oneloop::config::Config;
+use oneloop::config::{Config, Live};
 use oneloop::server::{BoundServer, Log, Server, Shown};
 use oneloop::sys::{self, Output};
 
@@ -118,6 +118,9 @@ fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) 
         line(&format!("{bold}but {doubt}{off}"));
     }
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
+    if terminal && config.live != Live::Off {
+        line("a page reloads when its files change; r and Enter reload all pages now");
+    }
     if config.auth.is_some() {
         line("a user name and a password are asked for");
     }

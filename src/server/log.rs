@@ -189,6 +189,7 @@ impl Log {
                 LogFormat::Off => Ok(()),
             },
             Record::Conversation(c) => match self.format {
+                LogFormat::Pretty if is_of_live_reload(&c.target) => Ok(()),
                 LogFormat::Pretty => formats::pretty_close(out, c, took(c.began), time, colour),
                 LogFormat::Json => formats::json_close(out, c, took(c.began), now.wall),
                 // The combined format has lines for requests alone.
@@ -286,7 +287,14 @@ impl Log {
 /// Why lines of the log were dropped.
 const UNREAD: &str = "the log was not read in time";
 
-/// Whether a person does not want to see the line: browsers ask every site for this file.
+/// Whether a person does not want to see the line: browsers ask every site for this file, and each page
+/// for live reload.
 fn is_noise(exchange: &Exchange) -> bool {
-    exchange.status == 404 && *exchange.target == *b"/favicon.ico"
+    let is_icon = exchange.status == 404 && *exchange.target == *b"/favicon.ico";
+    is_icon || (exchange.status < 400 && is_of_live_reload(&exchange.target))
+}
+
+/// Whether a target is the script of live reload or the place of its connections.
+fn is_of_live_reload(target: &[u8]) -> bool {
+    target.starts_with(b"/_oneloop/live")
 }

@@ -275,18 +275,26 @@ fn the_end_of_a_websocket_connection_has_a_line() {
     }
 }
 
-/// Every browser asks every site for the file.
+/// Every browser asks every site for its icon, and every page has a connection for live reload.
 #[test]
-fn people_are_not_told_of_a_favicon_that_is_not_there() {
+fn people_are_not_told_of_what_browsers_ask_of_every_site() {
     let folder = Folder::with("a", "hello");
-    for (format, lines) in [("pretty", 1), ("json", 2)] {
+    for (format, lines) in [("pretty", 1), ("json", 4)] {
         let mut server = Server::with(folder.path(), &["--log", format]);
         let mut client = server.connect();
         assert_eq!(client.get("/favicon.ico").status, 404);
         assert_eq!(client.get("/a").status, 200);
+        client.send(
+            "GET /_oneloop/live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        );
+        assert_eq!(client.head().status, 101);
+        drop(client);
         server.signal(Signal::TERM);
         assert_eq!(server.process.code(), Some(0));
-        assert_eq!(server.stdout.rest().lines().count(), lines);
+        let rest = server.stdout.rest();
+        assert_eq!(rest.lines().count(), lines, "{rest}");
     }
 }
 
