@@ -92,6 +92,9 @@
 //! | site | the tree of files, and how they become answers |
 //! | representation | a file in one content coding, with the heads of its answers (RFC 9110 §3.2) |
 //! | rule, pattern, capture | a line of `_redirects`, or a group of lines of `_headers`; the paths that a rule is for; the part of a path that a name in a pattern stands for |
+//! | use, survey | what a page has asked for, with the answer that it got; a look at all of them, which makes each answer again |
+//! | quiet time | the time without a change after which the disk is looked at |
+//! | generation (of a page), instance | the number of changes that the pages were told of; one run of the server |
 //! | epoch | a stretch of time without a read: a stat(2) in an epoch is later than each request that the epoch answers |
 //! | slice | a stretch of a large body that is queued at once |
 //! | settled | of a file: it was changed so long ago that another change would show in its times (in git's words, not *racily clean*) |
@@ -196,6 +199,26 @@
 //! one allocates: for 1,000 idle members 1,001 copies, about 940 allocations and 1,000 calls. Several
 //! messages of one round of deliveries leave in the same calls.
 //!
+//! # The life of an edit
+//!
+//! A page that a browser opens has one more element, a script, which keeps a WebSocket connection to
+//! the server. Somebody saves `app.css`, which the page uses:
+//!
+//! | function | step | system call |
+//! |---|---|---|
+//! | `server/mod.rs` `Server::mark` | notes that the watch has something to tell | |
+//! | `server/reload/mod.rs` `Server::take_news` | reads what has happened at which names | `read` |
+//! | `server/reload/quiet.rs` `Quiet::done` | waits 30 ms for the end of the saving, or longer for that of a build | |
+//! | `server/reload/watches.rs` `Watches::step` | watches all paths again, because a directory may be another one | `statx`, `inotify_add_watch` |
+//! | `site/live/survey.rs` `Site::survey` | takes each use in turn | |
+//! | `site/live/look.rs` `Site::look_at_part` | makes the answer to the use again; another stat makes it read and compare the content | `newfstatat`, `openat2`, `pread64` |
+//! | `server/reload/tell.rs` `Server::conclude` | writes one message about all that has changed | |
+//! | `server/delivery.rs` `Server::send_to` | appends the message for each page | `send` |
+//!
+//! The page finds the path among those that it has loaded, and puts a copy of the stylesheet beside the
+//! old one (`src/site/live/client.js`). No part of this trusts the kernel's word for what a file is: an
+//! event is only a reason to look. So a late event, one too many, or a lost one does no harm.
+//!
 //! # The difficulties
 //!
 //! Each difficulty of the method has one place in the source:
@@ -220,6 +243,7 @@
 //! | more connections come than are allowed | [`Server::accept`](server::Server): they wait, idle connections are evicted, and busy ones give way |
 //! | the process has no descriptors left | [`Server::accept`](server::Server) rests, and sheds one connection with a reserve |
 //! | a file changes while it is served | [`site`]: a stat(2) after the request was read, shared by a batch, and an fstat(2) before each slice and before the last bytes, but for a first slice at once |
+//! | a file changes while a page shows it, and perhaps while a build is at work | [`quiet`](server::reload::quiet) waits, the [site](site::live) looks, [`reload`](server::reload) tells |
 //! | compressing takes long | one slice in each turn: [`Site::next_slice`](site::Site::next_slice) |
 //! | a page of a stranger sends requests, in the user's browser | [`Guard`](site::Guard): `Host`, `Origin` and `Sec-Fetch-Site` of each request |
 //! | a terminal stops reading the log, or the disk is full | [`Log`](server::Log): bounded, and never waited for |
@@ -390,7 +414,8 @@
 //! 5. [`http`]: a resumable parser; `HeadParser::parse`, in 13 lines.
 //! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 30 lines.
 //! 7. [`site`]: a file that is fresh for each request, and nearly free.
-//! 8. [`Endpoint`]: the interface for your own program, with eight examples in `benches/examples`
+//! 8. [`server::reload`]: live reload, from an event of the kernel to a message for each page.
+//! 9. [`Endpoint`]: the interface for your own program, with eight examples in `benches/examples`
 //!    (`echo`, `chat` and `ticker` are the shortest). `/echo` and `/rooms/NAME` are made with it.
 //!
 //! # To extend it

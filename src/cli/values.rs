@@ -98,7 +98,7 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     })
 }
 
-/// Checks a value of `--allow-host`, which becomes an entry of [`Config::allow_hosts`]. A value
+/// Checks a value of `--allow-host`, which becomes an entry of [`Config::allow_hosts`](crate::Config::allow_hosts). A value
 /// that could never match a request must be a mistake of the user, so the value is refused with a
 /// reason.
 pub(super) fn host_name(text: &str) -> Result<String, String> {
@@ -132,7 +132,7 @@ pub(super) fn host_name(text: &str) -> Result<String, String> {
     Err(error.into())
 }
 
-/// Checks a value of `--allow-origin`, which becomes an entry of [`Config::allow_origins`]. A value
+/// Checks a value of `--allow-origin`, which becomes an entry of [`Config::allow_origins`](crate::Config::allow_origins). A value
 /// that no browser sends is refused with a reason.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     if text == "*" || text == "null" {

@@ -45,7 +45,7 @@ mod handle;
 mod lines;
 mod log;
 mod memory;
-mod reload;
+pub(crate) mod reload;
 pub(crate) mod schedule;
 mod start;
 mod stop;

@@ -96,7 +96,7 @@ mod files;
 mod freshness;
 mod guard;
 mod listing;
-mod live;
+pub(crate) mod live;
 mod made;
 mod media_type;
 mod mount;

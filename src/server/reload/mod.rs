@@ -18,7 +18,7 @@
 //! watch left, the same survey is made twice a second while pages are open. What two surveys in a row find
 //! alike is believed.
 
-mod quiet;
+pub(crate) mod quiet;
 mod tell;
 mod watches;
 
