@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::classes::position;
 use super::field::Field;
@@ -340,10 +340,14 @@ impl<'a> RequestHead<'a> {
     /// requests that are rare.
     pub fn named(&self, name: &str) -> Option<&'a [u8]> {
         let lines = &self.bytes[usize::from(self.head.lines)..usize::from(self.head.end)];
-        lines.split(|b| *b == b'\n').find_map(|line| {
+        let mut begin = 0;
+        memchr_iter(b'\n', lines).find_map(|end| {
+            let line = &lines[begin..end];
+            begin = end + 1;
             let value = line.get(name.len() + 1..)?;
-            let is_named = line[..name.len()].eq_ignore_ascii_case(name.as_bytes());
-            (is_named && line[name.len()] == b':').then(|| value.trim_ascii())
+            let is_named = line[name.len()] == b':'
+                && line[..name.len()].eq_ignore_ascii_case(name.as_bytes());
+            is_named.then(|| value.trim_ascii())
         })
     }
 

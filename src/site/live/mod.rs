@@ -155,10 +155,10 @@ impl<F: Files> Site<F> {
         self.cost = 0;
         let cost = whole.cost;
         let mut reply = self.with_script(&mut live, whole, request);
-        // A page that is fetched ahead may never be shown.
-        let is_shown = request.method() == Method::Get && request.named("sec-purpose").is_none();
         let is_live = reply.as_ref().is_some_and(|reply| reply.is_live);
-        if is_live && is_shown && live.injected.len() < Self::INJECTED_MAX {
+        // A page that is fetched ahead may never be shown.
+        let is_shown = || request.method() == Method::Get && request.named("sec-purpose").is_none();
+        if is_live && live.injected.len() < Self::INJECTED_MAX && is_shown() {
             let path = String::from_utf8_lossy(request.path().unwrap_or_default());
             live.injected.push(path.into());
         }

@@ -1,7 +1,7 @@
 //! Floor 2, site: the service workers that browsers install. A worker may answer from its cache in the
 //! place of this server, and an edit then shows late or never: the person at the browser has to be told.
 
-use crate::http::RequestHead;
+use crate::http::{Field, RequestHead};
 use crate::site::{Files, Site};
 
 /// The URL paths of the scripts of workers that were told of.
@@ -28,7 +28,9 @@ impl Workers {
 impl<F: Files> Site<F> {
     /// Notes the request for the script of a service worker.
     pub(super) fn note_worker(&mut self, request: &RequestHead<'_>) {
-        let is_script = request.named("service-worker") == Some(b"script");
+        // A browser says both, and the first is found without a search.
+        let is_script = request.value(Field::FetchDest) == Some(b"serviceworker")
+            && request.named("service-worker") == Some(b"script");
         if let (true, Some(live), Some(path)) = (is_script, &mut self.live, request.path()) {
             let warning = live.workers.warning_of(&String::from_utf8_lossy(path));
             live.warnings.extend(warning);
