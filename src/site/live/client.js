@@ -8,9 +8,9 @@
 // A page can see little of the script: its element is gone before the page goes on, and a badge stands at
 // the end of the document only while there is something to say.
 //
-// The server removes comment lines and indentation. So no statement begins with two slashes, and no
-// template string has more than one line. Compressed, the script has at most 3 KB, for which some of it is
-// terse.
+// The server removes comment lines, indentation and the blanks around operators. So no statement begins
+// with two slashes, no template string has more than one line, and no string has an operator between
+// blanks. Compressed, the script has at most 3 KB, for which some of it is terse.
 (() => {
   'use strict';
 
