@@ -442,7 +442,8 @@ impl<F: Files> Site<F> {
             return None;
         }
         let is_trusted = self.guard.lets_page_in(request);
-        let fields = ReplyFields::new(&self.policy, request, is_trusted, cookie);
+        let must_ask = self.live.is_some() && live::may_be_browser(request);
+        let fields = ReplyFields::new(&self.policy, request, is_trusted, must_ask, cookie);
         Some(Box::new(fields))
     }
 
@@ -455,13 +456,22 @@ impl<F: Files> Site<F> {
                 self.look_at_rules(now);
             }
         }
-        if self.live.is_some()
-            && request.has_any(live::HINTS)
-            && let Some(reply) = self.answer_navigation(request, now)
-        {
-            return reply;
+        if self.live.is_none() {
+            return self.answer_plainly(request, now);
         }
-        self.answer_plainly(request, now)
+        let page = match request.has_any(live::HINTS) {
+            true => self.answer_navigation(request, now),
+            false => None,
+        };
+        let mut reply = match page {
+            Some(page) => page,
+            None => self.answer_plainly(request, now),
+        };
+        let may_be_kept = self.max_age.is_some() || !self.rules.headers.is_empty();
+        if may_be_kept && live::may_be_browser(request) {
+            self.let_browser_ask(&mut reply);
+        }
+        reply
     }
 
     /// Answers a request without the script of live reload.

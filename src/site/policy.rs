@@ -13,6 +13,7 @@
 
 use std::rc::Rc;
 
+use super::live::{ASK, lets_reuse};
 use super::{Body, Reply};
 use crate::config::{Config, Cors, FieldChange};
 use crate::http::{
@@ -198,6 +199,8 @@ pub(crate) struct ReplyFields {
     origin: Option<Box<str>>,
     /// Whether this page may also send credentials: it is one that the guard lets in.
     is_trusted: bool,
+    /// Whether the client must not use the reply again without a question, whatever the user says.
+    must_ask: bool,
     /// A value of `Set-Cookie`.
     cookie: Option<String>,
 }
@@ -209,12 +212,14 @@ impl ReplyFields {
         policy: &Rc<Policy>,
         request: &RequestHead<'_>,
         is_trusted: bool,
+        must_ask: bool,
         cookie: Option<String>,
     ) -> ReplyFields {
         ReplyFields {
             policy: Rc::clone(policy),
             origin: origin(request).map(Box::from),
             is_trusted,
+            must_ask,
             cookie,
         }
     }
@@ -245,11 +250,29 @@ impl ReplyFields {
         let fits =
             |change: &&OwnChange| !(in_parts && change.name().eq_ignore_ascii_case("Content-Type"));
         if !reply.is_live {
-            changes.extend(policy.changes.iter().filter(fits).map(OwnChange::change));
+            let own = policy.changes.iter().filter(fits).map(OwnChange::change);
+            changes.extend(own.map(|change| match self.must_ask {
+                true => and_ask(change),
+                false => change,
+            }));
         }
         let cookie = self.cookie.as_deref();
         changes.extend(cookie.map(|cookie| Change::Add("Set-Cookie", cookie)));
         reply.head = edit_head(&reply.head, changes.into_iter()).into();
+    }
+}
+
+/// The change, unless a browser could use the reply again without a question afterwards.
+fn and_ask(change: Change<'_>) -> Change<'_> {
+    let is_about_caches = |name: &str| name.eq_ignore_ascii_case("Cache-Control");
+    match change {
+        Change::Set(name, value) | Change::Add(name, value)
+            if is_about_caches(name) && lets_reuse(value.as_bytes()) =>
+        {
+            ASK
+        }
+        Change::Remove(name) if is_about_caches(name) => ASK,
+        change => change,
     }
 }
 
@@ -290,7 +313,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
         let request = parsed(&text);
         let request = RequestHead::new(&request, text.as_bytes());
-        let fields = ReplyFields::new(policy, &request, is_trusted, None);
+        let fields = ReplyFields::new(policy, &request, is_trusted, false, None);
         let start = "HTTP/1.1 200 OK\r\n";
         let mut reply = Reply::<()> {
             head: format!("{start}{head}").into_bytes().into(),

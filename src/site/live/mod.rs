@@ -9,9 +9,10 @@
 //!   be that of both;
 //! - no ranges, because a place in one body is another place in the other;
 //! - codings are made of the page with the script; siblings such as `.br` are not;
-//! - `Cache-Control: no-cache`, because a page must be new after it was edited; and in both answers, a
-//!   `Vary` with the fields of the request by which they are told apart.
+//! - `Cache-Control: no-cache`, because a page must be new after it was edited, as must the files that the
+//!   browser asks for; and in both answers, a `Vary` with the fields of the request by which they are told apart.
 
+mod caching;
 mod client;
 mod csp;
 mod digest;
@@ -24,6 +25,7 @@ mod survey;
 mod uses;
 mod workers;
 
+pub(super) use caching::{ASK, lets_reuse};
 pub(crate) use client::Client;
 pub use inject::TagPlace;
 pub(super) use noting::may_be_browser;
@@ -40,8 +42,8 @@ use sha1::{Digest, Sha1};
 
 use self::csp::{Needs, Widened, widen};
 use self::head::{
-    HeadParts, Length, authority_of, charset_of, is_no_store, is_page, own_validators,
-    validators_in, varies_by_coding,
+    HeadParts, Length, authority_of, charset_of, is_page, own_validators, validators_in,
+    varies_by_coding,
 };
 use self::pages::{Pages, Ready};
 use self::workers::Workers;
@@ -477,21 +479,6 @@ impl Live {
                 let nonce = nonce.filter(|_| has_nonce);
                 Allowed::By(OwnPolicy { policy, nonce })
             }
-        }
-    }
-
-    /// Warns once if pages may be kept by caches without the script.
-    fn tell_of_caching(&mut self, head: &[u8]) {
-        let mut values = field_values(head, "Cache-Control");
-        let is_asked = |value: &[u8]| is_no_store(value) || value.eq_ignore_ascii_case(b"no-cache");
-        if let Some(value) = values.find(|value| !is_asked(value))
-            && !mem::replace(&mut self.is_caching_told, true)
-        {
-            self.warnings.push(format!(
-                "live reload: pages are sent with `Cache-Control: no-cache` when a browser opens them, and \
-                 not with `{}`",
-                value.escape_ascii()
-            ));
         }
     }
 }

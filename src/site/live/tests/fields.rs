@@ -40,7 +40,7 @@ fn the_fields_of_the_answer_decide() {
     let (answer, warnings) = page("/*\n  Cache-Control: max-age=600\n");
     assert_eq!(answer.value("Cache-Control"), "no-cache");
     assert!(
-        warnings[0].ends_with("and not with `max-age=600`"),
+        warnings[0].ends_with("and not `max-age=600`"),
         "{warnings:?}"
     );
     let (answer, warnings) = page("/*\n  Cache-Control: no-store\n");
@@ -56,15 +56,58 @@ fn the_fields_of_the_answer_decide() {
 }
 
 #[test]
-fn a_lifetime_for_caches_is_not_for_pages_that_a_browser_opens() {
-    let mut site = site(&[("a.html", PAGE)]).with_max_age(600);
-    assert_eq!(
-        ask(&mut site, "/a.html", "").value("Cache-Control"),
-        "max-age=600"
-    );
-    let page = ask(&mut site, "/a.html", NAVIGATION);
-    assert_eq!(page.value("Cache-Control"), "no-cache");
-    assert_eq!(site.take_warnings().len(), 1);
+fn a_browser_keeps_no_file_without_a_question() {
+    const FETCH: &str = "Sec-Fetch-Dest: style\r\nSec-Fetch-Mode: no-cors\r\n";
+    const LAN: &str = "User-Agent: Mozilla/5.0\r\n";
+    let files = [("a.html", PAGE), ("a.css", "p {}"), ("a-5d3f9a1b.js", "1")];
+    let rules = [("_headers", "/*\n  Cache-Control: public, immutable\n")];
+    let none = [("_headers", "/*\n  ! Cache-Control\n")];
+    let policy = |change: FieldChange| {
+        let config = Config {
+            fields: vec![change],
+            ..Config::new(".")
+        };
+        Policy::new(&config)
+    };
+    let name = || "cache-control".to_owned();
+    let flag = policy(FieldChange::Set(name(), "max-age=9".into()));
+    let removed = policy(FieldChange::Remove(name()));
+    for (mut site, expected, warnings) in [
+        (site(&files).with_max_age(600), Some("max-age=600"), 1),
+        (
+            site(&[&files[..], &rules].concat()),
+            Some("public, immutable"),
+            1,
+        ),
+        (site(&[&files[..], &none].concat()), None, 0),
+        (site(&files).with_policy(flag), Some("max-age=9"), 1),
+        (site(&files).with_policy(removed), None, 0),
+    ] {
+        for (path, fields) in [
+            ("/a.html", NAVIGATION),
+            ("/a.css", NAVIGATION),
+            ("/a.css", FETCH),
+            ("/a.css", LAN),
+            ("/a-5d3f9a1b.js", FETCH),
+            ("/a.html", FETCH),
+        ] {
+            let answer = ask(&mut site, path, fields);
+            assert_eq!(answer.value("Cache-Control"), "no-cache", "{path} {fields}");
+            if let Some(tag) = field_values(answer.head.as_bytes(), "ETag").next() {
+                let tag = str::from_utf8(tag).expect("text");
+                let fields = format!("{fields}If-None-Match: {tag}\r\n");
+                let answer = ask(&mut site, path, &fields);
+                assert!(answer.head.starts_with("HTTP/1.1 304"), "{}", answer.head);
+                assert_eq!(answer.value("Cache-Control"), "no-cache", "{path} {fields}");
+            }
+        }
+        let answer = ask(&mut site, "/a.css", "");
+        let values: Vec<_> = field_values(answer.head.as_bytes(), "Cache-Control").collect();
+        assert_eq!(values, expected.map(str::as_bytes).as_slice());
+        let told = site.take_warnings();
+        let told = told.iter().filter(|warning| warning.starts_with("live"));
+        assert_eq!(told.count(), warnings, "{expected:?}");
+    }
 }
 
 #[test]
