@@ -8,12 +8,10 @@
 // A page can see little of the script: its element is gone before the page goes on, and a badge stands at
 // the end of the document only while there is something to say.
 //
-// The server removes comment lines, indentation and the blanks around operators. So no statement begins
-// with two slashes, no template string has more than one line, and no string has an operator between
-// blanks. Compressed, the script has at most 3 KB, for which some of it is terse.
+// The server removes comment lines, indentation and most ends of lines. So no statement begins with two
+// slashes, no comment stands behind code, and no template string has more than one line. Compressed, the
+// script has at most 3 KB, for which some of it is terse.
 (() => {
-  'use strict';
-
   const script = document.currentScript;
   script.remove();
 
@@ -23,6 +21,13 @@
   // The path that was asked for. The page may change `location` later.
   const page = location.pathname;
 
+  // The value of a function; undefined if the browser forbids what the function does.
+  const attempt = (action) => {
+    try {
+      return action();
+    } catch {}
+  };
+
   // What the server has told: the name of its run, the number of the last change, and a token for each
   // URL in use. After a pause, the server compares these with its own.
   let instance = null, generation = null, tokens = null;
@@ -31,13 +36,6 @@
   const pathOf = (url, base) => {
     const it = URL.parse(url, base || document.baseURI);
     if (it?.origin === location.origin) return it.pathname;
-  };
-
-  // The value of a function; undefined if the browser forbids what the function does.
-  const attempt = (action) => {
-    try {
-      return action();
-    } catch {}
   };
 
   // ── What the page uses ──────────────────────────────────────────────────────────────────────────
@@ -67,8 +65,7 @@
   // ── The connection ──────────────────────────────────────────────────────────────────────────────
 
   let Socket = WebSocket;
-  let socket, retry, heard;
-  let failures = 0;
+  let socket, retry, heard, failures = 0;
 
   const send = (message) => {
     if (socket?.readyState === 1) socket.send(JSON.stringify(message));
@@ -91,7 +88,7 @@
     const opened = (socket = new Socket(address));
     opened.onopen = () => {
       // The milliseconds since the navigation began. This clock goes on while the computer sleeps.
-      const age = Math.round(Date.now() - performance.timeOrigin);
+      const age = Date.now() - performance.timeOrigin;
       send({ hello: { page, age, instance, generation, used: tokens } });
       report();
     };
@@ -243,21 +240,18 @@
     return !isWhole && found.size === paths.size;
   };
 
-  // The last copy of a sheet.
-  const copies = new WeakMap();
-
   // Puts a copy after the sheet, and removes the old one when the copy is loaded. So the page is never
   // without style, and the order of the sheets stays.
   const replace = (old) => {
     // A copy that is still on its way gives way to another copy of the old sheet.
     if (!old.isConnected) return;
-    copies.get(old)?.remove();
+    old.copy?.remove();
     const copy = old.cloneNode(true);
     copy.removeAttribute('integrity');
     if (old.href) copy.href = renew(old.href);
     // A disabled link does not load before it is enabled.
     if (old.href && old.disabled) return old.replaceWith(copy);
-    copies.set(old, copy);
+    old.copy = copy;
     // A sheet that comes without one of its imports is an error too, but has rules.
     copy.onload = copy.onerror = ({ type }) => {
       if (!copy.isConnected) return;
@@ -281,7 +275,6 @@
   };
 
   // What the user has done to the page is kept in the session storage of the tab, if that is allowed.
-  const KEY = 'oneloop' + page;
 
   // The elements whose state is kept, by what must be the same after the reload.
   const parts = () => {
@@ -304,7 +297,7 @@
       const focus = e === document.activeElement && [e.selectionStart, e.selectionEnd];
       states.push([key, { open, checked, value, scrollLeft, scrollTop }, focus, e.matches(':modal')]);
     }
-    sessionStorage[KEY] = JSON.stringify([history.scrollRestoration, scrollX, scrollY, states]);
+    sessionStorage['oneloop' + location] = JSON.stringify([history.scrollRestoration, scrollX, scrollY, states]);
     history.scrollRestoration = 'manual';
   };
 
@@ -322,12 +315,12 @@
     history.scrollRestoration = restoration;
   };
 
-  const saved = attempt(() => sessionStorage[KEY]);
-  if (saved) {
-    delete sessionStorage[KEY];
+  attempt(() => {
+    const saved = JSON.parse(sessionStorage['oneloop' + location]);
+    delete sessionStorage['oneloop' + location];
     // After what the page itself does on load.
-    addEventListener('load', () => setTimeout(restore, 0, JSON.parse(saved)));
-  }
+    addEventListener('load', () => setTimeout(restore, 0, saved));
+  });
 
   // ── The badge ───────────────────────────────────────────────────────────────────────────────────
 

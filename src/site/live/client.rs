@@ -24,19 +24,20 @@ impl Client {
     }
 }
 
-/// A script without the lines that are comments, without indentation and without the blanks around
-/// operators. The source keeps to three rules: no statement begins with two slashes, no string goes on in
-/// the next line, and none has an operator between blanks.
+/// A script without comments, indentation, and ends of lines that mean nothing. The source keeps to three
+/// rules: no statement begins with two slashes, no comment stands behind code, and no string goes on in the
+/// next line.
 fn stripped(source: &str) -> String {
     let lines = source.lines().map(str::trim);
-    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
-    let mut code: String = code.flat_map(|line| [line, "\n"]).collect();
-    for operator in [
-        " => ", " === ", " !== ", " && ", " || ", " = ", " ? ", " : ", " + ",
-    ] {
-        code = code.replace(operator, operator.trim());
+    let mut script = String::new();
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with("//")) {
+        // Elsewhere, the end of a line may be the end of a statement.
+        if !(script.is_empty() || script.ends_with([';', '{', ',']) || line.starts_with('}')) {
+            script.push('\n');
+        }
+        script.push_str(line);
     }
-    code
+    script
 }
 
 #[cfg(test)]
@@ -46,9 +47,9 @@ mod tests {
     use crate::site::encoding::Encoders;
 
     #[test]
-    fn comments_and_indentation_go() {
-        let source = "// a\n{\n  // b\n  f('//c'); // d\n\n\t g = (a) => b + c;  \n}\n";
-        assert_eq!(stripped(source), "{\nf('//c'); // d\ng=(a)=>b+c;\n}\n");
+    fn comments_indentation_and_ends_of_lines_go() {
+        let source = "// a\n{\n  // b\n  f('//c');\n\n\t g()\n  .h(\n1,\n2)  \n}\n";
+        assert_eq!(stripped(source), "{f('//c');g()\n.h(\n1,2)}");
     }
 
     #[test]
@@ -56,7 +57,7 @@ mod tests {
         let client = Client::new();
         let coded = Encoders::default().whole(Coding::Gzip, client.text.as_bytes());
         let bytes = coded.len();
-        assert!(bytes <= 3_040, "{bytes} bytes");
+        assert!(bytes <= 3 * 1024, "{bytes} bytes");
         assert_eq!(client.path.len(), "/_oneloop/live-01234567.js".len());
         // A character outside ASCII would need the charset of the page.
         assert!(client.text.is_ascii());

@@ -34,7 +34,7 @@ fn a_page_that_comes_back_says_what_it_knows(live: &Live) {
     );
     live.chromium.open(&live.url("/x.html?q"));
     let hello = live.hello();
-    let age = hello["age"].as_u64().expect("a whole number");
+    let age = hello["age"].as_f64().expect("a number");
     assert_eq!(
         hello,
         json!({ "page": "/x.html", "age": age, "instance": null, "generation": null, "used": null })

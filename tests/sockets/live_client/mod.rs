@@ -7,12 +7,9 @@ mod reload;
 mod styles;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use oneloop::config::LogFormat;
 use oneloop::http::{Method, Status};
 use oneloop::websocket::CloseCode;
@@ -34,16 +31,6 @@ fn script() -> String {
     let lines = source.lines().map(str::trim_start);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-#[test]
-fn the_script_has_at_most_3_kb() {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder
-        .write_all(script().as_bytes())
-        .expect("a vector takes all");
-    let bytes = encoder.finish().expect("a vector takes all").len();
-    assert!(bytes <= 3 << 10, "{bytes} bytes");
 }
 
 /// The tests see what is in the closed shadow tree of the badge.
