@@ -32,6 +32,15 @@
   // URL in use. After a pause, the server compares these with its own.
   let instance = null, generation = null, tokens = null;
 
+  // When the page was asked for. A page that the browser takes from its cache, because the user goes back,
+  // is as old as it was before: nobody has asked the server for it again.
+  let asked = performance.timeOrigin;
+  attempt(() => {
+    const key = 'oneloop@' + location;
+    if (performance.navigation.type > 1) asked = sessionStorage[key] || asked;
+    sessionStorage[key] = asked;
+  });
+
   // The path of a URL of the page's own origin; undefined for other URLs.
   const pathOf = (url, base) => {
     const it = URL.parse(url, base || document.baseURI);
@@ -87,9 +96,8 @@
     hear();
     const opened = (socket = new Socket(address));
     opened.onopen = () => {
-      // The milliseconds since the navigation began. This clock goes on while the computer sleeps.
-      const age = Date.now() - performance.timeOrigin;
-      send({ hello: { page, age, instance, generation, used: tokens } });
+      // In milliseconds. This clock goes on while the computer sleeps.
+      send({ hello: { page, age: Date.now() - asked, instance, generation, used: tokens } });
       report();
     };
     opened.onmessage = ({ data }) => take(JSON.parse(data));

@@ -77,7 +77,12 @@ fn a_reload_keeps_the_state_of_the_page(live: &Live) {
     let focus = "[document.activeElement.name, q('area').selectionStart, q('area').selectionEnd, q('go').hasAttribute('value')]";
     assert_eq!(live.value(focus), json!(["area", 2, 4, false]));
     assert_eq!(live.value("events"), json!([]));
-    assert_eq!(live.value("sessionStorage.length"), json!(0));
+    // What stays is when the page was asked for.
+    assert_eq!(live.value("sessionStorage.length"), json!(1));
+    assert_eq!(
+        live.value("+sessionStorage['oneloop@' + location]"),
+        live.value("performance.timeOrigin")
+    );
     // A modal dialog is modal again, and another reload takes nothing from the last one.
     live.await_report();
     live.mark();
