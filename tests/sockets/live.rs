@@ -526,6 +526,10 @@ fn pages_that_say_nothing_and_service_workers_are_named_once() {
     }
     let told = server.stderr.find("warning: a browser installs ");
     assert!(told.starts_with("the service worker /worker.js"), "{told}");
+    request(&server, "/no-file.js", fields);
+    let told = server.stderr.find("warning: a browser has ");
+    let expected = "the service worker /no-file.js of another site";
+    assert!(told.starts_with(expected), "{told}");
     let mut page = Page::open(&server, "/", &PARTS);
     navigate(&server, "/none");
     navigate(&server, "/none");

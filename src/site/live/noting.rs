@@ -110,7 +110,7 @@ impl<F: Files> Site<F> {
         {
             uses.note_writer(page, now);
         }
-        self.note_worker(request);
+        self.note_worker(request, reply.status);
         let is_navigation = is_navigation(request);
         let says_so = request.has_any(&[Field::FetchDest, Field::FetchMode, Field::FetchSite]);
         let is_of_page = is_navigation || says_so || from.is_some();
