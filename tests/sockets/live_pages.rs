@@ -342,3 +342,167 @@ fn a_policy_of_the_site_does_not_stop_live_reload() {
         chromium.until("document.title === 'two'");
     }
 }
+
+/// Opens a page, and waits until the server knows what the page uses.
+fn open(chromium: &Chromium, url: &str) {
+    chromium.open(url);
+    await_tokens(chromium);
+    loads(chromium);
+}
+
+#[test]
+fn a_page_that_the_browser_has_kept_is_new_when_the_user_goes_back() {
+    let Some(chromium) = Chromium::start() else {
+        return;
+    };
+    let folder = Folder::new();
+    // Such a page is not kept as it was, but loaded from the cache of the browser without a question.
+    let unloads = "<script>onunload = () => 0</script>";
+    folder.put("index.html", page("one", "", unloads));
+    folder.put("other.html", page("other", "", ""));
+    let server = Server::of(folder.path());
+    open(&chromium, &server.url("/"));
+    let go_back = || {
+        chromium.value("history.back()");
+        chromium.until("document.title !== 'other' && document.readyState === 'complete'");
+    };
+    open(&chromium, &server.url("/other.html"));
+    go_back();
+    await_tokens(&chromium);
+    assert_eq!(chromium.value("performance.navigation.type"), json!(2));
+    assert_eq!(loads(&chromium), 1, "nothing has changed");
+    open(&chromium, &server.url("/other.html"));
+    folder.put("index.html", page("two", "", unloads));
+    chromium.await_frame("\"changes\":[{");
+    go_back();
+    chromium.until("document.title === 'two'");
+}
+
+#[test]
+fn a_reload_shows_all_files_new_though_browsers_may_keep_them() {
+    let Some(chromium) = Chromium::start() else {
+        return;
+    };
+    for (flags, rules) in [
+        (&["--max-age", "3600"][..], ""),
+        (&["--header", "Cache-Control: max-age=3600"], ""),
+        (&[], "/*\n  Cache-Control: max-age=3600, immutable\n"),
+    ] {
+        let folder = Folder::new();
+        let head = "<link rel=stylesheet href=app.css><script src=app.js></script>\
+            <script type=module src=main.js></script>";
+        folder.put("index.html", page("one", head, ""));
+        folder.put("app.css", "body { color: rgb(1, 0, 0) }");
+        folder.put("app.js", "var app = 1");
+        folder.put(
+            "main.js",
+            "import { part } from './part.js'; self.main = part",
+        );
+        folder.put("part.js", "export const part = 1");
+        folder.put("_headers", rules);
+        let server = Server::with(folder.path(), &[flags, &["--log", "off"]].concat());
+        open(&chromium, &server.url("/"));
+        folder.put("app.js", "var app = 2");
+        chromium.until("window.app === 2");
+        await_tokens(&chromium);
+        folder.put("part.js", "export const part = 2");
+        chromium.until("window.main === 2");
+        await_tokens(&chromium);
+        folder.put("app.css", "body { color: rgb(2, 0, 0) }");
+        chromium.until("getComputedStyle(document.body).color === 'rgb(2, 0, 0)'");
+        folder.put("index.html", page("two", head, ""));
+        chromium.until("document.title === 'two' && document.readyState === 'complete'");
+        let shown = "[app, main, getComputedStyle(document.body).color]";
+        assert_eq!(chromium.value(shown), json!([2, 2, "rgb(2, 0, 0)"]));
+        chromium.open("about:blank");
+    }
+}
+
+#[test]
+fn any_markup_in_any_encoding_is_followed() {
+    let Some(chromium) = Chromium::start() else {
+        return;
+    };
+    let wide = |text: &str, mark: u16, bytes: fn(u16) -> [u8; 2]| {
+        let units = [mark].into_iter().chain(text.encode_utf16());
+        units.flat_map(bytes).collect::<Vec<u8>>()
+    };
+    let narrow = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
+    let words = page("gr\u{f6}\u{df}e", "", "");
+    let declared = words.replace("charset=utf-8", "charset=windows-1252");
+    let pages: [(&str, Vec<u8>); 10] = [
+        ("utf-16le", wide(&words, 0xfeff, u16::to_le_bytes)),
+        ("utf-16be", wide(&words, 0xfeff, u16::to_be_bytes)),
+        ("windows-1252", narrow(&declared)),
+        ("no-tags", b"a text".to_vec()),
+        ("empty", Vec::new()),
+        (
+            "string",
+            b"<!doctype html><script>s = '</body></head></html>'</script><p>".to_vec(),
+        ),
+        ("comment", b"<!doctype html><!-- <head> --><p>x<!-- ".to_vec()),
+        ("textarea", b"<p><textarea><div><svg><select>".to_vec()),
+        ("script", b"<script>if (".to_vec()),
+        (
+            "written",
+            b"<script>onload = () => { document.open(); document.write('<p>new'); document.close() }</script>"
+                .to_vec(),
+        ),
+    ];
+    let folder = Folder::new();
+    let server = Server::of(folder.path());
+    for (name, content) in pages {
+        folder.put(&format!("{name}.html"), &content);
+        open(&chromium, &server.url(&format!("/{name}.html")));
+        if matches!(name, "utf-16le" | "utf-16be" | "windows-1252") {
+            assert_eq!(chromium.value("document.title"), json!("gr\u{f6}\u{df}e"));
+        }
+        if name == "string" {
+            assert_eq!(chromium.value("s.length"), json!(21));
+        }
+        folder.put(&format!("{name}.html"), page("edited", "", ""));
+        chromium.until("document.title === 'edited'");
+        chromium.until("document.readyState === 'complete'");
+        assert_eq!(loads(&chromium), 1, "{name}");
+    }
+}
+
+#[test]
+fn pages_that_answer_for_other_paths_are_followed() {
+    let Some(chromium) = Chromium::start() else {
+        return;
+    };
+    let folder = Folder::new();
+    let field = "<input id=field>";
+    folder.put("index.html", page("app", "", field));
+    let flags = ["--spa", "--isolate", "--cors", "--log", "off"];
+    let server = Server::with(folder.path(), &flags);
+    open(&chromium, &server.url("/users/42"));
+    folder.put("index.html", page("app 2", "", field));
+    chromium.until("document.title === 'app 2' && document.readyState === 'complete'");
+    await_tokens(&chromium);
+    // The path of the page is another than the one that it was loaded from.
+    chromium.value("history.pushState(0, '', '/about'), field.value = 'typed'");
+    folder.put("index.html", page("app 3", "", field));
+    chromium.until("document.title === 'app 3' && document.readyState === 'complete'");
+    chromium.until("field.value === 'typed'");
+    assert_eq!(chromium.value("location.pathname"), json!("/about"));
+    assert_eq!(loads(&chromium), 2);
+
+    // A list of files, and then an index in its place.
+    let folder = Folder::with("a.txt", "a");
+    let server = Server::of(folder.path());
+    open(&chromium, &server.url("/"));
+    folder.put("new.txt", "");
+    chromium.until("document.body.innerText.includes('new.txt')");
+    await_tokens(&chromium);
+    folder.put("index.html", page("index", "", ""));
+    chromium.until("document.title === 'index'");
+
+    // The page for what is missing.
+    let folder = Folder::with("404.html", page("missing", "", ""));
+    let server = Server::of(folder.path());
+    open(&chromium, &server.url("/no/such/page"));
+    folder.put("404.html", page("missing 2", "", ""));
+    chromium.until("document.title === 'missing 2'");
+}
