@@ -37,7 +37,8 @@ pub(in crate::server) type SharedPages = Rc<RefCell<Pages>>;
 pub(in crate::server) struct Pages {
     /// The URL path of each open page; `None` before its hello.
     open: BTreeMap<Key, Option<Box<str>>>,
-    questions: VecDeque<(Key, Question)>,
+    /// With the bytes of the message.
+    questions: VecDeque<(Key, Question, usize)>,
     /// The bytes of the messages in `questions`.
     bytes: usize,
     /// Each page is to be loaded again, because somebody has asked for it.
@@ -52,6 +53,16 @@ pub(in crate::server) enum Question {
     Hello(Hello),
     /// What are the tokens of what I use? The URL path of the page, and those of what it uses.
     Used(Box<str>, Vec<Box<str>>),
+}
+
+impl Question {
+    /// The number of URL paths that the page says to use.
+    pub fn used(&self) -> usize {
+        match self {
+            Question::Hello(hello) => hello.used.len(),
+            Question::Used(_, used) => used.len(),
+        }
+    }
 }
 
 /// The first message of a page.
@@ -72,6 +83,10 @@ impl Pages {
 
     /// The bytes of the messages that wait for their answer.
     const BYTES_MAX: usize = 4 << 20;
+
+    /// The bytes of the URL path of a page, which is kept as long as the page is open. No longer one is
+    /// served.
+    const PATH_MAX: usize = 8_000;
 
     /// The URL paths that are taken from a message.
     const USED_MAX: usize = 500;
@@ -104,10 +119,8 @@ impl Pages {
     /// Takes the next question of a page that is still open.
     pub fn next_question(&mut self) -> Option<(Key, Question)> {
         loop {
-            let (key, question) = self.questions.pop_front()?;
-            if self.questions.is_empty() {
-                self.bytes = 0;
-            }
+            let (key, question, bytes) = self.questions.pop_front()?;
+            self.bytes -= bytes;
             if self.open.contains_key(&key) {
                 return Some((key, question));
             }
@@ -127,7 +140,10 @@ fn parse(text: &str, page: Option<&str>, now: Instant) -> Option<Question> {
         let used = hello.get("used").and_then(Value::as_object);
         let used = used.into_iter().flatten().take(Pages::USED_MAX);
         return Some(Question::Hello(Hello {
-            page: hello.get("page").and_then(string)?,
+            page: hello
+                .get("page")
+                .and_then(string)
+                .filter(|page: &Box<str>| page.len() <= Pages::PATH_MAX)?,
             asked_at: now.checked_sub(age).unwrap_or(now),
             told: instance.zip(generation),
             used: used
@@ -181,7 +197,7 @@ impl Endpoint for LivePages {
             *page = Some(hello.page.clone());
         }
         pages.bytes += text.len();
-        pages.questions.push_back((key, question));
+        pages.questions.push_back((key, question, text.len()));
     }
 
     fn on_close(&mut self, _: &mut Hub<'_>, key: Key, _: Option<CloseCode>) {
@@ -227,6 +243,7 @@ mod tests {
     fn what_is_no_message_of_a_page_is_ignored() {
         let now = Instant::now();
         let deep = "[".repeat(100_000);
+        let long = format!("{{\"hello\":{{\"page\":\"/{}\"}}}}", "a".repeat(8_000));
         for text in [
             "",
             "{",
@@ -238,6 +255,7 @@ mod tests {
             "{\"used\":{}}",
             "{\"used\":null}",
             &deep,
+            &long,
         ] {
             assert_eq!(
                 parse(text, Some("/"), now),

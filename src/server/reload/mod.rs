@@ -134,8 +134,9 @@ pub(super) struct Reload {
     expected: BTreeMap<Box<str>, Instant>,
     /// The pages that were complained about.
     silent: BTreeSet<Box<str>>,
-    /// A question that waits for the look at what it is about.
-    question: Option<(Key, Question)>,
+    /// A question that waits for the look at what it is about, and how much of that is noted.
+    question: Option<(Key, Question, usize)>,
+    /// Changes that were taken from the driver and not looked at yet, the last first.
     changes: Vec<Change>,
 }
 
@@ -204,6 +205,7 @@ impl Reload {
     pub fn is_busy(&self, is_surveying: bool) -> bool {
         let pages = self.pages.borrow();
         self.has_changes
+            || !self.changes.is_empty()
             || self.watches.is_busy()
             || is_surveying
             || self.phase != Phase::Resting
@@ -266,16 +268,17 @@ where
     /// Takes the changes from the driver, and the wishes of pages and of the site.
     fn take_news(&mut self, reload: &mut Reload) {
         let now = self.turn.now.instant;
-        let mut changes = std::mem::take(&mut reload.changes);
-        while reload.has_changes && self.work.is_left() {
-            reload.has_changes = self.driver.changes(&mut changes);
-            self.work.spend(4);
-            for change in changes.drain(..) {
-                self.work.spend(1);
+        while self.work.is_left() {
+            if let Some(change) = reload.changes.pop() {
                 self.take_change(reload, &change, now);
+            } else if reload.has_changes {
+                reload.has_changes = self.driver.changes(&mut reload.changes);
+                reload.changes.reverse();
+                self.work.spend(4);
+            } else {
+                break;
             }
         }
-        reload.changes = changes;
         let has_pages = !reload.pages.borrow().is_empty();
         if has_pages != reload.has_pages {
             reload.has_pages = has_pages;
@@ -298,8 +301,13 @@ where
     }
 
     fn take_change(&mut self, reload: &mut Reload, change: &Change, now: Instant) {
-        let site = &self.shared.site;
-        let concerns = |directory: &[u8], name: &[u8]| site.concerns(directory, name);
+        let site = &mut self.shared.site;
+        let mut work = 1;
+        let concerns = |directory: &[u8], name: &[u8]| {
+            let (is_concerned, cost) = site.concerns(directory, name);
+            work += cost;
+            is_concerned
+        };
         match change {
             Change::Done(watch, name) => {
                 let ignored = &reload.ignored;
@@ -331,6 +339,7 @@ where
                 reload.quiet.anything(now);
             }
         }
+        self.work.spend(work);
     }
 
     /// Watches what is to be watched.
@@ -421,15 +430,13 @@ where
     /// Says once of each page that it has not said hello.
     fn miss_hellos(&mut self, reload: &mut Reload) {
         let now = self.turn.now.instant;
-        if reload.expected.is_empty() {
-            return;
-        }
-        for path in reload.pages.borrow().paths() {
-            reload.expected.remove(path);
-        }
         while let Some((url, _)) = reload.expected.iter().find(|(_, until)| **until <= now) {
             let url = url.clone();
             reload.expected.remove(&url);
+            // Its question may still wait.
+            if reload.pages.borrow().paths().any(|path| *path == *url) {
+                continue;
+            }
             if reload.silent.len() < Reload::PAGES_MAX && reload.silent.insert(url.clone()) {
                 let url = Shown(Path::new(OsStr::from_bytes(url.as_bytes())));
                 self.warn(&format!(

@@ -68,10 +68,10 @@ where
             return;
         }
         reload.generation += 1;
-        let message = json!({
-            "generation": reload.generation,
-            "changes": changes.iter().map(as_json).collect::<Vec<_>>(),
-        });
+        let message = match as_json(&changes) {
+            Some(changes) => json!({ "generation": reload.generation, "changes": changes }),
+            None => json!({ "generation": reload.generation, "reload": true }),
+        };
         self.tell_all(reload, &message);
         let is_concerned = |page: &str| {
             changes.iter().any(|change| {
@@ -129,38 +129,44 @@ where
             && !self.shared.effects.is_full(&self.turn.limits)
         {
             // What a page uses is noted and looked at first, so that the tokens are of what is there.
-            let Some((key, question)) = reload.question.take().or_else(|| {
-                let question = reload.pages.borrow_mut().next_question();
-                question.inspect(|(_, question)| self.note_uses(question))
+            let question = reload.question.take();
+            let Some((key, question, noted)) = question.or_else(|| {
+                let (key, question) = reload.pages.borrow_mut().next_question()?;
+                Some((key, question, 0))
             }) else {
                 return;
             };
-            if self.shared.site.is_surveying() {
-                reload.question = Some((key, question));
+            let noted = self.note_uses(&question, noted);
+            if noted < question.used() || self.shared.site.is_surveying() {
+                reload.question = Some((key, question, noted));
                 return;
             }
             let answer = match question {
-                Question::Hello(hello) => self.greet(reload, &hello),
+                Question::Hello(hello) => {
+                    reload.expected.remove(&hello.page);
+                    self.greet(reload, &hello)
+                }
                 Question::Used(page, urls) => json!({ "tokens": self.tokens(&page, &urls) }),
             };
             self.tell(key, &answer);
         }
     }
 
-    /// Notes what a page says to use: it may have been loaded before the server was started.
-    fn note_uses(&mut self, question: &Question) {
-        let (page, used): (_, Vec<&str>) = match question {
-            Question::Used(page, used) => (page, used.iter().map(|url| &**url).collect()),
-            Question::Hello(hello) => (
-                &hello.page,
-                hello.used.iter().map(|(url, _)| &**url).collect(),
-            ),
-        };
+    /// Notes what a page says to use, from the given number on, as far as the turn has time. Returns how
+    /// many are noted now. The page may have been loaded before the server was started.
+    fn note_uses(&mut self, question: &Question, from: usize) -> usize {
         let wall = self.turn.now.wall;
-        for url in used {
+        let mut noted = from;
+        while noted < question.used() && self.work.is_left() {
+            let (page, url) = match question {
+                Question::Used(page, used) => (page, &used[noted]),
+                Question::Hello(hello) => (&hello.page, &hello.used[noted].0),
+            };
             let work = self.shared.site.note_use_of(page, url, wall);
             self.work.spend(work.max(1));
+            noted += 1;
         }
+        noted
     }
 
     fn tokens(&mut self, page: &str, urls: &[Box<str>]) -> Map<String, Value> {
@@ -180,20 +186,26 @@ where
             (&**instance, *generation) == (&*reload.instance, reload.generation)
         };
         let (changes, reloads) = match &hello.told {
-            None => (self.shared.site.changed_since(hello.asked_at), false),
+            None => {
+                let changes = self.shared.site.changed_since(hello.asked_at);
+                self.work.spend(Reload::SURVEY_WORK);
+                (changes, false)
+            }
             Some(told) if is_told(told) => (Vec::new(), false),
             Some(_) if hello.used.is_empty() => (Vec::new(), true),
             Some(_) => (self.compared(reload, hello), false),
         };
+        self.work.spend(changes.len() as u32);
+        let changes = as_json(&changes);
         let mut answer = json!({
             "instance": &*reload.instance,
             "generation": reload.generation,
-            "changes": changes.iter().map(as_json).collect::<Vec<_>>(),
             "waiting": reload.is_waiting,
         });
-        if reloads {
+        if reloads || changes.is_none() {
             answer["reload"] = true.into();
         }
+        answer["changes"] = changes.unwrap_or_default().into();
         answer
     }
 
@@ -215,11 +227,19 @@ where
     }
 }
 
-fn as_json(change: &LiveChange) -> Value {
-    match change.any {
+/// The changes for a message; `None` if there are so many that each page is to be loaded again.
+fn as_json(changes: &[LiveChange]) -> Option<Vec<Value>> {
+    const BYTES_MAX: usize = 1 << 19;
+    let bytes = |change: &LiveChange| {
+        let from: usize = change.from.iter().map(String::len).sum();
+        change.url.len() + from
+    };
+    let one = |change: &LiveChange| match change.any {
         true => json!({ "url": &*change.url, "any": true }),
         false => json!({ "url": &*change.url, "from": change.from }),
-    }
+    };
+    let bytes: usize = changes.iter().map(bytes).sum();
+    (bytes <= BYTES_MAX).then(|| changes.iter().map(one).collect())
 }
 
 /// The first of the changed URL paths, and how many more there are.

@@ -229,7 +229,7 @@ impl Watches {
         watch: Watch,
         name: &[u8],
         ignored: &Ignored,
-        concerns: impl Fn(&[u8], &[u8]) -> bool,
+        mut concerns: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Sense {
         let (mut sense, mut is_of_root) = (Sense::None, false);
         let reached = self.reached.as_ref().and_then(|table| table.get(&watch));

@@ -18,6 +18,7 @@ mod csp;
 mod digest;
 mod head;
 mod inject;
+mod interest;
 mod look;
 mod noting;
 mod pages;

@@ -143,9 +143,10 @@ impl<F: Files> Site<F> {
         }
         seen.take_served(reply, request.query().is_none());
         if is_new || (!uses.has_pages && seen.differs_from(&one.known)) {
-            (one.known, one.found, one.led_to) = (seen, None, led_to);
+            (one.known, one.found) = (seen, None);
             one.served = [0; 2];
             one.given.clear();
+            uses.lead(slot, &led_to);
             uses.wants_walk(slot);
             // What changes before the directories are watched is not announced.
             uses.wants_look(slot);
@@ -203,8 +204,9 @@ impl<F: Files> Site<F> {
         }
         let mut work = 1;
         if is_new {
-            let one = &mut uses.all[slot];
-            (one.known, one.led_to, work) = self.glance(one, 0, now);
+            let (seen, led_to, cost) = self.glance(&uses.all[slot], 0, now);
+            (uses.all[slot].known, work) = (seen, cost);
+            uses.lead(slot, &led_to);
             uses.wants_walk(slot);
             uses.wants_look(slot);
         }

@@ -13,7 +13,7 @@ use std::mem;
 use std::time::{Instant, SystemTime};
 
 use super::look::{Hashing, Seen};
-use super::uses::{Use, Uses};
+use super::uses::{Allowance, Use, Uses};
 use crate::site::{Files, Site};
 
 /// What a survey has found.
@@ -32,7 +32,7 @@ pub(crate) struct Outcome {
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Change {
     pub url: String,
-    /// The URL paths that led to it, in no order.
+    /// The URL paths that led to it, in no order; none if `any`.
     pub from: Vec<String>,
     /// Whether pages that `from` does not name may use it too.
     pub any: bool,
@@ -82,9 +82,8 @@ impl<F: Files> Site<F> {
         let Some((hashing, work)) = looked else {
             return 1 + self.try_again(uses, job);
         };
-        let led_to = &mut uses.all[job.slot].led_to;
-        if job.parts == 0 && **led_to != *self.led_to {
-            *led_to = self.led_to.as_slice().into();
+        if job.parts == 0 {
+            uses.lead(job.slot, &self.led_to);
         }
         job.parts += 1;
         job.hashing = hashing;
@@ -193,32 +192,42 @@ impl<F> Uses<F> {
 
     /// Whether each page that led to a use has other content now. A build that puts a hash of the content
     /// into names leaves the old names behind, and they never come again.
-    fn is_left_behind(&self, one: &Use, is_missing: impl Fn(&Use) -> bool) -> bool {
-        let (from, any) = self.led_from(one);
+    fn is_left_behind(
+        &self,
+        one: &Use,
+        is_missing: impl Fn(&Use) -> bool,
+        allowance: &mut Allowance,
+    ) -> bool {
+        let Some(from) = self.led_from(one, allowance) else {
+            return false;
+        };
         let mut pages = from
             .iter()
             .filter_map(|path| self.get(path.as_bytes(), true));
         let has_page = pages.clone().next().is_some();
-        has_page
-            && !any
-            && !one.is_navigation
-            && pages.all(|page| page.found.is_some() && !is_missing(page))
+        let is_new = |page: &Use| page.found.is_some() && !is_missing(page);
+        has_page && !one.is_navigation && pages.all(is_new)
     }
 
-    fn change(&self, one: &Use) -> Change {
-        let (from, any) = self.led_from(one);
+    fn change(&self, one: &Use, allowance: &mut Allowance) -> Change {
+        let from = self.led_from(one, allowance);
         let url = String::from_utf8_lossy(&one.path).into_owned();
-        Change { url, from, any }
+        Change {
+            url,
+            any: from.is_none(),
+            from: from.unwrap_or_default(),
+        }
     }
 
     /// The changes of the uses that `is_meant`, one for each URL path.
     fn changes(&self, is_meant: impl Fn(&Use) -> bool) -> Vec<Change> {
         let mut changes: Vec<Change> = Vec::new();
+        let mut allowance = Allowance::default();
         for (_, one) in self.all.iter().filter(|(_, one)| is_meant(one)) {
             // The use as a part of pages is the one that knows where it is used.
             let is_there = one.is_navigation && self.get(&one.path, false).is_some_and(&is_meant);
             if !is_there {
-                changes.push(self.change(one));
+                changes.push(self.change(one, &mut allowance));
             }
         }
         changes
@@ -263,9 +272,10 @@ impl<F: Files> Site<F> {
             let found = one.found.map(|found| found.origin);
             found.is_some_and(|found| found < one.known.origin)
         };
+        let mut allowance = Allowance::default();
         let missing = uses.all.iter().map(|(_, one)| one);
-        let missing =
-            missing.filter(|one| is_missing(one) && !uses.is_left_behind(one, is_missing));
+        let missing = missing
+            .filter(|one| is_missing(one) && !uses.is_left_behind(one, is_missing, &mut allowance));
         let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
         Outcome {
             changes: uses.changes(|one| one.found.is_some()),

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use slab::Slab;
 
+use super::interest::{Interests, begins_like};
 use super::look::Seen;
 use super::survey::Job;
 use crate::http::SitePath;
@@ -82,39 +83,40 @@ impl Use {
         let mut others = self.given.iter().chain([&self.known]);
         others.any(|other| seen.differs_from(other))
     }
+}
 
-    /// Whether a change at `name` in `directory` may concern the use.
-    fn is_concerned(&self, directory: &[u8], name: &[u8], index: &[u8]) -> bool {
-        let led_to = self.led_to.strip_prefix(b"/");
-        let files = [self.file.as_deref(), led_to];
-        files.into_iter().flatten().any(|file| {
-            let rest = match (directory, file.strip_prefix(directory)) {
-                ([], _) => file,
-                (_, Some([b'/', rest @ ..])) => rest,
-                // The path of a directory, without its slash.
-                (_, Some([])) => &[],
-                _ => return false,
-            };
-            if begins_like(name, b"404.html") {
-                return true;
-            }
-            match rest.split(|b| *b == b'/').next().unwrap_or_default() {
-                [] => self.known.is_list() || begins_like(name, index),
-                segment => begins_like(name, segment),
-            }
-        })
+/// How much of the paths that led to uses is told at once. A few uses with long paths may have led to
+/// all others.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    names: usize,
+    bytes: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance {
+            names: 1 << 15,
+            bytes: 1 << 18,
+        }
     }
 }
 
-/// Whether a name begins with `beginning`, as far as one can tell without knowing how the file system
-/// compares names: letter case does not count, and nor does what follows a byte that is not ASCII.
-fn begins_like(name: &[u8], beginning: &[u8]) -> bool {
-    let mut pairs = name.iter().zip(beginning);
-    let differs = |(a, b): &(&u8, &u8)| !a.eq_ignore_ascii_case(b) || !a.is_ascii();
-    match pairs.find(differs) {
-        Some((a, b)) => !a.is_ascii() || !b.is_ascii(),
-        None => name.len() >= beginning.len(),
+impl Allowance {
+    /// Takes names that are to be searched. Returns `false` if too few are left.
+    fn take_names(&mut self, names: usize) -> bool {
+        take(&mut self.names, names)
     }
+
+    fn take_bytes(&mut self, bytes: usize) -> bool {
+        take(&mut self.bytes, bytes)
+    }
+}
+
+fn take(left: &mut usize, amount: usize) -> bool {
+    let rest = left.checked_sub(amount);
+    *left = rest.unwrap_or(*left);
+    rest.is_some()
 }
 
 /// The uses, and the work on them that is to be done.
@@ -123,8 +125,9 @@ pub(in crate::site) struct Uses<F> {
     /// By path, and then by whether it is a navigation.
     by_path: BTreeMap<Box<[u8]>, [Option<usize>; 2]>,
     pub(super) all: Slab<Use>,
+    interests: Interests,
     hand: usize,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// The field lines that were noted last. Most requests of a browser have the same.
     shapes: Vec<Rc<[u8]>>,
     /// The directories on the way to the uses, as they were last found, with the number of the survey.
@@ -158,6 +161,7 @@ impl<F> Default for Uses<F> {
         Uses {
             by_path: BTreeMap::new(),
             all: Slab::new(),
+            interests: Interests::default(),
             hand: 0,
             bytes: 0,
             shapes: Vec::new(),
@@ -229,6 +233,7 @@ impl<F> Uses<F> {
             is_recent: false,
         };
         self.bytes += new.bytes();
+        self.interests.forget();
         let slot = self.all.insert(new);
         let slots = self.by_path.entry(path.into()).or_default();
         slots[usize::from(is_navigation)] = Some(slot);
@@ -269,6 +274,7 @@ impl<F> Uses<F> {
         if self.job.as_ref().is_some_and(|job| job.slot == slot) {
             self.job = None;
         }
+        self.interests.forget();
         let gone = self.all.remove(slot);
         self.bytes -= gone.bytes();
         self.walks_due -= usize::from(gone.needs_walk);
@@ -281,13 +287,24 @@ impl<F> Uses<F> {
         }
     }
 
+    /// Notes the path that a rule led to.
+    pub(super) fn lead(&mut self, slot: usize, led_to: &[u8]) {
+        let one = &mut self.all[slot];
+        if *one.led_to != *led_to {
+            one.led_to = led_to.into();
+            self.interests.forget();
+        }
+    }
+
     /// Adds what referred to a use: a URL path, or, with `None`, anything.
     pub(super) fn refer(&mut self, slot: usize, referrer: Option<&[u8]>) {
         let one = &mut self.all[slot];
         match referrer {
             Some(path) if *path == *one.path => {}
             Some(path) if one.referrers.iter().any(|known| **known == *path) => {}
-            Some(path) if one.referrers.len() < Use::REFERRERS_MAX => {
+            Some(path)
+                if one.referrers.len() < Use::REFERRERS_MAX && self.bytes <= Self::BYTES_MAX =>
+            {
                 self.bytes -= one.bytes();
                 one.referrers.push(path.into());
                 self.bytes += one.bytes();
@@ -316,15 +333,16 @@ impl<F> Uses<F> {
         self.all[slot].needs_look = true;
     }
 
-    /// The URL paths that led to a use, and whether any page may have been led to it.
-    pub(super) fn led_from(&self, one: &Use) -> (Vec<String>, bool) {
+    /// The URL paths that led to a use; `None` if any page may have been led to it. So it is, too, if
+    /// there are too many paths, or if there were in other answers from the same `allowance`.
+    pub(super) fn led_from(&self, one: &Use, allowance: &mut Allowance) -> Option<Vec<String>> {
         const NAMES_MAX: usize = 64;
         let mut names: Vec<&[u8]> = one.referrers.iter().map(|path| &**path).collect();
         let mut by_any = one.by_any;
         let mut at = 0;
-        while at < names.len() && names.len() <= NAMES_MAX {
+        while !by_any && at < names.len() {
             if let Some(above) = self.get(names[at], false) {
-                by_any |= above.by_any;
+                by_any = above.by_any || !allowance.take_names(above.referrers.len());
                 for path in &above.referrers {
                     if !names.contains(&&**path) && **path != *one.path {
                         names.push(path);
@@ -332,11 +350,12 @@ impl<F> Uses<F> {
                 }
             }
             at += 1;
+            by_any |= names.len() > NAMES_MAX;
         }
-        by_any |= names.len() > NAMES_MAX;
-        names.truncate(NAMES_MAX);
+        let bytes = names.iter().map(|name| name.len()).sum();
+        by_any = by_any || !allowance.take_bytes(bytes);
         let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-        (names.into_iter().map(text).collect(), by_any)
+        (!by_any).then(|| names.into_iter().map(text).collect())
     }
 
     /// Notes that a page has sent something to be written.
@@ -374,6 +393,7 @@ impl<F> Uses<F> {
 
     /// Forgets the directories that the survey has not come by.
     pub(super) fn forget_directories(&mut self) {
+        self.interests.forget();
         let survey = self.surveys;
         self.directories.retain(|_, known| known.1 == survey);
     }
@@ -447,22 +467,25 @@ impl<F: Files> Site<F> {
     }
 
     /// Whether a change at `name` in `directory`, relative to the root, may change the answer of a use.
-    pub(crate) fn concerns(&self, directory: &[u8], name: &[u8]) -> bool {
-        let Some(uses) = &self.uses else {
-            return false;
-        };
+    /// Returns the work too.
+    pub(crate) fn concerns(&mut self, directory: &[u8], name: &[u8]) -> (bool, u32) {
+        if self.uses.is_none() {
+            return (false, 1);
+        }
         let is_root = directory.is_empty();
         let of_root = [&*self.index, b"404.html"];
         let is_of_root = |name| of_root.iter().any(|one| begins_like(name, one));
         if is_root && (self.is_of_rules(name) || is_of_root(name)) {
-            return true;
+            return (true, 1);
         }
         let is_hidden = name.starts_with(b".") && !(is_root && name == b".well-known");
         if is_hidden && !self.serves_hidden && !begins_like(name, &self.index) {
-            return false;
+            return (false, 1);
         }
-        let mut all = uses.all.iter();
-        all.any(|(_, one)| one.is_concerned(directory, name, &self.index))
+        self.uses.as_mut().map_or((false, 1), |uses| {
+            let place = (directory, name);
+            uses.interests.has(&uses.all, place, &self.index)
+        })
     }
 
     /// Says whether pages with live reload are open. Without them, an answer that is another than before

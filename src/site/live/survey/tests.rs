@@ -248,7 +248,7 @@ fn a_change_names_what_led_to_it() {
     page.tree.save("docs/logo.svg", b"another");
     assert_eq!(page.survey(), ["/docs/logo.svg"]);
     let change = page.site.survey_outcome().changes.remove(0);
-    assert_eq!((change.from.len(), change.any), (64, true));
+    assert_eq!((change.from.len(), change.any), (0, true));
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn of_a_list_the_names_count() {
     page.open("/docs/");
     page.open("/docs");
     assert_eq!(page.survey(), [""; 0]);
-    assert!(page.site.concerns(b"docs", b"b.txt"));
+    assert!(page.site.concerns(b"docs", b"b.txt").0);
     page.tree.overwrite("docs/a.log", b"1 2");
     page.tree.save("docs/.hidden", b"");
     assert_eq!(page.survey(), [""; 0]);
@@ -382,7 +382,7 @@ fn the_rules_and_the_codings_beside_a_file_count() {
     page.tree.pass(1_000);
     page.open("/app/route");
     page.rest();
-    assert!(page.site.concerns(b"docs", b"index.html"));
+    assert!(page.site.concerns(b"docs", b"index.html").0);
     assert!(page.site.take_directories().contains(&b"docs"[..].into()));
     page.tree.save("docs/index.html", b"<p>edited");
     let mut changes = page.survey();
@@ -500,7 +500,7 @@ fn a_name_concerns_a_use_if_the_answer_may_hang_on_it() {
         ("assets", "app.js", false),
         ("elsewhere", "404.html", false),
     ] {
-        let concerns = page.site.concerns(directory.as_bytes(), name.as_bytes());
+        let (concerns, _) = page.site.concerns(directory.as_bytes(), name.as_bytes());
         assert_eq!(concerns, is_concerned, "{directory}/{name}");
     }
 }
@@ -622,4 +622,67 @@ fn the_script_in_a_page_is_no_change() {
     page.tree.save("index.html", b"<p>another");
     assert_eq!(page.survey(), ["/"]);
     assert_eq!(page.missing(), [""; 0]);
+}
+
+#[test]
+fn referrers_hold_no_more_memory_than_the_uses_may() {
+    let mut page = Page::new(SITE);
+    page.load("/app.css", "/");
+    for n in 0..1_000 {
+        page.load(&format!("/{n}.css"), "/");
+    }
+    // No use is added any more.
+    for k in 0..20 {
+        let from = format!("/{k}{}", "a".repeat(7_000));
+        for n in 0..1_000 {
+            page.load(&format!("/{n}.css"), &from);
+        }
+    }
+    let uses = page.site.uses.as_ref().expect("there are uses");
+    assert!(uses.bytes < 5 << 20, "{}", uses.bytes);
+    assert!(uses.all.iter().any(|(_, one)| one.by_any));
+}
+
+#[test]
+fn what_is_told_of_referrers_is_bounded() {
+    let mut page = Page::new(SITE);
+    // Each of a few pages with long paths has led to a style sheet, and that to all others.
+    for k in 0..50 {
+        page.load("/app.css", &format!("/{k}{}", "a".repeat(7_000)));
+    }
+    for n in 0..500 {
+        page.load(&format!("/{n}.css"), "/app.css");
+    }
+    page.rest();
+    for n in 0..500 {
+        page.tree.save(&format!("{n}.css"), b"p {}");
+    }
+    assert_eq!(page.survey().len(), 500);
+    let changes = page.site.survey_outcome().changes;
+    let names = changes.iter().flat_map(|change| &change.from);
+    let bytes: usize = names.map(String::len).sum();
+    assert!(bytes < 1 << 20, "{bytes}");
+    // What is not told in full is told as concerning all.
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.any || change.from.len() == 51)
+    );
+}
+
+#[test]
+fn a_name_in_a_directory_is_judged_without_a_look_at_each_use() {
+    let mut page = Page::new(SITE);
+    for n in 0..1_000 {
+        page.load(&format!("/docs/{n}.css"), "/");
+    }
+    let (is_concerned, work) = page.site.concerns(b"docs", b"7.css");
+    assert!(is_concerned && work > 1_000 / 64, "{work}");
+    for (name, expected) in [("7.css~", true), ("999.css", true), ("a.css", false)] {
+        let judged = page.site.concerns(b"docs", name.as_bytes());
+        assert_eq!(judged, (expected, 1), "{name}");
+    }
+    // A new use counts at once.
+    page.load("/docs/a.css", "/");
+    assert!(page.site.concerns(b"docs", b"a.css").0);
 }

@@ -260,7 +260,8 @@ impl Run {
         let events = self.page.tree.events.take();
         for (directory, name) in events {
             if let Some(path) = self.watched.get(&directory) {
-                self.is_dirty |= self.page.site.concerns(path.as_bytes(), name.as_bytes());
+                let concerns = self.page.site.concerns(path.as_bytes(), name.as_bytes());
+                self.is_dirty |= concerns.0;
             }
         }
     }
