@@ -305,6 +305,34 @@ fn what_a_link_leads_to_is_watched_too() {
 }
 
 #[test]
+fn links_with_the_names_that_the_server_adds_are_watched_too() {
+    let folder = Folder::with("site/x", "");
+    for (name, link) in [
+        ("home", "index.html"),
+        ("about", "about.html"),
+        ("error", "404.html"),
+        ("rules", "_headers"),
+    ] {
+        folder.put(&format!("site/src/{name}"), "/*\n");
+        let target = format!("src/{name}");
+        symlink(target, folder.path().join("site").join(link)).expect("ours");
+    }
+    let server = with(&folder, &[]);
+    let mut home = Page::open(&server, "/", &["/gone.css"]);
+    let mut about = Page::open(&server, "/about", &[]);
+    for (name, changed) in [
+        ("home", &["/"][..]),
+        ("about", &["/about"]),
+        ("error", &["/gone.css"]),
+        ("rules", &["/", "/about", "/gone.css"]),
+    ] {
+        folder.put(&format!("site/src/{name}"), "/*\n  X-A: 1\n");
+        assert_eq!(home.changed(), changed, "{name}");
+        assert_eq!(about.changed(), changed, "{name}");
+    }
+}
+
+#[test]
 fn reloads_can_be_asked_for() {
     let (folder, server) = site();
     let mut pages = [

@@ -18,6 +18,7 @@ use super::interest::{Interests, begins_like};
 use super::look::Seen;
 use super::survey::Job;
 use crate::http::SitePath;
+use crate::site::rules::NAMES;
 use crate::site::{Files, Site};
 use crate::sys::{FileKind, Stat};
 
@@ -423,20 +424,27 @@ impl<F: Files> Site<F> {
         let files = [Some(one.file.clone().unwrap_or_default()), led_to];
         let mut work = 1;
         for file in files.into_iter().flatten() {
-            uses.walked.push(file.clone());
+            let mut is_directory = false;
             let slashes = (0..file.len()).filter(|at| file[*at] == b'/');
             let ends = [0].into_iter().chain(slashes).chain([file.len()]);
             for end in ends.take(DEPTH_MAX) {
                 let path = &file[..end];
                 let path = path.strip_suffix(b"/").unwrap_or(path);
                 let known = uses.directories.get(path);
-                if known.is_some_and(|known| known.1 == uses.surveys) {
+                is_directory = known.is_some_and(|known| known.1 == uses.surveys);
+                if is_directory {
                     continue;
                 }
                 work += 2;
                 match self.files.stat(path) {
                     Ok(stat) if stat.kind == FileKind::Directory => {
+                        is_directory = true;
                         uses.note_directory(path, stat);
+                        uses.walked.push(join(path, b"404.html"));
+                        if path.is_empty() {
+                            uses.walked
+                                .extend(NAMES.iter().map(|name| Box::from(*name)));
+                        }
                     }
                     Ok(_) | Err(_) => {
                         uses.directories.remove(path);
@@ -444,9 +452,22 @@ impl<F: Files> Site<F> {
                     }
                 }
             }
+            // The file that answers has one of these names.
+            let path = file.strip_suffix(b"/").unwrap_or(&file);
+            uses.walked.push(match is_directory {
+                true => join(path, &self.index),
+                false => [path, b".html"].concat().into(),
+            });
+            uses.walked.push(file);
         }
         work
     }
+}
+
+/// The path of a name in a directory; the empty path is the root.
+fn join(directory: &[u8], name: &[u8]) -> Box<[u8]> {
+    let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+    [directory, slash, name].concat().into()
 }
 
 /// The questions of the server. Without the uses, nothing is known, and there is nothing to do.

@@ -52,7 +52,7 @@ struct RulesFile {
 }
 
 /// The paths of the files.
-const NAMES: [&[u8]; 2] = [b"_headers", b"_redirects"];
+pub(super) const NAMES: [&[u8]; 2] = [b"_headers", b"_redirects"];
 
 impl Default for Rules {
     fn default() -> Rules {
