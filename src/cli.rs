@@ -93,7 +93,8 @@ pub struct Cli {
 
     /// Seconds for which browsers may use a file, HTML included, without asking, sent as
     /// Cache-Control: max-age. Most files with a hash in their name, such as app-5d3f9a1b.js, may then
-    /// be used for a year [default: browsers ask each time (no-cache)]
+    /// be used for a year. Browsers ask all the same without --no-live, because they must see edits
+    /// [default: browsers ask each time (no-cache)]
     #[arg(long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true)]
     pub max_age: Option<u32>,
 
