@@ -280,11 +280,11 @@
 //! At three places the crate is cut, with traits that are resolved at compile time:
 //! [`Transport`](transport::Transport) (bytes; the system calls of TCP are behind the narrower
 //! [`Socket`](transport::Socket)), [`Driver`](server::Driver) (readiness, time, new connections,
-//! signals) and [`Files`](site::Files). In the program, `mio` and the disk are behind the seams. In
-//! `tests/simulation`, a simulated kernel is, which cuts bytes anywhere, loses descriptors, resets
-//! connections and lets the clock jump, all from a seed. The same seed of the same commit gives the
-//! same run, so a bug that a seed has found is found again at that commit. A failure prints the seed;
-//! `ONELOOP_SEED=n cargo test --test simulation -- --nocapture` plays it again with every step. The
+//! signals, changes in directories) and [`Files`](site::Files). In the program, `mio` and the disk are
+//! behind the seams. In `tests/simulation`, a simulated kernel is, which cuts bytes anywhere, loses
+//! descriptors, resets connections and lets the clock jump, all from a seed. The same seed of the same
+//! commit gives the same run, so a bug that a seed has found is found again at that commit. A failure
+//! prints the seed; `ONELOOP_SEED=n cargo test --test simulation -- --nocapture` plays it again with every step. The
 //! next commit may draw other runs from the seed: to keep the case, write a script and play it with fixed
 //! weather and limits, as the directed tests in `tests/simulation/main.rs` do.
 //!

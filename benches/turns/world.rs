@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
 use oneloop::server::{
-    Change, Driver, Echo, Event, RoomsEndpoint, Server, Signal, Source, Waker, Watch,
+    Change, Driver, Echo, Event, Found, RoomsEndpoint, Server, Signal, Source, Waker, Watch,
 };
 use oneloop::site::{FileError, Files, Site};
 use oneloop::sys::{FileKind, Stat};
@@ -205,6 +205,14 @@ impl Driver for Memory {
 
     fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
         false
+    }
+
+    fn found(&self, _path: &Path) -> io::Result<Found> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn directories(&self, _directory: &Path) -> Vec<PathBuf> {
+        Vec::new()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -51,7 +51,7 @@ pub struct Event {
     pub ready: Ready,
 }
 
-/// The world outside the loop: time, readiness, new connections and signals. [`MioDriver`] is the
+/// The world outside the loop: time, readiness, new connections, signals and changes in directories. [`MioDriver`] is the
 /// implementation for real sockets; the tests have simulated ones.
 ///
 /// Events are edges, as from epoll(7) with `EPOLLET`: an event for each change, and none for a
@@ -123,6 +123,27 @@ pub trait Driver {
     /// A change may be told several times, and equal changes that follow each other may be told once. A
     /// change says nothing about what is at the name by now.
     fn changes(&mut self, changes: &mut Vec<Change>) -> bool;
+
+    /// What is at this path. Symbolic links on the way are followed, and one at the end is not.
+    ///
+    /// # Errors
+    /// The errors of lstat(2) and readlink(2).
+    fn found(&self, path: &Path) -> io::Result<Found>;
+
+    /// The paths of the directories in a directory, in no order; none if it cannot be read. Symbolic links
+    /// are left out: they may lead in a circle.
+    fn directories(&self, directory: &Path) -> Vec<PathBuf>;
+}
+
+/// What is at a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A directory.
+    Directory,
+    /// A symbolic link with this target.
+    Link(PathBuf),
+    /// A file of another kind.
+    Other,
 }
 
 /// A demand on the server from outside.
@@ -432,6 +453,27 @@ impl Driver for MioDriver {
             false
         })
     }
+
+    fn found(&self, path: &Path) -> io::Result<Found> {
+        found(path)
+    }
+
+    fn directories(&self, directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let directories = entries.filter(is_directory);
+        directories.map(|entry| entry.path()).collect()
+    }
+}
+
+/// What is at a path of the disk; see [`Driver::found`].
+pub(super) fn found(path: &Path) -> io::Result<Found> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    Ok(match (kind.is_symlink(), kind.is_dir()) {
+        (true, _) => Found::Link(fs::read_link(path)?),
+        (false, true) => Found::Directory,
+        (false, false) => Found::Other,
+    })
 }
 
 /// Translates an event. Closes and errors are hints in `mio`, and differ by platform. A hint makes

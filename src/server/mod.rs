@@ -52,7 +52,7 @@ mod stop;
 pub(crate) mod timers;
 mod view;
 
-pub use driver::{Change, Driver, Event, MioDriver, Signal, Source, Waker, Watch};
+pub use driver::{Change, Driver, Event, Found, MioDriver, Signal, Source, Waker, Watch};
 pub use endpoints::{
     Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint, TestEndpoint,
 };

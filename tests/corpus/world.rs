@@ -5,14 +5,15 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Endpoint, Key, Now};
 use oneloop::server::{
-    Change, Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker, Watch,
+    Change, Driver, Echo, Event, Found, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker,
+    Watch,
 };
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{FileKind, Stat};
@@ -318,6 +319,14 @@ impl Driver for TinyDriver {
 
     fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
         false
+    }
+
+    fn found(&self, _path: &Path) -> io::Result<Found> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn directories(&self, _directory: &Path) -> Vec<PathBuf> {
+        Vec::new()
     }
 }
 

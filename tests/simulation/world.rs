@@ -13,12 +13,12 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Change, Driver, Event, Signal, Source, Waker, Watch};
+use oneloop::server::{Change, Driver, Event, Found, Signal, Source, Waker, Watch};
 use oneloop::transport::{Ready, Socket, Tcp};
 
 use crate::clients::{Client, Script};
@@ -701,6 +701,14 @@ impl Driver for SimDriver {
 
     fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
         false
+    }
+
+    fn found(&self, _path: &Path) -> io::Result<Found> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn directories(&self, _directory: &Path) -> Vec<PathBuf> {
+        Vec::new()
     }
 }
 

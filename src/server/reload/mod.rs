@@ -311,7 +311,9 @@ where
         match change {
             Change::Done(watch, name) => {
                 let ignored = &reload.ignored;
-                let sense = reload.watches.sense(*watch, name, ignored, concerns);
+                let sense = reload
+                    .watches
+                    .sense(*watch, name, &self.driver, ignored, concerns);
                 reload.is_all |= sense == Sense::All;
                 match sense {
                     Sense::None => {}
@@ -321,7 +323,10 @@ where
             }
             Change::Begun(watch, name) => {
                 let ignored = &reload.ignored;
-                match reload.watches.sense(*watch, name, ignored, concerns) {
+                match reload
+                    .watches
+                    .sense(*watch, name, &self.driver, ignored, concerns)
+                {
                     Sense::None => {}
                     Sense::Beside => reload.quiet.stirred(now),
                     Sense::Use | Sense::All => reload.quiet.begun(*watch, name, now),
@@ -350,7 +355,7 @@ where
             if is_due(reload.quiet.look_at()) {
                 // Before the look at the disk: what changes after the look is told by the new watches.
                 reload.quiet.look();
-                reload.watches.begin_anew();
+                reload.watches.begin_anew(&self.driver);
                 reload.phase = Phase::Watching;
             } else if reload.has_pages && is_due(reload.poll_at) {
                 reload.poll_at = None;
@@ -367,14 +372,14 @@ where
     /// Watches the directories that have become of interest.
     fn go_on_watching(&mut self, reload: &mut Reload) {
         for directory in self.shared.site.take_directories() {
-            if !reload.watches.add(directory) {
+            if !reload.watches.add(directory, &self.driver) {
                 let error = io::ErrorKind::QuotaExceeded.into();
                 self.poll_instead(reload, &error);
             }
         }
         for file in self.shared.site.take_walked_files() {
             self.work.spend(1);
-            reload.watches.add_file(&file);
+            reload.watches.add_file(&file, &self.driver);
         }
         while reload.watches.is_busy() && self.work.is_left() {
             self.work.spend(Watches::WORK);

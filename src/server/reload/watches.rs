@@ -6,13 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Ignored;
-use crate::server::{Driver, Watch};
+use crate::server::{Driver, Found, Watch};
 
 /// Why a directory is watched.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -85,7 +84,7 @@ impl Watches {
     }
 
     /// Watches a directory of the site from now on. Returns `false` if there are too many.
-    pub fn add(&mut self, directory: Box<[u8]>) -> bool {
+    pub fn add<D: Driver>(&mut self, directory: Box<[u8]>, driver: &D) -> bool {
         if self.watches_site && !self.used.contains(&directory) {
             if self.used.len() == Self::USED_MAX {
                 return false;
@@ -93,8 +92,7 @@ impl Watches {
             let is_first = self.used.is_empty();
             self.used.insert(directory.clone());
             if is_first {
-                let ways = ways(&self.root);
-                self.queue.extend(ways.into_iter().map(Place::Way));
+                self.queue_ways(&self.root.clone(), driver);
             }
         }
         if self.watches_site {
@@ -104,18 +102,23 @@ impl Watches {
     }
 
     /// Watches what a file of the site leads to, if the file is a symbolic link.
-    pub fn add_file(&mut self, file: &[u8]) {
+    pub fn add_file<D: Driver>(&mut self, file: &[u8], driver: &D) {
         let path = self.root.join(OsStr::from_bytes(file));
         let is_link = self.watches_site
-            && fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_symlink())
+            && matches!(driver.found(&path), Ok(Found::Link(_)))
             && self.queue.len() < Self::USED_MAX;
         if is_link {
-            self.queue.extend(ways(&path).into_iter().map(Place::Way));
+            self.queue_ways(&path, driver);
         }
     }
 
+    fn queue_ways<D: Driver>(&mut self, path: &Path, driver: &D) {
+        let ways = ways(path, |path| driver.found(path));
+        self.queue.extend(ways.into_iter().map(Place::Way));
+    }
+
     /// Begins to watch all paths again.
-    pub fn begin_anew(&mut self) {
+    pub fn begin_anew<D: Driver>(&mut self, driver: &D) {
         if !self.watches_site || self.used.is_empty() {
             return;
         }
@@ -126,8 +129,7 @@ impl Watches {
             (!whole.is_empty()).then_some((*watch, whole))
         });
         self.reached = Some(whole.collect());
-        let ways = ways(&self.root);
-        self.queue.extend(ways.into_iter().map(Place::Way));
+        self.queue_ways(&self.root.clone(), driver);
         let used = self.used.iter().cloned();
         self.queue.extend(used.map(Place::Site));
     }
@@ -190,7 +192,7 @@ impl Watches {
                     return Err((path.clone(), false, io::ErrorKind::QuotaExceeded.into()));
                 }
             }
-            self.queue_below(path, ignored);
+            self.queue_below(path, driver, ignored);
         }
         for table in [Some(&mut self.places), self.reached.as_mut()] {
             let places = table.map(|table| table.entry(watch).or_default());
@@ -201,18 +203,12 @@ impl Watches {
         Ok(())
     }
 
-    /// Queues the directories in a directory of which each change counts. Links are not followed: they may
-    /// lead in a circle.
-    fn queue_below(&mut self, path: &Path, ignored: &Ignored) {
-        let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name();
-            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_directory
-                && !is_aside(name.as_bytes())
-                && !self.is_ignored(&entry.path(), ignored)
-            {
-                self.queue.push_back(Place::Whole(entry.path()));
+    /// Queues the directories in a directory of which each change counts.
+    fn queue_below<D: Driver>(&mut self, path: &Path, driver: &D, ignored: &Ignored) {
+        for directory in driver.directories(path) {
+            let name = directory.file_name().unwrap_or_default();
+            if !is_aside(name.as_bytes()) && !self.is_ignored(&directory, ignored) {
+                self.queue.push_back(Place::Whole(directory));
             }
         }
     }
@@ -224,10 +220,11 @@ impl Watches {
     }
 
     /// What a change at `name` in a watched directory means. `concerns` knows the uses of the site.
-    pub fn sense(
+    pub fn sense<D: Driver>(
         &mut self,
         watch: Watch,
         name: &[u8],
+        driver: &D,
         ignored: &Ignored,
         mut concerns: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Sense {
@@ -268,8 +265,9 @@ impl Watches {
                 sense = next;
             }
         }
-        // Perhaps a directory was made. If it is a file, it cannot be watched.
-        if let Some(path) = below.filter(|path| path.is_dir()) {
+        // Perhaps a directory was made.
+        let is_directory = |path: &PathBuf| matches!(driver.found(path), Ok(Found::Directory));
+        if let Some(path) = below.filter(is_directory) {
             self.queue.push_back(Place::Whole(path));
         }
         if is_of_root && self.whole.contains(&self.root) {
@@ -332,7 +330,7 @@ fn is_aside(name: &[u8]) -> bool {
 
 /// The paths whose files decide what is at `path`: `path` itself, each symbolic link on the way, and the
 /// path without links, or the first name on the way that is not there.
-fn ways(path: &Path) -> Vec<PathBuf> {
+fn ways(path: &Path, found: impl Fn(&Path) -> io::Result<Found>) -> Vec<PathBuf> {
     /// The bound of the kernel (path_resolution(7)).
     const LINKS_MAX: usize = 40;
     let mut ways = vec![path.to_path_buf()];
@@ -350,12 +348,10 @@ fn ways(path: &Path) -> Vec<PathBuf> {
             continue;
         }
         let next = walked.join(&name);
-        match fs::symlink_metadata(&next) {
-            Ok(stat) if stat.is_symlink() && links < LINKS_MAX => {
+        match found(&next) {
+            Ok(Found::Link(target)) if links < LINKS_MAX => {
                 links += 1;
-                if let Ok(target) = fs::read_link(&next) {
-                    rest.extend(names(&target));
-                }
+                rest.extend(names(&target));
                 ways.push(next);
             }
             Ok(_) => walked = next,
@@ -372,9 +368,11 @@ fn ways(path: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::server::driver::found;
 
     #[test]
     fn the_way_to_the_root_has_its_links_and_what_is_missing() {
@@ -402,10 +400,10 @@ mod tests {
         ] {
             let mut expected: Vec<_> = expected.iter().map(|path| folder.join(path)).collect();
             expected.dedup();
-            assert_eq!(ways(&folder.join(path)), expected, "{path}");
+            assert_eq!(ways(&folder.join(path), found), expected, "{path}");
         }
         // It ends.
-        ways(&folder.join("loop"));
+        ways(&folder.join("loop"), found);
         fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 }
