@@ -279,7 +279,16 @@ where
                 break;
             }
         }
-        let has_pages = !reload.pages.borrow().is_empty();
+        for url in self.shared.site.take_injected() {
+            let is_new =
+                reload.expected.len() < Reload::PAGES_MAX && !reload.silent.contains(&*url);
+            if is_new {
+                let until = now + Reload::HELLO;
+                reload.expected.entry(url).or_insert(until);
+            }
+        }
+        // A page that was sent is open, before it says so.
+        let has_pages = !reload.pages.borrow().is_empty() || !reload.expected.is_empty();
         if has_pages != reload.has_pages {
             reload.has_pages = has_pages;
             self.shared.site.set_open_pages(has_pages);
@@ -289,14 +298,6 @@ where
         }
         if reload.pages.borrow_mut().take_reload_asked() {
             self.tell_all_to_reload(reload, "as asked");
-        }
-        for url in self.shared.site.take_injected() {
-            let is_new =
-                reload.expected.len() < Reload::PAGES_MAX && !reload.silent.contains(&*url);
-            if is_new {
-                let until = now + Reload::HELLO;
-                reload.expected.entry(url).or_insert(until);
-            }
         }
     }
 
