@@ -304,6 +304,7 @@ impl<S: Files> Plan<S> {
         if is_coded(request) {
             return Plan::Answer(Reply::coding_not_taken());
         }
+        cx.shared.site.note_writer(request, cx.turn.now.wall);
         let key = cx.shared.owed.name_request(input.key);
         if request.framing() == Framing::None {
             return Plan::Ask(key, mount);

@@ -47,6 +47,12 @@ fn referrer<'a>(request: &RequestHead<'a>) -> Result<Option<&'a [u8]>, ()> {
     }))
 }
 
+/// Whether a request has something to be written.
+fn sends(request: &RequestHead<'_>) -> bool {
+    use Method::{Delete, Patch, Post, Put};
+    matches!(request.method(), Post | Put | Patch | Delete)
+}
+
 /// Whether a URL path can be a use. Source maps are for the tools of developers, and the paths of the
 /// program are never files.
 fn may_be_used(path: &[u8]) -> bool {
@@ -105,9 +111,7 @@ impl<F: Files> Site<F> {
         let (Some(path), Ok(from)) = (request.path(), referrer(request)) else {
             return 0;
         };
-        if let (Method::Post | Method::Put | Method::Patch | Method::Delete, Some(page)) =
-            (request.method(), from)
-        {
+        if let Some(page) = from.filter(|_| sends(request)) {
             uses.note_writer(page, now);
         }
         self.note_worker(request, reply.status);
@@ -160,9 +164,10 @@ impl<F: Files> Site<F> {
     }
 
     /// Notes that a page has sent something to an endpoint, which may write files.
-    #[allow(dead_code)]
+    #[inline]
     pub(crate) fn note_writer(&mut self, request: &RequestHead<'_>, now: SystemTime) {
         if let Some(uses) = &mut self.uses
+            && sends(request)
             && let Ok(Some(page)) = referrer(request)
         {
             uses.note_writer(page, now);

@@ -3,7 +3,7 @@
 mod tree;
 mod writers;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Change;
 use crate::config::Limits;
@@ -47,6 +47,17 @@ impl Page {
     }
 
     fn ask(&mut self, path: &str, fields: &str) -> Status {
+        self.request(path, fields, |site, request, now| {
+            site.answer(request, now).status
+        })
+    }
+
+    fn request<T>(
+        &mut self,
+        path: &str,
+        fields: &str,
+        act: impl FnOnce(&mut Site<Tree>, &RequestHead<'_>, SystemTime) -> T,
+    ) -> T {
         let method = if path.starts_with('/') { "GET " } else { "" };
         let text = format!("{method}{path} HTTP/1.1\r\nHost: here\r\n{fields}\r\n");
         let limits = HeadLimits {
@@ -61,7 +72,7 @@ impl Page {
         };
         self.site.begin_epoch();
         let request = RequestHead::new(head, text.as_bytes());
-        self.site.answer(&request, self.tree.now()).status
+        act(&mut self.site, &request, self.tree.now())
     }
 
     /// A browser shows a page.
@@ -520,6 +531,18 @@ fn the_data_that_a_page_has_just_sent_does_not_reload_it() {
     page.tree.pass(2_000);
     page.tree.save("data.json", b"[1, 2]");
     assert_eq!(page.survey(), ["/data.json"]);
+    page.site.settle(Instant::now());
+    // An endpoint may write the file as well.
+    for (method, changes) in [("GET", &["/data.json"][..]), ("POST", &[])] {
+        page.tree.pass(2_000);
+        let (request, referrer) = (format!("{method} /save"), "Referer: http://here/\r\n");
+        page.request(&request, referrer, |site, request, now| {
+            site.note_writer(request, now);
+        });
+        page.tree.save("data.json", method.as_bytes());
+        assert_eq!(page.survey(), changes, "{method}");
+        page.site.settle(Instant::now());
+    }
 }
 
 #[test]
