@@ -119,10 +119,7 @@ pub use guard::{Denial, Guard};
 pub use live::TagPlace;
 pub use policy::Policy;
 
-pub(crate) use live::Client;
-// The server asks these questions in another step.
-#[allow(unused_imports)]
-pub(crate) use live::{LiveChange, LiveOutcome};
+pub(crate) use live::{Client, LiveChange};
 pub(crate) use made::Made;
 pub(crate) use mount::{Mount, Takes};
 pub(crate) use parts::Parts;

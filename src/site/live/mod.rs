@@ -31,8 +31,7 @@ pub(crate) use client::Client;
 pub use inject::TagPlace;
 pub(super) use noting::may_be_browser;
 pub(super) use pages::Page;
-#[allow(unused_imports)]
-pub(crate) use survey::{Change as LiveChange, Outcome as LiveOutcome};
+pub(crate) use survey::Change as LiveChange;
 pub(super) use uses::Uses;
 
 use std::mem;

@@ -176,7 +176,6 @@ impl<F: Files> Site<F> {
 
     /// Notes that the page at the URL path `page` says to use `url`, which may be its own, and returns
     /// the work. A page may have been loaded before the server was started, or use what a cache has.
-    #[allow(dead_code)]
     pub(crate) fn note_use_of(&mut self, page: &str, url: &str, now: SystemTime) -> u32 {
         const NAVIGATION: &[u8] = b"Host: localhost\r\nAccept: text/html\r\n\
             Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n";

@@ -17,7 +17,6 @@ use super::uses::{Allowance, Use, Uses};
 use crate::site::{Files, Site};
 
 /// What a survey has found.
-#[allow(dead_code)]
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub changes: Vec<Change>,
@@ -122,7 +121,6 @@ impl<F: Files> Site<F> {
 
     /// Goes on with the survey, or with the first look at new uses, for about `work` units, and returns
     /// the work. The caller takes the directories before it calls again.
-    #[allow(dead_code)]
     pub(crate) fn survey(&mut self, now: SystemTime, work: u32) -> u32 {
         if !self.is_surveying() {
             return 0;
@@ -235,7 +233,6 @@ impl<F> Uses<F> {
 }
 
 /// The questions of the server about changes.
-#[allow(dead_code)]
 impl<F: Files> Site<F> {
     /// Begins to look at every use again; a survey that is under way begins anew.
     pub(crate) fn begin_survey(&mut self) {

@@ -471,7 +471,6 @@ fn join(directory: &[u8], name: &[u8]) -> Box<[u8]> {
 }
 
 /// The questions of the server. Without the uses, nothing is known, and there is nothing to do.
-#[allow(dead_code)]
 impl<F: Files> Site<F> {
     /// Takes the directories that have become of interest since the last call, relative to the root, which
     /// is the empty path. A directory that was made anew comes again.
