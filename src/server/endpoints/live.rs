@@ -6,7 +6,7 @@
 //!
 //! - `{"hello":{"page":P,"age":MS,"instance":I,"generation":G,"used":{URL:TOKEN,…}}}` comes first. Of a page
 //!   that no server has told anything, the last three are null.
-//! - `{"used":[URL,…]}` names what the page uses, its own document first.
+//! - `{"used":[URL,…]}` names the URLs that the page uses, its own document first.
 //!
 //! From the server:
 //!
@@ -29,10 +29,10 @@ use crate::connection::{Answer, Endpoint, Hub, Key, Message, Request, Session};
 use crate::http::{Method, Status};
 use crate::websocket::CloseCode;
 
-/// What the endpoints of live reload share with the server.
+/// The state that the endpoints of live reload share with the server.
 pub(in crate::server) type SharedPages = Rc<RefCell<Pages>>;
 
-/// The open pages, and what they ask.
+/// The open pages, and their questions.
 #[derive(Default, Debug)]
 pub(in crate::server) struct Pages {
     /// The URL path of each open page; `None` before its hello.
@@ -46,12 +46,12 @@ pub(in crate::server) struct Pages {
     is_beating: bool,
 }
 
-/// What a page asks.
+/// A question of a page.
 #[derive(PartialEq, Eq, Debug)]
 pub(in crate::server) enum Question {
     /// Has anything changed that I use?
     Hello(Hello),
-    /// What are the tokens of what I use? The URL path of the page, and those of what it uses.
+    /// A page asks for the tokens of the URLs that it uses: its own URL path, and those URLs.
     Used(Box<str>, Vec<Box<str>>),
 }
 
@@ -73,7 +73,7 @@ pub(in crate::server) struct Hello {
     pub asked_at: Instant,
     /// The instance and the generation that the page was told last.
     pub told: Option<(Box<str>, u64)>,
-    /// What the page uses, and the tokens that it was told.
+    /// The URLs that the page uses, with the tokens that the page was told.
     pub used: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -264,7 +264,7 @@ mod tests {
                 &text[..text.len().min(50)]
             );
         }
-        // Before its hello, a page is nobody.
+        // Before the hello, the page has no name.
         assert_eq!(parse("{\"used\":[]}", None, now), None);
         let used = parse("{\"used\":[\"/a\",1,\"/b\"],\"x\":{}}", Some("/"), now);
         let expected = vec!["/a".into(), "/b".into()];

@@ -41,7 +41,7 @@ use crate::transport::Transport;
 use quiet::{Next, Quiet};
 use watches::{Sense, Watches};
 
-/// What live reload needs to know at the start.
+/// The settings of live reload.
 #[derive(Debug)]
 pub struct LiveOptions {
     /// The absolute path of the served directory.
@@ -117,7 +117,7 @@ pub(super) struct Reload {
     ignored: Ignored,
     /// Whether changes may wait in the driver.
     has_changes: bool,
-    /// What the server does at the moment.
+    /// The present phase.
     phase: Phase,
     /// A change in a directory of which each change counts.
     is_all: bool,
@@ -128,19 +128,20 @@ pub(super) struct Reload {
     /// When to look at the files again without any event, if they are polled.
     poll_at: Option<Instant>,
     is_polling: bool,
-    /// What the last poll found.
+    /// The findings of the last poll.
     polled: Vec<(String, Option<String>)>,
     /// The pages that were sent with the script, and when to give up waiting for their hello.
     expected: BTreeMap<Box<str>, Instant>,
     /// The pages that were complained about.
     silent: BTreeSet<Box<str>>,
-    /// A question that waits for the look at what it is about, and how much of that is noted.
+    /// A question of a page that waits until the site has looked at the files in question, and how many of
+    /// these are noted.
     question: Option<(Key, Question, usize)>,
     /// Changes that were taken from the driver and not looked at yet, the last first.
     changes: Vec<Change>,
 }
 
-/// A step between a change and what is told of it.
+/// A step between a change and the message to the pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Nothing is under way. (New uses may be looked at for the first time.)
@@ -348,13 +349,13 @@ where
         self.work.spend(work);
     }
 
-    /// Watches what is to be watched.
+    /// Watches the directories that are in use and not watched yet.
     fn watch_directories(&mut self, reload: &mut Reload) {
         let now = self.turn.now.instant;
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if reload.phase == Phase::Resting {
             if is_due(reload.quiet.look_at()) {
-                // Before the look at the disk: what changes after the look is told by the new watches.
+                // Before the look at the disk, so that the new watches tell of each later change.
                 reload.quiet.look();
                 reload.watches.begin_anew(&self.driver);
                 reload.phase = Phase::Watching;

@@ -24,10 +24,10 @@ struct Burst {
     is_touched: bool,
 }
 
-/// What to do after a look at the disk.
+/// The next action after a look at the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
-    /// Believe what was found.
+    /// Believe the findings.
     Believe,
     /// Look again later, see [`Quiet::look_at`].
     LookAgain,

@@ -1,4 +1,4 @@
-//! Floor 4, server: what the pages are told. A finished survey becomes a message to all pages, and the
+//! Floor 4, server: the messages to the pages. A finished survey becomes a message to all pages, and the
 //! questions of single pages are answered.
 
 use std::fmt::Write as _;
@@ -128,7 +128,7 @@ where
             && self.work.is_left()
             && !self.shared.effects.is_full(&self.turn.limits)
         {
-            // What a page uses is noted and looked at first, so that the tokens are of what is there.
+            // The files that a page uses are looked at first: the tokens must be those of the present files.
             let question = reload.question.take();
             let Some((key, question, noted)) = question.or_else(|| {
                 let (key, question) = reload.pages.borrow_mut().next_question()?;
@@ -152,8 +152,8 @@ where
         }
     }
 
-    /// Notes what a page says to use, from the given number on, as far as the turn has time. Returns how
-    /// many are noted now. The page may have been loaded before the server was started.
+    /// Notes the URLs that a page says to use, from the given number on, as far as the turn has time.
+    /// Returns how many are noted now. The page may have been loaded before the server was started.
     fn note_uses(&mut self, question: &Question, from: usize) -> usize {
         let wall = self.turn.now.wall;
         let mut noted = from;
@@ -209,7 +209,7 @@ where
         answer
     }
 
-    /// What a page uses whose token is another now.
+    /// The URLs that a page uses and whose tokens are others now.
     fn compared(&mut self, reload: &Reload, hello: &Hello) -> Vec<LiveChange> {
         let mut changes = Vec::new();
         for (url, token) in &hello.used {

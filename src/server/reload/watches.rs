@@ -1,4 +1,4 @@
-//! Floor 4, server: the watched directories, and what a change in one of them says.
+//! Floor 4, server: the watched directories, and the meaning of a change in one of them.
 //!
 //! A watch is on a directory, and the site has paths. What is at a path may become another directory: one
 //! is renamed over it, or a link on the way is turned. So after each change all paths are watched again,
@@ -24,7 +24,7 @@ enum Place {
     Whole(PathBuf),
 }
 
-/// What a change at a name means.
+/// The meaning of a change at a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sense {
     /// Nothing.
@@ -45,7 +45,7 @@ pub(super) struct Watches {
     whole: Vec<PathBuf>,
     /// The directories of the site that pages use.
     used: BTreeSet<Box<[u8]>>,
-    /// What each watch is for. Several paths may lead to one directory.
+    /// The paths that each watch is for. Several paths may lead to one directory.
     places: BTreeMap<Watch, Vec<Place>>,
     /// While all is watched again: the places that were reached.
     reached: Option<BTreeMap<Watch, Vec<Place>>>,
@@ -101,7 +101,7 @@ impl Watches {
         true
     }
 
-    /// Watches what a file of the site leads to, if the file is a symbolic link.
+    /// Watches the target of a file of the site, if the file is a symbolic link.
     pub fn add_file<D: Driver>(&mut self, file: &[u8], driver: &D) {
         let path = self.root.join(OsStr::from_bytes(file));
         let is_link = self.watches_site
@@ -163,7 +163,7 @@ impl Watches {
         };
         let watch = match driver.watch(&path) {
             Ok(watch) => watch,
-            // What comes to the path is told by the directory above.
+            // The watch on the directory above tells when the path is there.
             Err(e) if is_absence(&e) => {
                 if let Place::Site(path) = &place {
                     self.used.remove(path);
@@ -219,7 +219,7 @@ impl Watches {
         ignored.has(beneath.unwrap_or(path).as_os_str().as_bytes())
     }
 
-    /// What a change at `name` in a watched directory means. `concerns` knows the uses of the site.
+    /// The meaning of a change at `name` in a watched directory. `concerns` knows the uses of the site.
     pub fn sense<D: Driver>(
         &mut self,
         watch: Watch,
@@ -328,8 +328,8 @@ fn is_aside(name: &[u8]) -> bool {
     name.starts_with(b".") || name.ends_with(b"~") || matches!(name, b"node_modules" | b"4913")
 }
 
-/// The paths whose files decide what is at `path`: `path` itself, each symbolic link on the way, and the
-/// path without links, or the first name on the way that is not there.
+/// The paths whose files decide which file is at `path`: `path` itself, each symbolic link on the way, and
+/// the path without links, or the first name on the way that is not there.
 fn ways(path: &Path, found: impl Fn(&Path) -> io::Result<Found>) -> Vec<PathBuf> {
     /// The bound of the kernel (path_resolution(7)).
     const LINKS_MAX: usize = 40;

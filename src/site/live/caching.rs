@@ -1,7 +1,7 @@
-//! Floor 2, site: how long a browser may keep files while live reload is on. A browser that keeps a file
-//! for some time uses it without a question, also when it loads a page again, and then the page shows what
-//! the file was before the edit. So browsers are told to ask each time, whatever flags and rules say.
-//! Other clients get the field as it is.
+//! Floor 2, site: how long a browser may keep files while live reload is on. A file that may be kept for some
+//! time is used without a question, also when the browser loads a page again: the page would have the file
+//! from before the edit. So browsers are told to ask each time, whatever flags and rules say. Other clients
+//! get the field without a change.
 
 use std::mem;
 
@@ -9,7 +9,7 @@ use super::Live;
 use crate::http::{Change, edit_head, field_values};
 use crate::site::{Files, Reply, Site};
 
-/// What a browser is told instead.
+/// The field that browsers get instead.
 pub(in crate::site) const ASK: Change<'static> = Change::Set("Cache-Control", "no-cache");
 
 /// Whether a value of `Cache-Control` lets a browser use the answer without a question.

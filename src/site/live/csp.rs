@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-/// What the script needs from the policy of its page.
+/// The needs of the script, for the policy of its page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Needs<'a> {
     /// The value that the attribute `nonce` of the script may have; `None` if the page is of the server, and

@@ -83,7 +83,8 @@ impl TagPlace {
     }
 }
 
-/// A text in UTF-16 with one byte for each code unit. What is not ASCII becomes a byte that no token has.
+/// A text in UTF-16 with one byte for each code unit. A character outside ASCII becomes a byte that no
+/// token has.
 fn narrowed(text: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
     let (pairs, _) = text.as_chunks::<2>();
     let units = pairs.iter().map(|pair| unit(*pair));

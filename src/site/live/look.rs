@@ -23,7 +23,7 @@ const CODINGS: [&str; 3] = ["br", "gzip", "zstd"];
 /// Files above this size are known by their stat alone.
 const HASHED_BYTES_MAX: u64 = 16 << 20;
 
-/// What is known about an answer, as hashes; 0 is what is not known.
+/// The known parts of an answer, as hashes; 0 stands for an unknown part.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Part {
     status: u16,
@@ -65,7 +65,7 @@ pub(super) enum Origin {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Seen {
     plain: Part,
-    /// What lies beside the original, in the order of [`CODINGS`]; as last seen.
+    /// The siblings of the original, in the order of [`CODINGS`]; as last seen.
     coded: [Part; CODINGS.len()],
     pub origin: Origin,
     is_list: bool,
@@ -384,7 +384,7 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Looks at a use. What is not in memory is hashed only as far as the work stays below `work_max`.
+    /// Looks at a use. A file that is not in memory is hashed only as far as the work stays below `work_max`.
     /// Returns the state, the path that a rule led to, and the work.
     pub(super) fn glance(
         &mut self,

@@ -1,4 +1,4 @@
-//! Floor 2, site: which requests leave a use, and what is noted of them.
+//! Floor 2, site: which requests leave a use, and how a use is noted.
 
 use std::time::SystemTime;
 
@@ -152,7 +152,7 @@ impl<F: Files> Site<F> {
             one.given.clear();
             uses.lead(slot, &led_to);
             uses.wants_walk(slot);
-            // What changes before the directories are watched is not announced.
+            // No event tells of a change before the directories are watched.
             uses.wants_look(slot);
         }
         let one = &mut uses.all[slot];

@@ -15,7 +15,7 @@ pub(in crate::site) struct Page {
     pub rest: u64,
     /// The whole page in the codings that were made.
     coded: [OnceCell<Rc<[u8]>>; Coding::ALL.len()],
-    /// What an answer with the page in a coding needs beside the body, if that is always the same.
+    /// The parts of an answer with the page in a coding, beside the body, if they are always the same.
     ready: [OnceCell<Ready>; Coding::ALL.len()],
 }
 

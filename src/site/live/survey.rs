@@ -7,7 +7,7 @@
 //!
 //! A survey goes on a piece at a time, because the server must not keep other clients waiting. Before
 //! the answers, the directories on the way to the uses are looked for, and the caller takes and watches
-//! them, until no other is found: what changes after that is announced, and what changed before is seen.
+//! them, until no other is found: a later change is announced, and an earlier one is seen.
 
 use std::mem;
 use std::time::{Instant, SystemTime};
@@ -16,7 +16,7 @@ use super::look::{Hashing, Seen};
 use super::uses::{Allowance, Use, Uses};
 use crate::site::{Files, Site};
 
-/// What a survey has found.
+/// The findings of a survey.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub changes: Vec<Change>,
@@ -281,7 +281,7 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Takes what the last survey found as the state that pages are told of. `at` is when it was changed
+    /// Takes the findings of the last survey as the state that pages are told of. `at` is when it was changed
     /// last.
     pub(crate) fn settle(&mut self, at: Instant) {
         let uses = self.uses.iter_mut().flat_map(|uses| &mut uses.all);

@@ -1,4 +1,4 @@
-//! Floor 2, site: the *uses*: what the pages of browsers ask for. A use is noted with each request of a
+//! Floor 2, site: the *uses*, URLs that the pages of browsers ask for. A use is noted with each request of a
 //! browser, whatever the answer: a file that is missing now may come. Clients such as curl leave none.
 //!
 //! A use is known by its URL path, as the browser wrote it and without the query, and by whether it was
@@ -22,7 +22,7 @@ use crate::site::rules::NAMES;
 use crate::site::{Files, Site};
 use crate::sys::{FileKind, Stat};
 
-/// What a browser has asked for.
+/// A URL path that a browser has asked for.
 #[derive(Debug)]
 pub(super) struct Use {
     pub path: Box<[u8]>,
@@ -297,7 +297,7 @@ impl<F> Uses<F> {
         }
     }
 
-    /// Adds what referred to a use: a URL path, or, with `None`, anything.
+    /// Adds the referrer of a use: a URL path, or, with `None`, anything.
     pub(super) fn refer(&mut self, slot: usize, referrer: Option<&[u8]>) {
         let one = &mut self.all[slot];
         match referrer {
@@ -387,7 +387,7 @@ impl<F> Uses<F> {
         if before.is_none_or(|before| before.0 != stat) {
             self.fresh.push(path.into());
         }
-        // What was made in it before it is watched was not announced.
+        // No event told of files that were made in the directory before.
         let number = |stat: &Stat| (stat.device, stat.inode);
         self.walks_again |= before.is_none_or(|before| number(&before.0) != number(&stat));
     }
