@@ -473,6 +473,28 @@ fn any_change_reloads_if_all_counts() {
 }
 
 #[test]
+fn a_tree_that_is_too_large_is_named_once() {
+    let (folder, _) = site();
+    let many = folder.path().join("many");
+    for number in 0..4_100 {
+        fs::create_dir_all(many.join(number.to_string())).expect("ours");
+    }
+    let mut server = with(&folder, &["--watch", many.to_str().expect("it is text")]);
+    let told = server.stderr.find("warning: not all of ");
+    assert!(
+        told.starts_with(&format!("{} is", many.display())),
+        "{told}"
+    );
+    let mut page = Page::open(&server, "/", &[]);
+    for name in ["new", "newer"] {
+        fs::create_dir(many.join(name)).expect("ours");
+        assert_eq!(page.hear()["reload"], json!(true));
+        let line = server.stderr.next().expect("a line");
+        assert!(line.starts_with("reloaded 1 page"), "{line}");
+    }
+}
+
+#[test]
 fn files_are_polled_if_that_is_asked_for() {
     let (folder, _) = site();
     let server = with(&folder, &["--poll"]);

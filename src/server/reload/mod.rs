@@ -380,8 +380,8 @@ where
             }
         }
         for file in self.shared.site.take_walked_files() {
-            self.work.spend(1);
-            reload.watches.add_file(&file, &self.driver);
+            let work = reload.watches.add_file(&file, &self.driver);
+            self.work.spend(work);
         }
         while reload.watches.is_busy() && self.work.is_left() {
             self.work.spend(Watches::WORK);

@@ -5,7 +5,7 @@
 //! which costs a call for each and gives the same [`Watch`] where nothing has changed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,44 @@ enum Place {
     Way(PathBuf),
     /// Each change in it counts.
     Whole(PathBuf),
+}
+
+/// The reasons for a watch.
+#[derive(Default, Debug)]
+struct Places {
+    /// The names of the ways. A directory may have a thousand links.
+    names: BTreeSet<OsString>,
+    /// The directories of the site and of `whole`.
+    directories: BTreeSet<Place>,
+}
+
+impl Places {
+    fn add(&mut self, place: &Place) {
+        match place {
+            Place::Way(path) => {
+                if let Some(name) = path.file_name().filter(|name| !self.names.contains(*name)) {
+                    self.names.insert(name.into());
+                }
+            }
+            Place::Site(_) | Place::Whole(_) => {
+                self.directories.insert(place.clone());
+            }
+        }
+    }
+
+    /// Those of `whole` alone.
+    fn wholes(&self) -> Option<Places> {
+        let wholes = self.directories.iter().filter(|p| is_whole(p)).cloned();
+        let places = Places {
+            names: BTreeSet::new(),
+            directories: wholes.collect(),
+        };
+        (!places.directories.is_empty()).then_some(places)
+    }
+}
+
+fn is_whole(place: &Place) -> bool {
+    matches!(place, Place::Whole(_))
 }
 
 /// The meaning of a change at a name.
@@ -46,13 +84,15 @@ pub(super) struct Watches {
     /// The directories of the site that pages use.
     used: BTreeSet<Box<[u8]>>,
     /// The paths that each watch is for. Several paths may lead to one directory.
-    places: BTreeMap<Watch, Vec<Place>>,
+    places: BTreeMap<Watch, Places>,
     /// While all is watched again: the places that were reached.
-    reached: Option<BTreeMap<Watch, Vec<Place>>>,
+    reached: Option<BTreeMap<Watch, Places>>,
     /// The places that are still to be watched.
     queue: VecDeque<Place>,
     /// The watched directories of `whole`.
     wholes: usize,
+    /// Whether `whole` has more directories than are watched, which is said once.
+    is_full: bool,
     /// `false` once nothing but `whole` is watched, because the files are polled.
     watches_site: bool,
 }
@@ -101,15 +141,17 @@ impl Watches {
         true
     }
 
-    /// Watches the target of a file of the site, if the file is a symbolic link.
-    pub fn add_file<D: Driver>(&mut self, file: &[u8], driver: &D) {
+    /// Watches the target of a file of the site, if the file is a symbolic link. Returns the work.
+    pub fn add_file<D: Driver>(&mut self, file: &[u8], driver: &D) -> u32 {
         let path = self.root.join(OsStr::from_bytes(file));
         let is_link = self.watches_site
             && matches!(driver.found(&path), Ok(Found::Link(_)))
             && self.queue.len() < Self::USED_MAX;
-        if is_link {
-            self.queue_ways(&path, driver);
+        if !is_link {
+            return 1;
         }
+        self.queue_ways(&path, driver);
+        20
     }
 
     fn queue_ways<D: Driver>(&mut self, path: &Path, driver: &D) {
@@ -122,12 +164,9 @@ impl Watches {
         if !self.watches_site || self.used.is_empty() {
             return;
         }
-        self.queue.retain(|place| matches!(place, Place::Whole(_)));
-        let whole = self.places.iter().filter_map(|(watch, places)| {
-            let whole = places.iter().filter(|p| matches!(p, Place::Whole(_)));
-            let whole: Vec<_> = whole.cloned().collect();
-            (!whole.is_empty()).then_some((*watch, whole))
-        });
+        self.queue.retain(is_whole);
+        let whole = self.places.iter();
+        let whole = whole.filter_map(|(watch, places)| Some((*watch, places.wholes()?)));
         self.reached = Some(whole.collect());
         self.queue_ways(&self.root.clone(), driver);
         let used = self.used.iter().cloned();
@@ -180,25 +219,28 @@ impl Watches {
             Err(error) => return Err((path, matches!(place, Place::Site(_)), error)),
         };
         if let Place::Whole(path) = &place {
-            let is_known = |places: &Vec<Place>| places.contains(&place);
-            if self
-                .places
-                .get(&watch)
-                .is_none_or(|places| !is_known(places))
-            {
-                self.wholes += 1;
-                if self.wholes > Self::WHOLE_MAX {
-                    self.queue.retain(|place| !matches!(place, Place::Whole(_)));
-                    return Err((path.clone(), false, io::ErrorKind::QuotaExceeded.into()));
+            let places = self.places.get(&watch);
+            if places.is_none_or(|places| !places.directories.contains(&place)) {
+                if self.wholes == Self::WHOLE_MAX {
+                    if places.is_none() {
+                        driver.unwatch(watch);
+                    }
+                    self.queue.retain(|place| !is_whole(place));
+                    let mut roots = self.whole.iter();
+                    let root = roots.find(|root| path.starts_with(root)).unwrap_or(path);
+                    let error = io::ErrorKind::QuotaExceeded.into();
+                    return match std::mem::replace(&mut self.is_full, true) {
+                        true => Ok(()),
+                        false => Err((root.clone(), false, error)),
+                    };
                 }
+                self.wholes += 1;
             }
             self.queue_below(path, driver, ignored);
         }
-        for table in [Some(&mut self.places), self.reached.as_mut()] {
-            let places = table.map(|table| table.entry(watch).or_default());
-            if let Some(places) = places.filter(|places| !places.contains(&place)) {
-                places.push(place.clone());
-            }
+        let tables = [Some(&mut self.places), self.reached.as_mut()];
+        for table in tables.into_iter().flatten() {
+            table.entry(watch).or_default().add(&place);
         }
         Ok(())
     }
@@ -228,19 +270,19 @@ impl Watches {
         ignored: &Ignored,
         mut concerns: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Sense {
-        let (mut sense, mut is_of_root) = (Sense::None, false);
         let reached = self.reached.as_ref().and_then(|table| table.get(&watch));
-        let tables = [self.places.get(&watch), reached];
+        let places = [self.places.get(&watch), reached].into_iter().flatten();
+        let mut names = places.clone().map(|places| &places.names);
+        let is_of_way = names.any(|names| names.contains(OsStr::from_bytes(name)));
+        let mut sense = match is_of_way {
+            true => Sense::Use,
+            false => Sense::None,
+        };
         let mut below = None;
-        for place in tables.into_iter().flatten().flatten() {
+        for place in places.flat_map(|places| &places.directories) {
             let next = match place {
-                Place::Way(path) => match path.file_name() == Some(OsStr::from_bytes(name)) {
-                    true => {
-                        is_of_root = true;
-                        Sense::Use
-                    }
-                    false => Sense::None,
-                },
+                // Its name has counted.
+                Place::Way(_) => Sense::None,
                 Place::Site(directory) => {
                     let path = Path::new(OsStr::from_bytes(directory));
                     let path = path.join(OsStr::from_bytes(name));
@@ -270,7 +312,7 @@ impl Watches {
         if let Some(path) = below.filter(is_directory) {
             self.queue.push_back(Place::Whole(path));
         }
-        if is_of_root && self.whole.contains(&self.root) {
+        if is_of_way && self.whole.contains(&self.root) {
             self.queue.push_back(Place::Whole(self.root.clone()));
         }
         sense
@@ -282,16 +324,16 @@ impl Watches {
         if let Some(reached) = &mut self.reached {
             reached.remove(&watch);
         }
-        let wholes = places.iter().filter(|p| matches!(p, Place::Whole(_)));
+        let wholes = places.directories.iter().filter(|p| is_whole(p));
         self.wholes -= wholes.count().min(self.wholes);
-        for place in &places {
+        for place in &places.directories {
             if let Place::Whole(path) = place
                 && self.whole.contains(path)
             {
                 self.queue.push_back(place.clone());
             }
         }
-        places.iter().any(|place| !matches!(place, Place::Whole(_)))
+        !places.names.is_empty() || places.directories.iter().any(|place| !is_whole(place))
     }
 
     /// Watches nothing of the site from the start.
@@ -303,13 +345,16 @@ impl Watches {
     pub fn end_of_site<D: Driver>(&mut self, driver: &mut D) {
         self.watches_site = false;
         (self.used, self.reached) = (BTreeSet::new(), None);
-        self.queue.retain(|place| matches!(place, Place::Whole(_)));
+        self.queue.retain(is_whole);
         self.places.retain(|watch, places| {
-            places.retain(|place| matches!(place, Place::Whole(_)));
-            if places.is_empty() {
-                driver.unwatch(*watch);
+            match places.wholes() {
+                Some(wholes) => *places = wholes,
+                None => {
+                    driver.unwatch(*watch);
+                    return false;
+                }
             }
-            !places.is_empty()
+            true
         });
     }
 }
