@@ -142,8 +142,9 @@ fn parse(text: &str, page: Option<&str>, now: Instant) -> Option<Question> {
         return Some(Question::Hello(Hello {
             page: hello
                 .get("page")
-                .and_then(string)
-                .filter(|page: &Box<str>| page.len() <= Pages::PATH_MAX)?,
+                .and_then(Value::as_str)
+                .filter(|page| page.len() <= Pages::PATH_MAX)?
+                .into(),
             asked_at: now.checked_sub(age).unwrap_or(now),
             told: instance.zip(generation),
             used: used
