@@ -485,7 +485,7 @@ fn pages_that_answer_for_other_paths_are_followed() {
     chromium.value("history.pushState(0, '', '/about'), field.value = 'typed'");
     folder.put("index.html", page("app 3", "", field));
     chromium.until("document.title === 'app 3' && document.readyState === 'complete'");
-    chromium.until("field.value === 'typed'");
+    chromium.until("self.field?.value === 'typed'");
     assert_eq!(chromium.value("location.pathname"), json!("/about"));
     assert_eq!(loads(&chromium), 2);
 
@@ -494,7 +494,7 @@ fn pages_that_answer_for_other_paths_are_followed() {
     let server = Server::of(folder.path());
     open(&chromium, &server.url("/"));
     folder.put("new.txt", "");
-    chromium.until("document.body.innerText.includes('new.txt')");
+    chromium.until("document.body?.innerText.includes('new.txt')");
     await_tokens(&chromium);
     folder.put("index.html", page("index", "", ""));
     chromium.until("document.title === 'index'");
