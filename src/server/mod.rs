@@ -302,8 +302,7 @@ where
         let has_jobs = self.jobs.as_ref().is_some_and(Jobs::are_waiting);
         let busy =
             !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty() || has_jobs;
-        let is_looking = self.is_looking_for_changes();
-        if busy || is_looking || (accepting && self.accept_paused_until.is_none()) {
+        if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
         // A server that is stopping does not tick, and must not wake up for it.
@@ -314,7 +313,7 @@ where
         let (files, stock) = (self.close_files_at, self.free_stock_at);
         let alarm = self.shared.alarms.next();
         let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
-        let reload = reload.and_then(|reload| reload.next());
+        let reload = reload.and_then(|reload| reload.due());
         [
             self.timers.next(),
             resume,

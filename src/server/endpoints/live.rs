@@ -42,7 +42,9 @@ pub(in crate::server) struct Pages {
     /// The bytes of the messages in `questions`.
     bytes: usize,
     /// Each page is to be loaded again, because somebody has asked for it.
-    pub is_reload_asked: bool,
+    is_reload_asked: bool,
+    /// Whether anything has happened here that the server does not know yet.
+    has_news: bool,
     is_beating: bool,
 }
 
@@ -111,8 +113,19 @@ impl Pages {
         !self.questions.is_empty()
     }
 
+    /// Each page is to be loaded again.
+    pub fn ask_to_reload(&mut self) {
+        (self.is_reload_asked, self.has_news) = (true, true);
+    }
+
+    /// Whether anything has happened since the last call of [`take_reload_asked`](Pages::take_reload_asked).
+    pub fn has_news(&self) -> bool {
+        self.has_news
+    }
+
     /// Whether a reload is asked for, once.
     pub fn take_reload_asked(&mut self) -> bool {
+        self.has_news = false;
         std::mem::take(&mut self.is_reload_asked)
     }
 
@@ -170,6 +183,7 @@ impl Endpoint for LivePages {
     fn on_open(&mut self, session: &mut Session<'_>, _: &Request<'_>) -> Result<(), Answer> {
         let mut pages = self.0.borrow_mut();
         pages.open.insert(session.key(), None);
+        pages.has_news = true;
         if !std::mem::replace(&mut pages.is_beating, true) {
             session.hub().after(Self::BEAT, 0);
         }
@@ -199,10 +213,13 @@ impl Endpoint for LivePages {
         }
         pages.bytes += text.len();
         pages.questions.push_back((key, question, text.len()));
+        pages.has_news = true;
     }
 
     fn on_close(&mut self, _: &mut Hub<'_>, key: Key, _: Option<CloseCode>) {
-        self.0.borrow_mut().open.remove(&key);
+        let mut pages = self.0.borrow_mut();
+        pages.open.remove(&key);
+        pages.has_news = true;
     }
 
     fn on_timer(&mut self, hub: &mut Hub<'_>, _: u64) {
@@ -231,7 +248,7 @@ impl Endpoint for ReloadRequest {
             let sentence = "only programs on this machine may reload pages\n";
             return Answer::text(sentence).status(Status::Forbidden);
         }
-        self.0.borrow_mut().is_reload_asked = true;
+        self.0.borrow_mut().ask_to_reload();
         Answer::empty(Status::NoContent)
     }
 }

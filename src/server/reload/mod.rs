@@ -139,6 +139,8 @@ pub(super) struct Reload {
     question: Option<(Key, Question, usize)>,
     /// Changes that were taken from the driver and not looked at yet, the last first.
     changes: Vec<Change>,
+    /// When there is something to do without any event, as was found at the end of the last look.
+    due: Option<Instant>,
 }
 
 /// A step between a change and the message to the pages.
@@ -189,7 +191,13 @@ impl Reload {
             silent: BTreeSet::new(),
             question: None,
             changes: Vec::new(),
+            due: Some(now),
         }
+    }
+
+    /// When there is something to do without any event.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
     }
 
     /// A change may wait in the driver.
@@ -199,11 +207,11 @@ impl Reload {
 
     /// Each page is to be loaded again.
     pub fn ask(&mut self) {
-        self.pages.borrow_mut().is_reload_asked = true;
+        self.pages.borrow_mut().ask_to_reload();
     }
 
     /// Whether there is work that needs no further event. `is_surveying` is of the site.
-    pub fn is_busy(&self, is_surveying: bool) -> bool {
+    fn is_busy(&self, is_surveying: bool) -> bool {
         let pages = self.pages.borrow();
         self.has_changes
             || !self.changes.is_empty()
@@ -212,11 +220,14 @@ impl Reload {
             || self.phase != Phase::Resting
             || pages.has_question()
             || self.question.is_some()
-            || pages.is_reload_asked
+            || pages.has_news()
     }
 
-    /// When there is something to do without any event.
-    pub fn next(&self) -> Option<Instant> {
+    /// When there is something to do without any event; `now` if there is now.
+    fn next(&self, is_surveying: bool, now: Instant) -> Option<Instant> {
+        if self.is_busy(is_surveying) {
+            return Some(now);
+        }
         let polls = self.poll_at.filter(|_| self.has_pages);
         let looks = self.quiet.look_at();
         let hellos = self.expected.values().min().copied();
@@ -242,16 +253,16 @@ where
         server
     }
 
-    /// Whether live reload has work that needs no event.
-    pub(super) fn is_looking_for_changes(&self) -> bool {
-        let is_surveying = || self.shared.site.is_surveying();
-        let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
-        reload.is_some_and(|reload| reload.is_busy(is_surveying()))
-    }
-
     /// Goes on with live reload, as far as the turn has time.
     pub(super) fn look_for_changes(&mut self) {
-        if self.turn.stopping {
+        let now = self.turn.now.instant;
+        let Some(reload) = self.reload.as_ref().filter(|_| !self.turn.stopping) else {
+            return;
+        };
+        // Nearly every turn ends here.
+        let is_due = reload.due.is_some_and(|at| at <= now);
+        let has_news = || reload.has_changes || reload.pages.borrow().has_news();
+        if !is_due && !has_news() && !self.shared.site.has_live_news() {
             return;
         }
         // Moved out for the call, because the whole server is used meanwhile.
@@ -262,6 +273,7 @@ where
             self.survey(&mut reload);
             self.answer_pages(&mut reload);
             self.miss_hellos(&mut reload);
+            reload.due = reload.next(self.shared.site.has_live_news(), now);
             self.reload = Some(reload);
         }
     }

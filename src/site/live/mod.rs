@@ -131,6 +131,13 @@ impl<F: Files> Site<F> {
             .unwrap_or_default()
     }
 
+    /// Whether pages were sent with the script since the last call of
+    /// [`take_injected`](Site::take_injected).
+    pub(super) fn has_injected(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| !live.injected.is_empty())
+    }
+
     /// Takes the URL paths of the pages that were sent with the script since the last call. Each should
     /// say hello soon.
     pub(crate) fn take_injected(&mut self) -> Vec<Box<str>> {

@@ -256,6 +256,13 @@ impl<F: Files> Site<F> {
         })
     }
 
+    /// Whether there is work for the survey, or pages were sent that were not
+    /// [taken](Site::take_injected).
+    #[inline]
+    pub(crate) fn has_live_news(&self) -> bool {
+        self.is_surveying() || self.has_injected()
+    }
+
     /// The outcome of the finished survey. Nothing is forgotten until [`settle`](Site::settle).
     pub(crate) fn survey_outcome(&self) -> Outcome {
         let Some(uses) = &self.uses else {
