@@ -189,6 +189,9 @@ impl<F> Uses<F> {
     const SHAPES_MAX: usize = 32;
     const WRITERS_MAX: usize = 16;
 
+    /// The files of so many walks wait for a caller that takes them after each call.
+    const WALKED_MAX: usize = 4 * Self::USES_MAX;
+
     /// How long after a page has sent something its data may change without a reload.
     const WRITING: Duration = Duration::from_secs(1);
 
@@ -460,6 +463,7 @@ impl<F: Files> Site<F> {
             });
             uses.walked.push(file);
         }
+        uses.walked.truncate(Uses::<F::File>::WALKED_MAX);
         work
     }
 }

@@ -626,6 +626,19 @@ fn the_uses_are_bounded_and_what_is_asked_for_stays() {
     assert!(uses.all.len() <= 4096 && bytes < 3 << 20, "{bytes}");
 }
 
+#[test]
+fn the_files_that_nobody_takes_are_bounded() {
+    let mut page = Page::new(SITE);
+    for number in 0..100 {
+        page.load(&format!("/{number}.css"), "/");
+    }
+    for _ in 0..400 {
+        page.survey();
+    }
+    let walked = page.site.take_walked_files().len();
+    assert!((1_000..20_000).contains(&walked), "{walked}");
+}
+
 /// A policy of the site may ask for a nonce, which is another for each answer.
 #[test]
 fn the_script_in_a_page_is_no_change() {
