@@ -12,7 +12,9 @@ use flate2::read::GzDecoder;
 use memchr::memmem;
 use oneloop::http::{BodyDecoder, BodyPart, Framing};
 
+use crate::disk::Disk;
 use crate::files::Tree;
+use crate::pages::Part;
 use crate::talk::Talk;
 use crate::weather::PAUSE;
 use crate::wire::{ServerEnd, Wire};
@@ -175,8 +177,10 @@ impl Script {
 #[derive(Debug)]
 pub struct Client {
     pub script: Rc<Script>,
-    number: usize,
+    pub number: usize,
     next: usize,
+    /// What the client does for a page, if it does so instead of its script.
+    pub page: Option<Part>,
     /// The client's latest connection.
     pub wire: Option<usize>,
     /// The client has left.
@@ -187,7 +191,7 @@ pub struct Client {
     /// Every byte that the client has received.
     pub received: Vec<u8>,
     /// How many bytes of `received` the client has parsed.
-    seen: usize,
+    pub seen: usize,
     /// The length of `received` when the client last looked for more and found nothing.
     in_vain: Option<usize>,
     /// How many bytes went by in sips.
@@ -195,7 +199,7 @@ pub struct Client {
     /// The client's WebSocket session.
     pub talk: Talk,
     /// Where in `received` the frames begin.
-    frames_from: Option<usize>,
+    pub frames_from: Option<usize>,
     /// The client may miss messages of other clients.
     pub may_miss: bool,
     /// The number of whole answers so far.
@@ -203,7 +207,7 @@ pub struct Client {
     /// The requests without an answer: the file, and the file's moment when the request was sent.
     asked: VecDeque<(&'static str, usize)>,
     /// The client resets its connection after this many more attempts to act.
-    resets_after: Option<u32>,
+    pub resets_after: Option<u32>,
     /// The server ended the connection before the script did.
     pub was_cut_short: bool,
     /// The server is not to blame for the client's fate: the client has reset its connection, or
@@ -225,6 +229,7 @@ impl Client {
             script,
             number,
             next: 0,
+            page: None,
             wire: None,
             is_done: false,
             not_before,
@@ -280,7 +285,7 @@ impl Client {
     }
 
     /// Parses frames, and answers pings.
-    fn hear(&mut self, wire: &mut Wire) {
+    pub fn hear(&mut self, wire: &mut Wire) {
         if !self.talk.is_on {
             return;
         }
@@ -313,11 +318,15 @@ impl Client {
         &mut self,
         wire: &mut Wire,
         tree: &mut Tree,
+        disk: Option<&Disk>,
         now: Instant,
         wall: SystemTime,
     ) -> bool {
         if now < self.not_before {
             return false;
+        }
+        if let (Some(part), Some(disk)) = (self.page.clone(), disk) {
+            return part.act(self, wire, disk, now);
         }
         if self.is_fed_up() {
             wire.client_reset(now);
@@ -474,7 +483,7 @@ impl Client {
         self.talk.has_heard_itself()
     }
 
-    fn is_fed_up(&mut self) -> bool {
+    pub fn is_fed_up(&mut self) -> bool {
         match &mut self.resets_after {
             Some(0) => true,
             Some(left) => {
@@ -575,19 +584,19 @@ impl Client {
 }
 
 /// An answer as a client understands it.
-struct Answer<'a> {
-    status: u16,
+pub struct Answer<'a> {
+    pub status: u16,
     content_length: Option<usize>,
     is_gzip: bool,
-    body: Cow<'a, [u8]>,
+    pub body: Cow<'a, [u8]>,
     /// The length of the whole answer, with head and framing.
-    len: usize,
+    pub len: usize,
 }
 
 impl<'a> Answer<'a> {
     /// Parses the first answer; `None` if it is incomplete. With `is_head` no content follows,
     /// whatever the length in the head.
-    fn parse(bytes: &'a [u8], is_head: bool) -> Option<Answer<'a>> {
+    pub fn parse(bytes: &'a [u8], is_head: bool) -> Option<Answer<'a>> {
         let head_len = memmem::find(bytes, b"\r\n\r\n")? + 4;
         let (head, rest) = bytes.split_at(head_len);
         let head = str::from_utf8(head).expect("heads are ASCII");

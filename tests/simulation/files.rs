@@ -55,6 +55,9 @@ pub const MOVIE: &str = "movie.bin";
 /// Edited like [`MOVIE`], and worth compressing.
 pub const NOTES: &str = "notes.txt";
 
+/// The name of each file on the disk of the pages.
+const ON_DISK: &str = "live";
+
 /// The tick of a kernel's clock, on many systems.
 const TICK: Duration = Duration::from_millis(4);
 
@@ -65,15 +68,35 @@ fn long_ago() -> SystemTime {
 
 /// A file, apart from its name.
 #[derive(Debug)]
-struct Inode {
-    number: u64,
-    content: Rc<[u8]>,
+pub struct Inode {
+    pub number: u64,
+    pub content: Rc<[u8]>,
     modified: SystemTime,
     changed: SystemTime,
 }
 
 impl Inode {
-    fn stat(&self) -> Stat {
+    pub fn of(number: u64, content: Rc<[u8]>, now: SystemTime) -> Inode {
+        Inode {
+            number,
+            content,
+            modified: now,
+            changed: now,
+        }
+    }
+
+    /// Changes the content in place.
+    pub fn write(&mut self, content: Rc<[u8]>, now: SystemTime) {
+        self.content = content;
+        (self.modified, self.changed) = (now, now);
+    }
+
+    /// Notes a change of the name.
+    pub fn touch(&mut self, now: SystemTime) {
+        self.changed = now;
+    }
+
+    pub fn stat(&self) -> Stat {
         Stat {
             kind: FileKind::File,
             device: 1,
@@ -304,7 +327,7 @@ impl Tree {
         files.all(|file| file.inode.borrow().changed < now)
     }
 
-    fn timestamp(&self, wall: SystemTime) -> SystemTime {
+    pub fn timestamp(&self, wall: SystemTime) -> SystemTime {
         let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         let tick = self.granularity.as_nanos();
         let ticks = since.as_nanos() / tick;
@@ -324,6 +347,7 @@ impl Tree {
             inode: Rc::clone(&entry.inode),
             open: Rc::clone(&self.open),
             position: Cell::default(),
+            names: None,
         };
         let stat = entry.inode.borrow().stat();
         Ok((file, stat))
@@ -348,7 +372,20 @@ impl Tree {
             inode: Rc::new(RefCell::new(inode)),
             open: Rc::clone(&self.open),
             position: Cell::default(),
+            names: None,
         })
+    }
+
+    /// A handle of a file, or of a directory with these names, on the disk of the pages.
+    fn handle(&self, inode: Rc<RefCell<Inode>>, names: Option<Vec<String>>) -> SimFile {
+        self.open.set(self.open.get() + 1);
+        SimFile {
+            name: ON_DISK,
+            inode,
+            open: Rc::clone(&self.open),
+            position: Cell::default(),
+            names: names.map(RefCell::new),
+        }
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
@@ -425,6 +462,8 @@ pub struct SimFile {
     open: Rc<Cell<usize>>,
     /// The last name that was read, of a directory.
     position: Cell<Option<&'static str>>,
+    /// The names that are left, of a directory on the disk of the pages.
+    names: Option<RefCell<Vec<String>>>,
 }
 
 impl SimFile {
@@ -450,6 +489,14 @@ pub struct SimFiles {
 }
 
 impl SimFiles {
+    /// The path, if it is on the disk of the pages.
+    fn path_on_disk<'a>(&self, path: &'a [u8]) -> Option<&'a str> {
+        self.world.borrow().disk.as_ref()?;
+        let is_there = path == b"live" || path.starts_with(b"live/");
+        let path = str::from_utf8(path).ok().filter(|_| is_there)?;
+        Some(path.strip_suffix('/').unwrap_or(path))
+    }
+
     /// Whether a call on a file fails this time. A failure that goes into an answer is recorded.
     fn fails(&self, name: &[u8], error: FileError, is_answered: bool) -> Result<(), FileError> {
         let mut world = self.world.borrow_mut();
@@ -469,6 +516,14 @@ impl Files for SimFiles {
     type File = SimFile;
 
     fn open(&self, path: &[u8]) -> Result<(SimFile, Stat), FileError> {
+        if let Some(path) = self.path_on_disk(path) {
+            let world = &mut *self.world.borrow_mut();
+            world.hurry();
+            let disk = world.disk.as_ref().expect("it was asked for");
+            let inode = disk.open(path)?;
+            let stat = inode.borrow().stat();
+            return Ok((world.tree.handle(inode, None), stat));
+        }
         let error = match self.world.borrow_mut().rng.below(3) {
             0 => FileError::Absent,
             1 => FileError::Failed,
@@ -479,6 +534,12 @@ impl Files for SimFiles {
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
+        if let Some(path) = self.path_on_disk(path) {
+            let world = &mut *self.world.borrow_mut();
+            world.hurry();
+            let disk = world.disk.as_ref().expect("it was asked for");
+            return disk.stat(path);
+        }
         self.fails(path, FileError::Failed, false)?;
         let stat = self.world.borrow().tree.stat(path);
         // The worst moment for a change is just after a look, which vouches for nothing later.
@@ -487,6 +548,14 @@ impl Files for SimFiles {
     }
 
     fn open_directory(&self, path: &[u8]) -> Result<SimFile, FileError> {
+        if let Some(path) = self.path_on_disk(path) {
+            let world = &mut *self.world.borrow_mut();
+            let disk = world.disk.as_ref().expect("it was asked for");
+            let names = disk.names(path).ok_or(FileError::Absent)?;
+            let inode = Inode::of(0, [].into(), long_ago());
+            let inode = Rc::new(RefCell::new(inode));
+            return Ok(world.tree.handle(inode, Some(names)));
+        }
         self.world.borrow().tree.open_directory(path)
     }
 
@@ -495,6 +564,11 @@ impl Files for SimFiles {
         directory: &SimFile,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, FileError> {
+        if let Some(names) = &directory.names {
+            let name = names.borrow_mut().pop();
+            name.iter().for_each(|name| each(name.as_bytes()));
+            return Ok(name.is_some());
+        }
         for number in 0..2 {
             let tree = &self.world.borrow().tree;
             let Some(name) = tree.name_after(directory.name, directory.position.get()) else {

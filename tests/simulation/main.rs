@@ -54,6 +54,8 @@
 //!   model predicts, then the end of the stream ([`talk`]). The messages of a room have one order
 //!   for every member, and no more of them are missed than are counted ([`rooms`]).
 //! - An endpoint is told of the beginning and the end of each session, once ([`endpoints`]).
+//! - A page with live reload has, or was told of, what is on the disk, when the writers have rested. It
+//!   is told of nothing else, and its script is all that is added to its file ([`live`]).
 //! - Every transition between modes is in the table, and every row of the table is seen.
 //!
 //! # Bugs that were put back, one at a time, and how they were noticed
@@ -113,8 +115,11 @@
 
 mod clients;
 mod conversations;
+mod disk;
 mod endpoints;
 mod files;
+mod live;
+mod pages;
 mod rooms;
 mod scripts;
 mod talk;
@@ -150,6 +155,7 @@ const STORMY_SEEDS: u64 = 1_000;
 const RESTLESS_SEEDS: u64 = 200;
 const ENDING_SEEDS: u64 = 500;
 const TALKING_SEEDS: u64 = 500;
+const LIVE_SEEDS: u64 = 500;
 
 /// The largest number of turns in a run. The longest of a hundred thousand runs had 40,000.
 const TURNS_MAX: u32 = 60_000;
@@ -650,6 +656,20 @@ fn whoever_talks_is_heard_once_and_in_one_order() {
 }
 
 #[test]
+fn an_open_page_has_what_is_on_the_disk_and_is_told_of_nothing_else() {
+    let roles = live::roles();
+    if let Some(seed) = replayed() {
+        live::season(seed, &roles, true);
+        return;
+    }
+    let count = seeds(LIVE_SEEDS);
+    let runs = (0..count).map(|seed| live::season(seed, &roles, false));
+    let told: u64 = runs.map(|outcome| outcome.pages_told).sum();
+    // Where nobody is told anything, nothing is proved.
+    assert!(told > count / 2, "{told} pages were told something");
+}
+
+#[test]
 fn every_transition_in_the_table_is_seen_and_no_other() {
     if replayed().is_some() {
         return;
@@ -687,7 +707,8 @@ fn how_many_seeds_notice() {
         return;
     }
     panic::set_hook(Box::new(|_| {}));
-    let (mut calm, mut storms, mut restlessness, mut ends, mut talks) = Default::default();
+    let (mut calm, mut storms, mut restlessness, mut ends) = Default::default();
+    let (mut talks, mut pages) = Default::default();
     let mut roles = Vec::new();
     for script in scripts::scripts() {
         count(&mut calm, || roles.push(rehearse(script)));
@@ -709,6 +730,13 @@ fn how_many_seeds_notice() {
         count(&mut talks, || drop(talking(seed, &roles, false)));
     }
     println!("in {TALKING_SEEDS} conversations: {talks:?}");
+    let roles = live::roles();
+    for seed in 0..LIVE_SEEDS {
+        count(&mut pages, || {
+            live::season(seed, &roles, false);
+        });
+    }
+    println!("in {LIVE_SEEDS} runs with pages: {pages:?}");
 }
 
 /// Counts a failed run under the words of its assertion before the colon.
@@ -832,9 +860,14 @@ fn roles() -> Vec<Role> {
 
 /// Plays a script alone and in calm weather.
 fn rehearse(script: Script) -> Role {
+    rehearse_in(script, |_| {})
+}
+
+fn rehearse_in(script: Script, prepare: impl Fn(&mut World)) -> Role {
     let script = Rc::new(script);
     let scripts = [Rc::clone(&script)];
-    let world = World::new(Rng::new(0), Weather::calm(), &scripts, false);
+    let mut world = World::new(Rng::new(0), Weather::calm(), &scripts, false);
+    prepare(&mut world);
     let finished = run(world, weather::usual_limits());
     let client = &finished.world.clients[0];
     let status = client.status();
@@ -937,7 +970,11 @@ fn run(mut world: World, limits: Limits) -> Finished {
     let driver = SimDriver {
         world: Rc::clone(&world),
     };
-    let site = Site::new(files, b"index.html", &limits).with_guard(Guard::new(["x"]));
+    let mut site = Site::new(files, b"index.html", &limits).with_guard(Guard::new(["x"]));
+    let live = world.borrow_mut().live_options();
+    if live.is_some() {
+        site = site.with_live(pages::SCRIPT).with_uses();
+    }
     let book = Book::default();
     let mut server = Server::new(driver, LISTENERS, site, limits)
         .with_endpoint("/_oneloop/echo", book.over(PostEcho))
@@ -947,6 +984,9 @@ fn run(mut world: World, limits: Limits) -> Finished {
         .with_endpoint("/fountain/*", book.over(Fountain::default()))
         .with_endpoint("/oracle/*", book.over(Oracle::default()))
         .with_test_endpoints();
+    if let Some(options) = live {
+        server = server.with_live_reload(&options);
+    }
     let (mut turns, mut most_memory) = (0, 0);
     loop {
         turns += 1;

@@ -17,7 +17,7 @@ pub fn judge(clients: &[Client], missed: u64) {
                 room.heard.push(heard(client, clients));
             }
             Some(Place::Presence(_)) => judge_numbers(client, clients.len()),
-            Some(Place::Known) | None => {}
+            Some(Place::Known | Place::Pages) | None => {}
         }
         for (place, message) in &client.talk.said {
             if let (Place::Room(name), Some(id)) = (place, message.id()) {

@@ -25,6 +25,16 @@ pub fn scripts() -> Vec<Script> {
     scripts
 }
 
+/// What a client of a [page](crate::pages) follows instead, once it has no page any more.
+pub fn page() -> Script {
+    Script {
+        name: "belongs to a page",
+        acts: vec![Close],
+        is_cooperative: false,
+        loses: true,
+    }
+}
+
 /// Clients that ask for existing files, and keep to the protocol.
 fn polite() -> Vec<Script> {
     vec![

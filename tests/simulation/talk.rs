@@ -21,10 +21,15 @@ pub enum Place {
     Room(String),
     /// The presence of a room: the client receives the number of members.
     Presence(String),
+    /// The pages with live reload.
+    Pages,
 }
 
 impl Place {
     fn of(target: &str) -> Place {
+        if target == "/_oneloop/live" {
+            return Place::Pages;
+        }
         let Some(room) = target.strip_prefix("/rooms/") else {
             return Place::Known;
         };
@@ -160,6 +165,14 @@ impl Talk {
         let frames = self.dress(&message);
         self.said.push((place, message));
         frames
+    }
+
+    /// A text message of a page.
+    pub fn tell(&mut self, text: &str) -> Vec<u8> {
+        self.dress(&Message {
+            is_text: true,
+            bytes: text.into(),
+        })
     }
 
     /// A message for a room by POST.
@@ -334,7 +347,7 @@ impl Talk {
                 let mut heard = self.heard.iter().rev().map(Message::id);
                 last.is_none() || heard.any(|id| id == last)
             }
-            Some(Place::Presence(_)) | None => true,
+            Some(Place::Presence(_) | Place::Pages) | None => true,
         }
     }
 }

@@ -18,12 +18,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::connection::{Key, Now};
-use oneloop::server::{Change, Driver, Event, Found, Signal, Source, Waker, Watch};
+use oneloop::server::{Change, Driver, Event, Found, LiveOptions, Signal, Source, Waker, Watch};
 use oneloop::transport::{Ready, Socket, Tcp};
 
 use crate::clients::{Client, Script};
+use crate::disk::{Disk, ROOT};
 use crate::endpoints::Oracle;
 use crate::files::{SimFile, Tree};
+use crate::pages::Part;
+use crate::scripts;
 use crate::weather::{ACCEPT_PAUSE_MAX, Moment, PATIENCE, PAUSE, Rng, Weather};
 use crate::wire::{ServerEnd, Wire};
 
@@ -45,8 +48,12 @@ pub struct World {
     pub rng: Rng,
     pub weather: Weather,
     pub tree: Tree,
+    /// The disk of the pages, if there are pages.
+    pub disk: Option<Disk>,
     pub clients: Vec<Client>,
     wires: Vec<Wire>,
+    /// Connections that a page has left.
+    orphans: Vec<usize>,
     began: Instant,
     now: Instant,
     /// The sum of the jumps of the clock so far.
@@ -121,7 +128,9 @@ impl World {
             rng,
             weather,
             tree,
+            disk: None,
             wires: Vec::new(),
+            orphans: Vec::new(),
             began,
             now: began,
             jumped: Duration::ZERO,
@@ -138,6 +147,55 @@ impl World {
             writes: 0,
             is_talkative,
         }
+    }
+
+    /// Gives the world a disk with writers, and two clients for each page.
+    pub fn add_pages(&mut self, count: usize) {
+        let script = Rc::new(scripts::page());
+        let seed = self.rng.below(usize::MAX) as u64;
+        let wall = self.tree.timestamp(self.wall());
+        self.disk = Some(Disk::new(Rng::new(seed), self.now, wall));
+        for _ in 0..count {
+            let arrival = self.rng.time(Duration::ZERO, PATIENCE);
+            let seed = self.rng.below(usize::MAX) as u64;
+            for part in Part::pair(Rng::new(seed)) {
+                let resets = self.rng.chance(self.weather.resets);
+                let resets_after = resets.then(|| self.rng.below(400) as u32);
+                let number = self.clients.len();
+                let at = self.now + arrival;
+                let mut client = Client::new(number, Rc::clone(&script), at, resets_after);
+                client.page = Some(part);
+                self.clients.push(client);
+            }
+        }
+    }
+
+    /// How the server is to be told of live reload, if there are pages.
+    pub fn live_options(&mut self) -> Option<LiveOptions> {
+        self.disk.as_ref()?;
+        Some(LiveOptions {
+            root: ROOT.into(),
+            watch: Vec::new(),
+            ignore: Vec::new(),
+            poll: self.rng.chance(15),
+            instance: 7,
+        })
+    }
+
+    /// Lets the writers go on, if it is time.
+    fn write_on(&mut self) -> bool {
+        let wall = self.tree.timestamp(self.wall());
+        let disk = self.disk.as_mut();
+        let written = disk.and_then(|disk| disk.write_on(self.now, wall));
+        if let Some(what) = &written {
+            self.note(what, 0, 0);
+        }
+        written.is_some()
+    }
+
+    /// Lets bytes arrive from a client that has another connection by now.
+    fn arrive_late(&mut self) -> bool {
+        (0..self.orphans.len()).any(|number| self.arrive(self.orphans[number]))
     }
 
     /// Whether all clients have left.
@@ -235,6 +293,14 @@ impl World {
         if self.rng.chance(self.weather.edits) {
             self.edit();
         }
+        if self.disk.is_some() {
+            if self.rng.chance(50) {
+                self.write_on();
+            }
+            if self.rng.chance(50) {
+                self.arrive_late();
+            }
+        }
     }
 
     /// Edits a file, if the weather says so.
@@ -263,6 +329,9 @@ impl World {
         let count = self.clients.len();
         let first = self.rng.below(count);
         let mut clients = (first..count).chain(0..first);
+        if self.write_on() || self.arrive_late() {
+            return true;
+        }
         clients.any(|client| Move::ALL.iter().any(|kind| self.make_move(client, *kind)))
     }
 
@@ -277,7 +346,12 @@ impl World {
                 Moment::Moves(_) => None,
                 Moment::Time(at) => Some(self.began + *at),
             });
-        let moments = waiting.map(|c| c.not_before).chain(signals);
+        let writer = self.disk.as_ref().and_then(Disk::next);
+        let moments = waiting.filter_map(|client| match (&client.page, &self.disk) {
+            (Some(part), Some(disk)) => part.wakes_at(client, disk, self.now),
+            _ => Some(client.not_before),
+        });
+        let moments = moments.chain(signals).chain(writer);
         moments.filter(|at| *at > self.now).min()
     }
 
@@ -301,6 +375,12 @@ impl World {
         let state = &mut self.clients[client];
         if state.is_done || state.not_before > self.now {
             return false;
+        }
+        if let (Some(part), Some(disk)) = (state.page.clone(), &self.disk)
+            && !part.wants_connection(state, disk, self.now)
+        {
+            // Perhaps the page has just been closed.
+            return state.is_done;
         }
         let listener = &mut self.listeners[client % LISTENERS];
         if listener.is_closed {
@@ -333,11 +413,15 @@ impl World {
         if state.is_done {
             return false;
         }
-        if self.wires[wire].is_shed {
+        if self.wires[wire].is_shed && state.page.is_none() {
             state.try_again(self.now + PAUSE);
             return true;
         }
-        let acted = state.act(&mut self.wires[wire], &mut self.tree, self.now, wall);
+        let disk = self.disk.as_ref();
+        let acted = state.act(&mut self.wires[wire], &mut self.tree, disk, self.now, wall);
+        if self.clients[client].wire != Some(wire) {
+            self.orphans.push(wire);
+        }
         if acted {
             self.note("acts", wire, client);
         }
@@ -487,6 +571,9 @@ impl World {
 
     /// Reports the ready list, or a part of it, and, depending on the weather, false events.
     fn report(&mut self, events: &mut Vec<Event>) {
+        if self.disk.as_mut().is_some_and(Disk::take_event) {
+            events.push(event(Source::Watch, Ready::default()));
+        }
         if std::mem::take(&mut self.signals.1) {
             events.push(event(Source::Signals, Ready::default()));
         }
@@ -693,22 +780,37 @@ impl Driver for SimDriver {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn watch(&mut self, _directory: &Path) -> io::Result<Watch> {
-        Err(io::ErrorKind::NotFound.into())
+    fn watch(&mut self, directory: &Path) -> io::Result<Watch> {
+        self.with_disk(|disk| disk.watch(directory))
+            .unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
     }
 
-    fn unwatch(&mut self, _watch: Watch) {}
-
-    fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
-        false
+    fn unwatch(&mut self, watch: Watch) {
+        self.with_disk(|disk| disk.unwatch(watch));
     }
 
-    fn found(&self, _path: &Path) -> io::Result<Found> {
-        Err(io::ErrorKind::NotFound.into())
+    fn changes(&mut self, changes: &mut Vec<Change>) -> bool {
+        self.with_disk(|disk| disk.changes(changes))
+            .unwrap_or(false)
     }
 
-    fn directories(&self, _directory: &Path) -> Vec<PathBuf> {
-        Vec::new()
+    fn found(&self, path: &Path) -> io::Result<Found> {
+        self.with_disk(|disk| disk.found(path))
+            .unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    fn directories(&self, directory: &Path) -> Vec<PathBuf> {
+        self.with_disk(|disk| disk.directories(directory))
+            .unwrap_or_default()
+    }
+}
+
+impl SimDriver {
+    /// A call on the disk, just before which the world may move.
+    fn with_disk<T>(&self, call: impl FnOnce(&mut Disk) -> T) -> Option<T> {
+        let mut world = self.world.borrow_mut();
+        world.hurry();
+        world.disk.as_mut().map(call)
     }
 }
 
