@@ -116,9 +116,14 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Queues a broadcast on a WebSocket connection. If the write buffer is full, the message is
-    /// dropped or the connection is closed, as [`SlowMember`] says. [Flush](Connection::flush) the
-    /// connection afterwards.
-    pub fn enqueue_broadcast(&mut self, broadcast: &Broadcast, cx: &mut Context<'_, S>) {
+    /// dropped or the connection is closed, as `slow` says. [Flush](Connection::flush) the connection
+    /// afterwards.
+    pub fn enqueue_broadcast(
+        &mut self,
+        broadcast: &Broadcast,
+        slow: SlowMember,
+        cx: &mut Context<'_, S>,
+    ) {
         if self.try_enqueue(broadcast, cx) {
             return;
         }
@@ -128,7 +133,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if self.try_enqueue(broadcast, cx) {
             return;
         }
-        match cx.turn.limits.slow_member {
+        match slow {
             SlowMember::Drop => cx.tally.counters.missed += 1,
             SlowMember::Close => self.change_mode(cx, Mode::close_slow_consumer),
         }

@@ -11,6 +11,7 @@ use std::mem;
 use std::rc::Rc;
 
 use super::{Driver, Server, Slot, get};
+use crate::config::SlowMember;
 use crate::connection::{
     Audience, Broadcast, Context, Effect, Key, Message, PlainFrame, Verdict, Wish,
 };
@@ -20,9 +21,8 @@ use crate::transport::Transport;
 /// The deliveries of the present round.
 #[derive(Default, Debug)]
 pub(super) struct Deliveries {
-    /// The message that is being queued for its recipients, and the recipients that have not got it
-    /// yet, the next one last. The messages behind it come later.
-    sending: VecDeque<(Rc<Broadcast>, Vec<Key>)>,
+    /// The message that is being queued for its recipients, and those that come later.
+    sending: VecDeque<Sending>,
     /// The connections with new output, in order, each at most once.
     pending_flush: VecDeque<Key>,
     /// The number of deliveries in this round.
@@ -31,6 +31,16 @@ pub(super) struct Deliveries {
     spare: Vec<Key>,
     /// The effects of this round have been carried out, and the writes have begun.
     is_flushing: bool,
+}
+
+/// A message that waits for some of its recipients.
+#[derive(Debug)]
+struct Sending {
+    broadcast: Rc<Broadcast>,
+    /// The recipients that have not got it yet, the next one last.
+    recipients: Vec<Key>,
+    /// What happens to a recipient without space for the message.
+    slow: SlowMember,
 }
 
 impl Deliveries {
@@ -95,11 +105,11 @@ where
     /// so do not wait although effects may never run out.
     fn carry_out_effects(&mut self) {
         while self.work.is_left() {
-            if let Some((broadcast, mut recipients)) = self.deliveries.sending.pop_front() {
-                self.send_to(&mut recipients, &broadcast);
-                match recipients.is_empty() {
-                    true => self.deliveries.spare = recipients,
-                    false => self.deliveries.sending.push_front((broadcast, recipients)),
+            if let Some(mut sending) = self.deliveries.sending.pop_front() {
+                self.send_to(&mut sending);
+                match sending.recipients.is_empty() {
+                    true => self.deliveries.spare = sending.recipients,
+                    false => self.deliveries.sending.push_front(sending),
                 }
             } else if let Some(effect) = self.next_effect() {
                 self.deliveries.made += 1;
@@ -126,7 +136,7 @@ where
             let frame = PlainFrame::new(Message::Text(&text));
             let presence = Broadcast::new(frame, &mut self.shared.pool);
             self.work.spend(1);
-            self.send(Rc::new(presence), watchers);
+            self.send(Rc::new(presence), watchers, self.turn.limits.slow_member);
         }
     }
 
@@ -137,7 +147,7 @@ where
             // that follow. Its `Disconnected` comes after all of them.
             Effect::Join { key, room, last } => {
                 for broadcast in self.shared.rooms.join(key, &room, last) {
-                    self.send(broadcast, vec![key]);
+                    self.send(broadcast, vec![key], self.turn.limits.slow_member);
                 }
             }
             Effect::WatchPresence { key, room, mark } => self.shared.rooms.watch(key, &room, mark),
@@ -178,25 +188,36 @@ where
         if let Audience::OthersInRoomsOf(sender) = to {
             recipients.retain(|key| key != sender);
         }
-        self.send(broadcast, recipients);
+        let slow = match to {
+            // A page of live reload that missed a message would show an old file. A closed one comes
+            // back and asks.
+            Audience::Connections(_) => SlowMember::Close,
+            _ => self.turn.limits.slow_member,
+        };
+        self.send(broadcast, recipients, slow);
     }
 
     /// Begins to send a broadcast to its recipients, after all others.
-    fn send(&mut self, broadcast: Rc<Broadcast>, mut recipients: Vec<Key>) {
+    fn send(&mut self, broadcast: Rc<Broadcast>, mut recipients: Vec<Key>, slow: SlowMember) {
         recipients.reverse();
-        self.deliveries.sending.push_back((broadcast, recipients));
+        self.deliveries.sending.push_back(Sending {
+            broadcast,
+            recipients,
+            slow,
+        });
     }
 
     /// Queues a broadcast for its recipients, beginning with the last, as far as the turn has time.
-    fn send_to(&mut self, recipients: &mut Vec<Key>, broadcast: &Broadcast) {
+    fn send_to(&mut self, sending: &mut Sending) {
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         while self.work.is_left()
-            && let Some(key) = recipients.pop()
+            && let Some(key) = sending.recipients.pop()
         {
             self.deliveries.made += 1;
             cx.renew_budget();
             if let Some(slot) = get(&mut self.connections, key) {
-                slot.connection.enqueue_broadcast(broadcast, cx);
+                let (broadcast, slow) = (&sending.broadcast, sending.slow);
+                slot.connection.enqueue_broadcast(broadcast, slow, cx);
                 self.deliveries.add_output(slot);
             }
             self.work.spend(Self::RECIPIENT_WORK + cx.used_work());
