@@ -203,6 +203,8 @@ pub struct Site<F: Files> {
     boundaries: u64,
     /// What the pages of browsers use; `None` without live reload.
     uses: Option<Box<Uses<F::File>>>,
+    /// Whether requests of browsers are treated in another way, because of `live` or `uses`.
+    has_browsers: bool,
     /// Whether the present answer is made to look at a use again, and is not sent.
     is_looking: bool,
     /// The path of the file that a rule of `_redirects` named for the last answer that is not sent.
@@ -268,6 +270,7 @@ impl<F: Files> Site<F> {
             boundary_seed: [0; 2],
             boundaries: 0,
             uses: None,
+            has_browsers: false,
             is_looking: false,
             led_to: Vec::new(),
         }
@@ -329,6 +332,7 @@ impl<F: Files> Site<F> {
     #[must_use]
     pub fn with_uses(mut self) -> Site<F> {
         self.uses = Some(Box::default());
+        self.has_browsers = true;
         self
     }
 
@@ -453,20 +457,38 @@ impl<F: Files> Site<F> {
                 self.look_at_rules(now);
             }
         }
-        if self.live.is_none() {
-            return self.answer_plainly(request, now);
+        // Programs such as curl and wrk send none of these fields, and get the answer at once.
+        if self.has_browsers && request.has_any(live::HINTS) {
+            return self.answer_browser(request, now);
         }
-        let page = match request.has_any(live::HINTS) {
+        self.answer_plainly(request, now)
+    }
+
+    /// Answers a request that may come from a browser, while live reload is on.
+    #[cold]
+    #[inline(never)]
+    fn answer_browser(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
+        let page = match self.live.is_some() {
             true => self.answer_navigation(request, now),
             false => None,
         };
         let mut reply = match page {
             Some(page) => page,
-            None => self.answer_plainly(request, now),
+            None => self.answer_and_note(request, now),
         };
         let may_be_kept = self.max_age.is_some() || !self.rules.headers.is_empty();
-        if may_be_kept && live::may_be_browser(request) {
+        if self.live.is_some() && may_be_kept && live::may_be_browser(request) {
             self.let_browser_ask(&mut reply);
+        }
+        reply
+    }
+
+    /// Answers without the script of live reload, and notes what a browser has asked for.
+    #[inline(never)]
+    fn answer_and_note(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
+        let mut reply = self.answer_plainly(request, now);
+        if self.uses.is_some() && live::may_be_browser(request) {
+            self.note_use(request, &mut reply, now);
         }
         reply
     }
@@ -483,12 +505,10 @@ impl<F: Files> Site<F> {
             self.put_headers_on(&mut reply, request);
         }
         reply.cost += self.cost;
-        if self.uses.is_some() && live::may_be_browser(request) {
-            self.note_use(request, &mut reply, now);
-        }
         reply
     }
 
+    #[inline(always)]
     fn answer_method(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         let is_read = match request.method() {
             Method::Get | Method::Head => true,

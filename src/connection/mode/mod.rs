@@ -328,6 +328,7 @@ impl<S: Files> Mode<S> {
     }
 
     /// Takes one step: turns some input into output.
+    #[inline(never)]
     pub(super) fn step(self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
         match self {
             Mode::ReadingHead(mode) => mode.step(input, cx),

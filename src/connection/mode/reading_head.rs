@@ -42,6 +42,8 @@ impl ReadingHead {
 }
 
 impl ReadingHead {
+    // Inlined into the step of the mode: otherwise the mode would be moved once more for each request.
+    #[inline(always)]
     pub(super) fn step<S: Files>(
         mut self,
         input: &mut Input<'_, S>,

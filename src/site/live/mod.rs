@@ -88,8 +88,14 @@ const SELECTING: &[Field] = &[
 /// Those that ask for a part of the content, or for the content under a condition.
 const CONDITIONAL: &[Field] = SELECTING.split_first().expect("it is not empty").1;
 
-/// Every navigation of a browser has one of these.
-pub(super) const HINTS: &[Field] = &[Field::FetchDest, Field::FetchMode, Field::AcceptEncoding];
+/// Every request of a browser has one of these.
+pub(super) const HINTS: &[Field] = &[
+    Field::FetchDest,
+    Field::FetchMode,
+    Field::FetchSite,
+    Field::Referer,
+    Field::AcceptEncoding,
+];
 
 impl<F: Files> Site<F> {
     /// The number of bytes of a page that are searched and copied with one unit of work.
@@ -110,6 +116,7 @@ impl<F: Files> Site<F> {
     pub fn with_live(mut self, script: &str) -> Site<F> {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-.".contains(&b);
         assert!(script.bytes().all(is_plain), "the path needs no escaping");
+        self.has_browsers = true;
         let digest = Sha1::digest(script);
         self.live = Some(Box::new(Live {
             script: script.into(),
@@ -158,7 +165,7 @@ impl<F: Files> Site<F> {
             return None;
         }
         let head = request.without(SELECTING);
-        let whole = self.answer_plainly(&RequestHead::new(&head, request.bytes()), now);
+        let whole = self.answer_and_note(&RequestHead::new(&head, request.bytes()), now);
         // The state is taken out while the site is at work for it.
         let mut live = self.live.take()?;
         self.cost = 0;

@@ -211,7 +211,8 @@ fn only_a_browser_leaves_a_use() {
     for fields in [
         "Referer: http://HERE/about.html\r\n",
         "Sec-Fetch-Site: same-origin\r\n",
-        "User-Agent: Mozilla/5.0\r\nUpgrade-Insecure-Requests: 1\r\nAccept: text/html\r\n",
+        "User-Agent: Mozilla/5.0\r\nUpgrade-Insecure-Requests: 1\r\nAccept: text/html\r\n\
+         Accept-Encoding: gzip\r\n",
     ] {
         let mut page = Page::new(SITE);
         page.ask("/app.css?query", fields);

@@ -58,7 +58,7 @@ fn the_fields_of_the_answer_decide() {
 #[test]
 fn a_browser_keeps_no_file_without_a_question() {
     const FETCH: &str = "Sec-Fetch-Dest: style\r\nSec-Fetch-Mode: no-cors\r\n";
-    const LAN: &str = "User-Agent: Mozilla/5.0\r\n";
+    const LAN: &str = "User-Agent: Mozilla/5.0\r\nAccept-Encoding: gzip\r\n";
     let files = [("a.html", PAGE), ("a.css", "p {}"), ("a-5d3f9a1b.js", "1")];
     let rules = [("_headers", "/*\n  Cache-Control: public, immutable\n")];
     let none = [("_headers", "/*\n  ! Cache-Control\n")];
