@@ -1,7 +1,6 @@
 //! Floor 4, server: from a [`Config`] to a listening server. An error at the start is reported in a
 //! single line, with the next step to try.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -10,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use std::{env, fs};
 
 use super::{
     Echo, Handle, Health, LiveOptions, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList,
@@ -50,6 +50,8 @@ pub struct BoundServer {
 pub enum StartError {
     /// The path cannot be served.
     Root(PathBuf, io::Error),
+    /// The directory cannot be watched.
+    Watch(PathBuf, io::Error),
     /// The server cannot listen on this address.
     Listen(SocketAddr, io::Error),
     /// Neither the preferred port nor any of the ports tried next is free.
@@ -75,6 +77,10 @@ impl fmt::Display for StartError {
                     io::ErrorKind::PermissionDenied => "the server must be allowed to read it",
                     _ => "name a directory, or one file",
                 })
+            }
+            StartError::Watch(path, error) => {
+                write!(f, "cannot watch {}: {}; ", Shown(path), plainly(error))?;
+                f.write_str("name a directory that is there")
             }
             StartError::Listen(address, error) => match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -186,6 +192,10 @@ impl Server<MioDriver, Disk> {
         let mut disk = Disk::new(&config.root).map_err(failed)?;
         if config.follow_symlinks {
             disk = disk.following_symlinks();
+        }
+        for path in &config.watch {
+            // A name that is no directory is not found with a slash behind it.
+            fs::metadata(path.join("")).map_err(|e| StartError::Watch(path.clone(), e))?;
         }
         let Listening { listeners, missing } = listen(config)?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();

@@ -72,6 +72,22 @@ fn a_root_that_cannot_be_served_is_an_error() {
     check(program().arg("/dev/null"), 1, &["/dev/null", advice]);
 }
 
+#[test]
+fn a_directory_that_cannot_be_watched_is_an_error() {
+    let folder = Folder::with("file", "x");
+    let advice = "name a directory that is there";
+    for (name, reason) in [
+        ("nothing", "no such file or directory"),
+        ("file", "not a directory"),
+    ] {
+        let path = folder.path().join(name);
+        let shown = path.display().to_string();
+        let mut command = program();
+        command.arg(folder.path()).arg("--watch").arg(&path);
+        check(&mut command, 1, &[&shown, reason, advice]);
+    }
+}
+
 /// Every request would be answered with 403. The superuser may read everything, so the program runs
 /// as another user then, from a place where that user finds it.
 #[test]
