@@ -1,135 +1,17 @@
 //! Floor 2, site: tests of the uses and of the survey, on a disk in memory.
 
+mod bounds;
+mod page;
 mod tree;
 mod writers;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Change;
-use crate::config::Limits;
-use crate::http::{HeadLimits, HeadParser, Parsed, RequestHead, Status};
+use crate::http::Status;
 use crate::site::Site;
+use page::{Page, SITE, urls};
 use tree::Tree;
-
-/// A site that browsers use, with the work of each turn.
-struct Page {
-    site: Site<Tree>,
-    tree: Tree,
-    work: u32,
-}
-
-const NAVIGATION: &str = "Accept: text/html\r\nSec-Fetch-Dest: document\r\n\
-    Sec-Fetch-Mode: navigate\r\n";
-
-impl Page {
-    fn new(files: &[(&str, &str)]) -> Page {
-        Page::with(files, |site| site)
-    }
-
-    fn with(files: &[(&str, &str)], set_up: impl FnOnce(Site<Tree>) -> Site<Tree>) -> Page {
-        let tree = Tree::default();
-        tree.put("", None);
-        for (path, content) in files {
-            match path.strip_suffix('/') {
-                Some(path) => tree.put(path, None),
-                None => tree.put(path, Some(content.as_bytes())),
-            }
-        }
-        tree.pass(10_000);
-        let site = Site::new(tree.clone(), b"index.html", &Limits::default()).with_uses();
-        let mut site = set_up(site);
-        site.set_open_pages(true);
-        Page {
-            site,
-            tree,
-            work: 10_000,
-        }
-    }
-
-    fn ask(&mut self, path: &str, fields: &str) -> Status {
-        self.request(path, fields, |site, request, now| {
-            site.answer(request, now).status
-        })
-    }
-
-    fn request<T>(
-        &mut self,
-        path: &str,
-        fields: &str,
-        act: impl FnOnce(&mut Site<Tree>, &RequestHead<'_>, SystemTime) -> T,
-    ) -> T {
-        let method = if path.starts_with('/') { "GET " } else { "" };
-        let text = format!("{method}{path} HTTP/1.1\r\nHost: here\r\n{fields}\r\n");
-        let limits = HeadLimits {
-            head_bytes_max: 60_000,
-            target_bytes_max: 60_000,
-            fields_max: 20,
-        };
-        let mut parser = HeadParser::default();
-        let head = match parser.parse(text.as_bytes(), &limits) {
-            Ok(Parsed::Complete(head)) => head,
-            other => panic!("{text}: {other:?}"),
-        };
-        self.site.begin_epoch();
-        let request = RequestHead::new(head, text.as_bytes());
-        act(&mut self.site, &request, self.tree.now())
-    }
-
-    /// A browser shows a page.
-    fn open(&mut self, path: &str) -> Status {
-        self.ask(path, NAVIGATION)
-    }
-
-    /// A browser loads a part of a page.
-    fn load(&mut self, path: &str, from: &str) -> Status {
-        let fields = format!(
-            "Accept: */*\r\nSec-Fetch-Dest: style\r\nSec-Fetch-Mode: no-cors\r\n\
-            Accept-Encoding: gzip, deflate, br\r\nReferer: http://here{from}?query\r\n"
-        );
-        self.ask(path, &fields)
-    }
-
-    /// Does the work that waits, and returns the number of turns.
-    fn rest(&mut self) -> u32 {
-        let mut turns = 0;
-        while self.site.is_surveying() {
-            let now = self.tree.now();
-            let work = self.site.survey(now, self.work);
-            assert!(work <= self.work + 100, "{work} in one turn");
-            turns += 1;
-            assert!(turns < 10_000, "it comes to no end");
-        }
-        turns
-    }
-
-    /// The URL paths that have changed, after a survey.
-    fn survey(&mut self) -> Vec<String> {
-        self.rest();
-        self.tree.pass(100);
-        self.site.begin_survey();
-        self.rest();
-        let outcome = self.site.survey_outcome();
-        assert!(outcome.is_certain);
-        urls(&outcome.changes)
-    }
-
-    fn missing(&self) -> Vec<String> {
-        self.site.survey_outcome().missing
-    }
-}
-
-fn urls(changes: &[Change]) -> Vec<String> {
-    changes.iter().map(|change| change.url.clone()).collect()
-}
-
-const SITE: &[(&str, &str)] = &[
-    ("index.html", "<p>index"),
-    ("about.html", "<p>about"),
-    ("app.css", "p { color: red }"),
-    ("docs/", ""),
-    ("docs/index.html", "<p>docs"),
-    ("docs/logo.svg", "<svg/>"),
-];
 
 #[test]
 fn an_edit_of_what_a_page_uses_is_a_change_and_no_other_edit() {
@@ -608,38 +490,6 @@ fn what_changed_while_no_page_was_open_is_no_change() {
     }
 }
 
-#[test]
-fn the_uses_are_bounded_and_what_is_asked_for_stays() {
-    let mut page = Page::new(SITE);
-    for number in 0..5_000 {
-        page.load(&format!("/{number}{}", "x".repeat(number % 1_000)), "/");
-        if number % 100 == 0 {
-            page.load("/app.css", "/");
-        }
-    }
-    page.rest();
-    assert!(page.site.token("/app.css", false).is_some());
-    assert!(page.site.token("/0", false).is_none());
-    page.tree.save("app.css", b"another");
-    assert_eq!(page.survey(), ["/app.css"]);
-    let uses = page.site.uses.as_ref().expect("it has some");
-    let bytes: usize = uses.all.iter().map(|(_, one)| one.path.len()).sum();
-    assert!(uses.all.len() <= 4096 && bytes < 3 << 20, "{bytes}");
-}
-
-#[test]
-fn the_files_that_nobody_takes_are_bounded() {
-    let mut page = Page::new(SITE);
-    for number in 0..100 {
-        page.load(&format!("/{number}.css"), "/");
-    }
-    for _ in 0..400 {
-        page.survey();
-    }
-    let walked = page.site.take_walked_files().len();
-    assert!((1_000..20_000).contains(&walked), "{walked}");
-}
-
 /// A policy of the site may ask for a nonce, which is another for each answer.
 #[test]
 fn the_script_in_a_page_is_no_change() {
@@ -659,67 +509,4 @@ fn the_script_in_a_page_is_no_change() {
     page.tree.save("index.html", b"<p>another");
     assert_eq!(page.survey(), ["/"]);
     assert_eq!(page.missing(), [""; 0]);
-}
-
-#[test]
-fn referrers_hold_no_more_memory_than_the_uses_may() {
-    let mut page = Page::new(SITE);
-    page.load("/app.css", "/");
-    for n in 0..1_000 {
-        page.load(&format!("/{n}.css"), "/");
-    }
-    // No use is added any more.
-    for k in 0..20 {
-        let from = format!("/{k}{}", "a".repeat(7_000));
-        for n in 0..1_000 {
-            page.load(&format!("/{n}.css"), &from);
-        }
-    }
-    let uses = page.site.uses.as_ref().expect("there are uses");
-    assert!(uses.bytes < 5 << 20, "{}", uses.bytes);
-    assert!(uses.all.iter().any(|(_, one)| one.by_any));
-}
-
-#[test]
-fn what_is_told_of_referrers_is_bounded() {
-    let mut page = Page::new(SITE);
-    // Each of a few pages with long paths has led to a style sheet, and that to all others.
-    for k in 0..50 {
-        page.load("/app.css", &format!("/{k}{}", "a".repeat(7_000)));
-    }
-    for n in 0..500 {
-        page.load(&format!("/{n}.css"), "/app.css");
-    }
-    page.rest();
-    for n in 0..500 {
-        page.tree.save(&format!("{n}.css"), b"p {}");
-    }
-    assert_eq!(page.survey().len(), 500);
-    let changes = page.site.survey_outcome().changes;
-    let names = changes.iter().flat_map(|change| &change.from);
-    let bytes: usize = names.map(String::len).sum();
-    assert!(bytes < 1 << 20, "{bytes}");
-    // What is not told in full is told as concerning all.
-    assert!(
-        changes
-            .iter()
-            .all(|change| change.any || change.from.len() == 51)
-    );
-}
-
-#[test]
-fn a_name_in_a_directory_is_judged_without_a_look_at_each_use() {
-    let mut page = Page::new(SITE);
-    for n in 0..1_000 {
-        page.load(&format!("/docs/{n}.css"), "/");
-    }
-    let (is_concerned, work) = page.site.concerns(b"docs", b"7.css");
-    assert!(is_concerned && work > 1_000 / 64, "{work}");
-    for (name, expected) in [("7.css~", true), ("999.css", true), ("a.css", false)] {
-        let judged = page.site.concerns(b"docs", name.as_bytes());
-        assert_eq!(judged, (expected, 1), "{name}");
-    }
-    // A new use counts at once.
-    page.load("/docs/a.css", "/");
-    assert!(page.site.concerns(b"docs", b"a.css").0);
 }

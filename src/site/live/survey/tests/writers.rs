@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use super::page::{NAVIGATION, Page};
 use super::tree::Tree;
-use super::{NAVIGATION, Page};
 use crate::config::Limits;
 use crate::http::{Form, HeadLimits, HeadParser, Parsed, RequestHead};
 use crate::site::{Body, BodySlice, Files, Site};
