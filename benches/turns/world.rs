@@ -5,15 +5,12 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Key, Now};
-use oneloop::server::{
-    Change, Driver, Echo, Event, Found, RoomsEndpoint, Server, Signal, Source, Waker, Watch,
-};
+use oneloop::server::{Driver, Echo, Event, RoomsEndpoint, Server, Signal, Source, Waker};
 use oneloop::site::{FileError, Files, Site};
 use oneloop::sys::{FileKind, Stat};
 use oneloop::transport::{Ready, Socket, Tcp};
@@ -195,24 +192,6 @@ impl Driver for Memory {
 
     fn waker(&mut self) -> io::Result<Waker> {
         Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn watch(&mut self, _directory: &Path) -> io::Result<Watch> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn unwatch(&mut self, _watch: Watch) {}
-
-    fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
-        false
-    }
-
-    fn found(&self, _path: &Path) -> io::Result<Found> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn directories(&self, _directory: &Path) -> Vec<PathBuf> {
-        Vec::new()
     }
 }
 

@@ -110,11 +110,17 @@ pub trait Driver {
     ///
     /// # Errors
     /// The errors of inotify_init(2) and inotify_add_watch(2): no such directory, or no watch or
-    /// descriptor is left. `Unsupported`: the file system is known not to tell of changes.
-    fn watch(&mut self, directory: &Path) -> io::Result<Watch>;
+    /// descriptor is left. `Unsupported`: the file system is known not to tell of changes. A driver
+    /// without a disk has no directory, here and below.
+    fn watch(&mut self, directory: &Path) -> io::Result<Watch> {
+        let _ = directory;
+        Err(io::ErrorKind::NotFound.into())
+    }
 
     /// Ends a watch. Changes that wait already may still be told. A watch that has ended is no error.
-    fn unwatch(&mut self, watch: Watch);
+    fn unwatch(&mut self, watch: Watch) {
+        let _ = watch;
+    }
 
     /// Appends some of the changes that wait to `changes`, in the order in which they happened: a bounded
     /// number. Returns whether more may wait; only after `false` does the next change cause an event of
@@ -122,17 +128,26 @@ pub trait Driver {
     ///
     /// A change may be told several times, and equal changes that follow each other may be told once. A
     /// change says nothing about what is at the name by now.
-    fn changes(&mut self, changes: &mut Vec<Change>) -> bool;
+    fn changes(&mut self, changes: &mut Vec<Change>) -> bool {
+        let _ = changes;
+        false
+    }
 
     /// What is at this path. Symbolic links on the way are followed, and one at the end is not.
     ///
     /// # Errors
     /// The errors of lstat(2) and readlink(2).
-    fn found(&self, path: &Path) -> io::Result<Found>;
+    fn found(&self, path: &Path) -> io::Result<Found> {
+        let _ = path;
+        Err(io::ErrorKind::NotFound.into())
+    }
 
     /// The paths of the directories in a directory, in no order; none if it cannot be read. Symbolic links
     /// are left out: they may lead in a circle.
-    fn directories(&self, directory: &Path) -> Vec<PathBuf>;
+    fn directories(&self, directory: &Path) -> Vec<PathBuf> {
+        let _ = directory;
+        Vec::new()
+    }
 }
 
 /// What is at a path.

@@ -5,15 +5,13 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
 use oneloop::connection::{Endpoint, Key, Now};
 use oneloop::server::{
-    Change, Driver, Echo, Event, Found, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker,
-    Watch,
+    Driver, Echo, Event, PostEcho, RoomsEndpoint, Server, Signal, Source, Waker,
 };
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{FileKind, Stat};
@@ -309,24 +307,6 @@ impl Driver for TinyDriver {
 
     fn waker(&mut self) -> io::Result<Waker> {
         Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn watch(&mut self, _directory: &Path) -> io::Result<Watch> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn unwatch(&mut self, _watch: Watch) {}
-
-    fn changes(&mut self, _changes: &mut Vec<Change>) -> bool {
-        false
-    }
-
-    fn found(&self, _path: &Path) -> io::Result<Found> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn directories(&self, _directory: &Path) -> Vec<PathBuf> {
-        Vec::new()
     }
 }
 
