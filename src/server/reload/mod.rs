@@ -18,6 +18,7 @@
 //! watch left, the same survey is made twice a second while pages are open. What two surveys in a row find
 //! alike is believed.
 
+mod ignored;
 pub(crate) mod quiet;
 mod tell;
 mod watches;
@@ -30,14 +31,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use percent_encoding::percent_decode;
-
 use super::endpoints::{LivePages, Question, ReloadRequest, SharedPages};
 use super::{Change, Driver, Server, Shown};
 use crate::connection::Key;
 use crate::site::Files;
 use crate::sys;
 use crate::transport::Transport;
+use ignored::Ignored;
 use quiet::{Next, Quiet};
 use watches::{Sense, Watches};
 
@@ -54,55 +54,6 @@ pub struct LiveOptions {
     pub poll: bool,
     /// The name of this run of the server, which no other run has.
     pub instance: u64,
-}
-
-/// The names and paths that do not count. A pattern without a slash is for each name in a path, and one
-/// with a slash for the whole path.
-#[derive(Default, Debug)]
-struct Ignored(Vec<(glob::Pattern, bool)>);
-
-impl Ignored {
-    /// The patterns that make sense.
-    fn new(patterns: &[String]) -> Ignored {
-        let patterns = patterns.iter().filter_map(|text| {
-            let text = text.trim_start_matches("./").trim_matches('/');
-            let pattern = glob::Pattern::new(text).ok()?;
-            Some((pattern, text.contains('/')))
-        });
-        Ignored(patterns.collect())
-    }
-
-    /// Whether a pattern is for a path, relative to a watched root.
-    fn has(&self, path: &[u8]) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let options = glob::MatchOptions {
-            case_sensitive: true,
-            require_literal_separator: true,
-            require_literal_leading_dot: false,
-        };
-        let path = String::from_utf8_lossy(path);
-        // A directory that is ignored is so with all below it.
-        let ends = path.match_indices('/').map(|(at, _)| at);
-        let ends: Vec<_> = ends.chain([path.len()]).collect();
-        self.0.iter().any(|(pattern, is_path)| match is_path {
-            true => ends
-                .iter()
-                .any(|end| pattern.matches_with(&path[..*end], options)),
-            false => path
-                .split('/')
-                .any(|name| pattern.matches_with(name, options)),
-        })
-    }
-
-    /// Whether a pattern is for the file of a URL path.
-    fn has_url(&self, url: &str) -> bool {
-        !self.0.is_empty() && {
-            let path: Vec<u8> = percent_decode(url.as_bytes()).collect();
-            self.has(path.strip_prefix(b"/").unwrap_or(&path))
-        }
-    }
 }
 
 /// The state of live reload.
@@ -323,26 +274,19 @@ where
             is_concerned
         };
         match change {
-            Change::Done(watch, name) => {
+            Change::Done(watch, name) | Change::Begun(watch, name) => {
                 let ignored = &reload.ignored;
                 let sense = reload
                     .watches
                     .sense(*watch, name, &self.driver, ignored, concerns);
-                reload.is_all |= sense == Sense::All;
+                let is_done = matches!(change, Change::Done(..));
                 match sense {
                     Sense::None => {}
                     Sense::Beside => reload.quiet.stirred(now),
-                    Sense::Use | Sense::All => reload.quiet.done(*watch, name, now),
-                }
-            }
-            Change::Begun(watch, name) => {
-                let ignored = &reload.ignored;
-                match reload
-                    .watches
-                    .sense(*watch, name, &self.driver, ignored, concerns)
-                {
-                    Sense::None => {}
-                    Sense::Beside => reload.quiet.stirred(now),
+                    Sense::Use | Sense::All if is_done => {
+                        reload.is_all |= sense == Sense::All;
+                        reload.quiet.done(*watch, name, now);
+                    }
                     Sense::Use | Sense::All => reload.quiet.begun(*watch, name, now),
                 }
             }
@@ -493,35 +437,5 @@ fn reason(error: &io::Error) -> String {
             "it has more directories than are watched; --ignore leaves some out".into()
         }
         _ => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_for_a_name_or_for_a_path() {
-        for (pattern, path, expected) in [
-            ("*.log", "a/b.log", true),
-            ("*.log", "a/b.logs", false),
-            ("*.log", "x.log/file", true),
-            ("node_modules", "a/node_modules/b/c.js", true),
-            ("data/*.json", "data/a.json", true),
-            ("data/*.json", "data/a/b.json", false),
-            ("/data/", "data", true),
-            ("./data/**", "data/a/b.json", true),
-            ("data/a", "data/a/b.json", true),
-            ("data/a", "data/ab.json", false),
-            ("**/a.js", "x/y/a.js", true),
-            ("a.js", "A.js", false),
-            ("[", "[", false),
-        ] {
-            let ignored = Ignored::new(&[pattern.to_owned()]);
-            assert_eq!(ignored.has(path.as_bytes()), expected, "{pattern} {path}");
-        }
-        let ignored = Ignored::new(&["a b/*".to_owned()]);
-        assert!(ignored.has_url("/a%20b/c") && !ignored.has_url("/ab/c"));
-        assert!(!Ignored::default().has(b"a"));
     }
 }
