@@ -26,7 +26,6 @@
 //! another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::disk::URLS;
@@ -35,7 +34,7 @@ use crate::scripts;
 use crate::verdict::{Hardship, judge};
 use crate::weather::{self, Rng, Weather};
 use crate::world::World;
-use crate::{Replay, Role, rehearse_in, run};
+use crate::{Replay, Role, rehearse_in, run, scripts_of};
 
 /// The longest time from the look at a file to the message, in calm weather.
 const DELIVERY: Duration = Duration::from_millis(5);
@@ -80,13 +79,7 @@ pub fn season(seed: u64, roles: &[Role], is_talkative: bool) -> Outcome {
     // A page comes again and again until the kernel watches its connection.
     let is_refused = weather.unregistered > 0;
     let hardship = Hardship::of(&limits);
-    let scripts: Vec<_> = cast.iter().map(|role| Rc::clone(&role.script)).collect();
-    if is_talkative {
-        eprintln!("{weather:#?}\n{limits:#?}");
-        scripts
-            .iter()
-            .for_each(|script| eprintln!("{:?}", script.name));
-    }
+    let scripts = scripts_of(&cast, &weather, &limits, is_talkative);
     let mut world = World::new(rng, weather, &scripts, is_talkative);
     world.add_pages(pages);
     for client in &mut world.clients {

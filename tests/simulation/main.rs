@@ -901,6 +901,23 @@ fn together(scripts: &[Rc<Script>]) -> World {
     world
 }
 
+/// The scripts of a cast. A talkative run begins with their names, the weather and the limits.
+fn scripts_of(
+    cast: &[&Role],
+    weather: &Weather,
+    limits: &Limits,
+    is_talkative: bool,
+) -> Vec<Rc<Script>> {
+    let scripts: Vec<_> = cast.iter().map(|role| Rc::clone(&role.script)).collect();
+    if is_talkative {
+        eprintln!("{weather:#?}\n{limits:#?}");
+        scripts
+            .iter()
+            .for_each(|script| eprintln!("{:?}", script.name));
+    }
+    scripts
+}
+
 /// Runs a cast, and checks the bytes that each client has received against the expected ones.
 fn perform(
     seed: u64,
@@ -911,13 +928,7 @@ fn perform(
     is_talkative: bool,
 ) -> Finished {
     let _replay = Replay(seed);
-    let scripts: Vec<_> = cast.iter().map(|role| Rc::clone(&role.script)).collect();
-    if is_talkative {
-        eprintln!("{weather:#?}\n{limits:#?}");
-        scripts
-            .iter()
-            .for_each(|script| eprintln!("{:?}", script.name));
-    }
+    let scripts = scripts_of(cast, &weather, &limits, is_talkative);
     let hardship = Hardship::of(&limits);
     let is_crowded = limits.connections_max < cast.len();
     let mut world = World::new(rng, weather, &scripts, is_talkative);

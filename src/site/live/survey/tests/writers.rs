@@ -15,7 +15,7 @@ use std::time::Instant;
 use super::page::{NAVIGATION, Page};
 use super::tree::Tree;
 use crate::config::Limits;
-use crate::http::{Form, HeadLimits, HeadParser, Parsed, RequestHead};
+use crate::http::Form;
 use crate::site::{Body, BodySlice, Files, Site};
 
 const SEEDS: u64 = 100;
@@ -197,19 +197,10 @@ impl Run {
             (true, true) => "Sec-Fetch-Mode: no-cors\r\nReferer: http://here/\r\n",
             (false, true) => NAVIGATION,
         };
-        let text = format!("GET {url} HTTP/1.1\r\nHost: here\r\n{fields}\r\n");
-        let limits = HeadLimits {
-            head_bytes_max: 1000,
-            target_bytes_max: 100,
-            fields_max: 9,
-        };
-        let mut parser = HeadParser::default();
-        let Ok(Parsed::Complete(head)) = parser.parse(text.as_bytes(), &limits) else {
-            panic!("{text}");
-        };
-        let (site, now) = (&mut self.page.site, self.page.tree.now());
-        site.begin_epoch();
-        let reply = site.answer(&RequestHead::new(head, text.as_bytes()), now);
+        let now = self.page.tree.now();
+        let page = &mut self.page;
+        let reply = page.request(url, fields, |site, request, now| site.answer(request, now));
+        let site = &mut page.site;
         if reply.status.code() >= 400 {
             return reply.status.code().to_string().into_bytes();
         }
