@@ -1,8 +1,10 @@
 //! Floor 3, connection: the causes for which connections end, and how often each occurred.
 
 use std::fmt;
+use std::io;
 
 use crate::http::Status;
+use crate::transport::Calls;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,11 +33,40 @@ pub enum Cause {
     /// The server stopped before the last byte of an answer was sent: the time of the stop was
     /// over, or a second signal came.
     CutOff,
-    /// The connection was reset, or a file changed or ended too early while its body was sent.
+    /// The peer reset the connection.
+    Reset,
+    /// A file changed or ended too early while its body was sent.
+    FileChanged,
+    /// The connection failed in another way, such as a network that does not answer.
     Failed,
 }
 
 impl Cause {
+    /// The cause of an end with this error of a read or a write. A file with fewer bytes than its answer
+    /// has promised gives `UnexpectedEof`.
+    pub(super) fn of(error: &io::Error) -> Cause {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Cause::Reset,
+            io::ErrorKind::UnexpectedEof => Cause::FileChanged,
+            _ => Cause::Failed,
+        }
+    }
+
+    /// The cause with this number in the order of their declaration.
+    pub(super) fn from_number(number: usize) -> Option<Cause> {
+        Cause::WORDS.get(number).map(|(cause, ..)| *cause)
+    }
+
+    /// The name in the metrics, such as `peer_closed`.
+    pub fn name(self) -> &'static str {
+        Cause::WORDS[self as usize].1
+    }
+
+    /// The words in the summary, such as `closed by the peer`.
+    pub fn words(self) -> &'static str {
+        Cause::WORDS[self as usize].2
+    }
+
     const COUNT: usize = Cause::Failed as usize + 1;
 
     /// Every cause, in order, with its name in the metrics and its words in the summary.
@@ -51,6 +82,12 @@ impl Cause {
         (Cause::Unresponsive, "unresponsive", "unresponsive"),
         (Cause::Stopped, "stopped", "stopped"),
         (Cause::CutOff, "cut_off", "cut off at the stop"),
+        (Cause::Reset, "reset", "reset by the peer"),
+        (
+            Cause::FileChanged,
+            "file_changed",
+            "cut off by a changed file",
+        ),
         (Cause::Failed, "failed", "failed"),
     ];
 }
@@ -79,6 +116,20 @@ pub struct Counters {
     pub asked: u64,
     /// Turns of the loop.
     pub turns: u64,
+    /// Events that the waits of the loop have returned.
+    pub events: u64,
+    /// Calls of read(2) on connections.
+    pub reads: u64,
+    /// Those that found no byte (`EAGAIN`).
+    pub read_blocks: u64,
+    /// Calls of write(2), writev(2) and sendfile(2) on connections.
+    pub writes: u64,
+    /// Those that found no space (`EAGAIN`).
+    pub write_blocks: u64,
+    /// How often a connection had used up its share of a turn, and went on in a later one.
+    pub budgets_spent: u64,
+    /// How often a connection had to wait because the queue of effects was full.
+    pub throttled: u64,
     /// Lines of the access log and warnings that were dropped, because the reader was too slow; as of the
     /// last turn with a line for the log.
     pub lines_dropped: u64,
@@ -128,6 +179,15 @@ impl Counters {
     #[inline(never)]
     fn count_other(&mut self, status: Status) {
         self.responses[Self::index(status.code() / 100)] += 1;
+    }
+
+    /// Adds system calls.
+    #[inline]
+    pub(super) fn add_calls(&mut self, calls: Calls) {
+        self.reads += u64::from(calls.reads);
+        self.read_blocks += u64::from(calls.read_blocks);
+        self.writes += u64::from(calls.writes);
+        self.write_blocks += u64::from(calls.write_blocks);
     }
 
     pub(crate) fn count(&mut self, cause: Cause) {

@@ -9,14 +9,14 @@
 //! the borrow ends with the call.
 
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{
     Alarms, Answer, Counters, Effects, Endpoint, Endpoints, Exchange, Hub, Input, Key, Memory,
-    OwedAnswers, Record, Request, Rooms, Transitions,
+    OwedAnswers, Record, Request, Ring, Rooms, TraceRecord, Transitions,
 };
 use crate::config::Limits;
-use crate::http::{HeadLimits, HttpDate};
+use crate::http::{HeadLimits, HttpDate, Status};
 use crate::site::{Files, Site};
 use crate::transport::Pool;
 use crate::websocket::deflate::{Deflater, Inflater};
@@ -181,6 +181,13 @@ impl<S: Files> Shared<S> {
 pub(crate) struct Tally {
     pub(crate) counters: Counters,
     pub(crate) transitions: Transitions,
+    /// What the loop did last.
+    pub(crate) ring: Ring,
+    /// The status code of the answer that was given last, until the step with the answer is noted; 0 for
+    /// none.
+    pub(super) answered: u16,
+    /// The answers of this turn, for the service times.
+    pub(crate) served: Served,
     /// The records of this turn, for the log.
     pub(crate) records: Vec<Record>,
     /// Whether records are collected, because a log wants them.
@@ -190,9 +197,45 @@ pub(crate) struct Tally {
     spare: Vec<Box<Exchange>>,
 }
 
+/// The answers whose last byte was written to the socket in this turn.
+#[derive(Default, Debug)]
+pub(crate) struct Served {
+    /// The number of those whose request has come in this turn too.
+    pub(crate) in_turn: u32,
+    /// The others, each with the time from the beginning of the turn of its request to the beginning of
+    /// this turn. Equal ones are counted together.
+    pub(crate) after: Vec<(Duration, u32)>,
+}
+
 impl Tally {
     /// The number of used entries that are kept.
     const KEPT: usize = 64;
+
+    /// Counts a response.
+    #[inline]
+    pub(super) fn count_response(&mut self, status: Status) {
+        self.counters.count_response(status);
+        self.answered = status.code();
+    }
+
+    /// Notes that the last bytes of `answers` answers were written to the socket; `asked_at` is when the
+    /// turn of the first of these requests began, and `now` when the present turn did.
+    #[inline]
+    pub(super) fn serve(&mut self, answers: u32, asked_at: Instant, now: Instant) {
+        match now.saturating_duration_since(asked_at) {
+            Duration::ZERO => self.served.in_turn += answers,
+            before => self.served.after.push((before, answers)),
+        }
+    }
+
+    /// Notes that a connection goes on in a later turn.
+    pub(crate) fn postpone(&mut self, key: Key, throttled: bool) {
+        match throttled {
+            true => self.counters.throttled += 1,
+            false => self.counters.budgets_spent += 1,
+        }
+        self.ring.push(TraceRecord::Postponed { key, throttled });
+    }
 
     /// Adds a record, if a log wants records.
     pub(super) fn log(&mut self, record: Record) {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::message::PlainFrame;
-use super::{Answer, Key};
+use super::{Answer, EffectKind, Key};
 use crate::config::Limits;
 use crate::websocket::CloseCode;
 
@@ -74,6 +74,37 @@ pub(crate) enum Wish {
     Resume,
     /// Close the WebSocket connection, with a code and a reason.
     Close(CloseCode, Box<str>),
+}
+
+impl Effect {
+    /// The connection or the request, if the effect has one, and the kind, for the flight recorder.
+    pub(crate) fn traced(&self) -> (Option<Key>, EffectKind) {
+        match self {
+            Effect::Wish(key, wish) => {
+                let kind = match wish {
+                    Wish::Ask => EffectKind::Ask,
+                    Wish::Answer(_) | Wish::Write(_) | Wish::Finish | Wish::Resume => {
+                        EffectKind::Answer
+                    }
+                    Wish::CutOff | Wish::Reset | Wish::Close(..) => EffectKind::End,
+                };
+                (Some(*key), kind)
+            }
+            Effect::Join { key, .. }
+            | Effect::WatchPresence { key, .. }
+            | Effect::Leave { key, .. }
+            | Effect::Disconnected(key) => (Some(*key), EffectKind::Room),
+            Effect::Publish { to, .. } => {
+                let key = match to {
+                    Audience::Connection(key)
+                    | Audience::RoomsOf(key)
+                    | Audience::OthersInRoomsOf(key) => Some(*key),
+                    Audience::Connections(_) | Audience::Room(_) => None,
+                };
+                (key, EffectKind::Publish)
+            }
+        }
+    }
 }
 
 /// The recipients of a message.

@@ -29,6 +29,7 @@ mod request;
 mod rooms;
 mod session;
 mod stall_clock;
+mod trace;
 
 pub use answer::{Answer, FieldError};
 pub use cause::{Cause, Counters};
@@ -41,6 +42,7 @@ pub use message::Message;
 pub use mode::{ModeName, TRANSITIONS, Transitions};
 pub use request::Request;
 pub use session::{Full, Session};
+pub use trace::{EffectKind, Moved, Ring, TraceRecord};
 
 pub(crate) use context::{Context, Shared, Tally, Turn};
 pub(crate) use effect::{Audience, Effect, Effects, Wish};
@@ -152,6 +154,10 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     output: StallClock,
     /// The number of bytes handed to the kernel so far.
     sent: u64,
+    /// The number of answers that have begun and are not sent whole.
+    answers: u32,
+    /// The beginning of the turn in which the first of these was asked for.
+    asked_at: Instant,
     /// The record of an answer that was queued whole and is not sent whole, and the number of bytes that
     /// are sent when the answer is.
     unsent: Option<(u64, Box<Exchange>)>,
@@ -173,6 +179,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             gives_way: false,
             output: StallClock::new(now),
             sent: 0,
+            answers: 0,
+            asked_at: now,
             unsent: None,
         }
     }
@@ -202,7 +210,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
         let spare = self.read_buffer.spare(&mut cx.shared.pool);
         let limit = spare.len().min(cx.budget.bytes).min(wanted);
-        match self.transport.read(&mut spare[..limit]) {
+        let moved = self.transport.read(&mut spare[..limit]);
+        cx.tally.ring.push(TraceRecord::Read {
+            key: self.key,
+            moved: Moved::from(&moved),
+        });
+        match moved {
             Io::Done(n) => {
                 cx.tally.counters.received_bytes += n as u64;
                 self.read_buffer.filled(n);
@@ -214,7 +227,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 return false;
             }
             Io::Eof => self.eof = true,
-            Io::Failed(_) => self.fail(Cause::Failed, cx),
+            Io::Failed(error) => self.fail(Cause::of(&error), cx),
         }
         self.read_buffer.shrink(&mut cx.shared.pool);
         true
@@ -265,6 +278,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             None if cx.budget.bytes == 0 => Verdict::Again,
             None => Verdict::Wait,
         }
+    }
+
+    /// Adds the system calls that were made for the connection to the counters.
+    #[inline]
+    pub fn count_calls(&mut self, cx: &mut Context<'_, S>) {
+        cx.tally.counters.add_calls(self.transport.take_calls());
     }
 
     /// Gives the buffers back to the pool. Must be called once, before the connection is dropped.
@@ -341,7 +360,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Notes a step that did something.
     fn moved_on(&mut self, from: ModeName, mode: Mode<S>, cx: &mut Context<'_, S>) {
-        cx.tally.transitions.note(from, mode.name());
+        self.changed(from, mode.name(), cx);
         self.mode = mode;
         cx.budget.spend_step();
     }
@@ -366,6 +385,24 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         (mode, input)
     }
 
+    /// Notes a change of the mode, and the answer that came with it.
+    fn changed(&mut self, from: ModeName, to: ModeName, cx: &mut Context<'_, S>) {
+        let key = self.key;
+        let status = mem::take(&mut cx.tally.answered);
+        if from == ModeName::ReadingHead && self.answers == 0 {
+            self.asked_at = cx.turn.now.instant;
+        }
+        // A change to WebSocket (101) is no answer that ends.
+        self.answers += u32::from(status >= 200);
+        cx.tally.transitions.note(from, to, key);
+        cx.tally.ring.push(TraceRecord::Step {
+            key,
+            from,
+            to,
+            status,
+        });
+    }
+
     /// Changes the mode from outside the pump.
     fn change_mode(
         &mut self,
@@ -375,7 +412,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let (mode, mut input) = self.take_mode(cx);
         let from = mode.name();
         let mode = change(mode, &mut input, cx);
-        cx.tally.transitions.note(from, mode.name());
+        self.changed(from, mode.name(), cx);
         self.mode = mode;
         self.output.renew(cx.turn.now.instant);
     }
@@ -389,8 +426,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             }
             cx.budget.spend_bytes(0);
             match self.transport.finish_write() {
-                Ok(()) => self.mode.fin_sent(cx.turn.now.instant),
-                Err(_) => self.fail(Cause::Failed, cx),
+                Ok(()) => {
+                    cx.tally.ring.push(TraceRecord::Fin { key: self.key });
+                    self.mode.fin_sent(cx.turn.now.instant);
+                }
+                Err(error) => self.fail(Cause::of(&error), cx),
             }
             return true;
         }
@@ -402,7 +442,13 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         // the end of each slice, in every turn, because of the head sent first.
         let limit = cx.turn.limits.turn_bytes;
         let pool = &mut cx.shared.pool;
-        match self.write_buffer.flush(&mut self.transport, limit, pool) {
+        let moved = self.write_buffer.flush(&mut self.transport, limit, pool);
+        cx.tally.ring.push(TraceRecord::Send {
+            key: self.key,
+            moved: Moved::from(&moved),
+            left: self.write_buffer.queued(),
+        });
+        match moved {
             Io::Done(n) => {
                 cx.tally.counters.sent_bytes += n as u64;
                 cx.budget.spend_bytes(n);
@@ -414,6 +460,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 if self.write_buffer.is_empty() {
                     self.output = StallClock::new(cx.turn.now.instant);
                     self.all_sent(cx);
+                    if self.answers > 0 && self.mode.has_sent_answers() {
+                        let answers = mem::take(&mut self.answers);
+                        cx.tally.serve(answers, self.asked_at, cx.turn.now.instant);
+                    }
                 } else {
                     self.hold_record(cx);
                 }
@@ -423,8 +473,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 self.hold_record(cx);
                 false
             }
-            Io::Eof | Io::Failed(_) => {
-                self.fail(Cause::Failed, cx);
+            Io::Eof => {
+                self.fail(Cause::FileChanged, cx);
+                true
+            }
+            Io::Failed(error) => {
+                self.fail(Cause::of(&error), cx);
                 true
             }
         }
@@ -467,7 +521,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
-        cx.tally.transitions.note(mode.name(), ModeName::Closed);
+        self.changed(mode.name(), ModeName::Closed, cx);
         self.log_unsent(cx);
         self.mode = mode.fail(self.key, cause, self.write_buffer.queued(), cx);
         self.write_buffer.release(&mut cx.shared.pool);

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::schedule::Debt;
 use super::{Driver, Server, Slot, get};
-use crate::connection::{Connection, Context, Key};
+use crate::connection::{Connection, Context, Key, TraceRecord};
 use crate::site::Files;
 use crate::sys;
 use crate::transport::Transport;
@@ -88,6 +88,7 @@ where
         Ok(Newcomer {
             stream,
             peer,
+            listener,
             since: now,
             asks_at: now + self.turn.limits.turnover_time,
         })
@@ -132,7 +133,17 @@ where
         self.generation = self.generation.wrapping_add(1);
         let entry = self.connections.vacant_entry();
         let key = Key::new(entry.key(), self.generation);
-        let Newcomer { stream, peer, .. } = newcomer;
+        let Newcomer {
+            stream,
+            peer,
+            listener,
+            ..
+        } = newcomer;
+        self.tally.ring.push(TraceRecord::Accept {
+            key,
+            listener,
+            port: peer.port(),
+        });
         let slot = entry.insert(Slot {
             connection: Connection::new(key, stream, peer, self.turn.now.instant),
             queued: false,
@@ -238,6 +249,8 @@ where
 struct Newcomer<S> {
     stream: S,
     peer: SocketAddr,
+    /// The number of the listener.
+    listener: u8,
     /// When the connection was accepted.
     since: Instant,
     /// When a connection with a slot will be asked to give way.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::{Driver, Server, Slot, get};
 use crate::config::SlowMember;
 use crate::connection::{
-    Audience, Broadcast, Context, Effect, Key, Message, PlainFrame, Verdict, Wish,
+    Audience, Broadcast, Context, Effect, Key, Message, PlainFrame, TraceRecord, Verdict, Wish,
 };
 use crate::site::Files;
 use crate::transport::Transport;
@@ -141,6 +141,8 @@ where
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        let (key, kind) = effect.traced();
+        self.tally.ring.push(TraceRecord::Effect { key, kind });
         match effect {
             Effect::Wish(key, wish) => self.grant(key, wish),
             // The connection may have closed since, but was a member while it queued the effects
@@ -246,6 +248,7 @@ where
         slot.pending_flush = false;
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         let verdict = slot.connection.flush(cx);
+        slot.connection.count_calls(cx);
         self.work.spend(Self::FLUSH_WORK + cx.used_work());
         match verdict {
             Verdict::Again | Verdict::Throttled => self.runnable.enqueue_heavy(slot),

@@ -60,8 +60,14 @@ pub trait Driver {
     /// The transport of a connection.
     type Stream: Transport;
 
-    /// Reads the clocks.
+    /// Reads the clocks, for decisions: deadlines, dates and the age of files.
     fn now(&self) -> Now;
+
+    /// Reads the monotonic clock only to measure. The result decides nothing, so that the same inputs
+    /// cause the same run, whatever is measured.
+    fn measure(&self) -> Instant {
+        self.now().instant
+    }
 
     /// Waits for events and appends them to `events`. Returns without an event when `timeout` has
     /// passed or a signal has interrupted the wait.
@@ -326,6 +332,10 @@ impl Driver for MioDriver {
             instant: Instant::now(),
             wall: SystemTime::now(),
         }
+    }
+
+    fn measure(&self) -> Instant {
+        Instant::now()
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {

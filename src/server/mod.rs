@@ -45,6 +45,7 @@ mod handle;
 mod lines;
 mod log;
 mod memory;
+mod pace;
 pub(crate) mod reload;
 pub(crate) mod schedule;
 mod start;
@@ -69,12 +70,15 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::config::Limits;
-use crate::connection::{Connection, Context, Endpoint, Key, Shared, Tally, Turn, Verdict};
+use crate::connection::{
+    Connection, Context, Endpoint, Key, Now, Shared, Tally, TraceRecord, Turn, Verdict,
+};
 use crate::site::{Files, Site, Takes};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
 use delivery::Deliveries;
 use handle::Jobs;
+use pace::Pace;
 use reload::Reload;
 use schedule::{Debt, Runnable, Work};
 use timers::Timers;
@@ -119,6 +123,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// The work that is left of this turn.
     work: Work,
     timers: Timers,
+    /// How the loop spends its time.
+    pace: Pace,
     /// The endpoints with an interval, and when each is called next.
     ticks: Vec<Tick>,
     /// When the site closes unused files, if it holds files open.
@@ -199,6 +205,7 @@ where
             runnable: Runnable::default(),
             work: Work::default(),
             timers: Timers::new(now.instant),
+            pace: Pace::new(now.instant),
             ticks: Vec::new(),
             close_files_at: None,
             free_stock_at: None,
@@ -259,7 +266,7 @@ where
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
         if let Some(log) = &mut self.log {
-            log.finish(&self.tally.counters, self.driver.now());
+            log.finish(&self.tally.counters, self.turn.now);
         }
         Ok(())
     }
@@ -273,8 +280,11 @@ where
         // more than the length of a turn, which is all that a deadline can be late by.
         let timeout = self.timeout(self.turn.now.instant);
         let mut events = mem::take(&mut self.events);
+        self.pace.begin_wait(self.driver.measure(), &mut self.tally);
         self.driver.wait(&mut events, timeout)?;
         self.turn.begin(self.driver.now());
+        let now = self.turn.now.instant;
+        self.pace.begin_turn(now, events.len(), &mut self.tally);
         let mut signalled = false;
         for event in events.drain(..) {
             signalled |= self.mark(event);
@@ -346,7 +356,9 @@ where
                 // when it is closed, so only the simulation sends such events; no rule of epoll says
                 // that they cannot come.
                 if let Some(slot) = get(&mut self.connections, key) {
-                    slot.connection.mark(event.ready);
+                    let ready = event.ready;
+                    self.tally.ring.push(TraceRecord::Mark { key, ready });
+                    slot.connection.mark(ready);
                     self.runnable.enqueue(slot);
                 }
             }
@@ -365,7 +377,6 @@ where
     /// Pumps the queued connections, as far as the turn has time for them. Connections queued meanwhile
     /// wait for the next turn.
     fn run_queued(&mut self) {
-        self.tally.counters.turns += 1;
         let (light, heavy) = (self.runnable.light.len(), self.runnable.heavy.len());
         self.work.begin_part();
         self.run_light(light);
@@ -469,12 +480,17 @@ where
         };
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         let verdict = slot.connection.pump(cx);
+        slot.connection.count_calls(cx);
         let used = 1 + cx.used_work();
         self.work.spend(used);
         Runnable::judge(slot, used, verdict, &self.turn.limits);
         match verdict {
-            Verdict::Again => self.runnable.enqueue(slot),
+            Verdict::Again => {
+                self.tally.postpone(key, false);
+                self.runnable.enqueue(slot);
+            }
             Verdict::Throttled => {
+                self.tally.postpone(key, true);
                 slot.queued = true;
                 self.runnable.throttled.push_back(key);
             }
@@ -502,7 +518,9 @@ where
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
             slot.connection.release(cx);
             let cause = slot.connection.cause().expect("released means closed");
+            slot.connection.count_calls(cx);
             self.tally.counters.count(cause);
+            self.tally.ring.push(TraceRecord::Close { key, cause });
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
             self.work.spend(Self::CLOSE_WORK);
@@ -532,6 +550,8 @@ where
             match slot.connection.deadline(&self.turn.limits) {
                 Some(at) if at > now => self.timers.arm(index, Some(at)),
                 Some(_) => {
+                    let key = slot.connection.key();
+                    self.tally.ring.push(TraceRecord::Expire { key });
                     let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
                     slot.connection.expire(cx);
                     self.work.spend(cx.used_work());
@@ -575,7 +595,10 @@ where
     /// Hands the turn's records to the log, and says once what a stop waits for.
     fn record(&mut self) {
         if let Some(log) = &mut self.log {
-            let now = || self.driver.now();
+            let now = || Now {
+                instant: self.driver.measure(),
+                wall: self.turn.now.wall,
+            };
             log.record(&self.tally.records, now);
             if !self.tally.records.is_empty() {
                 self.tally.counters.lines_dropped = log.lines_dropped();

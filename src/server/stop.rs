@@ -3,7 +3,7 @@
 //! connection.
 
 use super::{Driver, Flow, Server, Signal, get, start};
-use crate::connection::Context;
+use crate::connection::{Context, TraceRecord};
 use crate::site::Files;
 use crate::transport::Transport;
 
@@ -15,6 +15,8 @@ where
     /// Handles signals: the first begins a graceful stop, the second ends every connection at once.
     pub(super) fn signals(&mut self) -> Flow {
         while let Some(signal) = self.driver.signal() {
+            let stop = signal == Signal::Stop;
+            self.tally.ring.push(TraceRecord::Signal { stop });
             if signal == Signal::Reload {
                 if let Some(reload) = &mut self.reload {
                     reload.ask();

@@ -17,8 +17,8 @@ where
     }
 
     /// The transitions between modes seen since the start.
-    pub fn transitions(&self) -> Transitions {
-        self.tally.transitions
+    pub fn transitions(&self) -> &Transitions {
+        &self.tally.transitions
     }
 
     /// The memory, in bytes, that all connections hold together, with the histories of the rooms.

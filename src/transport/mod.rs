@@ -38,6 +38,20 @@ pub struct Ready {
     pub peer_closed: bool,
 }
 
+/// Counts of the system calls for connections. A call that a signal has interrupted, and that was made
+/// again, counts twice.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Calls {
+    /// Calls of read(2).
+    pub reads: u32,
+    /// Those that found no byte (`EAGAIN`).
+    pub read_blocks: u32,
+    /// Calls of write(2), writev(2) and sendfile(2).
+    pub writes: u32,
+    /// Those that found no space (`EAGAIN`).
+    pub write_blocks: u32,
+}
+
 /// The result of one attempt to move bytes. The errors `WouldBlock` and `Interrupted` are handled
 /// before this result is made.
 #[derive(Debug)]
@@ -84,6 +98,12 @@ pub trait Transport {
     /// The answer is true as of the last read, and is no proof for later moments: bytes may have
     /// arrived since, and their event may not have been delivered yet.
     fn is_drained(&self) -> bool;
+
+    /// Takes the counts of the system calls since the last time. A transport without system calls has
+    /// none.
+    fn take_calls(&mut self) -> Calls {
+        Calls::default()
+    }
 
     /// Reads bytes into `into`, which must not be empty.
     fn read(&mut self, into: &mut [u8]) -> Io;

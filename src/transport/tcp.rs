@@ -9,12 +9,13 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::os::unix::fs::FileExt;
 
 use mio::net::TcpStream;
 
-use super::{Io, Ready, Transport};
+use super::{Calls, Io, Ready, Transport};
 use crate::sys;
 
 /// The bare, non-blocking system calls of a connected socket, with the `errno` of each.
@@ -90,6 +91,7 @@ pub struct Tcp<S> {
     /// Whether sendfile(2) has refused to work for this connection: a file system or a sandbox does
     /// not allow the call. Files are then read and written.
     copies_files: bool,
+    calls: Calls,
 }
 
 impl<S> Tcp<S> {
@@ -103,6 +105,7 @@ impl<S> Tcp<S> {
             writable: true,
             peer_closed: false,
             copies_files: false,
+            calls: Calls::default(),
         }
     }
 
@@ -116,11 +119,14 @@ impl<S> Tcp<S> {
         if !self.writable {
             return Io::Blocked;
         }
-        let moved = attempt(&mut self.socket, send);
+        let moved = attempt(&mut self.socket, &mut self.calls.writes, send);
         // A short write proves nothing: the kernel may have stopped at a signal, or at the memory of
         // one packet, with space left. Only EAGAIN clears the flag. (A short read is another matter:
         // the kernel returns fewer bytes than asked for only when it has no more.)
-        self.writable = !matches!(moved, Io::Blocked);
+        if matches!(moved, Io::Blocked) {
+            self.writable = false;
+            self.calls.write_blocks += 1;
+        }
         moved
     }
 }
@@ -143,9 +149,12 @@ impl<S: Socket> Transport for Tcp<S> {
         if !self.readable {
             return Io::Blocked;
         }
-        let moved = attempt(&mut self.socket, |s| s.read(into));
+        let moved = attempt(&mut self.socket, &mut self.calls.reads, |s| s.read(into));
         match moved {
-            Io::Blocked => self.readable = false,
+            Io::Blocked => {
+                self.readable = false;
+                self.calls.read_blocks += 1;
+            }
             // A short read emptied the socket: bytes that arrive later cause a new edge, and the
             // read that would only return EAGAIN is saved. The exception is a peer that has closed:
             // the edge of the FIN is already spent, and no later event would announce the end.
@@ -173,6 +182,10 @@ impl<S: Socket> Transport for Tcp<S> {
             }
         }
         self.sent(|s| copy_file(s, file, at, count))
+    }
+
+    fn take_calls(&mut self) -> Calls {
+        mem::take(&mut self.calls)
     }
 
     fn finish_write(&mut self) -> io::Result<()> {
@@ -205,9 +218,14 @@ fn copy_file<S: Socket>(
 /// The largest number of bytes that one call copies from a file.
 const COPIED_BYTES_MAX: usize = 64 << 10;
 
-/// Makes a system call, repeats an interrupted call (`EINTR`), and names the outcome.
-fn attempt<S>(socket: &mut S, mut call: impl FnMut(&mut S) -> io::Result<usize>) -> Io {
+/// Makes a system call and counts it, repeats an interrupted call (`EINTR`), and names the outcome.
+fn attempt<S>(
+    socket: &mut S,
+    calls: &mut u32,
+    mut call: impl FnMut(&mut S) -> io::Result<usize>,
+) -> Io {
     loop {
+        *calls += 1;
         return match call(socket) {
             Ok(0) => Io::Eof,
             Ok(n) => Io::Done(n),

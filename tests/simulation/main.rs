@@ -808,13 +808,13 @@ fn talking(seed: u64, roles: &[Role], is_talkative: bool) -> Finished {
 
 /// The transitions that the stormy seeds together have seen. Two tests need the set, but the runs
 /// are made once.
-fn stormy_season() -> Transitions {
+fn stormy_season() -> &'static Transitions {
     static SEEN: OnceLock<Transitions> = OnceLock::new();
-    *SEEN.get_or_init(|| {
+    SEEN.get_or_init(|| {
         let roles = roles();
         let mut seen = Transitions::default();
         for seed in 0..seeds(STORMY_SEEDS) {
-            seen.add(stormy(seed, &roles, false).transitions);
+            seen.add(&stormy(seed, &roles, false).transitions);
         }
         seen
     })
@@ -1032,7 +1032,7 @@ fn run(mut world: World, limits: Limits) -> Finished {
         !is_empty || book.is_closed(),
         "an endpoint was not told of an end"
     );
-    let (transitions, counters) = (server.transitions(), server.counters().clone());
+    let (transitions, counters) = (server.transitions().clone(), server.counters().clone());
     drop(server);
     let world = Rc::into_inner(world).expect("a socket is left");
     let mut world = world.into_inner();

@@ -746,6 +746,10 @@ impl Driver for SimDriver {
         }
     }
 
+    fn measure(&self) -> Instant {
+        self.world.borrow().now
+    }
+
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.world.borrow_mut().wait(events, timeout);
         Ok(())

@@ -230,31 +230,68 @@ pub const TRANSITIONS: &[(ModeName, ModeName, &str)] = {
 impl ModeName {
     /// The number of modes.
     const COUNT: usize = ModeName::Closed as usize + 1;
+
+    /// Every mode, in the order of their declaration.
+    pub const ALL: [ModeName; ModeName::COUNT] = [
+        ModeName::ReadingHead,
+        ModeName::ReadingBody,
+        ModeName::AwaitingEndpoint,
+        ModeName::Streaming,
+        ModeName::WebSocket,
+        ModeName::Lingering,
+        ModeName::Closed,
+    ];
+
+    /// The mode with this number in the order of their declaration.
+    pub(super) fn from_number(number: usize) -> Option<ModeName> {
+        ModeName::ALL.get(number).copied()
+    }
 }
 
-/// A set of observed transitions: a row for each mode, and in the row a bit for each following
-/// mode.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Transitions([u16; ModeName::COUNT]);
+/// How often each transition was taken, and which connection took it last.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Transitions([[Taken; ModeName::COUNT]; ModeName::COUNT]);
 
-// With more modes than bits in a row, two modes would share a bit.
-const _: () = assert!(ModeName::COUNT <= u16::BITS as usize);
+/// How often a transition was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Taken {
+    count: u64,
+    /// The number of the key of the last connection.
+    last: u64,
+}
 
 impl Transitions {
-    /// Adds one transition.
-    pub(super) fn note(&mut self, from: ModeName, to: ModeName) {
-        self.0[from as usize] |= 1 << to as u16;
+    /// Counts one transition.
+    #[inline]
+    pub(super) fn note(&mut self, from: ModeName, to: ModeName, key: Key) {
+        let taken = &mut self.0[from as usize][to as usize];
+        taken.count += 1;
+        taken.last = key.into();
     }
 
-    /// Whether the transition was observed.
-    pub fn has(self, from: ModeName, to: ModeName) -> bool {
-        self.0[from as usize] & 1 << to as u16 != 0
+    /// Returns how often the transition was taken.
+    pub fn count(&self, from: ModeName, to: ModeName) -> u64 {
+        self.0[from as usize][to as usize].count
     }
 
-    /// Adds the transitions observed by another server.
-    pub fn add(&mut self, other: Transitions) {
-        for (row, others) in self.0.iter_mut().zip(other.0) {
-            *row |= others;
+    /// Returns the connection that took the transition last; `None` if no connection ever has.
+    pub fn last(&self, from: ModeName, to: ModeName) -> Option<Key> {
+        let taken = self.0[from as usize][to as usize];
+        (taken.count > 0).then(|| Key::from(taken.last))
+    }
+
+    /// Whether the transition was taken.
+    pub fn has(&self, from: ModeName, to: ModeName) -> bool {
+        self.count(from, to) > 0
+    }
+
+    /// Adds the transitions of another server.
+    pub fn add(&mut self, other: &Transitions) {
+        for (taken, others) in self.0.iter_mut().flatten().zip(other.0.iter().flatten()) {
+            taken.count += others.count;
+            if others.count > 0 {
+                taken.last = others.last;
+            }
         }
     }
 }
@@ -372,6 +409,11 @@ impl<S: Files> Mode<S> {
             Mode::ReadingBody(_) | Mode::AwaitingEndpoint(_) | Mode::Streaming(_) => true,
             Mode::WebSocket(_) | Mode::Lingering(_) | Mode::Closed(_) => false,
         }
+    }
+
+    /// Whether all answers that were given are sent, if no output is left.
+    pub(super) fn has_sent_answers(&self) -> bool {
+        !matches!(self, Mode::AwaitingEndpoint(_) | Mode::Streaming(_))
     }
 
     /// Whether a key names the present request of the connection, or the WebSocket connection itself.

@@ -113,7 +113,7 @@ impl PendingResponse {
             fields.put_on(reply);
         }
         cx.budget.spend_work(reply.cost - 1);
-        cx.tally.counters.count_response(reply.status);
+        cx.tally.count_response(reply.status);
     }
 
     /// Queues the head of an answer whose content comes by itself. The caller completes the answer.
@@ -228,7 +228,7 @@ impl PendingResponse {
     /// The connection goes on by WebSocket, as was [offered](PendingResponse::offer). Returns the begun
     /// record of the end, if a log wants records.
     pub fn switch<S: Files>(self, cx: &mut Context<'_, S>) -> Option<Box<Conversation>> {
-        cx.tally.counters.count_response(Status::SwitchingProtocols);
+        cx.tally.count_response(Status::SwitchingProtocols);
         let mut exchange = self.exchange?;
         exchange.status = Status::SwitchingProtocols.code();
         let conversation = Conversation::begun(&exchange);

@@ -148,7 +148,11 @@ impl<S: Files> Streaming<S> {
         let (unsent, last) = (input.write_buffer.queued(), self.unsent);
         input.write_buffer.drop_last(last, &mut cx.shared.pool);
         self.abandon(unsent, cx);
-        Mode::Lingering(Lingering::after(Cause::Failed, false, cx.turn.now.instant))
+        Mode::Lingering(Lingering::after(
+            Cause::FileChanged,
+            false,
+            cx.turn.now.instant,
+        ))
     }
 
     /// Ends the answer early, with `unsent` bytes in the write buffer.
