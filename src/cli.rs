@@ -178,6 +178,12 @@ pub struct Cli {
     #[arg(long, conflicts_with = "no_live")]
     pub poll: bool,
 
+    /// Print the report on the loop when the server stops, however few the requests were: requests per
+    /// turn, system calls, times, why connections ended, and what each error of wrk was [default: after
+    /// 1,000 requests]. kill -USR1 prints it at any time
+    #[arg(long, conflicts_with = "quiet")]
+    pub report: bool,
+
     /// Print only warnings and errors
     #[arg(short, long)]
     pub quiet: bool,

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         sys::raise_descriptor_limit(),
         sys::memory_limit(),
     );
-    match run(&config, cli.quiet, screen, began) {
+    match run(&config, &cli, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
     }
@@ -67,7 +67,7 @@ impl Screen {
 
 fn run(
     config: &Config,
-    quiet: bool,
+    cli: &Cli,
     screen: Screen,
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -76,8 +76,11 @@ fn run(
     if screen.terminal {
         log = log.on_terminal(screen.colour);
     }
-    if !quiet {
+    if !cli.quiet {
         log = log.with_notices();
+    }
+    if cli.report {
+        log = log.with_report();
     }
     for (ip, error) in &bound.missing {
         log.warn(format_args!(

@@ -127,6 +127,24 @@ pub fn memory_limit() -> Option<u64> {
     limits.into_iter().flatten().chain(of_groups).min()
 }
 
+/// How many connections the kernel has refused since the machine was started, because the backlog of a
+/// listener was full (`ListenOverflows`, as `nstat` shows it). `None`: the kernel does not say.
+pub(crate) fn backlog_overflows() -> Option<u64> {
+    counter(
+        &fs::read_to_string("/proc/net/netstat").ok()?,
+        "ListenOverflows",
+    )
+}
+
+/// A counter in the text of `/proc/net/netstat`: a line of names stands above each line of numbers.
+fn counter(text: &str, name: &str) -> Option<u64> {
+    let lines: Vec<&str> = text.lines().collect();
+    lines.chunks_exact(2).find_map(|two| {
+        let at = two[0].split_whitespace().position(|word| word == name)?;
+        two[1].split_whitespace().nth(at)?.parse().ok()
+    })
+}
+
 /// The files with a memory limit, for the content of `/proc/self/cgroup`. A file for which there is
 /// no limit holds `max`, which is no number, or in version 1 a number near 2⁶³.
 fn cgroup_files(groups: &str) -> impl Iterator<Item = String> {
@@ -545,6 +563,15 @@ mod tests {
     use super::*;
 
     /// The walk is used only where openat2 is missing, so this test calls both, and compares.
+    #[test]
+    fn a_counter_is_below_its_name() {
+        let text = "TcpExt: A ListenOverflows\nTcpExt: 1 23\nIpExt: B C\nIpExt: 4\n";
+        assert_eq!(counter(text, "ListenOverflows"), Some(23));
+        assert_eq!(counter(text, "B"), Some(4));
+        assert_eq!(counter(text, "C"), None);
+        assert_eq!(counter("TcpExt: A", "A"), None);
+    }
+
     #[test]
     fn the_walk_opens_what_openat2_opens_and_nothing_else() {
         let folder = std::env::temp_dir().join(format!("oneloop-walk-{}", std::process::id()));

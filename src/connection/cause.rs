@@ -42,6 +42,17 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause, in the order of their declaration.
+    pub const ALL: [Cause; Cause::COUNT] = {
+        let mut all = [Cause::Failed; Cause::COUNT];
+        let mut at = 0;
+        while at < Cause::COUNT {
+            all[at] = Cause::WORDS[at].0;
+            at += 1;
+        }
+        all
+    };
+
     /// The cause of an end with this error of a read or a write. A file with fewer bytes than its answer
     /// has promised gives `UnexpectedEof`.
     pub(super) fn of(error: &io::Error) -> Cause {
@@ -102,6 +113,8 @@ pub struct Counters {
     /// Connections closed at once without an answer, because too many connections were waiting for
     /// their 503 already.
     pub shed: u64,
+    /// Failures to accept for want of descriptors or memory, after which accepting paused.
+    pub accepts_failed: u64,
     /// Messages that members of rooms have missed because their write buffers were full.
     pub missed: u64,
     /// Bytes received from all peers.

@@ -222,9 +222,9 @@ impl Tally {
     /// turn of the first of these requests began, and `now` when the present turn did.
     #[inline]
     pub(super) fn serve(&mut self, answers: u32, asked_at: Instant, now: Instant) {
-        match now.saturating_duration_since(asked_at) {
-            Duration::ZERO => self.served.in_turn += answers,
-            before => self.served.after.push((before, answers)),
+        match asked_at == now {
+            true => self.served.in_turn += answers,
+            false => self.served.after.push((now - asked_at, answers)),
         }
     }
 

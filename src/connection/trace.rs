@@ -13,11 +13,11 @@ use crate::transport::{Io, Ready};
 /// Without the feature `recorder` the ring stays empty.
 pub struct Ring {
     /// As whole numbers, because memory of zeros is not touched before its first use.
-    words: Vec<[u64; 4]>,
+    words: Box<[[u64; 4]; Ring::LENGTH]>,
     /// The number of records since the start.
     written: u64,
-    /// The number of the present turn.
-    turn: u32,
+    /// The number of the present turn, in the upper half.
+    turn: u64,
 }
 
 /// One record.
@@ -106,7 +106,7 @@ pub enum TraceRecord {
         /// The cause.
         cause: Cause,
     },
-    /// A signal has come: to stop, or else to reload pages.
+    /// A signal has come: to stop, or for something else.
     Signal {
         /// Whether the server is to stop.
         stop: bool,
@@ -164,13 +164,9 @@ impl From<&Io> for Moved {
 
 impl Default for Ring {
     fn default() -> Ring {
-        let records = if cfg!(feature = "recorder") {
-            Ring::RECORDS
-        } else {
-            0
-        };
+        let words = vec![[0; 4]; Ring::LENGTH].into_boxed_slice();
         Ring {
-            words: vec![[0; 4]; records],
+            words: words.try_into().expect("of this length"),
             written: 0,
             turn: 0,
         }
@@ -189,11 +185,17 @@ impl Ring {
     /// The number of records that are kept, a power of two. A record has 32 bytes, so all have 512 KiB.
     pub const RECORDS: usize = 1 << 14;
 
+    /// The number of records for which there is memory.
+    const LENGTH: usize = match cfg!(feature = "recorder") {
+        true => Ring::RECORDS,
+        false => 1,
+    };
+
     /// Begins a turn, with its record.
     pub(crate) fn begin_turn(&mut self, events: usize, began: u64, waited_from: u64) {
-        self.turn = self.turn.wrapping_add(1);
+        self.turn = self.turn.wrapping_add(1 << 32);
         self.push(TraceRecord::Turn {
-            events: u32::try_from(events).unwrap_or(u32::MAX),
+            events: events as u32,
             began,
             waited_from,
         });
@@ -203,11 +205,8 @@ impl Ring {
     #[inline(always)]
     pub(crate) fn push(&mut self, record: TraceRecord) {
         if cfg!(feature = "recorder") {
-            let at = self.written as usize % Ring::RECORDS;
+            self.words[self.written as usize % Ring::LENGTH] = record.encoded(self.turn);
             self.written += 1;
-            if let Some(words) = self.words.get_mut(at) {
-                *words = record.encoded(self.turn);
-            }
         }
     }
 
@@ -218,15 +217,13 @@ impl Ring {
 
     /// The number of the oldest record that is kept; records are numbered from 0.
     pub fn oldest(&self) -> u64 {
-        self.written.saturating_sub(self.words.len() as u64)
+        self.written.saturating_sub(Ring::LENGTH as u64)
     }
 
     /// The records from this number on, as far as they are kept, each with the number of its turn.
     pub fn since(&self, number: u64) -> impl Iterator<Item = (u32, TraceRecord)> {
-        (number.max(self.oldest())..self.written).filter_map(|number| {
-            let at = number as usize % Ring::RECORDS;
-            self.words.get(at).and_then(|words| decoded(*words))
-        })
+        (number.max(self.oldest())..self.written)
+            .filter_map(|number| decoded(self.words[number as usize % Ring::LENGTH]))
     }
 
     /// A copy of the ring, which stays as it is while the server goes on.
@@ -275,7 +272,7 @@ impl TraceRecord {
 
     /// The record as four numbers: the turn with the kind and two small values, the key, and two values.
     #[inline(always)]
-    fn encoded(self, turn: u32) -> [u64; 4] {
+    fn encoded(self, turn: u64) -> [u64; 4] {
         let (kind, small, large, key, value, more) = match self {
             TraceRecord::Turn {
                 events,
@@ -320,10 +317,7 @@ impl TraceRecord {
             TraceRecord::Close { key, cause } => (CLOSE, cause as u8, 0, key.into(), 0, 0),
             TraceRecord::Signal { stop } => (SIGNAL, stop.into(), 0, NO_KEY, 0, 0),
         };
-        let first = u64::from(turn) << 32
-            | u64::from(large) << 16
-            | u64::from(small) << 8
-            | u64::from(kind);
+        let first = turn | u64::from(large) << 16 | u64::from(small) << 8 | u64::from(kind);
         [first, key, value, more]
     }
 }

@@ -99,6 +99,7 @@ where
     /// connections that wait already.
     fn pause_accepting(&mut self, listener: u8, error: &io::Error) {
         let now = self.turn.now.instant;
+        self.tally.counters.accepts_failed += 1;
         self.accept_paused_until = Some(now + self.turn.limits.accept_pause);
         if sys::is_exhausted(error) {
             self.shared.site.close_files();

@@ -106,6 +106,12 @@ pub trait Driver {
     /// The errors of eventfd(2) and epoll_ctl(2).
     fn waker(&mut self) -> io::Result<Waker>;
 
+    /// How many connections the kernel has refused since the driver was made, because the backlog of a
+    /// listener was full; of any listener of this machine. `None`: the kernel does not say.
+    fn backlog_overflows(&self) -> Option<u64> {
+        None
+    }
+
     /// Watches the directory at this path; symbolic links in the path are followed. From now on until the
     /// end of the watch, each [`Change`] in the directory is told.
     ///
@@ -174,6 +180,8 @@ pub enum Signal {
     Stop,
     /// SIGHUP, or the key `r` at the terminal: each open page is to be loaded again.
     Reload,
+    /// SIGUSR1: a [report](super::Server::report) is asked for.
+    Report,
 }
 
 /// The name of a watched directory. The name of a watch that has ended comes again only after two
@@ -203,6 +211,9 @@ pub struct MioDriver {
     events: Events,
     listeners: Vec<TcpListener>,
     signals: Signals,
+    asked: Asked,
+    /// [`Driver::backlog_overflows`] when the driver was made.
+    overflows_before: Option<u64>,
     /// A spare descriptor, given up for a moment when descriptors run out; see [`Driver::shed`].
     reserve: Option<File>,
     watching: Option<Watching>,
@@ -210,6 +221,29 @@ pub struct MioDriver {
     keys: Option<File>,
     /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Reload`].
     had_terminal: bool,
+}
+
+/// The signals that have come and are not told yet.
+#[derive(Default)]
+struct Asked {
+    stop: bool,
+    reload: bool,
+    report: bool,
+}
+
+impl Asked {
+    /// Takes one of the signals, the most urgent first.
+    fn take(&mut self) -> Option<Signal> {
+        let asked = [
+            (&mut self.stop, Signal::Stop),
+            (&mut self.report, Signal::Report),
+            (&mut self.reload, Signal::Reload),
+        ];
+        let mut taken = asked.into_iter().filter(|(flag, _)| **flag);
+        let (flag, signal) = taken.next()?;
+        *flag = false;
+        Some(signal)
+    }
 }
 
 /// The watched directories.
@@ -234,7 +268,7 @@ impl MioDriver {
     /// longer.
     const EVENTS: usize = 1024;
 
-    /// Takes over non-blocking listeners, and installs handlers for SIGINT and SIGTERM, and one for
+    /// Takes over non-blocking listeners, and installs handlers for SIGINT, SIGTERM and SIGUSR1, and one for
     /// SIGXFSZ, so that a log file at the limit of its size does not end the process.
     ///
     /// # Errors
@@ -247,7 +281,7 @@ impl MioDriver {
             poll.registry()
                 .register(listener, token, Interest::READABLE)?;
         }
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGXFSZ])?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)?;
         Ok(MioDriver {
@@ -255,6 +289,8 @@ impl MioDriver {
             events: Events::with_capacity(MioDriver::EVENTS),
             listeners,
             signals,
+            asked: Asked::default(),
+            overflows_before: sys::backlog_overflows(),
             reserve: reserve(),
             watching: None,
             keys: None,
@@ -318,6 +354,7 @@ impl MioDriver {
 /// The numbers are the same on every architecture (signal(7)).
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
+const SIGUSR1: i32 = 10;
 const SIGTERM: i32 = 15;
 
 fn reserve() -> Option<File> {
@@ -371,20 +408,20 @@ impl Driver for MioDriver {
     }
 
     fn signal(&mut self) -> Option<Signal> {
-        let (mut stop, mut reload) = (false, false);
         for number in self.signals.pending() {
             match number {
                 SIGXFSZ => {}
-                SIGHUP if !self.had_terminal || sys::has_terminal() => reload = true,
-                _ => stop = true,
+                SIGUSR1 => self.asked.report = true,
+                SIGHUP if !self.had_terminal || sys::has_terminal() => self.asked.reload = true,
+                _ => self.asked.stop = true,
             }
         }
-        reload |= self.has_reload_line();
-        match (stop, reload) {
-            (true, _) => Some(Signal::Stop),
-            (false, true) => Some(Signal::Reload),
-            (false, false) => None,
-        }
+        self.asked.reload |= self.has_reload_line();
+        self.asked.take()
+    }
+
+    fn backlog_overflows(&self) -> Option<u64> {
+        Some(sys::backlog_overflows()?.saturating_sub(self.overflows_before?))
     }
 
     fn close_listeners(&mut self) {

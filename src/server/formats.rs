@@ -250,7 +250,7 @@ impl fmt::Display for JsonText<'_> {
 }
 
 /// A number of bytes, formatted for human readers.
-struct Size(u64);
+pub(super) struct Size(pub u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -265,7 +265,7 @@ impl fmt::Display for Size {
 }
 
 /// A time, formatted for human readers: `61 µs`, `6.1 ms`, `61 ms`, `6.1 s`.
-struct Took(Duration);
+pub(super) struct Took(pub Duration);
 
 impl fmt::Display for Took {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -281,7 +281,7 @@ impl fmt::Display for Took {
 }
 
 /// A number with a comma after each three digits: `126,000`.
-struct Grouped(u64);
+pub(super) struct Grouped(pub u64);
 
 impl fmt::Display for Grouped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

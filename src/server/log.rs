@@ -30,6 +30,8 @@ pub struct Log {
     flood: Flood,
     /// Whether [notices](Log::notice) are written.
     notices: bool,
+    /// Whether the report is written at the end, however few the requests were.
+    reports: bool,
     /// Whether the reader knows what a stop waits for.
     stop_told: bool,
     clock: Clock,
@@ -42,6 +44,9 @@ impl Log {
     /// the poll: epoll(7) does not take regular files, and a log is not worth an event source.
     const RETRY: Duration = Duration::from_millis(100);
 
+    /// After this many requests, the report is of interest although nobody has asked for it.
+    const MANY_REQUESTS: u64 = 1_000;
+
     /// A log to standard output with at most `bytes_max` bytes waiting, and warnings to standard
     /// error with the same bound.
     pub fn new(format: LogFormat, bytes_max: usize) -> Log {
@@ -53,6 +58,7 @@ impl Log {
             colour: false,
             flood: Flood::default(),
             notices: false,
+            reports: false,
             stop_told: false,
             clock: Clock::new(),
             reported: None,
@@ -63,6 +69,14 @@ impl Log {
     #[must_use]
     pub fn with_notices(mut self) -> Log {
         self.notices = true;
+        self
+    }
+
+    /// Also writes the [report](super::Server::report) at the end, among the notices. After a thousand requests,
+    /// the report is written anyway.
+    #[must_use]
+    pub fn with_report(mut self) -> Log {
+        self.reports = true;
         self
     }
 
@@ -234,11 +248,20 @@ impl Log {
         ));
     }
 
-    /// Writes the last lines: the summary, and the number of lines that are lost. An output that
+    /// Writes a report, which was asked for, to standard error.
+    pub(super) fn report(&mut self, text: &str) {
+        self.tell(text);
+        self.errors.flush();
+    }
+
+    /// Writes the last lines: the report if it is of interest, the summary, and the number of lines that are lost. An output that
     /// takes nothing must not delay the end of the program.
-    pub(super) fn finish(&mut self, counters: &Counters, now: Now) {
+    pub(super) fn finish(&mut self, counters: &Counters, report: &str, now: Now) {
         self.unfold(now, true);
         self.note_dropped();
+        if self.reports || counters.requests >= Log::MANY_REQUESTS {
+            self.notice(report);
+        }
         self.notice(&format!("stopped: {counters}\n"));
         self.flush();
         let lost = self.log.abandon();

@@ -47,6 +47,7 @@ mod log;
 mod memory;
 mod pace;
 pub(crate) mod reload;
+mod report;
 pub(crate) mod schedule;
 mod start;
 mod stop;
@@ -265,8 +266,9 @@ where
     /// The errors of [`Driver::wait`].
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
+        let report = self.report();
         if let Some(log) = &mut self.log {
-            log.finish(&self.tally.counters, self.turn.now);
+            log.finish(&self.tally.counters, &report, self.turn.now);
         }
         Ok(())
     }

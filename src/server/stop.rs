@@ -17,11 +17,17 @@ where
         while let Some(signal) = self.driver.signal() {
             let stop = signal == Signal::Stop;
             self.tally.ring.push(TraceRecord::Signal { stop });
-            if signal == Signal::Reload {
-                if let Some(reload) = &mut self.reload {
-                    reload.ask();
+            match signal {
+                Signal::Stop => {}
+                Signal::Reload => {
+                    self.reload.iter_mut().for_each(|reload| reload.ask());
+                    continue;
                 }
-                continue;
+                Signal::Report => {
+                    let report = self.report();
+                    self.log.iter_mut().for_each(|log| log.report(&report));
+                    continue;
+                }
             }
             if let Some(log) = &mut self.log {
                 log.signalled();

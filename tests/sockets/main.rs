@@ -25,6 +25,7 @@ mod policy;
 mod pressure;
 mod program;
 mod refusals;
+mod report;
 mod rooms;
 mod rules;
 mod scarcity;
