@@ -137,6 +137,11 @@ pub struct Cli {
     #[arg(long)]
     pub test_endpoints: bool,
 
+    /// Tell in each reply how long the server took for it: Server-Timing with the number of the turn, and
+    /// the times of the parser, the look for the file, and the writes of the reply before
+    #[arg(long)]
+    pub server_timing: bool,
+
     /// Serve /_oneloop/health (200, or 503 while the server stops) and /_oneloop/metrics (for Prometheus)
     /// to clients on this machine; with =any, to all clients
     #[arg(
@@ -450,6 +455,7 @@ impl Cli {
             auth: self.credentials.clone(),
             fields: self.header.clone(),
             test_endpoints: self.test_endpoints,
+            server_timing: self.server_timing,
             metrics: match self.metrics {
                 None => Metrics::Off,
                 Some(MetricsFor::Loopback) => Metrics::Loopback,

@@ -74,6 +74,9 @@ pub struct Config {
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body, and below `/_oneloop/test/` are those of `TestEndpoint`.
     pub test_endpoints: bool,
+    /// Whether each answer has the field `Server-Timing`, with what the server did for it and how long that
+    /// took.
+    pub server_timing: bool,
     /// The clients that may ask for the metrics and the health of the server.
     pub metrics: Metrics,
     /// Whether a page is loaded again when its files change.
@@ -113,6 +116,7 @@ impl Config {
             auth: None,
             fields: Vec::new(),
             test_endpoints: false,
+            server_timing: false,
             metrics: Metrics::Off,
             live: Live::Off,
             watch: Vec::new(),

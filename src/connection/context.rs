@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{
     Alarms, Answer, Counters, Effects, Endpoint, Endpoints, Exchange, Hub, Input, Key, Memory,
-    OwedAnswers, Record, Request, Ring, Rooms, TraceRecord, Transitions,
+    OwedAnswers, Record, Request, Ring, Rooms, Stopwatch, TraceRecord, Transitions,
 };
 use crate::config::Limits;
 use crate::http::{HeadLimits, HttpDate, Status};
@@ -81,6 +81,8 @@ pub(crate) struct Shared<S: Files> {
     /// The timers of endpoints.
     pub(crate) alarms: Alarms,
     pub(crate) deflater: Deflater,
+    /// Measures for the field `Server-Timing`, if the server sends it.
+    pub(crate) stopwatch: Option<Stopwatch>,
     /// Unused inflaters.
     inflaters: Vec<Inflater>,
 }
@@ -109,6 +111,7 @@ impl<S: Files> Shared<S> {
             owed: OwedAnswers::default(),
             alarms: Alarms::default(),
             deflater: Deflater::default(),
+            stopwatch: None,
             inflaters: Vec::new(),
         }
     }

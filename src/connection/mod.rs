@@ -29,6 +29,7 @@ mod request;
 mod rooms;
 mod session;
 mod stall_clock;
+mod timing;
 mod trace;
 
 pub use answer::{Answer, FieldError};
@@ -53,10 +54,11 @@ pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
 pub(crate) use rooms::Rooms;
+pub(crate) use timing::{Stopwatch, Timing};
 
 use std::mem;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 use crate::site::Files;
@@ -76,6 +78,8 @@ pub(crate) struct Input<'a, S: Files> {
     has_room: bool,
     /// When output last moved on, or began to wait.
     last_progress: Instant,
+    /// The time in the writes of the last answer, if that is measured.
+    write_time: Duration,
     /// The peer has ended its direction: the bytes in the read buffer are the last.
     eof: bool,
     /// The last read found that the kernel holds no more bytes.
@@ -154,6 +158,8 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     output: StallClock,
     /// The number of bytes handed to the kernel so far.
     sent: u64,
+    /// The time in the writes of the last answer, if that is measured.
+    write_time: Duration,
     /// The number of answers that have begun and are not sent whole.
     answers: u32,
     /// The beginning of the turn in which the first of these was asked for.
@@ -179,6 +185,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             gives_way: false,
             output: StallClock::new(now),
             sent: 0,
+            write_time: Duration::ZERO,
             answers: 0,
             asked_at: now,
             unsent: None,
@@ -211,23 +218,27 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let spare = self.read_buffer.spare(&mut cx.shared.pool);
         let limit = spare.len().min(cx.budget.bytes).min(wanted);
         let moved = self.transport.read(&mut spare[..limit]);
-        cx.tally.ring.push(TraceRecord::Read {
-            key: self.key,
-            moved: Moved::from(&moved),
-        });
         match moved {
             Io::Done(n) => {
+                self.note_read(Moved::Bytes(n as u64), cx);
                 cx.tally.counters.received_bytes += n as u64;
                 self.read_buffer.filled(n);
                 cx.budget.spend_bytes(n);
                 return true;
             }
             Io::Blocked => {
+                self.note_read(Moved::Blocked, cx);
                 self.read_buffer.shrink(&mut cx.shared.pool);
                 return false;
             }
-            Io::Eof => self.eof = true,
-            Io::Failed(error) => self.fail(Cause::of(&error), cx),
+            Io::Eof => {
+                self.note_read(Moved::End, cx);
+                self.eof = true;
+            }
+            Io::Failed(error) => {
+                self.note_read(Moved::Failed, cx);
+                self.fail(Cause::of(&error), cx);
+            }
         }
         self.read_buffer.shrink(&mut cx.shared.pool);
         true
@@ -376,6 +387,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             last_progress: self.output.last_progress(),
             read_buffer: &mut self.read_buffer,
             write_buffer: &mut self.write_buffer,
+            write_time: self.write_time,
             eof: self.eof,
             drained: self.transport.is_drained(),
             expired: mem::take(&mut self.expired),
@@ -393,7 +405,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             self.asked_at = cx.turn.now.instant;
         }
         // A change to WebSocket (101) is no answer that ends.
-        self.answers += u32::from(status >= 200);
+        if status >= 200 {
+            self.answers += 1;
+            self.write_time = Duration::ZERO;
+        }
         cx.tally.transitions.note(from, to, key);
         cx.tally.ring.push(TraceRecord::Step {
             key,
@@ -442,14 +457,14 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         // the end of each slice, in every turn, because of the head sent first.
         let limit = cx.turn.limits.turn_bytes;
         let pool = &mut cx.shared.pool;
+        let began = cx.shared.stopwatch.map(|watch| watch.now());
         let moved = self.write_buffer.flush(&mut self.transport, limit, pool);
-        cx.tally.ring.push(TraceRecord::Send {
-            key: self.key,
-            moved: Moved::from(&moved),
-            left: self.write_buffer.queued(),
-        });
+        if let (Some(watch), Some(began)) = (cx.shared.stopwatch, began) {
+            self.write_time += watch.now().saturating_duration_since(began);
+        }
         match moved {
             Io::Done(n) => {
+                self.note_sent(Moved::Bytes(n as u64), cx);
                 cx.tally.counters.sent_bytes += n as u64;
                 cx.budget.spend_bytes(n);
                 self.sent += n as u64;
@@ -470,18 +485,33 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 true
             }
             Io::Blocked => {
+                self.note_sent(Moved::Blocked, cx);
                 self.hold_record(cx);
                 false
             }
             Io::Eof => {
+                self.note_sent(Moved::End, cx);
                 self.fail(Cause::FileChanged, cx);
                 true
             }
             Io::Failed(error) => {
+                self.note_sent(Moved::Failed, cx);
                 self.fail(Cause::of(&error), cx);
                 true
             }
         }
+    }
+
+    #[inline(always)]
+    fn note_read(&self, moved: Moved, cx: &mut Context<'_, S>) {
+        let key = self.key;
+        cx.tally.ring.push(TraceRecord::Read { key, moved });
+    }
+
+    #[inline(always)]
+    fn note_sent(&self, moved: Moved, cx: &mut Context<'_, S>) {
+        let (key, left) = (self.key, self.write_buffer.queued());
+        cx.tally.ring.push(TraceRecord::Send { key, moved, left });
     }
 
     /// Called when the last byte of output is sent. A body that ends with this byte is finished now

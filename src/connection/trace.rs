@@ -6,7 +6,7 @@
 //! decision depends on a record.
 
 use super::{Cause, Key, ModeName};
-use crate::transport::{Io, Ready};
+use crate::transport::Ready;
 
 /// The flight recorder: a ring of the last [`Ring::RECORDS`] records.
 ///
@@ -149,18 +149,6 @@ const EFFECTS: [EffectKind; 5] = [
     EffectKind::Room,
     EffectKind::Publish,
 ];
-
-impl From<&Io> for Moved {
-    #[inline]
-    fn from(io: &Io) -> Moved {
-        match io {
-            Io::Done(n) => Moved::Bytes(*n as u64),
-            Io::Blocked => Moved::Blocked,
-            Io::Eof => Moved::End,
-            Io::Failed(_) => Moved::Failed,
-        }
-    }
-}
 
 impl Default for Ring {
     fn default() -> Ring {

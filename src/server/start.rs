@@ -264,6 +264,9 @@ impl Server<MioDriver, Disk> {
                 .with_endpoint("/_oneloop/health", Health::new(config.metrics))
                 .with_endpoint("/_oneloop/metrics", MetricsEndpoint::new(config.metrics));
         }
+        if config.server_timing {
+            server = server.with_server_timing();
+        }
         if let Some(live) = &live {
             server = server.with_live_reload(live);
         }

@@ -396,3 +396,31 @@ fn a_preflight_needs_no_password_and_a_page_can_read_that_it_is_missing() {
         assert_eq!(refused.field("Access-Control-Allow-Origin"), permitted);
     }
 }
+
+#[test]
+fn a_reply_tells_its_times_if_it_is_to() {
+    let folder = Folder::with("a", "hello");
+    let server = Server::with(folder.path(), &["--server-timing"]);
+    let mut client = server.connect();
+    let first = client.get("/a");
+    let times = first.field("Server-Timing").expect("times").to_owned();
+    let names: Vec<&str> = times
+        .split(", ")
+        .filter_map(|t| t.split(';').next())
+        .collect();
+    assert_eq!(names, ["turn", "queue", "parse", "file"], "{times}");
+    let turn = |times: &str| -> u64 {
+        let number = times.split('"').nth(1).expect("a number");
+        number.parse().expect("a number")
+    };
+    // The next answer knows how long the writes of the last one took. An endpoint is named.
+    let second = client.get("/rooms");
+    let more = second.field("Server-Timing").expect("times");
+    assert!(
+        more.contains(", endpoint;dur=") && more.contains(", send;dur="),
+        "{more}"
+    );
+    assert!(turn(more) > turn(&times), "{times}, then {more}");
+    let plain = Server::of(folder.path());
+    assert_eq!(plain.connect().get("/a").field("Server-Timing"), None);
+}

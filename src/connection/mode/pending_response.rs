@@ -1,6 +1,6 @@
 //! Floor 3, connection: a request that has been read and must be answered, once.
 
-use crate::connection::{Cause, Context, Conversation, Exchange, Input, Record};
+use crate::connection::{Cause, Context, Conversation, Exchange, Input, Record, Stopwatch, Timing};
 use crate::http::{
     Method, Persistence, RefusedLine, RequestHead, ResponseHead, Status, Version, finish_head,
 };
@@ -23,6 +23,8 @@ pub(super) struct PendingResponse {
     must_linger: bool,
     /// The fields that flags put on the answer.
     fields: Option<Box<ReplyFields>>,
+    /// The times of the request, if the answer is to tell them.
+    timing: Option<Box<Timing>>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -47,6 +49,10 @@ impl PendingResponse {
             },
             must_linger: false,
             fields: cx.shared.site.reply_fields(request),
+            timing: cx.shared.stopwatch.as_mut().map(|watch| {
+                let (turn, began) = (cx.tally.counters.turns, cx.turn.now.instant);
+                watch.end_parse(turn, began, input.write_time)
+            }),
             exchange,
         }
     }
@@ -64,6 +70,7 @@ impl PendingResponse {
             persistence: Persistence::Close,
             must_linger: true,
             fields: None,
+            timing: None,
             exchange,
         }
     }
@@ -72,6 +79,21 @@ impl PendingResponse {
     pub fn without_its_body(mut self) -> PendingResponse {
         (self.persistence, self.must_linger) = (Persistence::Close, true);
         self
+    }
+
+    /// An endpoint makes the answer.
+    pub fn note_endpoint(&mut self) {
+        if let Some(timing) = &mut self.timing {
+            timing.by_endpoint();
+        }
+    }
+
+    /// Adds the times of the request to the head of the answer, if they are to be told.
+    #[inline]
+    fn tell_times(&self, out: &mut Vec<u8>, watch: Option<Stopwatch>) {
+        if let (Some(timing), Some(watch)) = (&self.timing, watch) {
+            timing.write(watch.now(), out);
+        }
     }
 
     /// The version of the request.
@@ -124,8 +146,10 @@ impl PendingResponse {
         cx: &mut Context<'_, S>,
     ) -> Begun {
         self.prepare(&mut reply, input, cx);
+        let watch = cx.shared.stopwatch;
         input.write_buffer.append(&mut cx.shared.pool, |out| {
             out.extend_from_slice(&reply.head);
+            self.tell_times(out, watch);
             finish_head(out, &cx.turn.date, self.version, self.persistence);
         });
         if let Some(exchange) = &mut self.exchange {
@@ -148,8 +172,10 @@ impl PendingResponse {
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
         self.prepare(&mut reply, input, cx);
+        let watch = cx.shared.stopwatch;
         let head = |out: &mut Vec<u8>| {
             out.extend_from_slice(&reply.head);
+            self.tell_times(out, watch);
             finish_head(out, &cx.turn.date, self.version, self.persistence);
         };
         let body = match &reply.body {

@@ -60,6 +60,9 @@ impl ReadingHead {
                 .as_deref_mut()
                 .map(mem::take)
                 .unwrap_or_default();
+            if let Some(watch) = &mut cx.shared.stopwatch {
+                watch.begin_parse();
+            }
             match parser.parse(bytes, &cx.turn.head_limits) {
                 Ok(Parsed::Complete(head)) => {
                     let mode = ReadingHead::serve(head, input, cx);
@@ -134,7 +137,7 @@ impl ReadingHead {
     /// Serves the request whose head is at the front of the read buffer, and consumes the head.
     fn serve<S: Files>(head: &Head, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Mode<S> {
         let request = RequestHead::new(head, input.read_buffer.bytes());
-        let pending = PendingResponse::new(&request, input, cx);
+        let mut pending = PendingResponse::new(&request, input, cx);
         let has_body = request.framing() != Framing::None;
         match Plan::of(&request, input, cx) {
             Plan::Answer(reply) => {
@@ -148,8 +151,12 @@ impl ReadingHead {
             Plan::Open(accept, mount) => {
                 WebSocket::after(pending, &accept, &mount, head, input, cx)
             }
-            Plan::Ask(key, mount) => ReadingHead::ask(pending, (key, mount), head, input, cx),
+            Plan::Ask(key, mount) => {
+                pending.note_endpoint();
+                ReadingHead::ask(pending, (key, mount), head, input, cx)
+            }
             Plan::ReadBody { purpose, go_ahead } => {
+                pending.note_endpoint();
                 let mode = ReadingBody::after(pending, head, &request, purpose, input, cx);
                 if go_ahead {
                     let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
