@@ -160,6 +160,26 @@ impl<S: Files> Shared<S> {
         self.call(None, turn, counters).hub
     }
 
+    /// Returns the number of bytes in a write buffer above which its connection must wait. When
+    /// memory is tight, the bound is lower: a connection with much output, whose peer does not
+    /// read, then waits sooner.
+    pub(super) fn write_buffer_high(&self, limits: &Limits) -> u64 {
+        match self.pool.account().is_tight() {
+            true => limits.write_buffer_high / 8,
+            false => limits.write_buffer_high,
+        }
+    }
+
+    /// Returns how many bytes a connection may read at once, if it may have to keep them: requests
+    /// and messages wait in the read buffer until there is room for their answers. The bound is
+    /// lower when memory is tight.
+    pub(super) fn read_ahead_max(&self, limits: &Limits) -> usize {
+        match self.pool.account().is_tight() {
+            true => limits.read_buffer_bytes.div_ceil(8),
+            false => usize::MAX,
+        }
+    }
+
     /// Returns an inflater, ready for a new message. The account of memory is charged for the
     /// inflater until [`release_inflater`](Shared::release_inflater) is called.
     pub(super) fn acquire_inflater(&mut self) -> Inflater {
@@ -401,15 +421,9 @@ impl<'a, S: Files> Context<'a, S> {
         endpoint.on_request(&mut hub, request)
     }
 
-    /// Returns the number of bytes in a write buffer above which its connection must wait. When
-    /// memory is tight, the bound is lower: a connection with much output, whose peer does not
-    /// read, then waits sooner.
+    /// As [`Shared::write_buffer_high`] says.
     pub(super) fn write_buffer_high(&self) -> u64 {
-        let high = self.turn.limits.write_buffer_high;
-        match self.shared.pool.account().is_tight() {
-            true => high / 8,
-            false => high,
-        }
+        self.shared.write_buffer_high(&self.turn.limits)
     }
 
     /// Returns the bound, in bytes, for a broadcast: a write buffer that would hold more is full. The
@@ -418,16 +432,6 @@ impl<'a, S: Files> Context<'a, S> {
         match self.shared.pool.account().is_tight() {
             true => self.write_buffer_high(),
             false => self.turn.limits.write_buffer_max,
-        }
-    }
-
-    /// Returns how many bytes a connection may read at once, if it may have to keep them: requests
-    /// and messages wait in the read buffer until there is room for their answers. The bound is
-    /// lower when memory is tight.
-    pub(super) fn read_ahead_max(&self) -> usize {
-        match self.shared.pool.account().is_tight() {
-            true => self.turn.limits.read_buffer_bytes.div_ceil(8),
-            false => usize::MAX,
         }
     }
 }

@@ -31,6 +31,7 @@ mod session;
 mod stall_clock;
 mod timing;
 mod trace;
+mod why;
 
 pub use answer::{Answer, FieldError};
 pub use cause::{Cause, Counters};
@@ -44,6 +45,7 @@ pub use mode::{ModeName, TRANSITIONS, Transitions};
 pub use request::Request;
 pub use session::{Full, Session};
 pub use trace::{EffectKind, Moved, Ring, TraceRecord};
+pub use why::{View, Why};
 
 pub(crate) use context::{Context, Shared, Tally, Turn};
 pub(crate) use effect::{Audience, Effect, Effects, Wish};
@@ -55,6 +57,7 @@ pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
 pub(crate) use rooms::Rooms;
 pub(crate) use timing::{Stopwatch, Timing};
+pub(crate) use why::Place;
 
 use std::mem;
 use std::net::SocketAddr;
@@ -65,6 +68,7 @@ use crate::site::Files;
 use crate::transport::{Io, ReadBuffer, Transport, WriteBuffer};
 use mode::{Step, Wanted};
 use stall_clock::StallClock;
+use why::TimeLimit;
 
 /// The input of a step: the facts and the buffers for the mode.
 pub(crate) struct Input<'a, S: Files> {
@@ -134,7 +138,8 @@ enum Stepped {
 ///   writes and reads, [`flush`](Connection::flush) only writes; [`release`](Connection::release)
 ///   gives the buffers back at the end;
 /// - *questions* change nothing: [`deadline`](Connection::deadline),
-///   [`idle_since`](Connection::idle_since), [`cause`](Connection::cause) and others.
+///   [`idle_since`](Connection::idle_since), [`why`](Connection::why), [`cause`](Connection::cause)
+///   and others.
 ///
 /// The legal order of calls in one turn: inputs in any order, then `fill` at most once, then
 /// `pump`. After `enqueue_broadcast` a `flush` is enough. After a driver has returned a
@@ -156,6 +161,8 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     gives_way: bool,
     /// When output last moved on, or began to wait.
     output: StallClock,
+    /// The number of bytes received so far.
+    received: u64,
     /// The number of bytes handed to the kernel so far.
     sent: u64,
     /// The time in the writes of the last answer, if that is measured.
@@ -184,6 +191,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             evict: false,
             gives_way: false,
             output: StallClock::new(now),
+            received: 0,
             sent: 0,
             write_time: Duration::ZERO,
             answers: 0,
@@ -211,8 +219,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// is drained.
     #[inline(never)]
     fn read(&mut self, cx: &mut Context<'_, S>) -> bool {
-        let wanted = self.wanted_bytes(cx);
-        if wanted == 0 || self.eof || self.read_buffer.is_full() {
+        let wanted = self.wanted_bytes(cx.turn, cx.shared);
+        if !self.takes_input(wanted) {
             return false;
         }
         let spare = self.read_buffer.spare(&mut cx.shared.pool);
@@ -222,6 +230,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             Io::Done(n) => {
                 self.note_read(Moved::Bytes(n as u64), cx);
                 cx.tally.counters.received_bytes += n as u64;
+                self.received += n as u64;
                 self.read_buffer.filled(n);
                 cx.budget.spend_bytes(n);
                 return true;
@@ -308,14 +317,23 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Returns how many bytes may be read at once now, at most.
-    fn wanted_bytes(&self, cx: &Context<'_, S>) -> usize {
+    fn wanted_bytes(&self, turn: &Turn, shared: &Shared<S>) -> usize {
         match self.mode.wants().input {
-            Wanted::WithRoom if self.write_buffer.has_room(cx.write_buffer_high()) => {
-                cx.read_ahead_max()
+            Wanted::WithRoom
+                if self
+                    .write_buffer
+                    .has_room(shared.write_buffer_high(&turn.limits)) =>
+            {
+                shared.read_ahead_max(&turn.limits)
             }
             Wanted::Never | Wanted::WithRoom => 0,
             Wanted::Always => usize::MAX,
         }
+    }
+
+    /// Whether a read may be tried, with the [wanted](Connection::wanted_bytes) number of bytes.
+    fn takes_input(&self, wanted: usize) -> bool {
+        wanted > 0 && !self.eof && !self.read_buffer.is_full()
     }
 
     /// Gives the read buffer back, or keeps its bytes in less memory. Many bytes stay where they are if
@@ -325,7 +343,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if self.read_buffer.is_empty() {
             return;
         }
-        if self.wanted_bytes(cx) == 0 || self.eof || cx.shared.pool.account().is_tight() {
+        if self.wanted_bytes(cx.turn, cx.shared) == 0
+            || self.eof
+            || cx.shared.pool.account().is_tight()
+        {
             self.read_buffer.settle(&mut cx.shared.pool);
         }
     }
@@ -580,7 +601,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Returns when the server must pump this connection although no event came. `None`: never.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = !self.write_buffer.is_empty();
-        let stalled = pending.then(|| self.output.last_progress() + limits.stall_time);
+        let stalled = pending.then(|| self.stall_limit(limits).end());
         let own = self
             .mode
             .deadline(self.output.last_progress(), pending, limits);
@@ -590,10 +611,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
+    /// Returns the time in which the peer must take the next portion of the waiting output.
+    fn stall_limit(&self, limits: &Limits) -> TimeLimit {
+        self.output.limit(limits.stall_time)
+    }
+
     /// Whether output has waited longer than [`Limits::stall_time`] for the peer to take a portion.
     fn is_stalled(&self, cx: &Context<'_, S>) -> bool {
         !self.write_buffer.is_empty()
-            && self.output.last_progress() + cx.turn.limits.stall_time <= cx.turn.now.instant
+            && self.stall_limit(&cx.turn.limits).end() <= cx.turn.now.instant
     }
 
     /// Returns since when the connection has been idle: no request is in flight, no byte waits in

@@ -1,6 +1,8 @@
 //! Floor 3, connection: the clock that shows whether bytes move on, in either direction.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use super::why::TimeLimit;
 
 /// When bytes last moved on. Bytes count in portions, because a peer that gives or takes one byte
 /// at a time must not hold a connection for ever.
@@ -27,6 +29,11 @@ impl StallClock {
     /// Returns when the last portion was complete, or when the clock started.
     pub fn last_progress(&self) -> Instant {
         self.last_progress
+    }
+
+    /// Returns the time in which the next portion must move.
+    pub fn limit(&self, time: Duration) -> TimeLimit {
+        TimeLimit::new(self.last_progress, time)
     }
 
     /// Restarts the time. Bytes counted before still count for the next portion.

@@ -148,6 +148,7 @@ where
         let slot = entry.insert(Slot {
             connection: Connection::new(key, stream, peer, self.turn.now.instant),
             queued: false,
+            throttled: false,
             heavy: false,
             debt: Debt::default(),
             pending_flush: false,

@@ -49,6 +49,11 @@ impl Deliveries {
         self.sending.is_empty() && self.pending_flush.is_empty()
     }
 
+    /// Whether a connection is among those with new output.
+    pub fn has_output_of(&self, key: Key) -> bool {
+        self.pending_flush.contains(&key)
+    }
+
     /// Adds a connection to those with new output.
     fn add_output<F: Files, T: Transport<File = F::File>>(&mut self, slot: &mut Slot<F, T>) {
         if !mem::replace(&mut slot.pending_flush, true) {

@@ -89,6 +89,8 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     connection: Connection<F, T>,
     /// Whether the connection is in `runnable`. A connection is never queued twice.
     queued: bool,
+    /// Whether the connection is in the queue of the throttled.
+    throttled: bool,
     /// Whether the connection used much when it was last pumped.
     heavy: bool,
     /// The work beyond its share that the connection used when it was last pumped.
@@ -476,7 +478,7 @@ where
     /// Runs a connection that is in no queue any more.
     fn run_one(&mut self, key: Key) {
         if let Some(slot) = get(&mut self.connections, key) {
-            slot.queued = false;
+            (slot.queued, slot.throttled) = (false, false);
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
             slot.connection.fill(cx);
             self.work.spend(cx.used_work());
@@ -503,7 +505,7 @@ where
             }
             Verdict::Throttled => {
                 self.tally.postpone(key, true);
-                slot.queued = true;
+                (slot.queued, slot.throttled) = (true, true);
                 self.runnable.throttled.push_back(key);
             }
             Verdict::Wait => {

@@ -63,14 +63,18 @@ impl Timers {
         self.armed
     }
 
+    /// The earliest deadline for which `index` may be armed; `None`: it is not armed.
+    pub fn earliest(&self, index: usize) -> Option<Instant> {
+        self.nodes.get(index).and_then(|node| node.from)
+    }
+
     /// Arms `index`, to be reported by the first tick after `at` at the latest. An earlier
     /// deadline, already armed, stays in force, and `None` arms nothing: only
     /// [`disarm`](Timers::disarm) revokes a deadline.
     #[inline]
     pub fn arm(&mut self, index: usize, at: Option<Instant>) {
         let Some(at) = at else { return };
-        let armed = self.nodes.get(index).and_then(|node| node.from);
-        if armed.is_none_or(|from| from > at) {
+        if self.earliest(index).is_none_or(|from| from > at) {
             self.move_to(index, at);
         }
     }

@@ -1,8 +1,10 @@
 //! Floor 4, server: the view for the simulation, which looks at the counts and checks the invariants after
 //! each turn.
 
-use super::{Driver, Runnable, Server};
-use crate::connection::{Counters, Transitions};
+use std::time::Instant;
+
+use super::{Driver, Runnable, Server, Slot};
+use crate::connection::{Counters, Place, Transitions, View};
 use crate::site::Files;
 use crate::transport::Transport;
 
@@ -49,6 +51,24 @@ where
         &self.driver
     }
 
+    /// Each open connection as it stands, in the order of the slots.
+    pub fn views(&self) -> impl Iterator<Item = View> {
+        self.connections.iter().map(|(_, slot)| self.view_of(slot))
+    }
+
+    /// The connection in a slot, as it stands.
+    pub(super) fn view_of(&self, slot: &Slot<F, D::Stream>) -> View {
+        let place = match (slot.queued, slot.throttled) {
+            (true, true) => Place::Throttled,
+            (true, false) => Place::Queue {
+                is_heavy: slot.heavy,
+            },
+            (false, _) if slot.pending_flush => Place::Deliveries,
+            (false, _) => Place::Nowhere,
+        };
+        slot.connection.view(place, &self.turn, &self.shared)
+    }
+
     /// Whether the server has nothing to do until an event comes or a deadline passes.
     pub fn is_quiet(&self) -> bool {
         self.runnable.is_empty()
@@ -62,12 +82,34 @@ where
     /// # Panics
     /// If an invariant is broken.
     pub fn check(&self) {
+        let Runnable {
+            light,
+            heavy,
+            throttled,
+            ..
+        } = &self.runnable;
         let mut queued = 0;
         let mut buffers = 0;
         for (index, slot) in &self.connections {
             slot.connection.check();
             assert_eq!(slot.connection.key().index(), index);
             queued += usize::from(slot.queued);
+            let key = slot.connection.key();
+            assert_eq!(slot.throttled, throttled.contains(&key));
+            let is_runnable = light.contains(&key) || heavy.contains(&key);
+            assert_eq!(slot.queued && !slot.throttled, is_runnable);
+            assert_eq!(slot.pending_flush, self.deliveries.has_output_of(key));
+            let at = slot.connection.deadline(&self.turn.limits);
+            // A deadline that has passed is told in the next tick.
+            let is_armed = |at: Instant| {
+                let from = self.timers.earliest(index);
+                let is_in_time = |from| from <= at.max(self.turn.now.instant);
+                from.is_some_and(is_in_time) || self.due.contains(&index)
+            };
+            assert!(
+                slot.queued || slot.pending_flush || at.is_none_or(is_armed),
+                "nobody will tell the connection of its deadline"
+            );
             buffers += usize::from(slot.connection.holds_buffer());
             assert!(
                 slot.queued || slot.registered,

@@ -122,6 +122,7 @@ pub use policy::Policy;
 pub(crate) use live::{Client, LiveChange};
 pub(crate) use made::Made;
 pub(crate) use mount::{Mount, Takes};
+pub(crate) use pages::Size;
 pub(crate) use parts::Parts;
 pub(crate) use policy::ReplyFields;
 pub(crate) use reply::{Body, Reply};

@@ -378,7 +378,8 @@ impl Display for JsonText<'_> {
 }
 
 /// A number of bytes for a reader: `512 B`, `1.2 kB`, `3.4 MB`.
-struct Size(u64);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size(pub u64);
 
 impl Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

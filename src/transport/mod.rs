@@ -105,6 +105,9 @@ pub trait Transport {
         Calls::default()
     }
 
+    /// Returns the readiness as it is remembered, for an observer.
+    fn ready(&self) -> Ready;
+
     /// Reads bytes into `into`, which must not be empty.
     fn read(&mut self, into: &mut [u8]) -> Io;
 

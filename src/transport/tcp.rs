@@ -144,6 +144,14 @@ impl<S: Socket> Transport for Tcp<S> {
         !self.readable
     }
 
+    fn ready(&self) -> Ready {
+        Ready {
+            readable: self.readable,
+            writable: self.writable,
+            peer_closed: self.peer_closed,
+        }
+    }
+
     fn read(&mut self, into: &mut [u8]) -> Io {
         debug_assert!(!into.is_empty(), "a read of nothing looks like an eof");
         if !self.readable {

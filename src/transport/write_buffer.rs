@@ -400,6 +400,10 @@ mod tests {
             true
         }
 
+        fn ready(&self) -> Ready {
+            Ready::default()
+        }
+
         fn read(&mut self, _: &mut [u8]) -> Io {
             Io::Blocked
         }

@@ -9,6 +9,7 @@ use crate::config::Limits;
 use crate::connection::answer::Content;
 use crate::connection::effect::Wish;
 use crate::connection::request::KeptRequest;
+use crate::connection::why::{TimeLimit, Wait};
 use crate::connection::{Answer, Cause, Context, Effect, Input, Key, Record};
 use crate::http::{Persistence, Version};
 use crate::site::Files;
@@ -33,10 +34,19 @@ struct Waiting {
 enum Stage {
     /// The request is queued behind effects.
     Queued(PendingResponse, KeptRequest),
-    /// The endpoint will answer later. The time is when the end of the peer's direction was seen.
-    Asked(PendingResponse, KeptRequest, Option<Instant>),
+    /// The endpoint will answer later.
+    Asked(PendingResponse, KeptRequest, Asked),
     /// The head was queued, and the endpoint writes the content.
     Streaming(Streamed),
+}
+
+/// The times of a request that an endpoint will answer later.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// When the endpoint was asked.
+    at: Instant,
+    /// When the end of the peer's direction was seen.
+    ended: Option<Instant>,
 }
 
 /// An answer whose content comes piece by piece.
@@ -80,7 +90,11 @@ impl AwaitingEndpoint {
         match answer.content {
             Content::Later => {
                 cx.shared.owed.owe_answer(key);
-                AwaitingEndpoint::at(key, endpoint, Stage::Asked(pending, request, None))
+                let asked = Asked {
+                    at: cx.turn.now.instant,
+                    ended: None,
+                };
+                AwaitingEndpoint::at(key, endpoint, Stage::Asked(pending, request, asked))
             }
             Content::Stream { .. } if answer.status.has_no_content() => {
                 // Bytes after such a head would be taken for the next answer (RFC 9112 §6.3).
@@ -168,10 +182,10 @@ impl AwaitingEndpoint {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Step<S> {
-        if let Stage::Asked(_, _, ended @ None) = &mut self.waiting.stage
+        if let Stage::Asked(_, _, asked) = &mut self.waiting.stage
             && input.eof
         {
-            *ended = Some(cx.turn.now.instant);
+            asked.ended.get_or_insert(cx.turn.now.instant);
         }
         let is_late = |at| at <= cx.turn.now.instant;
         if input.expired && self.deadline(&cx.turn.limits).is_some_and(is_late) {
@@ -337,8 +351,24 @@ impl AwaitingEndpoint {
     /// half-closes gets its answer until then; nothing tells the server which of the two has happened.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         match self.waiting.stage {
-            Stage::Asked(_, _, ended) => ended.map(|at| at + limits.stall_time),
+            Stage::Asked(_, _, asked) => asked.limit(limits).map(TimeLimit::end),
             Stage::Queued(..) | Stage::Streaming(_) => None,
+        }
+    }
+
+    /// Returns what the mode waits for; `None`: for its output to leave.
+    pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
+        match &self.waiting.stage {
+            Stage::Queued(..) => Some(Wait::Effects),
+            Stage::Asked(_, _, asked) => Some(Wait::Answer {
+                since: asked.at,
+                ended: asked.limit(limits),
+            }),
+            Stage::Streaming(streamed) if streamed.is_whole => None,
+            Stage::Streaming(streamed) => Some(Wait::Piece {
+                queued: streamed.queued,
+                since: streamed.last_piece,
+            }),
         }
     }
 
@@ -398,6 +428,13 @@ impl AwaitingEndpoint {
             let (endpoint, mut hub) = cx.endpoint(endpoint);
             endpoint.on_leave(&mut hub, key);
         }
+    }
+}
+
+impl Asked {
+    /// Returns the time after which a client that has ended its direction counts as gone.
+    fn limit(&self, limits: &Limits) -> Option<TimeLimit> {
+        self.ended.map(|at| TimeLimit::new(at, limits.stall_time))
     }
 }
 

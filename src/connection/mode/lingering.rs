@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use super::{Mode, Step, Wanted, Wants};
 use crate::config::Limits;
+use crate::connection::why::{TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input};
 use crate::site::Files;
 
@@ -101,7 +102,18 @@ impl Lingering {
     }
 
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        self.limit(limits).map(TimeLimit::end)
+    }
+
+    /// Returns the time until the close, once our direction has ended.
+    fn limit(&self, limits: &Limits) -> Option<TimeLimit> {
+        let of_silence = TimeLimit::new(self.last_received, limits.linger_idle_time);
         self.shut
-            .map(|at| (at + limits.linger_time).min(self.last_received + limits.linger_idle_time))
+            .map(|at| TimeLimit::new(at, limits.linger_time).or_sooner(of_silence))
+    }
+
+    /// Returns what the mode waits for; `None`: for its output to leave.
+    pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
+        self.limit(limits).map(Wait::Fin)
     }
 }

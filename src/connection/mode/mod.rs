@@ -77,6 +77,7 @@ pub(crate) use websocket::WebSocket;
 use std::time::Instant;
 
 use super::effect::Wish;
+use super::why::{Facts, Wait};
 use super::{Cause, Context, Input, Key, Refusal};
 use crate::config::Limits;
 use crate::site::Files;
@@ -547,6 +548,19 @@ impl<S: Files> Mode<S> {
             Mode::WebSocket(mode) => mode.deadline(limits),
             Mode::Lingering(mode) => mode.deadline(limits),
             Mode::AwaitingEndpoint(mode) => mode.deadline(limits),
+            Mode::Streaming(_) | Mode::Closed(_) => None,
+        }
+    }
+
+    /// Returns what the mode waits for; `None`: for nothing but its output to leave. Each mode answers
+    /// in its own file.
+    pub(super) fn wait(&self, facts: &Facts, limits: &Limits) -> Option<Wait> {
+        match self {
+            Mode::ReadingHead(mode) => mode.wait(facts, limits),
+            Mode::ReadingBody(mode) => Some(mode.wait(limits)),
+            Mode::AwaitingEndpoint(mode) => mode.wait(limits),
+            Mode::WebSocket(mode) => mode.wait(limits),
+            Mode::Lingering(mode) => mode.wait(limits),
             Mode::Streaming(_) | Mode::Closed(_) => None,
         }
     }

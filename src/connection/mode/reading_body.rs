@@ -12,6 +12,7 @@ use super::{AwaitingEndpoint, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::request::KeptRequest;
 use crate::connection::stall_clock::StallClock;
+use crate::connection::why::{TimeLimit, Wait};
 use crate::connection::{Answer, Cause, Context, Input, Key, Refusal, Uptake};
 use crate::http::{BodyDecoder, Framing, Head, RequestHead, Status};
 use crate::site::{Files, Mount, Reply};
@@ -249,8 +250,26 @@ impl ReadingBody {
     /// Returns when the next portion of the body must have come; `None` while the endpoint lets the
     /// client wait.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        let due = self.incoming.progress.last_progress() + limits.stall_time;
-        (!self.incoming.is_paused).then_some(due)
+        self.limit(limits).map(TimeLimit::end)
+    }
+
+    fn limit(&self, limits: &Limits) -> Option<TimeLimit> {
+        let limit = self.incoming.progress.limit(limits.stall_time);
+        (!self.incoming.is_paused).then_some(limit)
+    }
+
+    /// Returns what the mode waits for.
+    pub(super) fn wait(&self, limits: &Limits) -> Wait {
+        let incoming = &*self.incoming;
+        let received = incoming.received;
+        match self.limit(limits) {
+            Some(limit) => Wait::Body {
+                received,
+                length: (incoming.length < usize::MAX).then_some(incoming.length as u64),
+                limit,
+            },
+            None => Wait::Uptake { taken: received },
+        }
     }
 
     fn is_late<S: Files>(&self, cx: &Context<'_, S>) -> bool {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::config::Limits;
 use crate::connection::request::{KeptRequest, is_coded, parameter};
+use crate::connection::why::{Facts, TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input, Intake, Key, Refusal, Request};
 use crate::http::{
     Expectation, Field, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status,
@@ -98,7 +99,7 @@ impl ReadingHead {
     ) -> Step<S> {
         let refusal = if input.eof {
             HeadError::Incomplete.into()
-        } else if input.expired && self.due(&cx.turn.limits) <= cx.turn.now.instant {
+        } else if input.expired && self.head_limit(&cx.turn.limits).end() <= cx.turn.now.instant {
             Refusal::late("the request head took too long")
         } else {
             return Step::NeedInput(Mode::ReadingHead(self));
@@ -214,9 +215,9 @@ impl ReadingHead {
         PendingResponse::nothing(input, cx).answer(reply, refusal.cause, input, cx)
     }
 
-    /// Returns when a head that has begun must be complete.
-    fn due(&self, limits: &Limits) -> Instant {
-        self.since + limits.head_time
+    /// Returns the time for the rest of a head that has begun.
+    fn head_limit(&self, limits: &Limits) -> TimeLimit {
+        TimeLimit::new(self.since, limits.head_time)
     }
 
     /// Whether the first byte of a head has come.
@@ -239,11 +240,34 @@ impl ReadingHead {
         pending: bool,
         limits: &Limits,
     ) -> Option<Instant> {
+        self.limit(last_progress, pending, limits)
+            .map(TimeLimit::end)
+    }
+
+    /// Returns the time for the rest of a head, or for the first byte of one. While output waits, no
+    /// time runs for the first byte.
+    fn limit(&self, last_progress: Instant, pending: bool, limits: &Limits) -> Option<TimeLimit> {
         match self.begun {
-            true => Some(self.due(limits)),
+            true => Some(self.head_limit(limits)),
             false if pending => None,
-            false => Some(self.since.max(last_progress) + limits.idle_time),
+            false => {
+                let since = self.since.max(last_progress);
+                Some(TimeLimit::new(since, limits.idle_time))
+            }
         }
+    }
+
+    /// Returns what the mode waits for.
+    pub(super) fn wait(&self, facts: &Facts, limits: &Limits) -> Option<Wait> {
+        let limit = self.limit(facts.last_progress, facts.pending, limits)?;
+        Some(match (self.begun, facts.has_answered) {
+            (true, _) => Wait::Head {
+                received: facts.unread,
+                limit,
+            },
+            (false, true) => Wait::NextRequest(limit),
+            (false, false) => Wait::FirstRequest(limit),
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::{Lingering, Mode, Step, Wanted, Wants};
 use crate::config::Limits;
+use crate::connection::why::{TimeLimit, Wait};
 use crate::connection::{
     Answer, Broadcast, Cause, Context, Conversation, Effect, Input, Key, Record, Request,
 };
@@ -429,6 +430,16 @@ impl WebSocket {
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         (!self.state.paused).then(|| self.state.deadline(limits))
     }
+
+    /// Returns what the mode waits for; `None`: for its output to leave.
+    pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
+        let state = &*self.state;
+        (!state.paused).then(|| Wait::Frame {
+            partial: state.partial_message.len(),
+            limit: state.limit(limits),
+            is_pinged: state.pinged.is_some(),
+        })
+    }
 }
 
 /// The close code for a peer that gives no sign of life. The RFC names no code for the case, and
@@ -457,9 +468,14 @@ impl State {
 
     /// Returns when to send a ping, or when to give up waiting for a sign of life.
     fn deadline(&self, limits: &Limits) -> Instant {
+        self.limit(limits).end()
+    }
+
+    /// Returns the time for a sign of life, before the next ping or after the last.
+    fn limit(&self, limits: &Limits) -> TimeLimit {
         match self.pinged {
-            Some(at) => at + limits.pong_time,
-            None => self.last_received + limits.ping_time,
+            Some(at) => TimeLimit::new(at, limits.pong_time),
+            None => TimeLimit::new(self.last_received, limits.ping_time),
         }
     }
 }
