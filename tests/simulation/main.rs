@@ -44,6 +44,8 @@
 //!   turn is.
 //! - The server comes to rest: the number of turns is bounded, the server does not spin through
 //!   turns in which nothing happens, and no connection stays for ever.
+//! - Each connection says why it is open, and it is so: nothing is unread where the peer is said to be
+//!   silent, and the kernel has no space where the peer is said to be slow ([`reasons`]).
 //! - The invariants of the server hold after every turn (`Server::check`). At the end nothing is
 //!   left: no stream, slot, timer, buffer, open file or byte on the account of memory.
 //! - An answer shows its file in a state that the file had at some moment since the request was
@@ -120,6 +122,7 @@ mod endpoints;
 mod files;
 mod live;
 mod pages;
+mod reasons;
 mod rooms;
 mod scripts;
 mod talk;
@@ -1013,6 +1016,7 @@ fn run(mut world: World, limits: Limits) -> Finished {
         }
         most_memory = most_memory.max(server.memory_bytes());
         let world = world.borrow();
+        reasons::judge(&server, &world);
         let stopped = flow == Flow::Stopped;
         assert!(stopped || world.stops < 2, "a second signal stops at once");
         assert!(!stopped || world.stops > 0, "nobody has asked it to stop");

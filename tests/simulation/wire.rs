@@ -62,6 +62,8 @@ pub struct Wire {
     queue: Vec<u8>,
     /// The number of bytes that the server has ever sent.
     sent: usize,
+    /// The number of bytes that the server has ever read.
+    taken: usize,
     /// A FIN follows the queue.
     fin_sent: bool,
     /// `SOCK_NOSPACE`: the server wanted more space than was free, so an event comes when space is
@@ -107,6 +109,7 @@ impl Wire {
             fin_read: false,
             queue: Vec::new(),
             sent: 0,
+            taken: 0,
             fin_sent: false,
             no_space: false,
             client_closed: false,
@@ -244,6 +247,7 @@ impl Wire {
         if n > 0 {
             into[..n].copy_from_slice(&self.received[..n]);
             self.received.drain(..n);
+            self.taken += n;
             return Ok(n);
         }
         if let Some(error) = self.error.take() {
@@ -301,6 +305,11 @@ impl Wire {
         self.sent
     }
 
+    /// The number of bytes that the server has read so far.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
     /// shutdown(2) of the write direction.
     pub fn shutdown(&mut self) -> io::Result<()> {
         if self.reset {
@@ -350,11 +359,20 @@ impl Wire {
     /// Blocked output is a reason. After the end of the client's direction there is nothing to read, and
     /// the server finds an error with its next write.
     pub fn is_neglected(&self) -> bool {
+        let is_failed = self.error.is_some() && !self.fin_read;
+        (self.has_untold_input() && !self.write_blocked)
+            || (is_failed && self.is_reported() && !self.on_ready_list)
+    }
+
+    /// Whether input of which no further event will tell waits to be read.
+    pub fn has_untold_input(&self) -> bool {
         let unread = !self.received.is_empty() || (self.fin_received && !self.fin_read);
-        let waits = unread && !self.write_blocked;
-        self.is_reported()
-            && !self.on_ready_list
-            && (waits || (self.error.is_some() && !self.fin_read))
+        unread && self.is_reported() && !self.on_ready_list
+    }
+
+    /// Whether a write has found no space, and no event has told of space since.
+    pub fn is_write_blocked(&self) -> bool {
+        self.write_blocked
     }
 
     /// Notes a reported event, true or false: the server may now try the reported directions.

@@ -208,6 +208,16 @@ impl World {
         self.wires.iter().all(|wire| wire.end == ServerEnd::Closed)
     }
 
+    /// The connection of this number, which is the port of the peer.
+    pub fn wire(&self, number: u16) -> &Wire {
+        &self.wires[usize::from(number)]
+    }
+
+    /// The client of a connection.
+    pub fn client_of(&self, wire: &Wire) -> &Client {
+        &self.clients[wire.client]
+    }
+
     /// How long the run has lasted.
     fn age(&self) -> Duration {
         self.now - self.began
