@@ -1,6 +1,8 @@
 //! Floor 3, connection: keys, which name connections, and requests to endpoints. A key is used again
 //! only after two thousand million connections or requests.
 
+use std::fmt;
+
 /// Names a WebSocket connection, or a single request to an endpoint. A later connection in the same
 /// slot of the slab gets another key, and so does the next request of the same connection. Events and
 /// queues hold keys: a late event finds no connection, instead of a wrong one. (Timers hold slots, and
@@ -44,6 +46,16 @@ impl Key {
     }
 }
 
+/// `3#17` is the connection of generation 17 in slot 3, and `3/5` is the request number 5 that came in
+/// slot 3.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.generation & Key::GENERATION_MAX;
+        let mark = if self.generation == number { '#' } else { '/' };
+        write!(f, "{}{mark}{number}", self.index)
+    }
+}
+
 impl From<Key> for u64 {
     fn from(key: Key) -> u64 {
         u64::from(key.generation) << 32 | u64::from(key.index)
@@ -78,5 +90,7 @@ mod tests {
         let (first, second) = (connection.of_request(1), connection.of_request(2));
         assert!(first != connection && second != connection && first != second);
         assert_eq!((first.index(), second.index()), (7, 7));
+        let texts = [connection, first, second].map(|key| key.to_string());
+        assert_eq!(texts, ["7#1", "7/1", "7/2"]);
     }
 }

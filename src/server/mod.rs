@@ -52,6 +52,7 @@ pub(crate) mod schedule;
 mod start;
 mod stop;
 pub(crate) mod timers;
+pub mod trace;
 mod view;
 
 pub use driver::{Change, Driver, Event, Found, MioDriver, Signal, Source, Waker, Watch};
