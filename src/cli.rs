@@ -2,7 +2,10 @@
 //!
 //! Architecture invariant: of the crate's modules, this module names only `config` and `http`.
 
+mod command;
 mod values;
+
+pub use command::{Command, Conversion};
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,13 +18,13 @@ use clap::{Parser, ValueEnum};
 
 use crate::config::{
     Bind, Config, Cors, Credentials, FieldChange, Limits, Live, LogFormat, Metrics, Port,
-    SlowMember,
+    SlowMember, TraceTo,
 };
 use values::{address, count, field_change, glob_pattern, host_name, origin, port, seconds, size};
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
 #[derive(Parser, Debug)]
-#[command(name = "oneloop", version, max_term_width = 100)]
+#[command(name = "oneloop", version, max_term_width = 100, after_help = command::AFTER_HELP)]
 pub struct Cli {
     /// The directory or the file to serve [default: ./www if it exists, else .]
     pub root: Option<PathBuf>,
@@ -188,6 +191,14 @@ pub struct Cli {
     /// 1,000 requests]. kill -USR1 prints it at any time
     #[arg(long, conflicts_with = "quiet")]
     pub report: bool,
+    /// Write what the loop does to FILE, as JSON lines in logical time: the same acts of clients give the
+    /// same lines. With the word pretty in place of FILE, lines for people go to standard error
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
+    /// Write times and ports to the trace too, which differ from run to run
+    #[arg(long, requires = "trace")]
+    pub trace_clock: bool,
 
     /// Print only warnings and errors
     #[arg(short, long)]
@@ -331,6 +342,12 @@ fn explain(error: &clap::Error) -> String {
             }
             other => format!("{flag} cannot be used with {other}; give one of them"),
         },
+        ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(missing)) => {
+                format!("{} is missing; --help says more", missing.join(" and "))
+            }
+            _ => "an argument is missing; --help says more".into(),
+        },
         ErrorKind::InvalidUtf8 => {
             "the value of a flag is not UTF-8; only paths may hold other bytes".into()
         }
@@ -344,7 +361,7 @@ impl Cli {
     ///
     /// # Errors
     /// A sentence about the first wrong argument, or about a wrong value in the environment.
-    pub fn from_process() -> Result<Cli, String> {
+    fn from_process() -> Result<Cli, String> {
         let port = std::env::var_os("PORT");
         let auth = std::env::var_os("ONELOOP_AUTH");
         let cli = Cli::try_parse().map_err(|error| match error.use_stderr() {
@@ -469,6 +486,12 @@ impl Cli {
             watch: self.watch.clone(),
             ignore: self.ignore.clone(),
             poll: self.poll,
+            trace: match &self.trace {
+                None => TraceTo::Off,
+                Some(file) if file == "pretty" => TraceTo::Pretty,
+                Some(file) => TraceTo::File(file.clone()),
+            },
+            trace_clock: self.trace_clock,
             limits,
             bind,
             port: self.port.map_or(Port::Preferred(8080), Port::Exactly),

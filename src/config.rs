@@ -91,6 +91,10 @@ pub struct Config {
     /// Whether files are looked at twice a second, because the file system does not tell of changes. Of
     /// most such file systems, the server knows.
     pub poll: bool,
+    /// Where the server writes a trace of what its loop does.
+    pub trace: TraceTo,
+    /// Whether the trace has times and ports too, which differ from run to run.
+    pub trace_clock: bool,
     /// The bounds on time, memory and work.
     pub limits: Limits,
 }
@@ -122,6 +126,8 @@ impl Config {
             watch: Vec::new(),
             ignore: Vec::new(),
             poll: false,
+            trace: TraceTo::Off,
+            trace_clock: false,
             limits: Limits::default(),
         }
     }
@@ -230,6 +236,18 @@ pub enum Live {
     Used,
     /// When any file of the site changes.
     All,
+}
+
+/// Where a trace of the loop is written.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub enum TraceTo {
+    /// No trace is written.
+    #[default]
+    Off,
+    /// Lines for people, to standard error.
+    Pretty,
+    /// JSON lines, to this file, which is emptied first.
+    File(PathBuf),
 }
 
 /// A user name and a password. `Debug` shows neither.

@@ -8,22 +8,31 @@
 //! wrong flags.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use oneloop::cli::Cli;
-use oneloop::config::{Config, Live};
+use oneloop::cli::{Cli, Command, Conversion};
+use oneloop::config::{Config, Live, TraceTo};
+use oneloop::server::trace::{Trace, chrome};
 use oneloop::server::{BoundServer, Log, Server, Shown};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
     let began = Instant::now();
-    let cli = match Cli::from_process() {
-        Ok(cli) => cli,
+    let cli = match Command::from_process() {
+        Ok(Command::Serve(cli)) => cli,
+        Ok(Command::Convert(conversion)) => {
+            return match convert(&conversion) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(1, &error),
+            };
+        }
         Err(error) => return fail(2, &error),
     };
-    let screen = Screen::of_stdout();
+    let screen = Screen::of(&io::stdout());
     let config = cli.config(
         screen.terminal,
         sys::raise_descriptor_limit(),
@@ -42,7 +51,36 @@ fn fail(code: u8, reason: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// What standard output is.
+/// Converts a trace. The output is complete, or the conversion has failed.
+fn convert(Conversion { file, chrome }: &Conversion) -> Result<(), String> {
+    let cannot = |what, path, error: io::Error| format!("cannot {what} {}: {error}", Shown(path));
+    let input = File::open(file).map_err(|e| cannot("read", file, e))?;
+    let place = |file: io::Result<std::fs::Metadata>| file.ok().map(|m| (m.dev(), m.ino()));
+    let is_same =
+        place(std::fs::metadata(chrome)).is_some_and(|out| Some(out) == place(input.metadata()));
+    if is_same {
+        let chrome = Shown(chrome);
+        return Err(format!(
+            "{chrome} is the trace itself; name another file for the output"
+        ));
+    }
+    let out = File::create(chrome).map_err(|e| cannot("write", chrome, e))?;
+    let mut out = BufWriter::new(out);
+    let done = chrome::convert(BufReader::new(input), &mut out).map_err(|error| match error {
+        chrome::Error::Read(e) => cannot("read", file, e),
+        chrome::Error::Write(e) => cannot("write", chrome, e),
+        chrome::Error::Line(number, what) => format!("{}: line {number}: {what}", Shown(file)),
+    })?;
+    out.flush().map_err(|e| cannot("write", chrome, e))?;
+    let said = format!(
+        "{done}; open {} at https://ui.perfetto.dev\n",
+        Shown(chrome)
+    );
+    let _ = Output::stderr().write(said.as_bytes());
+    Ok(())
+}
+
+/// What standard output or standard error is.
 #[derive(Clone, Copy)]
 struct Screen {
     /// A terminal: a person reads the lines.
@@ -52,10 +90,10 @@ struct Screen {
 }
 
 impl Screen {
-    /// Asks for the kind of standard output. `NO_COLOR` with any value forbids colour, and so does a
-    /// terminal that calls itself `dumb`.
-    fn of_stdout() -> Screen {
-        let terminal = io::stdout().is_terminal();
+    /// Asks for the kind of output. `NO_COLOR` with any value forbids colour, and so does a terminal
+    /// that calls itself `dumb`.
+    fn of(output: &impl IsTerminal) -> Screen {
+        let terminal = output.is_terminal();
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Screen {
@@ -89,6 +127,10 @@ fn run(
     }
     log.notice(&banner(&bound, config, screen, began));
     let mut server = bound.server.with_log(log);
+    if config.trace == TraceTo::Pretty && Screen::of(&io::stderr()).colour {
+        let (clock, bytes_max) = (config.trace_clock, config.limits.log_bytes_max);
+        server = server.with_trace(Trace::to_stderr(true, clock, bytes_max));
+    }
     server.run()?;
     Ok(())
 }

@@ -476,30 +476,34 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 
 // ── Standard output and standard error ─────────────────────────────────────────────────────────
 
-/// Writes to standard output or standard error without waiting for the reader. A terminal that was
-/// stopped with Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
+/// Writes to standard output, standard error or a file without waiting for the reader. A terminal that
+/// was stopped with Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
 #[derive(Debug)]
 pub struct Output {
-    fd: BorrowedFd<'static>,
     kind: OutputKind,
 }
 
 #[derive(Debug)]
 enum OutputKind {
     /// A regular file. Writing to a regular file never blocks for long.
-    File,
-    /// A pipe or a terminal, opened a second time. The flag `O_NONBLOCK` belongs to the open file
-    /// description, and the parent process shares the description that we inherited. Setting the
-    /// flag there would change the parent's output too.
-    Reopened(File),
+    File(BorrowedFd<'static>),
+    /// A file that we have opened, with `O_NONBLOCK`. A pipe or a terminal is opened a second time for
+    /// that: the flag belongs to the open file description, and the parent process shares the description
+    /// that we inherited. Setting the flag there would change the parent's output too.
+    Opened(File),
     /// A socket. The flag `MSG_DONTWAIT` makes each single call non-blocking.
-    Socket,
+    Socket(BorrowedFd<'static>),
     /// An output that could not be opened again. Each write is preceded by poll(2) and is limited
     /// to `PIPE_BUF` bytes.
-    Polled,
+    Polled(BorrowedFd<'static>),
 }
 
 impl Output {
+    const FLAGS: OFlags = OFlags::WRONLY
+        .union(OFlags::NONBLOCK)
+        .union(OFlags::NOCTTY)
+        .union(OFlags::CLOEXEC);
+
     /// Returns an `Output` that suits the kind of file that standard output is.
     pub fn stdout() -> Output {
         Output::of(rustix::stdio::stdout(), "/proc/self/fd/1")
@@ -510,20 +514,29 @@ impl Output {
         Output::of(rustix::stdio::stderr(), "/proc/self/fd/2")
     }
 
+    /// Makes a file, or empties the file that is there. A named pipe must have a reader.
+    ///
+    /// # Errors
+    /// The errors of open(2), `ENXIO` for a named pipe without a reader.
+    pub(crate) fn create(path: &Path) -> io::Result<Output> {
+        let flags = Output::FLAGS | OFlags::CREATE | OFlags::TRUNC;
+        let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))?;
+        Ok(Output {
+            kind: OutputKind::Opened(File::from(file)),
+        })
+    }
+
     /// `path` names the same file as `fd`, in proc(5).
     fn of(fd: BorrowedFd<'static>, path: &str) -> Output {
         let kind = match rustix::fs::fstat(fd).map(|s| FileType::from_raw_mode(s.st_mode)) {
-            Ok(FileType::RegularFile) => OutputKind::File,
-            Ok(FileType::Socket) => OutputKind::Socket,
-            _ => {
-                let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                match rustix::fs::open(path, flags, Mode::empty()) {
-                    Ok(file) => OutputKind::Reopened(File::from(file)),
-                    Err(_) => OutputKind::Polled,
-                }
-            }
+            Ok(FileType::RegularFile) => OutputKind::File(fd),
+            Ok(FileType::Socket) => OutputKind::Socket(fd),
+            _ => match rustix::fs::open(path, Output::FLAGS, Mode::empty()) {
+                Ok(file) => OutputKind::Opened(File::from(file)),
+                Err(_) => OutputKind::Polled(fd),
+            },
         };
-        Output { fd, kind }
+        Output { kind }
     }
 
     /// Writes as many of `bytes` as the output takes now, and returns their number.
@@ -535,16 +548,15 @@ impl Output {
         /// The value of POSIX's `PIPE_BUF` on Linux, in bytes. A pipe that poll(2) reports as
         /// writable takes at least this many bytes without blocking.
         const PIPE_BUF: usize = 4096;
-        let fd = self.fd;
         match &self.kind {
-            OutputKind::File => Ok(rustix::io::write(fd, bytes)?),
-            OutputKind::Reopened(file) => Ok(rustix::io::write(file, bytes)?),
-            OutputKind::Socket => {
+            OutputKind::File(fd) => Ok(rustix::io::write(fd, bytes)?),
+            OutputKind::Opened(file) => Ok(rustix::io::write(file, bytes)?),
+            OutputKind::Socket(fd) => {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 Ok(rustix::net::send(fd, bytes, flags)?)
             }
-            OutputKind::Polled => {
-                let mut polled = [PollFd::new(&fd, PollFlags::OUT)];
+            OutputKind::Polled(fd) => {
+                let mut polled = [PollFd::new(fd, PollFlags::OUT)];
                 let at_once = Timespec::default();
                 match rustix::event::poll(&mut polled, Some(&at_once))? {
                     0 => Err(io::ErrorKind::WouldBlock.into()),

@@ -94,6 +94,50 @@ fn flags_become_a_configuration() {
 }
 
 #[test]
+fn a_trace_is_for_people_or_goes_to_a_file() {
+    assert_eq!(config(&[]).trace, TraceTo::Off);
+    for (args, trace, clock) in [
+        (&["--trace=pretty"][..], TraceTo::Pretty, false),
+        (&["--trace", "pretty", "a"], TraceTo::Pretty, false),
+        (
+            &["--trace=a/b", "--trace-clock"],
+            TraceTo::File("a/b".into()),
+            true,
+        ),
+        (
+            &["--trace=./pretty"],
+            TraceTo::File("./pretty".into()),
+            false,
+        ),
+    ] {
+        let config = config(args);
+        assert_eq!((config.trace, config.trace_clock), (trace, clock));
+    }
+}
+
+#[test]
+fn a_conversion_has_an_input_and_an_output() {
+    let parse = |args: &[&str]| Conversion::try_parse_from(["trace"].iter().chain(args));
+    Conversion::command().debug_assert();
+    let conversion = parse(&["a.jsonl", "--chrome=b.json"]).expect("valid");
+    assert_eq!(conversion.file, Path::new("a.jsonl"));
+    assert_eq!(conversion.chrome, Path::new("b.json"));
+    for (args, said) in [
+        (&["a"][..], "--chrome <OUT> is missing; --help says more"),
+        (&["--chrome=b"], "<FILE> is missing; --help says more"),
+        (
+            &["a", "b", "--chrome=c"],
+            r#""b" is one argument too many; name one directory, or one file"#,
+        ),
+    ] {
+        assert_eq!(explain(&parse(args).expect_err("wrong")), said);
+    }
+    let alone = parse(&[]).expect_err("it explains");
+    let kind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    assert_eq!(alone.kind(), kind);
+}
+
+#[test]
 fn the_environment_names_a_port_if_no_flag_does() {
     for (args, value, expected) in [
         (&["oneloop"][..], None, Ok(None)),
@@ -179,6 +223,10 @@ fn a_wrong_argument_is_explained_in_one_line_with_the_next_step() {
         (
             &["-p1", "-p2"],
             "--port is given more than once; give it once",
+        ),
+        (
+            &["--trace-clock"],
+            "--trace <FILE> is missing; --help says more",
         ),
         (
             &["--auth=u:p", "--auth-file=x"],

@@ -1,5 +1,5 @@
-//! Floor 4, server: lines of text on their way to standard output or standard error. The loop never
-//! waits for either: lines are gathered in a bounded buffer, and as many bytes are written as the
+//! Floor 4, server: lines of text on their way to standard output, standard error or a file. The loop
+//! never waits for any of them: lines are gathered in a bounded buffer, and as many bytes are written as the
 //! output takes. Over the bound, whole lines are dropped and counted.
 
 use std::io;
@@ -89,6 +89,11 @@ impl Lines {
     /// Whether bytes are waiting for an output that did not take them at the last attempt.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked && self.is_waiting()
+    }
+
+    /// Whether the last write has failed, as on a full disk.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing
     }
 
     /// Writes as many bytes as the output takes now. Returns the error if the output has begun to

@@ -29,7 +29,8 @@
 //! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
 //!    request has asked for lately. See whether files have changed that open pages use ([`reload`]). Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
-//! 7. *record*: write the log, with a single write for the turn's records.
+//! 7. *record*: write the log, with a single write for the turn's records, and the trace if one is
+//!    written.
 //!
 //! Each of the parts 4 to 6 may leave work for the next turn: a turn is short, whatever there is to
 //! do.
@@ -63,6 +64,7 @@ pub use handle::{Handle, Stopped};
 pub use log::Log;
 pub use reload::LiveOptions;
 pub use start::{BoundServer, Shown, StartError};
+pub use trace::Trace;
 
 use std::collections::VecDeque;
 use std::io;
@@ -142,6 +144,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// After the first signal, the time when unfinished work is dropped.
     stop_at: Option<Instant>,
     log: Option<Log>,
+    /// The trace, unless it is off.
+    trace: Option<Box<Trace>>,
     /// The jobs of other threads, if there is a handle.
     jobs: Option<Jobs>,
     /// Live reload, unless it is off.
@@ -220,6 +224,7 @@ where
             accept_paused_until: None,
             stop_at: None,
             log: None,
+            trace: None,
             jobs: None,
             reload: None,
             searched_at: None,
@@ -273,6 +278,13 @@ where
         self
     }
 
+    /// Writes the records of the flight recorder to `trace` at the end of each turn.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(Box::new(trace));
+        self
+    }
+
     /// Runs turns until the server is told to stop.
     ///
     /// # Errors
@@ -280,6 +292,7 @@ where
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
         let report = self.report();
+        self.finish_trace();
         if let Some(log) = &mut self.log {
             log.finish(&self.tally.counters, &report, self.turn.now);
         }
@@ -334,6 +347,7 @@ where
         let ticks = self.ticks.iter().filter(|_| !self.turn.stopping);
         let tick = ticks.map(|tick| tick.next).min();
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
+        let trace = self.retry_trace_at(now);
         let resume = self.accept_paused_until.filter(|_| accepting);
         let (files, stock) = (self.close_files_at, self.free_stock_at);
         let alarm = self.shared.alarms.next();
@@ -344,6 +358,7 @@ where
             resume,
             self.stop_at,
             log,
+            trace,
             tick,
             alarm,
             reload,
@@ -607,8 +622,11 @@ where
         self.close_files_at = is_holding.then_some(next);
     }
 
-    /// Hands the turn's records to the log, and says once what a stop waits for.
+    /// Hands the turn's records to the trace and the log, and says once what a stop waits for.
     fn record(&mut self) {
+        if self.trace.is_some() {
+            self.write_trace();
+        }
         if let Some(log) = &mut self.log {
             let now = || Now {
                 instant: self.driver.measure(),

@@ -13,9 +13,9 @@ use std::{env, fs};
 
 use super::{
     Echo, Handle, Health, LiveOptions, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList,
-    RoomsEndpoint, Server, endpoints::LiveScript, folder,
+    RoomsEndpoint, Server, Trace, endpoints::LiveScript, folder,
 };
-use crate::config::{Config, Cors, Live, Metrics, Port};
+use crate::config::{Config, Cors, Live, Metrics, Port, TraceTo};
 use crate::connection::Endpoint;
 use crate::site::{Auth, Client, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
@@ -56,6 +56,10 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// Neither the preferred port nor any of the ports tried next is free.
     NoPort(u16),
+    /// The trace cannot be written to this file.
+    Trace(PathBuf, io::Error),
+    /// The program was built without the flight recorder, so there is nothing to trace.
+    NoRecorder,
     /// The kernel refused an epoll instance or the signal handlers.
     Driver(io::Error),
 }
@@ -82,6 +86,19 @@ impl fmt::Display for StartError {
                 write!(f, "cannot watch {}: {}; ", Shown(path), plainly(error))?;
                 f.write_str("name a directory that is there")
             }
+            StartError::Trace(path, error) => {
+                let (path, reason) = (Shown(path), plainly(error));
+                write!(f, "cannot write the trace to {path}: {reason}; ")?;
+                f.write_str(match error.kind() {
+                    io::ErrorKind::PermissionDenied => "the server must be allowed to write there",
+                    io::ErrorKind::NotFound => "name a file in a directory that is there",
+                    _ => "name a file, or a pipe that is read already",
+                })
+            }
+            StartError::NoRecorder => f.write_str(
+                "cannot write a trace: this program has no flight recorder; \
+                 build it with the feature `recorder`",
+            ),
             StartError::Listen(address, error) => match error.kind() {
                 io::ErrorKind::AddrInUse => {
                     let next = address.port().saturating_add(1);
@@ -211,6 +228,7 @@ impl Server<MioDriver, Disk> {
             Some(name) => folder.join(OsStr::from_bytes(name)),
             None => folder.to_path_buf(),
         };
+        let trace = trace(config)?;
         let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let live = live_options(config, folder).map_err(failed)?;
         if live.is_some() {
@@ -270,6 +288,9 @@ impl Server<MioDriver, Disk> {
         if let Some(live) = &live {
             server = server.with_live_reload(live);
         }
+        if let Some(trace) = trace {
+            server = server.with_trace(trace);
+        }
         Ok(BoundServer {
             server,
             addresses,
@@ -278,6 +299,20 @@ impl Server<MioDriver, Disk> {
             missing,
             port_in_use,
         })
+    }
+}
+
+/// The trace that is asked for; `None` if it is off.
+fn trace(config: &Config) -> Result<Option<Trace>, StartError> {
+    let (clock, bytes_max) = (config.trace_clock, config.limits.log_bytes_max);
+    match &config.trace {
+        TraceTo::Off => Ok(None),
+        _ if !cfg!(feature = "recorder") => Err(StartError::NoRecorder),
+        TraceTo::Pretty => Ok(Some(Trace::to_stderr(false, clock, bytes_max))),
+        TraceTo::File(path) => match Trace::to_file(path, clock, bytes_max) {
+            Ok(trace) => Ok(Some(trace)),
+            Err(error) => Err(StartError::Trace(path.clone(), error)),
+        },
     }
 }
 

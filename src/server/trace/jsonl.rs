@@ -71,7 +71,9 @@ impl Jsonl {
     }
 
     /// Appends a line that says how many records are missing.
-    pub fn lost(out: &mut Vec<u8>, turn: u32, count: u64) {
+    pub fn lost(&mut self, out: &mut Vec<u8>, turn: u32, count: u64) {
+        // The turn before the next one may be among them.
+        self.began = None;
         append(
             out,
             format_args!(r#"{{"t":{turn},"e":"lost","n":{count}}}"#),
@@ -356,7 +358,7 @@ mod tests {
         let mut out = Vec::new();
         Jsonl::header(&mut out, false);
         Jsonl::header(&mut out, true);
-        Jsonl::lost(&mut out, 7, 3);
+        Jsonl::new(false).lost(&mut out, 7, 3);
         Jsonl::stop(&mut out, 8);
         let text = String::from_utf8(out).expect("JSON is UTF-8");
         let header = format!(
