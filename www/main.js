@@ -87,6 +87,8 @@ function draw() {
     // Only connections that delayed a fetch are visible: a connection opened in advance looks like a kept one.
     words.push(connects ? `${connects} of them had to wait for a new connection.` : "None had to wait for a new connection.");
   }
+  const share = serverShare(asked);
+  if (share !== null) words.push(`The server’s own share was ${ms(share)}, by its field Server-Timing.`);
   if (kept) words.push(`${count(kept, "resource")} came from the browser’s cache.`);
   if (!asked.length) words.push("Reload the page to ask the server.");
   $("summary").textContent = words.join(" ");
@@ -99,6 +101,14 @@ function draw() {
   }
   $("now-load").textContent = asked.length ? `${count(asked.length, "response")}, ${ms(span)}` : "from the browser’s cache";
   $("measured").hidden = false;
+}
+
+// The milliseconds that the server has told with --server-timing; null without the flag. The writes of an answer
+// come after its head, so the head of the next answer tells them.
+function serverShare(entries) {
+  const own = ["parse", "file", "endpoint", "send"];
+  const times = entries.flatMap((e) => e.serverTiming ?? []).filter((t) => own.includes(t.name));
+  return times.length ? times.reduce((sum, t) => sum + t.duration, 0) : null;
 }
 
 function extent(entries) {
