@@ -34,4 +34,5 @@ mod stop;
 mod streams;
 mod tcp;
 mod test_endpoints;
+mod trace;
 mod websocket;
