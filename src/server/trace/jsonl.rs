@@ -25,7 +25,7 @@
 //! | `expire` | |
 //! | `effect` | `what`: `ask`, `answer`, `end`, `room` or `publish`. In `c`, `3/5` is a request to an endpoint, by its number |
 //! | `postponed` | `why`: `budget` or `throttled` |
-//! | `signal` | `what`: `stop` or `reload` |
+//! | `signal` | `what`: `stop` or `other` |
 //! | `lost` | `n`: the number of records that are missing here |
 //! | `stop` | the end of the trace: the server has stopped |
 //!
@@ -142,7 +142,7 @@ impl Jsonl {
             }
             TraceRecord::Close { cause, .. } => write!(out, r#","cause":"{}""#, cause.name())?,
             TraceRecord::Signal { stop } => {
-                let what = if stop { "stop" } else { "reload" };
+                let what = if stop { "stop" } else { "other" };
                 write!(out, r#","what":"{what}""#)?;
             }
             TraceRecord::Fin { .. } | TraceRecord::Expire { .. } => {}

@@ -133,7 +133,7 @@ impl Pretty {
             ),
             TraceRecord::Close { cause, .. } => write!(out, "closed: {}", cause.words()),
             TraceRecord::Signal { stop: true } => write!(out, "signal to stop"),
-            TraceRecord::Signal { stop: false } => write!(out, "signal to reload pages"),
+            TraceRecord::Signal { stop: false } => write!(out, "signal"),
         }
     }
 }
