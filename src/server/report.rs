@@ -80,16 +80,17 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = self.counters;
         let (requests, connections) = (c.requests, c.connections);
-        let seconds = self.uptime.as_secs_f64();
+        let (waited, worked) = self.pace.totals();
+        let each = worked.as_nanos() as u64 / requests.max(1);
         writeln!(f, "the loop after {}", Took(self.uptime))?;
         writeln!(
             f,
-            "  requests       {} on {}: {:.1} per connection, {:.1} per turn, {:.0} per second",
+            "  requests       {} on {}: {:.1} per connection, {:.1} per turn, {} of work for each",
             Grouped(requests),
             plural(connections, "connection"),
             ratio(requests, connections),
             ratio(requests, c.turns),
-            requests as f64 / seconds.max(1e-9),
+            Took(Duration::from_nanos(each)),
         )?;
         write!(f, "  answers       ")?;
         list(
@@ -102,7 +103,6 @@ impl fmt::Display for Report<'_> {
             Size(c.received_bytes),
             Size(c.sent_bytes)
         )?;
-        let (waited, worked) = self.pace.totals();
         let all = (waited + worked).as_secs_f64();
         writeln!(
             f,
@@ -164,19 +164,16 @@ impl Report<'_> {
         )?;
         write!(
             f,
-            "  read           connections that ended while wrk may have waited:"
+            "  read           ends that wrk did not expect (a reset by the peer is its own, when its time is over):"
         )?;
-        let ends = Cause::ALL
-            .into_iter()
-            .filter(|cause| !Self::is_orderly(*cause));
+        let ends = Cause::ALL.into_iter().filter(|cause| !is_expected(*cause));
         list(
             f,
             ends.map(|cause| (c.closed(cause), cause.words().to_owned())),
         )?;
         writeln!(
             f,
-            "  write          the same ends, if wrk was just sending; {} writes of ours found the peer gone",
-            Grouped(c.closed(Cause::Reset)),
+            "  write          the same ends, met while wrk was sending"
         )?;
         let service = self.pace.service();
         let late = service.count_between(2_000_000_000, u64::MAX);
@@ -194,11 +191,12 @@ impl Report<'_> {
             answers(errors),
         )
     }
+}
 
-    /// Whether a client expects this end: its own, or the one that an answer has announced.
-    fn is_orderly(cause: Cause) -> bool {
-        matches!(cause, Cause::PeerClosed | Cause::LastAnswer)
-    }
+/// Whether a client expects this end: its own, or the one that an answer has announced. At the end of its
+/// time, wrk resets its connections.
+fn is_expected(cause: Cause) -> bool {
+    matches!(cause, Cause::PeerClosed | Cause::LastAnswer | Cause::Reset)
 }
 
 /// The percentiles of times in nanoseconds.
@@ -324,13 +322,13 @@ mod tests {
             "{text}"
         );
         for part in [
-            "1,000 on 4 connections: 250.0 per connection, 10.0 per turn, 2500 per second",
+            "1,000 on 4 connections: 250.0 per connection, 10.0 per turn, 100 µs of work for each",
             "answers        999 with 2xx, 1 with 4xx\n",
             "worked 25.0 % of the time and waited for events the rest; 100 turns, 2.0 events per turn",
             "2.11 per request: 1.00 reads, 1.01 writes, 0.10 waits; 0 reads and 0 writes in vain",
             "hidden wait    500 µs in the kernel",
             "closed         1 closed by the peer, 1 timed out\n",
-            "while wrk may have waited: 1 timed out\n",
+            "when its time is over): 1 timed out\n",
             "timeout        1 answer took 2 s or more, 3 answers on their way now",
         ] {
             assert!(text.contains(part), "{part}: {text}");
