@@ -50,7 +50,7 @@
 //!
 //! | flag | is set | is cleared |
 //! |---|---|---|
-//! | `readable` | at the start; by an event | by a read that gets EAGAIN, or at least one byte but fewer than asked for (unless `peer_closed`) |
+//! | `readable` | at the start; by an event; by [`Connection::expire`](connection::Connection::expire), to try once more | by a read that gets EAGAIN, or at least one byte but fewer than asked for (unless `peer_closed`) |
 //! | `writable` | at the start; by an event; by [`Connection::expire`](connection::Connection::expire), to try once more | by a write that gets EAGAIN |
 //! | `peer_closed` | by an event | never |
 //!
@@ -115,7 +115,8 @@
 //! # The life of a request
 //!
 //! The second request of a kept connection, for a small file, from `epoll_wait` back to it. Each row
-//! names the function that does the work.
+//! names the function that does the work. The page [`lives`] tells this life and three others beside their
+//! traces.
 //!
 //! | function | step | system call |
 //! |---|---|---|
@@ -465,6 +466,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod http;
+pub mod lives;
 pub mod server;
 pub mod site;
 pub mod sys;

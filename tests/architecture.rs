@@ -49,6 +49,8 @@ const PLAN: &[Module] = &[
         ],
     ),
     module("cli", None, &["config", "http"]),
+    // A page of the docs.
+    module("lives", None, &[]),
     module("lib", None, &[]),
     module("main", None, &["sys", "config", "server", "cli"]),
 ];
