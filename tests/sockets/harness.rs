@@ -226,7 +226,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    fn of(pipe: OwnedFd) -> Lines {
+    pub fn of(pipe: OwnedFd) -> Lines {
         let (pipe, bytes) = (pipe.into(), Vec::new());
         Lines { pipe, bytes }
     }

@@ -598,7 +598,7 @@ fn pages_that_say_nothing_and_service_workers_are_named_once() {
 }
 
 /// A terminal that is controlled by the test: what a person types, and the standard input of a program.
-fn terminal() -> (fs::File, fs::File) {
+pub fn terminal() -> (fs::File, fs::File) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let person = rustix::pty::openpt(flags).expect("a terminal is left");
     rustix::pty::unlockpt(&person).expect("it is ours");

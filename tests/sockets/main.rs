@@ -34,5 +34,6 @@ mod stop;
 mod streams;
 mod tcp;
 mod test_endpoints;
+#[cfg(feature = "recorder")]
 mod trace;
 mod websocket;

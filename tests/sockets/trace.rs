@@ -6,7 +6,8 @@ use std::process::Stdio;
 use rustix::process::{Resource, Signal};
 use serde_json::Value;
 
-use crate::harness::{Finished, Folder, Process, Server, get, program};
+use crate::harness::{Client, Finished, Folder, Lines, Process, Server, get, program};
+use crate::live::terminal;
 
 /// The members that each kind of line has, and those that it may have.
 const MEMBERS: &[(&str, &[&str], &[&str])] = &[
@@ -122,6 +123,31 @@ fn a_trace_for_people_is_on_standard_error_without_colour() {
         assert!(finished.stderr.contains(words), "{}", finished.stderr);
     }
     assert!(!finished.stderr.contains('\x1b'));
+}
+
+#[test]
+fn a_trace_has_colour_on_a_terminal_that_shows_colour() {
+    let folder = Folder::with("a", "hello");
+    for (name, value, colour) in [
+        ("TERM", "xterm", true),
+        ("TERM", "dumb", false),
+        ("NO_COLOR", "1", false),
+    ] {
+        let (person, terminal) = terminal();
+        let mut command = program();
+        command.env("TERM", "xterm").env(name, value);
+        command.arg(folder.path());
+        command.args(["-p", "0", "--trace=pretty", "--log=off"]);
+        let _process = Process::with_outputs(&mut command, Stdio::null(), terminal.into());
+        let mut lines = Lines::of(person.into());
+        let address = lines.find("http://").replace(['/', '\r'], "");
+        let mut client = Client::to(address.parse().expect("an address"));
+        assert_eq!(client.get("/a").status, 200);
+        let line = std::iter::from_fn(|| lines.next()).find(|line| line.contains("answers 200"));
+        let line = line.expect("a line");
+        assert_eq!(line.starts_with("\x1b[36m"), colour, "{line}");
+        assert_eq!(line.contains('\x1b'), colour, "{line}");
+    }
 }
 
 #[test]
