@@ -1,0 +1,94 @@
+// The numbers: times, counters, answers by class, closes by cause, and what wrk would call them.
+
+import { $, count, make, num, put, size, us } from "./dom.js";
+import { list } from "./pipe.js";
+
+const CLASSES = [
+  "1xx, switched protocols",
+  "2xx, success",
+  "3xx, redirected or unchanged",
+  "4xx, refused",
+  "5xx, failed here",
+];
+const PARTS = ["p50", "p99", "p999", "max"];
+
+export function drawFigures(frame, hello) {
+  const { loop, counters: c, memory } = frame;
+  times([
+    ["turn", loop.turn_us],
+    ["service", loop.service_us],
+  ]);
+  put($("hidden"), us(loop.hidden_wait_us));
+  list($("counters"), [
+    ["", "connections; open now", `${num(c.connections)}; ${num(c.open)}`],
+    ["", "requests", num(c.requests)],
+    ["", "requests for each turn", loop.turns ? (c.requests / loop.turns).toFixed(2) : "–"],
+    ["", "events for each turn", loop.turns ? (loop.events / loop.turns).toFixed(2) : "–"],
+    ["", "reads; of them EAGAIN", `${num(c.reads)}; ${num(c.read_blocks)}`],
+    ["", "writes; of them EAGAIN", `${num(c.writes)}; ${num(c.write_blocks)}`],
+    ["", "system calls for each request", c.requests ? ((c.reads + c.writes) / c.requests).toFixed(2) : "–"],
+    ["", "received", size(c.received_bytes)],
+    ["", "sent", size(c.sent_bytes)],
+    ["", "messages that slow members missed", num(c.missed)],
+    ["", "memory held for peers", memory ? `${size(memory.bytes)} of ${size(memory.bytes_max)}` : "–"],
+  ]);
+  bars(
+    $("classes"),
+    CLASSES.map((name, i) => [name, c.responses[i] ?? 0]),
+  );
+  const causes = hello.causes.map(([, words], i) => [words, frame.closed[i] ?? 0]);
+  bars($("causes"), causes);
+  wrk(frame, hello);
+}
+
+function times(rows) {
+  const body = $("times").tBodies[0];
+  if (!body.rows.length) {
+    for (const [name] of rows)
+      body.append(make("tr", {}, make("th", { scope: "row", textContent: name }), ...PARTS.map(() => make("td"))));
+  }
+  rows.forEach(([, values], i) => PARTS.forEach((part, j) => put(body.rows[i].cells[j + 1], us(values?.[part]))));
+}
+
+/** Numbers with a bar each. A row whose number is 0 is dim. */
+function bars(dl, rows) {
+  if (dl.childElementCount !== rows.length) {
+    dl.replaceChildren(...rows.map(([name]) => make("div", {}, make("dt", { textContent: name }), make("dd"))));
+  }
+  const most = Math.max(1, ...rows.map(([, n]) => n));
+  rows.forEach(([, n], i) => {
+    const el = dl.children[i];
+    if (el.dataset.n === `${n}/${most}`) return;
+    el.dataset.n = `${n}/${most}`;
+    put(el.lastChild, num(n));
+    el.classList.toggle("none", !n);
+    el.style.setProperty("--share", `${(n / most) * 100}%`);
+  });
+}
+
+// What a client notices as an error while it waits for an answer.
+const WHILE_WAITING = ["refused", "late", "stalled", "overloaded", "stopped", "cut_off", "failed"];
+
+function wrk(frame, hello) {
+  const by = Object.fromEntries(hello.causes.map(([name, words], i) => [name, [frame.closed[i] ?? 0, words]]));
+  const waiting = WHILE_WAITING.filter((name) => by[name]?.[0]);
+  const sum = waiting.reduce((n, name) => n + by[name][0], 0);
+  const bad = (frame.counters.responses[3] ?? 0) + (frame.counters.responses[4] ?? 0);
+  const rows = [
+    ["connect", `${num(frame.counters.shed)} dropped without an answer`],
+    [
+      "read",
+      sum
+        ? `${num(sum)}: ${waiting.map((name) => `${num(by[name][0])} ${by[name][1]}`).join(", ")}`
+        : "0: none was closed while it waited",
+    ],
+    ["write", `${num(by.failed?.[0] ?? 0)} failed`],
+    ["timeout", `longest turn ${us(frame.loop.turn_us?.max)}, longest service ${us(frame.loop.service_us?.max)}`],
+    ["Non-2xx or 3xx", count(bad, "answer")],
+  ];
+  const body = $("wrk").tBodies[0];
+  if (!body.rows.length)
+    for (const [name] of rows)
+      body.append(make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", { className: "text" })));
+  rows.forEach(([, text], i) => put(body.rows[i].cells[1], text));
+}
