@@ -2,7 +2,7 @@
 // Records have no clock, so the records of a turn are spread evenly over it, in their order.
 
 import { slotOf } from "./dom.js";
-import { words } from "./ring.js";
+import { connectionOf, words } from "./ring.js";
 
 const PERFETTO = "https://ui.perfetto.dev";
 
@@ -48,7 +48,7 @@ export function toChrome(ring) {
     slice(1, `turn ${turn.n}`, at0, to, { events: turn.events, waited_us: turn.waited });
     for (let r = turn.from; r < turn.to; r++) {
       const record = ring.records[r];
-      const key = record.c;
+      const key = connectionOf(record);
       const a = at0 + Math.floor(((to - at0) * (r - turn.from)) / (n + 1));
       const b = at0 + Math.floor(((to - at0) * (r - turn.from + 1)) / (n + 1));
       if (record.e === "turn") continue;

@@ -124,8 +124,10 @@ function greet(it) {
   if (isFirst) modes.build(hello);
   show($("control"), hello.control);
   show($("control-how"), !hello.control);
-  const high = hello.limits?.write_buffer_high;
-  if (high) put($("high"), `${num(high / 1024)} KiB`);
+  for (const el of document.querySelectorAll("[data-limit]")) {
+    const value = hello.limits?.[el.dataset.limit];
+    if (value) put(el, el.dataset.limit.endsWith("_ms") ? `${num(value / 1000)} s` : `${num(value / 1024)} KiB`);
+  }
   if (hello.pid) for (const el of document.querySelectorAll(".pid")) put(el, String(hello.pid));
   put($("foot"), `oneloop ${hello.version}, run ${hello.instance}. This page is the connection ${hello.you}.`);
   $("freeze").disabled = false;
@@ -222,12 +224,10 @@ function drawPast(ring) {
     drawTurns(ring.turns.slice(Math.max(0, replay.at - 23), replay.at + 1).toReversed());
   }
   const from = froms.at(-1);
-  const letters = {};
-  for (const [key, letter] of now.entries) if (key !== hello.you) letters[letter] = (letters[letter] ?? 0) + 1;
   const match = now.entries.filter(([key, letter]) => slotOf(key) >= from && (!filter || letter === filter));
   const list = filter ? match.slice(0, PAGE) : match.filter(([key]) => slotOf(key) < from + PAGE);
   const next = filter ? (match.length > PAGE ? slotOf(match[PAGE][0]) : null) : undefined;
-  drawSlots({ count: now.count, from, list, next }, now.entries.length, letters, ` (turn ${turn.n})`);
+  drawSlots({ count: now.count, from, list, next }, now.entries.length, lettersOf(now.entries), ` (turn ${turn.n})`);
   drawPicked(picked && ring.picked(now, picked), { key: picked, you: hello.you, past: true });
   modes.draw(now.ways, now.hot);
   put($("modes-says"), `counts in the ring up to turn ${num(turn.n)}; this turn’s ways stand out`);
@@ -243,7 +243,13 @@ function drawSlots(slots, open, letters, when) {
       ? `As the records tell${when}. Connections without a record are shown for the slots in view at the freeze.`
       : `${num(open)} open${hello.limits?.connections_max ? ` of at most ${num(hello.limits.connections_max)}` : ""}. ${watchers} marked, and not counted.`,
   );
-  for (const [letter, el] of counts) put(el, letter ? (letters ? num(letters[letter] ?? 0) : "") : "");
+  if (!filter && slots.from === 0 && slots.count <= PAGE) letters = lettersOf(slots.list);
+  // The server counts R with those between two requests, because it looks at no connection to count.
+  const isTogether = letters && letters["·"] === undefined && !when;
+  for (const [letter, el] of counts) {
+    const n = letter && letters ? num(letters[letter] ?? 0) : "";
+    put(el, isTogether && letter === "·" ? "" : isTogether && letter === "R" ? `${n} with ·` : n);
+  }
   const next = slots.next !== undefined ? slots.next : slots.from + PAGE < slots.count ? slots.from + PAGE : null;
   show($("pages"), froms.length > 1 || next !== null);
   $("p-back").disabled = froms.length < 2;
@@ -255,6 +261,13 @@ function drawSlots(slots, open, letters, when) {
       ? `from slot ${num(slots.from)}, of ${num(slots.count)}`
       : `slots ${num(slots.from)} to ${num(Math.min(slots.from + PAGE, slots.count) - 1)} of ${num(slots.count)}`,
   );
+}
+
+/** How many connections have each letter, without this page. */
+function lettersOf(entries) {
+  const letters = Object.fromEntries(Object.keys(MODES).map((letter) => [letter, 0]));
+  for (const [key, letter] of entries) if (key !== hello.you) letters[letter]++;
+  return letters;
 }
 
 function drawControl() {

@@ -2,7 +2,7 @@
 
 import { $, attr, count, make, num, put, save, show, us } from "./dom.js";
 import { openInPerfetto, toChrome } from "./chrome.js";
-import { words } from "./ring.js";
+import { connectionOf, words } from "./ring.js";
 
 const LISTED = 200; // records
 const PACE = 150; // ms for a turn
@@ -140,7 +140,7 @@ export class Replay {
       const record = ring.records[r];
       const text = words(record, ring.hello);
       const li = make("li", { className: record.c && record.c === picked ? "mine" : "" });
-      if (record.c && text.startsWith(record.c)) {
+      if (connectionOf(record)) {
         const button = make("button", { className: "link", textContent: record.c });
         button.dataset.key = record.c;
         li.append(button, text.slice(record.c.length));

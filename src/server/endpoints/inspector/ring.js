@@ -5,6 +5,7 @@ import { letterOf, size, slotOf } from "./dom.js";
 export class Ring {
   header = {};
   records = [];
+  peers = new Map(); // key -> address
   turns = []; // { n, at, waited, worked, events, from, to }: times in µs, records from..to
   hasClock = true;
   #touched = new Map(); // key -> indexes of turns
@@ -65,8 +66,9 @@ export class Ring {
       this.turns.push(turn);
     }
     this.records.push(record);
-    const key = record.c;
+    const key = connectionOf(record);
     if (!key) return;
+    if (record.port) this.peers.set(key, `port ${record.port}`);
     const touched = this.#touched.get(key) ?? [];
     if (!touched.length) {
       this.#touched.set(key, touched);
@@ -79,7 +81,6 @@ export class Ring {
 
   #takeSnapshot(snapshot) {
     const names = Object.fromEntries(this.hello.modes.map((mode) => [letterOf(mode), mode]));
-    this.peers = new Map();
     for (const [key, letter, peer] of snapshot?.slots?.list ?? []) {
       this.peers.set(key, peer);
       const mode = letter === "·" ? "ReadingHead" : names[letter];
@@ -147,7 +148,7 @@ export class Ring {
       open.set(key, { mode, still, unread: false, left: 0, ready: {}, last: -1 });
     for (let r = 0; r < turn.to; r++) {
       const record = this.records[r];
-      const key = record.c;
+      const key = connectionOf(record);
       if (!key) continue;
       if (record.e === "accept") {
         open.set(key, {
@@ -200,6 +201,9 @@ export class Ring {
   }
 }
 
+/** The key of the connection that a record is about. An effect may name a request instead, such as `3/5`. */
+export const connectionOf = ({ c }) => (c?.includes("#") ? c : undefined);
+
 /** What a record says about its connection. */
 function follow(c, { e, ready = "", n, end, left, to, drained }) {
   if (e === "mark") {
@@ -227,29 +231,26 @@ export function words(r, hello) {
     case "accept":
       return `${r.c} was accepted, and has slot ${slotOf(r.c)}`;
     case "mark": {
-      const set = [
-        ["r", "readable"],
-        ["w", "writable"],
-        ["c", "peer closed"],
-      ]
-        .filter(([letter]) => r.ready.includes(letter))
-        .map(([, name]) => name);
-      return `${r.c} got an edge, which sets: ${set.join(", ") || "nothing"}`;
+      const flags = { r: "readable", w: "writable", c: "peer closed" };
+      return `${r.c} got an edge, which sets: ${[...r.ready].map((letter) => flags[letter]).join(", ") || "nothing"}`;
     }
     case "read":
-      if (r.end === "blocked") return `${r.c} read: EAGAIN, the receive queue is empty; readable is cleared`;
+      if (r.end === "blocked") return `${r.c} read nothing (EAGAIN): the receive queue is empty, readable is clear`;
       if (r.end === "eof") return `${r.c} read 0: the end, the peer has sent its FIN`;
-      if (r.end) return `${r.c} read: ${r.end}`;
+      if (r.end) return `${r.c} could not read: the connection failed`;
       return `${r.c} read ${size(r.n)}${r.drained ? "; a short read, so readable is cleared" : ""}`;
     case "step": {
       const why = hello.transitions.find(([from, to]) => from === r.from && to === r.to)?.[2];
       const way = r.from === r.to ? `stays in ${r.to}` : `${r.from} → ${r.to}`;
       return `${r.c} ${way}${r.status ? `, status ${r.status}` : ""}${why ? `: ${why}` : ""}`;
     }
-    case "send":
-      if (r.end === "blocked") return `${r.c} send: EAGAIN, the send queue is full; writable is cleared`;
-      if (r.end) return `${r.c} send: ${r.end}`;
-      return `${r.c} sent ${size(r.n)}, ${r.left ? `${size(r.left)} left` : "nothing left"}`;
+    case "send": {
+      const left = r.left ? `${size(r.left)} left` : "nothing left";
+      if (r.end === "blocked")
+        return `${r.c} sent nothing (EAGAIN), ${left}: the send queue is full, writable is clear`;
+      if (r.end) return `${r.c} could not send: the connection failed`;
+      return `${r.c} sent ${size(r.n)}, ${left}`;
+    }
     case "fin":
       return `${r.c} ended our direction (FIN)`;
     case "close":
@@ -257,8 +258,8 @@ export function words(r, hello) {
     case "expire":
       return `${r.c} reached its deadline`;
     case "effect":
-      return `${r.c} left an effect for others: ${r.what}`;
-    case "spent":
+      return `${r.c ?? "the program"} left an effect, which is carried out: ${EFFECTS[r.what] ?? r.what}`;
+    case "postponed":
       return r.why === "throttled"
         ? `${r.c} pauses: the queue of effects is full`
         : `${r.c} has spent its budget, and goes on in a later turn`;
@@ -270,3 +271,11 @@ export function words(r, hello) {
       return `${r.c ? `${r.c} ` : ""}${r.e}`;
   }
 }
+
+const EFFECTS = {
+  ask: "a request goes to its endpoint",
+  answer: "an answer of an endpoint, or a part of one",
+  end: "an endpoint ends a connection",
+  room: "a connection joins, watches or leaves a room",
+  publish: "a message for one connection or many",
+};
