@@ -17,7 +17,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, ValueEnum};
 
 use crate::config::{
-    Bind, Config, Cors, Credentials, FieldChange, Limits, Live, LogFormat, Metrics, Port,
+    Bind, Config, Cors, Credentials, FieldChange, Inspect, Limits, Live, LogFormat, Metrics, Port,
     SlowMember, TraceTo,
 };
 use values::{address, count, field_change, glob_pattern, host_name, origin, port, seconds, size};
@@ -156,6 +156,19 @@ pub struct Cli {
     )]
     pub metrics: Option<MetricsFor>,
 
+    /// Show what the loop does at /_oneloop/, as a page to browsers and as text to curl: its turns, its
+    /// connections and why each is open. To clients on this machine; with =any, to all; with =control,
+    /// clients on this machine may also pause the loop and let it make single turns; with =off, to nobody
+    /// [default: loopback]
+    #[arg(
+        long,
+        value_name = "WHO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "loopback"
+    )]
+    pub inspect: Option<InspectFor>,
+
     /// Reload open pages when any file below ROOT changes, and not only when a file does that they use
     #[arg(
         long,
@@ -251,6 +264,19 @@ pub enum MetricsFor {
     Loopback,
     /// All clients
     Any,
+}
+
+/// The clients that may look at the loop, as named on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
+pub enum InspectFor {
+    /// Clients with a loopback address
+    Loopback,
+    /// All clients
+    Any,
+    /// Nobody
+    Off,
+    /// Clients with a loopback address, which may also pause the loop
+    Control,
 }
 
 /// The changes that reload open pages, as named on the command line.
@@ -477,6 +503,12 @@ impl Cli {
                 None => Metrics::Off,
                 Some(MetricsFor::Loopback) => Metrics::Loopback,
                 Some(MetricsFor::Any) => Metrics::Any,
+            },
+            inspect: match self.inspect {
+                None | Some(InspectFor::Loopback) => Inspect::Loopback,
+                Some(InspectFor::Any) => Inspect::Any,
+                Some(InspectFor::Off) => Inspect::Off,
+                Some(InspectFor::Control) => Inspect::Control,
             },
             live: match (self.no_live, self.live) {
                 (true, _) => Live::Off,

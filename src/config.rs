@@ -79,6 +79,8 @@ pub struct Config {
     pub server_timing: bool,
     /// The clients that may ask for the metrics and the health of the server.
     pub metrics: Metrics,
+    /// The clients that may look at the loop, at `/_oneloop/`.
+    pub inspect: Inspect,
     /// Whether a page is loaded again when its files change.
     pub live: Live,
     /// Directories that are not served, in which any change reloads all open pages, and with them the
@@ -122,6 +124,7 @@ impl Config {
             test_endpoints: false,
             server_timing: false,
             metrics: Metrics::Off,
+            inspect: Inspect::Off,
             live: Live::Off,
             watch: Vec::new(),
             ignore: Vec::new(),
@@ -222,6 +225,24 @@ pub enum Metrics {
     Loopback,
     /// Every client that the guard and the password let in.
     Any,
+}
+
+/// The clients that may look at the loop: its turns, its connections, and why each is open.
+///
+/// The pages of other origins may not, whatever the value. Behind a reverse proxy on the same machine, every
+/// client has a loopback address.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Inspect {
+    /// Nobody: the page `/_oneloop/` and what belongs to it are not there.
+    #[default]
+    Off,
+    /// Clients with a loopback address. Others get 403.
+    Loopback,
+    /// Every client that the guard and the password let in.
+    Any,
+    /// Clients with a loopback address, which may also pause the loop, let it make single turns, slow it
+    /// down and block it.
+    Control,
 }
 
 /// Whether a page that is open in a browser is loaded again when files change. A page then has a script of

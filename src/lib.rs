@@ -107,6 +107,8 @@
 //! | share, debt | of a heavy connection: the work that it may do when it is pumped; what it did beyond, for which it is passed over |
 //! | throttled | paused because the queue of effects is full |
 //! | round of deliveries | effects are carried out, then each recipient is written to once; it may take several turns. (The pump has rounds too.) |
+//! | watcher, snapshot | a client to which the inspector shows the loop; the state of the loop at one moment, as JSON |
+//! | gate, held back | while a watcher has paused the loop, the place at which the other connections wait; waiting there |
 //! | newcomer, crowd | a new connection without a slot; all newcomers at the limit of connections |
 //! | evict, reject, shed | ends an idle connection to make space; answers 503 to a new one; closes a new one unanswered |
 //! | give way | of a busy connection: to end with its next answer, because newcomers wait |
@@ -408,7 +410,7 @@
 //!
 //! From the top down, with the lines of the functions that matter most:
 //!
-//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 29 lines.
+//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 30 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 26 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 16 lines.
@@ -451,7 +453,7 @@
 //! libraries, of which none starts a thread: `rustix` (safe system calls), `memmap2` (memory that goes
 //! back to the system), `clap` (the command line, by the feature `cli`, which is on by default),
 //! `glob` (the patterns of `--ignore`), `hdrhistogram` (the spread of times), `httpdate` (the three forms of an HTTP-date), `serde_json` (the
-//! messages between live reload and its pages), `flate2` on `zlib-rs` (gzip and permessage-deflate),
+//! messages of live reload and of the inspector), `flate2` on `zlib-rs` (gzip and permessage-deflate),
 //! `brotli` (a content coding), `jiff` (local time in the log, dates in a listing), `mime_guess` (media
 //! types), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`
 //! (signals as events).

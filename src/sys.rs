@@ -35,6 +35,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::Resource;
 
+/// Blocks the thread for this time, or until a signal comes.
+pub fn block(time: Duration) {
+    if let Ok(time) = Timespec::try_from(time) {
+        let _ = rustix::event::poll(&mut [], Some(&time));
+    }
+}
+
 // ── Sockets ────────────────────────────────────────────────────────────────────────────────────
 
 /// Opens a non-blocking listener at `address`, with a queue of at most `backlog` connections.

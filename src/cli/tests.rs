@@ -43,6 +43,17 @@ fn flags_become_a_configuration() {
     assert_eq!(config(&["."]).metrics, Metrics::Off);
     assert_eq!(config(&["--metrics", "."]).metrics, Metrics::Loopback);
     assert_eq!(config(&["--metrics=any", "."]).metrics, Metrics::Any);
+    for (args, inspect) in [
+        (&[][..], Inspect::Loopback),
+        (&["--inspect"], Inspect::Loopback),
+        (&["--inspect", "site"], Inspect::Loopback),
+        (&["--inspect=any"], Inspect::Any),
+        (&["--inspect=off"], Inspect::Off),
+        (&["--inspect=control"], Inspect::Control),
+    ] {
+        assert_eq!(config(args).inspect, inspect, "{args:?}");
+    }
+    assert_eq!(Config::new(".").inspect, Inspect::Off);
     for (args, live) in [
         (&[][..], Live::Used),
         (&["--live"], Live::Used),

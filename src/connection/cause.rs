@@ -63,6 +63,11 @@ impl Cause {
         }
     }
 
+    /// Every cause, in the order of their declaration.
+    pub(crate) fn all() -> impl Iterator<Item = Cause> {
+        Cause::WORDS.into_iter().map(|(cause, ..)| cause)
+    }
+
     /// The cause with this number in the order of their declaration.
     pub(super) fn from_number(number: usize) -> Option<Cause> {
         Cause::WORDS.get(number).map(|(cause, ..)| *cause)

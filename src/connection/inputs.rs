@@ -15,6 +15,17 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.transport.mark(ready);
     }
 
+    /// Reads once if the connection is between two requests, and returns the target of the next GET request
+    /// as far as its bytes have come. The request is not answered.
+    pub fn next_target(&mut self, cx: &mut Context<'_, S>) -> Option<&[u8]> {
+        if !matches!(self.mode, Mode::ReadingHead(_)) {
+            return None;
+        }
+        self.fill(cx);
+        let rest = self.read_buffer.bytes().strip_prefix(b"GET ")?;
+        rest.split(|b| b.is_ascii_whitespace()).next()
+    }
+
     /// Reports that the deadline of the connection has passed. If output has stalled, the
     /// connection ends at once; otherwise the next pump acts on the deadline.
     pub fn expire(&mut self, cx: &mut Context<'_, S>) {

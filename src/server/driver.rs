@@ -112,6 +112,12 @@ pub trait Driver {
         None
     }
 
+    /// Blocks the thread for some time on purpose, to show how all connections stand still meanwhile. A
+    /// signal ends the time early. A driver without a thread of its own does nothing.
+    fn block(&mut self, time: Duration) {
+        let _ = time;
+    }
+
     /// Watches the directory at this path; symbolic links in the path are followed. From now on until the
     /// end of the watch, each [`Change`] in the directory is told.
     ///
@@ -434,6 +440,10 @@ impl Driver for MioDriver {
             // An eventfd can only fail when its count is full, and then the loop wakes anyway.
             let _ = waker.wake();
         }))
+    }
+
+    fn block(&mut self, time: Duration) {
+        sys::block(time);
     }
 
     fn watch(&mut self, directory: &Path) -> io::Result<Watch> {

@@ -27,15 +27,20 @@
 //!    the server's. Then each connection with new output is written to once: several messages leave
 //!    in a single system call.
 //! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
-//!    request has asked for lately. See whether files have changed that open pages use ([`reload`]). Expiring comes late in the turn,
+//!    request has asked for lately. See whether files have changed that open pages use ([`reload`]), and send snapshots to
+//!    those who watch the loop ([`inspect`]). Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
 //! 7. *record*: write the log, with a single write for the turn's records, and the trace if one is
 //!    written.
+//!
+//! While a watcher has paused the loop, part 4 leaves out all connections but those of the watcher
+//! ([`inspect`]).
 //!
 //! Each of the parts 4 to 6 may leave work for the next turn: a turn is short, whatever there is to
 //! do.
 
 mod accept;
+mod clock;
 mod delivery;
 mod driver;
 mod endpoints;
@@ -43,6 +48,7 @@ mod flood;
 mod folder;
 mod formats;
 mod handle;
+mod inspect;
 mod lines;
 mod log;
 mod memory;
@@ -80,8 +86,10 @@ use crate::connection::{
 use crate::site::{Files, Site, Takes};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
+use clock::Clock;
 use delivery::Deliveries;
 use handle::Jobs;
+use inspect::Inspect;
 use pace::Pace;
 use reload::Reload;
 use schedule::{Debt, Runnable, Work};
@@ -129,6 +137,7 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     /// The work that is left of this turn.
     work: Work,
     timers: Timers,
+    clock: Clock,
     /// How the loop spends its time.
     pace: Pace,
     /// The endpoints with an interval, and when each is called next.
@@ -150,6 +159,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     jobs: Option<Jobs>,
     /// Live reload, unless it is off.
     reload: Option<Box<Reload>>,
+    /// The inspector, unless it is off.
+    inspect: Option<Box<Inspect>>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
     /// The slots of the connections whose deadline has passed, and which were not notified yet.
@@ -213,6 +224,7 @@ where
             runnable: Runnable::default(),
             work: Work::default(),
             timers: Timers::new(now.instant),
+            clock: Clock::new(now.instant),
             pace: Pace::new(now.instant),
             ticks: Vec::new(),
             close_files_at: None,
@@ -227,6 +239,7 @@ where
             trace: None,
             jobs: None,
             reload: None,
+            inspect: None,
             searched_at: None,
             due: VecDeque::new(),
             deliveries: Deliveries::default(),
@@ -310,9 +323,10 @@ where
         let mut events = mem::take(&mut self.events);
         self.pace.begin_wait(self.driver.measure(), &mut self.tally);
         self.driver.wait(&mut events, timeout)?;
-        self.turn.begin(self.driver.now());
-        let now = self.turn.now.instant;
-        self.pace.begin_turn(now, events.len(), &mut self.tally);
+        let now = self.driver.now();
+        self.turn.begin(self.clock.take(now));
+        self.pace
+            .begin_turn(now.instant, events.len(), &mut self.tally);
         let mut signalled = false;
         for event in events.drain(..) {
             signalled |= self.mark(event);
@@ -343,6 +357,11 @@ where
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
+        let inspect = self.inspect.as_ref().and_then(|inspect| inspect.due());
+        let inspect = inspect.map(|at| at.saturating_duration_since(self.clock.read()));
+        if self.clock.is_stopped() {
+            return inspect;
+        }
         // A server that is stopping does not tick, and must not wake up for it.
         let ticks = self.ticks.iter().filter(|_| !self.turn.stopping);
         let tick = ticks.map(|tick| tick.next).min();
@@ -367,8 +386,9 @@ where
         ]
         .into_iter()
         .flatten()
-        .min()
         .map(|at| at.saturating_duration_since(now))
+        .chain(inspect)
+        .min()
     }
 
     /// Whether an effect, a number of members or a message waits to be delivered.
@@ -407,6 +427,7 @@ where
     /// Pumps the queued connections, as far as the turn has time for them. Connections queued meanwhile
     /// wait for the next turn.
     fn run_queued(&mut self) {
+        self.hold_back();
         let (light, heavy) = (self.runnable.light.len(), self.runnable.heavy.len());
         self.work.begin_part();
         self.run_light(light);
@@ -595,6 +616,9 @@ where
         if self.reload.is_some() {
             self.look_for_changes();
         }
+        if self.inspect.is_some() {
+            self.serve_watchers();
+        }
     }
 
     /// Frees the large buffers that the pool has kept for some time. Large messages come in bursts, and
@@ -629,7 +653,7 @@ where
         }
         if let Some(log) = &mut self.log {
             let now = || Now {
-                instant: self.driver.measure(),
+                instant: self.clock.of_loop(self.driver.measure()),
                 wall: self.turn.now.wall,
             };
             log.record(&self.tally.records, now);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::connection::Tally;
+use crate::connection::{Counters, Tally};
 
 /// The times of the loop since the start. Numbers are nanoseconds.
 #[derive(Debug)]
@@ -19,6 +19,12 @@ pub(super) struct Pace {
     waited: u64,
     /// The length of all turns.
     worked: u64,
+    /// The number of events of the present turn.
+    events: u64,
+    /// The length of the last finished turn.
+    last: u64,
+    /// The longest turn since the last call of [`Pace::take_longest`].
+    longest: u64,
     /// The sum of the squares of the lengths of turns.
     squares: f64,
     turns: Spread,
@@ -32,6 +38,9 @@ impl Pace {
             waited_from: start,
             waited: 0,
             worked: 0,
+            events: 0,
+            last: 0,
+            longest: 0,
             squares: 0.0,
             turns: Spread::default(),
             service: Spread::default(),
@@ -43,6 +52,7 @@ impl Pace {
         let worked = nanoseconds(now.saturating_duration_since(self.began));
         self.waited_from = now;
         self.worked += worked;
+        (self.last, self.longest) = (worked, self.longest.max(worked));
         self.squares += (worked as f64) * (worked as f64);
         self.turns.add(worked, 1);
         let served = &mut tally.served;
@@ -58,7 +68,8 @@ impl Pace {
         self.waited += nanoseconds(now.saturating_duration_since(self.waited_from));
         self.began = now;
         tally.counters.turns += 1;
-        tally.counters.events += events as u64;
+        self.events = events as u64;
+        tally.counters.events += self.events;
         let began = self.waited + self.worked;
         tally.ring.begin_turn(events, began, waited_from);
     }
@@ -67,6 +78,27 @@ impl Pace {
     pub fn totals(&self) -> (Duration, Duration) {
         let (waited, worked) = (self.waited, self.worked);
         (Duration::from_nanos(waited), Duration::from_nanos(worked))
+    }
+
+    /// The totals without the present turn, to which its wait belongs too.
+    pub fn finished(&self, counters: &Counters) -> Totals {
+        let wait = nanoseconds(self.began.saturating_duration_since(self.waited_from));
+        Totals {
+            turns: counters.turns.saturating_sub(1),
+            waited: self.waited - wait,
+            worked: self.worked,
+            events: counters.events - self.events,
+        }
+    }
+
+    /// The length of the last finished turn, and the number of events that the wait after it returned.
+    pub fn last_turn(&self) -> (u64, u64) {
+        (self.last, self.events)
+    }
+
+    /// The longest finished turn since the last call.
+    pub fn take_longest(&mut self) -> u64 {
+        mem::take(&mut self.longest)
     }
 
     /// The mean time for which bytes that arrive while the loop works lie in the kernel before the loop
@@ -89,6 +121,15 @@ impl Pace {
     pub fn service(&self) -> Histogram<u64> {
         self.service.histogram()
     }
+}
+
+/// What the finished turns add up to. Times are nanoseconds.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Totals {
+    pub turns: u64,
+    pub waited: u64,
+    pub worked: u64,
+    pub events: u64,
 }
 
 /// How often times of about each length were seen. A time costs a few instructions here, which is why the

@@ -50,12 +50,12 @@ where
         report.to_string()
     }
 
-    fn uptime(&self) -> Duration {
+    /// The time since the start, without the present turn.
+    pub(super) fn uptime(&self) -> Duration {
         let (waited, worked) = self.pace.totals();
         waited + worked
     }
 
-    #[allow(dead_code)]
     /// The lengths of turns, or the service times, as a table of percentiles in the text format of
     /// HdrHistogram. Times are in microseconds.
     pub(super) fn percentiles(&self, which: Times) -> String {
@@ -67,7 +67,6 @@ where
 }
 
 /// The times that have a histogram.
-#[allow(dead_code)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Times {
     /// Service times of requests.

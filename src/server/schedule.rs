@@ -114,6 +114,8 @@ pub(super) struct Runnable {
     pub heavy: VecDeque<Key>,
     /// The connections that wait for room in the queue of effects, in order.
     pub throttled: VecDeque<Key>,
+    /// The connections of the three queues that are held back, in order.
+    pub held: [VecDeque<Key>; 3],
     /// The number of connections that were taken from `light` and from `heavy`, and pumped.
     pub served: [u64; 2],
 }
@@ -151,21 +153,53 @@ impl Runnable {
         slot.debt = Debt::of(used, limits.connection_work);
     }
 
-    /// Whether no connection is queued.
+    /// Whether no connection is to be run.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.light.is_empty() && self.heavy.is_empty() && self.throttled.is_empty()
     }
 
-    /// The number of queued connections.
+    /// The number of queued connections, with those that are held back.
     pub fn len(&self) -> usize {
-        self.light.len() + self.heavy.len() + self.throttled.len()
+        let held = self.held.iter().map(VecDeque::len).sum::<usize>();
+        self.light.len() + self.heavy.len() + self.throttled.len() + held
     }
 
     /// Empties all queues.
     pub fn clear(&mut self) {
-        for queue in [&mut self.light, &mut self.heavy, &mut self.throttled] {
+        self.let_go();
+        for queue in self.queues() {
             queue.clear();
         }
+    }
+
+    /// Holds back each connection that does not pass.
+    pub fn hold_back(&mut self, mut passes: impl FnMut(Key) -> bool) {
+        let mut held = mem::take(&mut self.held);
+        for (queue, held) in self.queues().into_iter().zip(&mut held) {
+            queue.retain(|key| {
+                let passes = passes(*key);
+                if !passes {
+                    held.push_back(*key);
+                }
+                passes
+            });
+        }
+        self.held = held;
+    }
+
+    /// Puts the connections that are held back into their queues, in front of those that came later.
+    pub fn let_go(&mut self) {
+        let mut held = mem::take(&mut self.held);
+        for (queue, held) in self.queues().into_iter().zip(&mut held) {
+            held.append(queue);
+            mem::swap(queue, held);
+        }
+        // The allocations are used again.
+        self.held = held;
+    }
+
+    fn queues(&mut self) -> [&mut VecDeque<Key>; 3] {
+        [&mut self.light, &mut self.heavy, &mut self.throttled]
     }
 }
 

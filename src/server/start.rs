@@ -288,6 +288,7 @@ impl Server<MioDriver, Disk> {
         if let Some(live) = &live {
             server = server.with_live_reload(live);
         }
+        server = server.with_inspector(config.inspect, random_words()[0]);
         if let Some(trace) = trace {
             server = server.with_trace(trace);
         }

@@ -24,7 +24,7 @@ where
                     continue;
                 }
                 Signal::Report => {
-                    let report = self.report();
+                    let report = format!("{}\n{}", self.report(), self.slots_table());
                     self.log.iter_mut().for_each(|log| log.report(&report));
                     continue;
                 }

@@ -86,6 +86,7 @@ where
             light,
             heavy,
             throttled,
+            held,
             ..
         } = &self.runnable;
         let mut queued = 0;
@@ -95,8 +96,10 @@ where
             assert_eq!(slot.connection.key().index(), index);
             queued += usize::from(slot.queued);
             let key = slot.connection.key();
-            assert_eq!(slot.throttled, throttled.contains(&key));
-            let is_runnable = light.contains(&key) || heavy.contains(&key);
+            let is_throttled = throttled.contains(&key) || held[2].contains(&key);
+            assert_eq!(slot.throttled, is_throttled);
+            let mut runnable = [light, heavy, &held[0], &held[1]].into_iter();
+            let is_runnable = runnable.any(|queue| queue.contains(&key));
             assert_eq!(slot.queued && !slot.throttled, is_runnable);
             assert_eq!(slot.pending_flush, self.deliveries.has_output_of(key));
             let at = slot.connection.deadline(&self.turn.limits);

@@ -582,7 +582,7 @@ impl Client {
     }
 
     /// Reads a chunked body as the server writes it: without extensions and trailers.
-    fn chunks(&mut self) -> Vec<u8> {
+    pub fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
             let mut size = Vec::new();
@@ -648,6 +648,25 @@ impl Client {
     pub fn await_something(&self) {
         let n = self.stream.peek(&mut [0]).expect("something comes");
         assert_eq!(n, 1, "and not the end");
+    }
+
+    /// The address of this end.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("it is connected")
+    }
+
+    /// Whether nothing waits to be read, not even the end.
+    pub fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("it is a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("it is a socket");
+        peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Lets the kernel keep few bytes that were not read.
+    pub fn narrow(&self) {
+        let set = sockopt::set_socket_recv_buffer_size(&*self.stream, 64 << 10);
+        set.expect("it is a socket");
     }
 
     /// Reads once, as many bytes as are available. Returns 0 at the end.

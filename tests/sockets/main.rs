@@ -13,6 +13,7 @@ mod curl;
 mod files;
 mod guard;
 mod harness;
+mod inspector;
 mod library;
 mod live;
 mod live_client;

@@ -2,12 +2,16 @@
 //! endpoints of your own program.
 
 mod echo;
+mod inspector;
 mod live;
 mod live_script;
 mod metrics;
 mod rooms;
 mod test;
 
+pub(super) use inspector::{
+    Inspector, PageFile, RingEndpoint, ToThePage, WatchEndpoint, is_target,
+};
 pub(super) use live::{Hello, LivePages, Question, ReloadRequest, SharedPages};
 
 pub use echo::{Echo, PostEcho};

@@ -4,6 +4,7 @@
 mod answers;
 mod bodies;
 mod handle;
+mod inspector;
 mod live;
 mod sessions;
 mod streams;
