@@ -7,8 +7,8 @@ const CLASSES = [
   "1xx, switched protocols",
   "2xx, success",
   "3xx, redirected or unchanged",
-  "4xx, refused",
-  "5xx, failed here",
+  "4xx, error of the client",
+  "5xx, error of the server",
 ];
 const PARTS = ["p50", "p99", "p999", "max"];
 
@@ -69,7 +69,7 @@ function bars(dl, rows) {
 }
 
 // What a client notices as an error while it waits for an answer.
-const WHILE_WAITING = ["refused", "late", "stalled", "overloaded", "stopped", "cut_off", "failed"];
+const WHILE_WAITING = ["refused", "late", "stalled", "overloaded", "stopped", "cut_off", "file_changed", "failed"];
 
 function wrk(frame, hello) {
   const by = Object.fromEntries(hello.causes.map(([name, words], i) => [name, [frame.closed[i] ?? 0, words]]));

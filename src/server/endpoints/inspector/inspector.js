@@ -7,7 +7,7 @@ import { Grid, PAGE } from "./grid.js";
 import { Modes } from "./modes.js";
 import { drawPicked } from "./pipe.js";
 import { Replay } from "./replay.js";
-import { drawTurns, History, Ribbon } from "./ribbon.js";
+import { drawTurns, History, piece, Ribbon } from "./ribbon.js";
 import { Ring } from "./ring.js";
 
 const RETRY = [500, 1000, 2000, 4000]; // ms between two tries to reach the server
@@ -442,23 +442,15 @@ async function freeze(turn) {
 
 /** The ring in the shape that the ribbon draws. */
 function prepare(ring) {
+  ring.pieces = [];
   let time = 0;
   let worked = 0;
-  ring.pieces = [];
   for (let i = 0; i < ring.turns.length; i += 64) {
-    const list = ring.turns.slice(i, i + 64);
-    const sum = list.reduce((n, t) => n + t.worked, 0);
-    ring.pieces.push({
-      at: list[0].at - list[0].waited,
-      end: list.at(-1).at + list.at(-1).worked,
-      worked: sum,
-      turns: list.length,
-      longest: Math.max(...list.map((t) => t.worked)),
-      list,
-      rest: null,
-    });
-    worked += sum;
-    time += list.reduce((n, t) => n + t.worked + t.waited, 0);
+    const part = piece(ring.turns.slice(i, i + 64));
+    worked += part.worked;
+    time += part.end;
+    const [first, last] = [part.list[0], part.list.at(-1)];
+    ring.pieces.push({ ...part, at: first.at - first.waited, end: last.at + last.worked });
   }
   ring.end = ring.pieces.at(-1).end;
   ring.utilization = time ? worked / time : 0;

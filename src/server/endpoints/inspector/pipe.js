@@ -100,13 +100,16 @@ function pipe(p, past) {
     [
       "outbox",
       "outbox of this process",
-      p.outbox_max ? `${size(bytes.outbox)} of ${size(p.outbox_max)}` : size(bytes.outbox),
+      p.outbox == null ? unknown : p.outbox_max ? `${size(bytes.outbox)} of ${size(p.outbox_max)}` : size(bytes.outbox),
     ],
     ["rq", "receive queue of the kernel", k ? size(bytes.rq) : unknown],
     ["inbox", "inbox of this process", p.inbox == null ? unknown : size(p.inbox)],
     ["", "round trip", k ? us(k.rtt_us) : unknown],
     ["", "congestion window", k ? `${num(k.congestion_window)} segments` : unknown],
     ["", "window of the peer", k ? size(k.peer_window ?? k.receive_window) : unknown],
+    ["", "waited for the window of the peer", k ? us(k.peer_limited_us) : unknown],
+    ["", "waited for space in the send queue", k ? us(k.buffer_limited_us) : unknown],
+    ["", "segments sent again", k ? num(k.retransmits) : unknown],
   ]);
   attr(
     $("k-pipe"),

@@ -4,7 +4,7 @@ import { $, attr, count, make, num, put, save, show, us } from "./dom.js";
 import { openInPerfetto, toChrome } from "./chrome.js";
 import { connectionOf, words } from "./ring.js";
 
-const LISTED = 200; // records
+const LISTED = 200; // records; those of the picked connection are always listed
 const PACE = 150; // ms for a turn
 
 export class Replay {
@@ -136,10 +136,16 @@ export class Replay {
       `${num(this.at + 1)} of ${num(ring.turns.length)} turns in the ring, ${num(ring.turns[0].n)} to ${num(ring.turns.at(-1).n)}${ring.isWrapped ? "; older records are gone" : ""}.${times} ${count(turn.events, "event")}, ${count(turn.to - turn.from, "record")}.`,
     );
     const items = [];
-    for (let r = turn.from; r < Math.min(turn.to, turn.from + LISTED); r++) {
+    let more = 0;
+    for (let r = turn.from; r < turn.to; r++) {
       const record = ring.records[r];
+      const isMine = Boolean(picked) && record.c === picked;
+      if (r - turn.from >= LISTED && !isMine) {
+        more++;
+        continue;
+      }
       const text = words(record, ring.hello);
-      const li = make("li", { className: record.c && record.c === picked ? "mine" : "" });
+      const li = make("li", { className: isMine ? "mine" : "", value: r - turn.from + 1 });
       if (connectionOf(record)) {
         const button = make("button", { className: "link", textContent: record.c });
         button.dataset.key = record.c;
@@ -147,8 +153,7 @@ export class Replay {
       } else li.append(text);
       items.push(li);
     }
-    if (turn.to - turn.from > LISTED)
-      items.push(make("li", { textContent: `and ${num(turn.to - turn.from - LISTED)} more` }));
+    if (more) items.push(make("li", { textContent: `${num(more)} more, of other connections` }));
     $("r-list").replaceChildren(...items);
   }
 }

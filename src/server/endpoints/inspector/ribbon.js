@@ -27,43 +27,35 @@ export class History {
 
   add({ at_ms, span, turns }) {
     if (!span?.turns) return;
-    const whole = span.waited_us + span.worked_us;
-    const now = at_ms * 1000;
-    let at = now - whole;
-    if (Math.abs(at - this.#end) < 250_000) at = this.#end; // no seam from rounding, or from the turn under way
-    const piece = {
-      at,
-      end: at + whole,
-      worked: span.worked_us,
-      turns: span.turns,
-      longest: span.longest_us,
-      list: [],
-      rest: null,
-    };
-    let listed = 0;
-    let busy = 0;
-    for (const [, waited, worked] of turns) {
-      listed += waited + worked;
-      busy += worked;
+    const list = turns.map(([n, waited, worked, events]) => ({ n, at: 0, waited, worked, events }));
+    const listed = piece(list);
+    const time = Math.max(0, span.waited_us + span.worked_us - (listed.end - listed.at));
+    const isFirst = !this.#end; // its span reaches back to the start of the server
+    let at = at_ms * 1000 - (listed.end - listed.at) - (isFirst ? 0 : time);
+    // No seam from rounding, or from the turn under way.
+    if (Math.abs(at - this.#end) < 250_000) at = this.#end;
+    // The newest turns come one by one. The rest came before them.
+    if (span.turns > turns.length && !isFirst) {
+      const worked = Math.min(time, Math.max(0, span.worked_us - listed.worked));
+      const longest = span.longest_us > listed.longest ? span.longest_us : 0;
+      this.pieces.push({
+        at,
+        end: at + time,
+        worked,
+        turns: span.turns - turns.length,
+        longest,
+        list: [],
+        isStep: true,
+      });
+      at += time;
     }
-    const unlisted = span.turns - turns.length;
-    if (unlisted > 0) {
-      // The newest turns come one by one. The rest came before them.
-      const time = Math.max(0, whole - listed);
-      const work = Math.min(time, Math.max(0, span.worked_us - busy));
-      piece.rest = { at, end: at + time, worked: work, turns: unlisted };
-    }
-    at = piece.end - Math.min(listed, whole);
-    for (const [n, waited, worked, events] of turns) {
-      piece.list.push({ n, at: at + waited, waited, worked, events });
-      at += waited + worked;
-    }
-    this.pieces.push(piece);
-    this.#end = piece.end;
+    if (list.length) this.pieces.push(piece(list, at));
+    this.#end = at + listed.end - listed.at;
     while (this.pieces[0].end < this.#end - KEPT) this.pieces.shift();
     for (const old of this.pieces) {
       if (old.end > this.#end - KEPT_SINGLY) break;
-      old.list = [];
+      old.list = old.list.filter((t) => t.worked >= LONG);
+      old.isStep = true;
     }
   }
 
@@ -90,6 +82,20 @@ export class History {
     }
     return sum;
   }
+}
+
+/** A piece of turns that are known one by one. With `at`, the turns get their times. */
+export function piece(list, at) {
+  let end = at ?? 0;
+  let worked = 0;
+  let longest = 0;
+  for (const t of list) {
+    if (at !== undefined) t.at = end + t.waited;
+    end += t.waited + t.worked;
+    worked += t.worked;
+    longest = Math.max(longest, t.worked);
+  }
+  return { at: at ?? 0, end, worked, turns: list.length, longest, list, isStep: false };
 }
 
 export class Ribbon {
@@ -188,39 +194,44 @@ export class Ribbon {
       longest = Math.max(longest, p.longest);
       turns += p.turns;
       work += p.worked;
-      // In a wide window, a piece of many turns is one step: its share of work is all that can be seen.
-      const isStep = !p.list.length || (p.rest && span >= 1e7);
-      if (isStep) spread(p.longest >= LONG ? late : rest, p.at, p.end, p.worked / (p.end - p.at || 1));
-      else if (p.rest) spread(rest, p.rest.at, p.rest.end, p.rest.worked / (p.rest.end - p.rest.at || 1));
-      for (const t of isStep ? p.list.filter((t) => t.worked >= LONG) : p.list) {
+      // Where turns are narrower than a pixel, the share of work is all that can be seen: the piece is a step.
+      const time = p.end - p.at || 1;
+      const isStep = p.isStep || ((time / span) * width) / p.list.length < 1;
+      const shown = isStep ? p.list.filter((t) => t.worked >= LONG) : p.list;
+      if (isStep) {
+        let long = 0;
+        for (const t of shown) long += t.worked;
+        if (!long && p.longest >= LONG) {
+          long = p.longest; // somewhere in the piece
+          spread(late, p.at, p.end, long / time);
+        }
+        spread(rest, p.at, p.end, Math.max(0, p.worked - long) / time);
+        const seen = [Math.max(0, x(p.at)), Math.min(width, x(p.end))];
+        if (seen[1] - seen[0] > 150)
+          labels.push([(seen[0] + seen[1]) / 2, `${count(p.turns, "turn")}, not one by one`, 0]);
+      }
+      for (const t of shown) {
         if (t.at + t.worked < from || t.at > end) continue;
         const isLong = t.worked >= LONG;
         const wide = (t.worked / span) * width;
-        if (!isStep) spread(isLong ? late : worked, t.at, t.at + t.worked, 1);
+        spread(isLong ? late : worked, t.at, t.at + t.worked, 1);
         if (isLong) labels.push([x(t.at) + wide / 2, `${t.n}: ${us(t.worked)}`, 2]);
         else if (wide > 26 || ((t.worked + t.waited) / span) * width > 60)
           labels.push([x(t.at) + wide / 2, String(t.n), 1]);
       }
-      if (p.rest && ((p.rest.end - p.rest.at) / span) * width > 130 && p.list.length) {
-        labels.push([
-          (Math.max(0, x(p.rest.at)) + Math.min(width, x(p.rest.end))) / 2,
-          `${count(p.rest.turns, "turn")} not sent one by one`,
-          0,
-        ]);
-      }
     }
     for (let i = 0; i < columns; i++) {
       let y = top + band;
+      // Long turns stand at the bottom, so that nothing hides them.
       for (const [into, colour] of [
-        [rest, c.rest],
-        [worked, c.work],
         [late, c.late],
+        [worked, c.work],
+        [rest, c.rest],
       ]) {
         if (!into[i]) continue;
-        const h = Math.max(2, Math.min(1, into[i]) * band);
+        const h = Math.min(y - top, Math.max(2, into[i] * band));
         g.fillStyle = colour;
-        g.fillRect(i, y - h, 1, h);
-        y = Math.max(top, y - h);
+        g.fillRect(i, (y -= h), 1, h);
       }
     }
     if (cursor) {

@@ -81,11 +81,11 @@ export class Ring {
 
   #takeSnapshot(snapshot) {
     const names = Object.fromEntries(this.hello.modes.map((mode) => [letterOf(mode), mode]));
-    for (const [key, letter, peer] of snapshot?.slots?.list ?? []) {
+    for (const [key, letter, peer, , , outbox] of snapshot?.slots?.list ?? []) {
       this.peers.set(key, peer);
       const mode = letter === "·" ? "ReadingHead" : names[letter];
       // No record at all: this connection was as it is now all the time.
-      if (!this.#touched.has(key)) this.#before.set(key, { mode, still: true });
+      if (!this.#touched.has(key)) this.#before.set(key, { mode, still: true, outbox });
       else {
         const known = this.#before.get(key);
         if (known && known.mode === null) known.mode = mode;
@@ -144,8 +144,8 @@ export class Ring {
     const ways = this.hello.transitions.map(() => [0, null]);
     const hot = new Set();
     const index = new Map(this.hello.transitions.map(([from, to], n) => [`${from} ${to}`, n]));
-    for (const [key, { mode, still }] of this.#before)
-      open.set(key, { mode, still, unread: false, left: 0, ready: {}, last: -1 });
+    for (const [key, { mode, still, outbox }] of this.#before)
+      open.set(key, { mode, still, unread: false, left: outbox ?? null, ready: {}, last: -1 });
     for (let r = 0; r < turn.to; r++) {
       const record = this.records[r];
       const key = connectionOf(record);
@@ -182,7 +182,7 @@ export class Ring {
 
   #entry(key, c) {
     const letter = c.mode === null ? "?" : c.mode === "ReadingHead" && !c.unread ? "·" : letterOf(c.mode);
-    return [key, letter, this.peers.get(key) ?? "", this.#sentence(c), 0, c.left];
+    return [key, letter, this.peers.get(key) ?? "", this.#sentence(c), 0, c.left ?? 0];
   }
 
   #sentence(c) {
