@@ -14,6 +14,7 @@ mod files;
 mod guard;
 mod harness;
 mod inspector;
+mod inspector_page;
 mod library;
 mod live;
 mod live_client;

@@ -55,7 +55,7 @@ const COLOURS: &str = r#"
 
 /// Checks that the page that is open fits the window, and that each of these elements can be read.
 #[track_caller]
-fn check_look(chromium: &Chromium, scheme: Scheme, texts: &str) {
+pub fn check_look(chromium: &Chromium, scheme: Scheme, texts: &str) {
     let width = chromium.value("[document.documentElement.scrollWidth, innerWidth]");
     assert!(
         width[0].as_u64() <= width[1].as_u64(),
