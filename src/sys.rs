@@ -11,8 +11,10 @@
 //! have no flag like `MSG_NOSIGNAL`: with the default disposition of `SIGPIPE`, a reset by a peer
 //! would end the process.
 
+mod diag;
 mod watch;
 
+pub use diag::{AcceptQueue, Kernel, SocketDiag};
 pub(crate) use watch::{
     Inotified, Inotify, has_terminal, is_ignored, is_in_foreground, is_out_of_watches, is_silent,
     may_be_in_the_making, terminal_input,

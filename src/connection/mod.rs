@@ -200,6 +200,16 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
+    /// Returns the socket, for questions to the driver.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// Returns the address of the peer.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// Returns the socket, for registration with the poll.
     pub fn transport_mut(&mut self) -> &mut T {
         &mut self.transport

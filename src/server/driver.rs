@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::connection::{Key, Now};
-use crate::sys::{self, Inotified, Inotify, SIGXFSZ};
+use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag};
 use crate::transport::{Ready, Tcp, Transport};
 
 /// The source of an event.
@@ -92,6 +92,19 @@ pub trait Driver {
     /// # Errors
     /// The errors of epoll_ctl(2).
     fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()>;
+
+    /// What the kernel knows of a connection. `None`: it does not say, or there is no kernel.
+    fn kernel(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<Kernel> {
+        let _ = (stream, peer);
+        None
+    }
+
+    /// The connections that wait to be accepted from the listener of this number. `None`: the kernel does
+    /// not say, or there is none.
+    fn accept_queue(&mut self, listener: u8) -> Option<AcceptQueue> {
+        let _ = listener;
+        None
+    }
 
     /// Takes the next pending signal, if any.
     fn signal(&mut self) -> Option<Signal>;
@@ -223,6 +236,8 @@ pub struct MioDriver {
     /// A spare descriptor, given up for a moment when descriptors run out; see [`Driver::shed`].
     reserve: Option<File>,
     watching: Option<Watching>,
+    /// The socket for questions about other sockets.
+    diag: SocketDiag,
     /// The terminal at standard input, whose lines are commands.
     keys: Option<File>,
     /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Reload`].
@@ -299,6 +314,7 @@ impl MioDriver {
             overflows_before: sys::backlog_overflows(),
             reserve: reserve(),
             watching: None,
+            diag: SocketDiag::default(),
             keys: None,
             had_terminal: false,
         })
@@ -411,6 +427,16 @@ impl Driver for MioDriver {
         self.poll
             .registry()
             .register(stream.socket_mut(), token, both)
+    }
+
+    fn kernel(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<Kernel> {
+        let local = stream.socket().local_addr().ok()?;
+        self.diag.ask(local, peer).unwrap_or(None)
+    }
+
+    fn accept_queue(&mut self, listener: u8) -> Option<AcceptQueue> {
+        let address = self.listeners.get(usize::from(listener))?.local_addr();
+        self.diag.accept_queue(address.ok()?).unwrap_or(None)
     }
 
     fn signal(&mut self) -> Option<Signal> {

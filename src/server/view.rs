@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use super::{Driver, Runnable, Server, Slot};
-use crate::connection::{Counters, Place, Transitions, View};
+use super::{Driver, Runnable, Server, Slot, get};
+use crate::connection::{Counters, Key, Place, Transitions, View};
 use crate::site::Files;
+use crate::sys::{AcceptQueue, Kernel};
 use crate::transport::Transport;
 
 impl<D, F> Server<D, F>
@@ -67,6 +68,21 @@ where
             (false, _) => Place::Nowhere,
         };
         slot.connection.view(place, &self.turn, &self.shared)
+    }
+
+    /// What the kernel knows of the connection with this key, which costs two system calls. `None`: the
+    /// connection is gone, or the driver cannot say.
+    pub fn kernel_of(&mut self, key: Key) -> Option<Kernel> {
+        let slot = get(&mut self.connections, key)?;
+        let connection = &slot.connection;
+        self.driver
+            .kernel(connection.transport(), connection.peer())
+    }
+
+    /// The connections that wait in the kernel for the listener of this number. `None`: the driver cannot
+    /// say.
+    pub fn accept_queue(&mut self, listener: u8) -> Option<AcceptQueue> {
+        self.driver.accept_queue(listener)
     }
 
     /// Whether the server has nothing to do until an event comes or a deadline passes.

@@ -109,6 +109,11 @@ impl<S> Tcp<S> {
         }
     }
 
+    /// Returns the socket itself, for questions.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
     /// Returns the socket itself, to register or deregister the socket for events.
     pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket

@@ -15,6 +15,7 @@ mod guard;
 mod harness;
 mod inspector;
 mod inspector_page;
+mod kernel;
 mod library;
 mod live;
 mod live_client;
