@@ -76,8 +76,8 @@ pub fn season(seed: u64, roles: &[Role], is_talkative: bool) -> Outcome {
     let pages = rng.within(1..=3);
     let most = limits.connections_max.min(weather.descriptors_max);
     let is_crowded = most < cast.len() + 2 * pages;
-    // A page comes again and again until the kernel watches its connection.
-    let is_refused = weather.unregistered > 0;
+    // A page comes again and again until the kernel has a descriptor for its connection, and watches it.
+    let is_refused = weather.unregistered > 0 || weather.exhausted > 0;
     let hardship = Hardship::of(&limits);
     let scripts = scripts_of(&cast, &weather, &limits, is_talkative);
     let mut world = World::new(rng, weather, &scripts, is_talkative);
