@@ -14,7 +14,7 @@
 //! the viewer. A record has no time of its own: the records of a turn are spread evenly over it, and a turn
 //! of a trace without a clock takes a millisecond.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, BufRead, Read as _, Write};
 
@@ -96,28 +96,23 @@ pub fn convert(mut trace: impl BufRead, out: impl Write) -> Result<Converted, Er
             continue;
         }
         let record = Record::of(value).map_err(wrong)?;
-        match (&mut turn, record.kind.as_str()) {
-            (before, "turn") => {
-                let next = Turn::begin(&record, before.as_ref()).map_err(wrong)?;
+        match record.kind.as_str() {
+            "turn" => {
+                let next = Turn::begin(&record, turn.as_mut()).map_err(wrong)?;
+                let end = next.waited_from;
                 if let Some(before) = turn.replace(next) {
-                    let next = turn.as_ref().expect("it was put there");
-                    view.turn(&before, next.waited_from).map_err(Error::Write)?;
+                    view.turn(&before, end).map_err(Error::Write)?;
                 }
                 done.turns += 1;
             }
-            (_, "stop") => {}
-            (Some(turn), _) => {
-                if record.kind == "lost" {
+            "stop" => {}
+            kind => {
+                if kind == "lost" {
                     done.lost += record.number("n").unwrap_or(0);
                 }
+                // The ring may begin in the middle of a turn.
+                let turn = turn.get_or_insert_with(|| Turn::cut(record.turn));
                 turn.records.push(record);
-            }
-            // The ring begins in the middle of a turn, or the record of the turn is lost.
-            (none, _) => {
-                let begin = u64::from(record.turn) * TURN;
-                *none = Some(Turn::unknown(record.turn, begin));
-                none.iter_mut()
-                    .for_each(|turn| turn.records.push(Record { ..record.clone() }));
             }
         }
     }
@@ -231,46 +226,56 @@ struct Turn {
     waited_from: u64,
     events: u64,
     has_clock: bool,
+    is_cut: bool,
     records: Vec<Record>,
 }
 
 impl Turn {
-    fn begin(record: &Record, before: Option<&Turn>) -> Result<Turn, String> {
+    fn begin(record: &Record, mut before: Option<&mut Turn>) -> Result<Turn, String> {
         let (number, events) = (record.turn, record.number("events").unwrap_or(0));
-        if before.is_some_and(|before| before.number >= number) {
+        if before
+            .as_ref()
+            .is_some_and(|before| before.number >= number)
+        {
             return Err(format!("turn {number} comes after a later one"));
         }
+        let ns = |us: u64| us.saturating_mul(1_000);
+        let clock = record.number("at_us").map(|at| {
+            let waited = record.number("waited_us").unwrap_or(0).min(at);
+            (ns(at), ns(at - waited))
+        });
+        // A turn without its beginning ends where the clock begins.
+        if let (Some((_, from)), Some(cut)) = (clock, before.as_mut().filter(|turn| turn.is_cut)) {
+            cut.begin = from.saturating_sub(ns(cut.records.len() as u64));
+        }
         // The clock has microseconds, and a short turn has fewer than its records need.
-        let least = before.map_or(0, |before| before.begin + before.least_length());
-        let times = [record.number("at_us"), record.number("waited_us")];
-        let (begin, waited_from) = match times {
-            [Some(at), waited] => {
-                let waited = waited.unwrap_or(0).min(at);
-                let [at, from] = [at, at - waited].map(|us| us.saturating_mul(1_000));
-                (at.max(least), from.max(least))
-            }
-            _ => {
-                let at = (u64::from(number) * TURN).max(least);
-                (at, before.map_or(at, |before| at.min(before.begin + TURN)))
-            }
-        };
+        let before = before.map(|before| (before.begin, before.begin + before.least_length()));
+        let (begun, least) = before.unwrap_or((0, 0));
+        let (begin, waited_from) = clock.unwrap_or_else(|| {
+            let at = u64::from(number) * TURN;
+            (at, at.min(begun + TURN))
+        });
         Ok(Turn {
             number,
-            begin,
-            waited_from,
+            begin: begin.max(least),
+            waited_from: waited_from.max(least),
             events,
-            has_clock: times[0].is_some(),
+            has_clock: clock.is_some(),
+            is_cut: false,
             records: Vec::new(),
         })
     }
 
-    fn unknown(number: u32, begin: u64) -> Turn {
+    /// A turn whose beginning is not there.
+    fn cut(number: u32) -> Turn {
+        let begin = u64::from(number) * TURN;
         Turn {
             number,
             begin,
             waited_from: begin,
             events: 0,
             has_clock: false,
+            is_cut: true,
             records: Vec::new(),
         }
     }
@@ -332,7 +337,7 @@ struct View<W> {
     is_first: bool,
     tenants: BTreeMap<u64, Tenant>,
     /// The slots that have a track already.
-    named: std::collections::BTreeSet<u64>,
+    named: BTreeSet<u64>,
     requests: u64,
     /// The end of the last turn.
     end: u64,
@@ -347,7 +352,7 @@ impl<W: Write> View<W> {
             out,
             is_first: true,
             tenants: BTreeMap::new(),
-            named: Default::default(),
+            named: BTreeSet::new(),
             requests: 0,
             end: 0,
         };
@@ -521,15 +526,8 @@ impl<W: Write> View<W> {
             let (answered, sent) = (false, None);
             tenant.request = Some(Request { id, answered, sent });
             // Without an event, the arrow begins here: the bytes came with those of the request before.
-            return self.arrow(
-                if tenant.edge.take().is_some() {
-                    "t"
-                } else {
-                    "s"
-                },
-                id,
-                at,
-            );
+            let has_edge = tenant.edge.take().is_some();
+            return self.arrow(if has_edge { "t" } else { "s" }, id, at);
         }
         tenant.edge = None;
         match &tenant.request {

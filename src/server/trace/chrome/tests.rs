@@ -245,6 +245,24 @@ fn a_ring_may_begin_in_the_middle_of_a_turn() {
     assert_eq!(tree(&objects, SLOTS), modes);
 }
 
+/// Its turn ends where the first known one begins, however many turns were before.
+#[test]
+fn a_cut_turn_of_a_ring_with_a_clock_is_short() {
+    let trace = with_clock(&format!(
+        "{HEADER}{}",
+        SHORT.replace("\"t\":", "\"t\":90000")
+    ));
+    let (header, rest) = trace.split_at(HEADER.len());
+    let rest: String = rest.lines().skip(1).map(|l| format!("{l}\n")).collect();
+    let (_, objects) = converted(&format!("{header}{rest}"));
+    check_rules(&objects);
+    let turns = slices(&objects, LOOP).into_iter();
+    let turns: Vec<_> = turns.filter(|s| s.2.starts_with("turn ")).collect();
+    // The waits are as long as before.
+    assert_eq!(turns[0].0, 910_000 - 2_000);
+    assert_eq!(turns[1].0, 1_810_000);
+}
+
 #[test]
 fn a_line_that_is_cut_at_the_end_is_left_out() {
     let whole = format!("{HEADER}{SHORT}");
