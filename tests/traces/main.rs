@@ -1,6 +1,7 @@
 //! The lives in `src/lives.rs` are true: the same acts of clients give the traces that stand there, and
 //! give them again. `ONELOOP_BLESS=1 cargo test --test traces` writes the traces in the page anew.
 
+mod inspector;
 mod world;
 
 use std::fs;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oneloop::config::Limits;
-use oneloop::connection::{Key, Now};
+use oneloop::connection::{Key, Now, View};
 use oneloop::server::{Driver, Event, RoomsEndpoint, Server, Signal, Source, Trace, Waker};
 use oneloop::site::{FileError, Files, Guard, Site};
 use oneloop::sys::{FileKind, Stat};
@@ -37,16 +37,23 @@ pub enum Act {
     Wait(Duration),
 }
 
+pub type TinyServer = Server<TinyDriver, FewFiles>;
+
 /// A server, its clients, and the trace that grows in a file.
 pub struct Visit {
     world: Rc<RefCell<World>>,
-    server: Server<TinyDriver, FewFiles>,
+    server: TinyServer,
     file: PathBuf,
     seen: usize,
 }
 
 impl Visit {
     pub fn new() -> Visit {
+        Visit::with(|server| server.with_endpoint("/rooms/*", RoomsEndpoint))
+    }
+
+    /// A server with these endpoints.
+    pub fn with(add: impl FnOnce(TinyServer) -> TinyServer) -> Visit {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("oneloop-life-{}-{number}.jsonl", std::process::id());
@@ -56,9 +63,8 @@ impl Visit {
         let site =
             Site::new(FewFiles, b"index.html", &limits).with_guard(Guard::new(["localhost"]));
         let trace = Trace::to_file(&file, false, 1 << 20).expect("the folder is ours");
-        let server = Server::new(TinyDriver(Rc::clone(&world)), 1, site, limits)
-            .with_endpoint("/rooms/*", RoomsEndpoint)
-            .with_trace(trace);
+        let server = Server::new(TinyDriver(Rc::clone(&world)), 1, site, limits);
+        let server = add(server).with_trace(trace);
         let mut visit = Visit {
             world,
             server,
@@ -78,6 +84,11 @@ impl Visit {
         }
         self.rest();
         self.news()
+    }
+
+    /// The connections, in the order of their slots.
+    pub fn views(&self) -> Vec<View> {
+        self.server.views().collect()
     }
 
     /// The number of bytes that a client has taken.
@@ -208,7 +219,7 @@ impl World {
     }
 }
 
-struct TinyDriver(Rc<RefCell<World>>);
+pub struct TinyDriver(Rc<RefCell<World>>);
 
 impl Driver for TinyDriver {
     type Stream = Tcp<TinySocket>;
@@ -280,7 +291,7 @@ impl Driver for TinyDriver {
 }
 
 /// The server's end of a connection.
-struct TinySocket {
+pub struct TinySocket {
     world: Rc<RefCell<World>>,
     peer: usize,
 }
@@ -338,7 +349,7 @@ impl Drop for TinySocket {
 }
 
 /// Two files: one is answered from memory, and one is too large for that.
-struct FewFiles;
+pub struct FewFiles;
 
 impl Files for FewFiles {
     type File = &'static [u8];

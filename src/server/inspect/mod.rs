@@ -164,7 +164,11 @@ where
                 Some(Control::Pause) => self.move_on(gate, Motion::Paused),
                 Some(Control::Run) => self.move_on(gate, Motion::Run),
                 Some(Control::Slow) => self.move_on(gate, Motion::Slow),
-                Some(Control::Step) => gate.step(),
+                Some(Control::Step) => {
+                    gate.step();
+                    // The next turn holds back what it may not run.
+                    self.runnable.let_go();
+                }
                 Some(Control::Block) => {
                     self.driver.block(Inspect::BLOCK);
                     inspect.blocked = Some(Blocked {
