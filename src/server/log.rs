@@ -254,12 +254,17 @@ impl Log {
         self.errors.flush();
     }
 
-    /// Writes the last lines: the report if it is of interest, the summary, and the number of lines that are lost. An output that
-    /// takes nothing must not delay the end of the program.
-    pub(super) fn finish(&mut self, counters: &Counters, report: &str, now: Now) {
+    /// Whether the end of the server is to be [finished](Log::finish) with a report.
+    pub(super) fn wants_report(&self, counters: &Counters) -> bool {
+        self.notices && (self.reports || counters.requests >= Log::MANY_REQUESTS)
+    }
+
+    /// Writes the last lines: the report if there is one, the summary, and the number of lines that are
+    /// lost. An output that takes nothing must not delay the end of the program.
+    pub(super) fn finish(&mut self, counters: &Counters, report: Option<&str>, now: Now) {
         self.unfold(now, true);
         self.note_dropped();
-        if self.reports || counters.requests >= Log::MANY_REQUESTS {
+        if let Some(report) = report {
             self.notice(report);
         }
         self.notice(&format!("stopped: {counters}\n"));

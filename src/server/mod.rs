@@ -304,10 +304,12 @@ where
     /// The errors of [`Driver::wait`].
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn()? == Flow::Continue {}
-        let report = self.report();
+        let counters = &self.tally.counters;
+        let wants_report = self.log.as_ref().is_some_and(|l| l.wants_report(counters));
+        let report = wants_report.then(|| self.report());
         self.finish_trace();
         if let Some(log) = &mut self.log {
-            log.finish(&self.tally.counters, &report, self.turn.now);
+            log.finish(&self.tally.counters, report.as_deref(), self.turn.now);
         }
         Ok(())
     }
@@ -372,23 +374,15 @@ where
         let alarm = self.shared.alarms.next();
         let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
         let reload = reload.and_then(|reload| reload.due());
-        [
-            self.timers.next(),
-            resume,
-            self.stop_at,
-            log,
-            trace,
-            tick,
-            alarm,
-            reload,
-            files,
-            stock,
-        ]
-        .into_iter()
-        .flatten()
-        .map(|at| at.saturating_duration_since(now))
-        .chain(inspect)
-        .min()
+        // One after the other, and not as a list: this is done in each turn, and most are `None`.
+        let own = sooner(sooner(log, trace), sooner(alarm, tick));
+        let held = sooner(sooner(files, stock), sooner(resume, self.stop_at));
+        let soonest = sooner(self.timers.next(), sooner(reload, sooner(own, held)));
+        let timeout = soonest.map(|at| at.saturating_duration_since(now));
+        match (timeout, inspect) {
+            (Some(timeout), Some(inspect)) => Some(timeout.min(inspect)),
+            (timeout, inspect) => timeout.or(inspect),
+        }
     }
 
     /// Whether an effect, a number of members or a message waits to be delivered.
@@ -675,6 +669,14 @@ where
                 log.stopping(owing.count(), self.connections.len(), time);
             }
         }
+    }
+}
+
+/// The sooner of two times, if there are any.
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
