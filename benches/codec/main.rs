@@ -16,7 +16,7 @@
 //!
 //! # The files
 //!
-//! `http` and `websocket` the operations · `../common/heads.rs` the request heads ·
+//! `http`, `websocket` and `recorder` the operations · `../common/heads.rs` the request heads ·
 //! `../tools/wire.rs` the frames · `../operations` the measurements and the table,
 //! shared with `turns`.
 #[path = "../common/heads.rs"]
@@ -24,6 +24,7 @@ mod heads;
 mod http;
 #[path = "../operations/mod.rs"]
 mod operations;
+mod recorder;
 mod websocket;
 #[path = "../tools/wire.rs"]
 mod wire;
@@ -70,6 +71,10 @@ const ROWS: &[Row] = &[
     Row { name: "write a frame, 16 KiB", units: 1, ceiling: 18_100,
         ours: || websocket::our_write(16 << 10),
         theirs: Some(("tungstenite", || websocket::their_write(16 << 10))) },
+    // Not a codec, but as small as one. The time is to stay below 5 ns.
+    Row { name: "record in the flight recorder", units: recorder::RECORDS, ceiling: 20,
+        ours: recorder::our_records,
+        theirs: None },
 ];
 
 fn main() -> ExitCode {
