@@ -22,6 +22,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             return None;
         }
         self.fill(cx);
+        // The bytes may wait for long.
+        self.read_buffer.shrink(&mut cx.shared.pool);
+        if !self.read_buffer.is_empty() {
+            self.read_buffer.settle(&mut cx.shared.pool);
+        }
         let rest = self.read_buffer.bytes().strip_prefix(b"GET ")?;
         rest.split(|b| b.is_ascii_whitespace()).next()
     }

@@ -56,6 +56,8 @@ pub(crate) enum Place {
     },
     /// Among the throttled connections.
     Throttled,
+    /// Behind the gate, because a watcher has paused the loop or slowed it down.
+    Held,
     /// Among the connections that are to be written to in the present round of deliveries.
     Deliveries,
 }
@@ -121,6 +123,8 @@ pub(crate) enum Wait {
     Fin(TimeLimit),
     /// Room in the queue of effects.
     Room,
+    /// The watcher that has paused the loop or slowed it down.
+    Gate,
     /// The present round of deliveries.
     Delivery,
     /// A turn with time for the connection.
@@ -150,7 +154,7 @@ impl Why {
             Wait::Frame { .. } => "websocket-idle",
             Wait::Fin(_) | Wait::Drop(_) => "lingering",
             Wait::Room => "throttled",
-            Wait::Delivery | Wait::Turn { .. } => "queued",
+            Wait::Gate | Wait::Delivery | Wait::Turn { .. } => "queued",
         }
     }
 
@@ -174,6 +178,7 @@ impl Why {
             | Wait::Piece { .. }
             | Wait::Output { .. }
             | Wait::Room
+            | Wait::Gate
             | Wait::Delivery
             | Wait::Turn { .. }
             | Wait::Drop(_) => false,
@@ -211,6 +216,7 @@ impl Wait {
             | Wait::Effects
             | Wait::Piece { .. }
             | Wait::Room
+            | Wait::Gate
             | Wait::Delivery
             | Wait::Turn { .. }
             | Wait::Drop(_) => None,
@@ -299,6 +305,7 @@ impl fmt::Display for Why {
                 write!(f, "ending: the FIN was sent, waiting for the peer's, {of}")
             }
             Wait::Room => write!(f, "throttled: the queue of effects is full"),
+            Wait::Gate => write!(f, "held back: the loop is paused or slowed down"),
             Wait::Delivery => write!(f, "queued: a message waits for its write"),
             Wait::Turn { is_heavy: false } => write!(f, "queued: served first in the next turn"),
             Wait::Turn { is_heavy: true } => {
@@ -380,6 +387,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let wait = match (place, &self.mode) {
             (_, Mode::Closed(cause)) => Wait::Drop(*cause),
             (Place::Throttled, _) => Wait::Room,
+            (Place::Held, _) => Wait::Gate,
             (Place::Queue { is_heavy }, _) => Wait::Turn { is_heavy },
             (Place::Deliveries, _) => Wait::Delivery,
             (Place::Nowhere, _) => self.wait(turn, shared),
@@ -547,6 +555,11 @@ mod tests {
                 Wait::Room,
                 "throttled: the queue of effects is full",
                 "throttled",
+            ),
+            (
+                Wait::Gate,
+                "held back: the loop is paused or slowed down",
+                "queued",
             ),
             (
                 Wait::Turn { is_heavy: true },

@@ -149,6 +149,7 @@ where
             connection: Connection::new(key, stream, peer, self.turn.now.instant),
             queued: false,
             throttled: false,
+            held: false,
             heavy: false,
             debt: Debt::default(),
             pending_flush: false,

@@ -102,6 +102,8 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     queued: bool,
     /// Whether the connection is in the queue of the throttled.
     throttled: bool,
+    /// Whether the connection is behind the gate.
+    held: bool,
     /// Whether the connection used much when it was last pumped.
     heavy: bool,
     /// The work beyond its share that the connection used when it was last pumped.

@@ -60,6 +60,7 @@ where
     /// The connection in a slot, as it stands.
     pub(super) fn view_of(&self, slot: &Slot<F, D::Stream>) -> View {
         let place = match (slot.queued, slot.throttled) {
+            _ if slot.held => Place::Held,
             (true, true) => Place::Throttled,
             (true, false) => Place::Queue {
                 is_heavy: slot.heavy,

@@ -500,6 +500,13 @@ fn a_paused_loop_serves_the_inspector_alone() {
         rows.iter()
             .all(|row| row.as_ref().is_some_and(|row| row[4] == unread))
     });
+    let why = watcher.hear();
+    let why = &row(&why, &client).expect("it is open")[3];
+    assert!(
+        why.as_str()
+            .is_some_and(|why| why.starts_with("held back: ")),
+        "{why}"
+    );
     assert!(client.is_silent() && late.is_silent());
     assert_eq!(other.ask("/_oneloop/ring", &[]).status, 200);
     // A step is a turn for the others.

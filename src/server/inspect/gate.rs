@@ -10,7 +10,7 @@
 //! read from once for each event, and passes if the bytes begin a request for the inspector. Nothing is
 //! answered to the others.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::is_target;
@@ -38,8 +38,9 @@ pub(in crate::server) struct Gate {
     steps: u32,
     /// When the gate opens in slow motion.
     opens_at: Instant,
-    /// The connections whose request for the inspector has passed, and may not be answered whole.
-    passed: BTreeSet<Key>,
+    /// By slot, the last connection whose request for the inspector has passed, and may not be answered
+    /// whole.
+    passed: BTreeMap<usize, Key>,
 }
 
 impl Gate {
@@ -51,7 +52,7 @@ impl Gate {
             motion: Motion::Run,
             steps: 0,
             opens_at: now,
-            passed: BTreeSet::new(),
+            passed: BTreeMap::new(),
         }
     }
 
@@ -106,8 +107,19 @@ where
         self.clock.set_stopped(motion == Motion::Paused);
         if motion == Motion::Run {
             gate.passed.clear();
-            self.runnable.let_go();
+            self.let_go();
         }
+    }
+
+    /// Puts the connections that are held back into their queues again. The next turn holds back those that
+    /// it may not run.
+    pub(super) fn let_go(&mut self) {
+        for key in self.runnable.held.iter().flatten() {
+            if let Some(slot) = get(&mut self.connections, *key) {
+                slot.held = false;
+            }
+        }
+        self.runnable.let_go();
     }
 
     /// Takes the queued connections that may not be run in this turn out of their queues. The turn asks
@@ -126,7 +138,7 @@ where
     }
 
     fn hold_back_by(&mut self, inspect: &mut super::Inspect) {
-        self.runnable.let_go();
+        self.let_go();
         if inspect.gate.opens(self.clock.read()) {
             return;
         }
@@ -140,7 +152,8 @@ where
             if watchers.has(key) || connection.cause().is_some() {
                 return true;
             }
-            if passed.contains(&key) && connection.owes_answer() {
+            let has_passed = passed.get(&key.index()) == Some(&key);
+            if has_passed && connection.owes_answer() {
                 return true;
             }
             // Otherwise the connection would get no event before its first pump.
@@ -151,9 +164,10 @@ where
             cx.renew_budget();
             let passes = connection.next_target(cx).is_some_and(is_target);
             self.work.spend(cx.used_work());
+            slot.held = !passes;
             match passes {
-                true => passed.insert(key),
-                false => passed.remove(&key),
+                true => passed.insert(key.index(), key),
+                false => passed.remove(&key.index()),
             };
             passes
         });

@@ -141,7 +141,8 @@ where
                 .map(|watcher| watcher.next_at.unwrap_or(now));
             let held = self.runnable.held.iter().any(|queue| !queue.is_empty());
             let gate = inspect.gate.next(now).filter(|_| held);
-            let at_once = watchers.has_questions().then_some(now);
+            let has_more = watchers.has_questions() || watchers.has_controls();
+            let at_once = has_more.then_some(now);
             let due = snapshots.chain(gate).chain(at_once).min();
             drop(watchers);
             inspect.due = due;
@@ -166,8 +167,7 @@ where
                 Some(Control::Slow) => self.move_on(gate, Motion::Slow),
                 Some(Control::Step) => {
                     gate.step();
-                    // The next turn holds back what it may not run.
-                    self.runnable.let_go();
+                    self.let_go();
                 }
                 Some(Control::Block) => {
                     self.driver.block(Inspect::BLOCK);
@@ -175,6 +175,8 @@ where
                         turn: self.tally.counters.turns,
                         found: None,
                     });
+                    // One for each turn.
+                    break;
                 }
                 None => break,
             }

@@ -185,6 +185,11 @@ impl Watchers {
         !self.questions.is_empty()
     }
 
+    /// Whether a control waits.
+    pub fn has_controls(&self) -> bool {
+        !self.controls.is_empty()
+    }
+
     /// Notes that the server has looked.
     pub fn looked(&mut self) {
         self.has_news = false;
