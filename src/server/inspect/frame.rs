@@ -32,6 +32,7 @@ use crate::connection::{self, Cause, Key, ModeName, Ring, TRANSITIONS, TraceReco
 use crate::server::pace::Totals;
 use crate::server::{Driver, Server, Slot};
 use crate::site::Files;
+use crate::sys::Kernel;
 use crate::transport::Transport;
 
 /// The part of a snapshot that is the same for all watchers.
@@ -118,7 +119,7 @@ where
             longest: self.pace.turns().max(),
             ..Watcher::default()
         };
-        let snapshot = self.snapshot(&common, &watcher);
+        let snapshot = self.snapshot(&common, &watcher, None);
         if let (Some(object), Ok(Value::Object(snapshot))) =
             (object.as_object_mut(), serde_json::from_str(&snapshot))
         {
@@ -202,7 +203,12 @@ where
     }
 
     /// The snapshot of a watcher.
-    pub(super) fn snapshot(&self, common: &Common, watcher: &Watcher) -> String {
+    pub(super) fn snapshot(
+        &self,
+        common: &Common,
+        watcher: &Watcher,
+        kernel: Option<Kernel>,
+    ) -> String {
         let (now, told) = (common.totals, watcher.told);
         let turns = common.turns.iter();
         let turns = turns.filter(|(number, _)| *number > told.turns);
@@ -213,7 +219,7 @@ where
             "events": now.events - told.events,
             "longest_us": microseconds(watcher.longest),
         });
-        let picked = watcher.picked.map(|key| self.detail(key));
+        let picked = watcher.picked.map(|key| self.detail(key, kernel));
         let members = [
             ("skipped", watcher.skipped.into()),
             ("turns", turns.map(|(_, turn)| turn.clone()).collect()),
@@ -303,12 +309,16 @@ where
     }
 
     /// A connection in detail. One that is closed is told as such.
-    fn detail(&self, key: Key) -> Value {
+    fn detail(&self, key: Key, kernel: Option<Kernel>) -> Value {
         let slot = self.connections.get(key.index());
         let slot = slot.filter(|slot| slot.connection.key() == key);
         let Some(view) = slot.map(|slot: &Slot<F, D::Stream>| self.view_of(slot)) else {
             let cause = self.cause_of(key).map(Cause::name);
             return json!({ "key": key.to_string(), "mode": "Closed", "cause": cause });
+        };
+        let why = match kernel {
+            Some(kernel) => view.why.with_unacknowledged(kernel.unacked_bytes().into()),
+            None => view.why,
         };
         let left = |at: std::time::Instant| {
             milliseconds(at.saturating_duration_since(self.turn.now.instant))
@@ -318,8 +328,8 @@ where
             "mode": format!("{:?}", view.mode),
             "letter": letter(&view),
             "peer": view.peer.to_string(),
-            "why": view.why.to_string(),
-            "see": view.why.anchor(),
+            "why": why.to_string(),
+            "see": why.anchor(),
             "deadline_ms": view.deadline.map(left),
             "inbox": view.inbox,
             "outbox": view.outbox,
@@ -332,9 +342,27 @@ where
                 "peer_closed": view.ready.peer_closed,
             },
             "queued": view.is_queued,
-            "kernel": null,
+            "kernel": kernel.map(as_json),
         })
     }
+}
+
+/// What the kernel knows of a connection.
+fn as_json(kernel: Kernel) -> Value {
+    json!({
+        "receive_queue": kernel.receive_queue,
+        "send_queue": kernel.send_queue,
+        "not_sent": kernel.not_sent,
+        "unacked_bytes": kernel.unacked_bytes(),
+        "unacked_segments": kernel.unacked_segments,
+        "rtt_us": kernel.rtt_us,
+        "congestion_window": kernel.congestion_window,
+        "segment_bytes": kernel.segment_bytes,
+        "retransmits": kernel.retransmits,
+        "peer_limited_us": kernel.peer_limited_us,
+        "buffer_limited_us": kernel.buffer_limited_us,
+        "peer_window": kernel.peer_window,
+    })
 }
 
 /// The newest records of the flight recorder.

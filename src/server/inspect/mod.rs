@@ -242,7 +242,9 @@ where
                 continue;
             }
             let common = common.get_or_insert_with(|| self.common(inspect, count));
-            let text = self.snapshot(common, watcher);
+            // A few microseconds, ten times a second at most.
+            let kernel = watcher.picked.and_then(|picked| self.kernel_of(picked));
+            let text = self.snapshot(common, watcher, kernel);
             (watcher.told, watcher.longest) = (common.totals, 0);
             self.work.spend(Inspect::FRAME_WORK + Inspect::SLOTS_WORK);
             let mut hub = self.shared.hub(&self.turn, &self.tally.counters);
