@@ -142,7 +142,7 @@ fn the_loop_can_be_stopped_stepped_and_blocked_from_the_page() {
     client.request("/small");
     let cells = "[...document.querySelectorAll('#grid [role=option]')].map((c) => c.getAttribute('aria-label'))";
     chromium.until(&format!(
-        "{cells}.some((label) => label?.includes('queued'))"
+        "{cells}.some((label) => label?.includes('held back'))"
     ));
     press("step");
     assert_eq!(client.answer().status, 200);
