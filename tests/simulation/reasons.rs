@@ -1,6 +1,17 @@
 //! The reasons why connections are open, as the server gives them, compared with the state of the
 //! simulated kernel after each turn. A server that explains itself wrongly has lost an edge, or explains
 //! by other facts than those by which it decides.
+//!
+//! Bugs that were put in, one at a time, and the words in which each was noticed:
+//!
+//! | bug | noticed as |
+//! |---|---|
+//! | a short write clears `writable` | no write has found the kernel full |
+//! | a short read after the FIN of the peer clears `readable` | input is unread |
+//! | a reason tells another time than the deadline | another deadline is armed |
+//! | back-pressure is left out of the reasons | the connection takes no input |
+//! | output that waits is left out of the reasons | another deadline is armed |
+//! | a throttled connection is not taken for runnable again | an assertion of `Server::check` |
 
 use oneloop::connection::View;
 use oneloop::server::Server;
