@@ -26,7 +26,7 @@ pub enum Command {
 ///
 /// The turns of the loop become slices of one track, and each slot of the table of connections has a
 /// track with its connections and their modes. Arrows lead from the event of a request to the read and
-/// to the last write of the answer. Open OUT at https://ui.perfetto.dev or in chrome://tracing. Times are
+/// to the last write of the answer. Open OUT at `https://ui.perfetto.dev` or in `chrome://tracing`. Times are
 /// those of --trace-clock; without them, a turn takes a millisecond.
 #[derive(Parser, Debug)]
 #[command(
