@@ -413,7 +413,7 @@
 //! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 30 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 26 transitions.
-//! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 16 lines.
+//! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 19 lines.
 //! 5. [`http`]: a resumable parser; `HeadParser::parse`, in 13 lines.
 //! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 30 lines.
 //! 7. [`site`]: a file that is fresh for each request, and nearly free.

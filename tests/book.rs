@@ -18,17 +18,16 @@ fn code_words(line: &str) -> impl Iterator<Item = &str> {
 /// names the type and the next one is searched.
 fn function<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (of, function) = name.split_once("::")?;
+    // Another function may have a name that begins so.
+    let heads = [format!("fn {function}("), format!("fn {function}<")];
     let mut blocks = text.split("\nimpl");
     blocks.next();
     let block = blocks.find(|block| {
         let head = block.split('{').next().unwrap_or_default();
         let named = head.split(|c: char| !c.is_alphanumeric() && c != '_');
-        named.into_iter().any(|word| word == of)
-            && [format!("fn {function}("), format!("fn {function}<")]
-                .iter()
-                .any(|f| block.contains(f))
+        named.into_iter().any(|word| word == of) && heads.iter().any(|head| block.contains(head))
     })?;
-    let at = block.find(&format!("fn {function}"))?;
+    let at = heads.iter().find_map(|head| block.find(head))?;
     let begin = block[..at].rfind('\n').map_or(0, |n| n + 1);
     let end = block[at..]
         .find("\n    }\n")
