@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::curl::curl;
-use crate::harness::{BIG, Client, Folder, Server, eventually, get};
+use crate::harness::{BIG, Client, Folder, Server, get};
 use crate::peer::{BINARY, FIN, Peer, assert_switched, frame, handshake};
 
 const CONTROL: [&str; 3] = ["--log", "off", "--inspect=control"];
@@ -391,33 +391,6 @@ fn the_flight_recorder_is_sent_whole_while_the_loop_goes_on() {
     assert!(times.len() > 10 && times.is_sorted());
     // The connection goes on.
     assert_eq!(client.get("/a").text(), "hello");
-}
-
-#[test]
-fn the_flight_recorder_is_sent_to_two_clients_at_a_time() {
-    let folder = Folder::with("chunk", vec![0; CHUNK_BYTES]);
-    folder.put("a", "hello");
-    let server = Server::of(folder.path());
-    let mut traffic = server.connect();
-    for _ in 0..100 {
-        traffic.send(get("/a").repeat(100));
-        (0..100).for_each(|_| assert_eq!(traffic.answer().status, 200));
-    }
-    let mut watcher = Watcher::of(server.address());
-    let mut count = 0;
-    let slow = [(); 2].map(|()| {
-        count += 1;
-        let request = get("/_oneloop/ring");
-        let is_there = || watcher.hear()["modes"]["A"] == count;
-        clogged(&server, request.as_bytes(), is_there)
-    });
-    assert_eq!(server.connect().get("/_oneloop/ring").status, 503);
-    slow.into_iter().for_each(Client::reset);
-    eventually("the two are gone", || {
-        let mut client = server.connect();
-        client.request("/_oneloop/ring");
-        client.head().status == 200
-    });
 }
 
 #[test]

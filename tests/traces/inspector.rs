@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use oneloop::config::Inspect;
+use oneloop::connection::ModeName;
 
 use crate::get;
 use crate::world::{Act, Visit};
 
-use Act::{Close, Connect, Send, Wait};
+use Act::{Close, Connect, Send, Take, Wait};
 
 /// A server whose first client may control the loop. It has the key `0#1`.
 fn watched() -> Visit {
@@ -80,6 +81,36 @@ fn a_watcher_that_takes_nothing_holds_one_snapshot() {
     // It counts as stalled in the end, as any client does.
     let trace = visit.act(&[Wait(MINUTE)]);
     assert!(trace.contains("\"cause\":\"stalled\""), "{trace}");
+}
+
+#[test]
+fn the_flight_recorder_is_sent_to_two_clients_at_a_time() {
+    let mut visit = Visit::with(|server| server.with_inspector(Inspect::Loopback, 1));
+    visit.act(&[Connect]);
+    // The text of these records is more than the kernels and the write buffer take.
+    for _ in 0..1_000 {
+        visit.act(&[get(0, "/hello.txt"), Take(0, usize::MAX)]);
+    }
+    let ring = |client| vec![Connect, get(client, "/_oneloop/ring")];
+    let statuses = |trace: &str| {
+        let statuses = trace.match_indices("\"status\":");
+        let status = |(at, name): (usize, &str)| trace[at + name.len()..][..3].to_owned();
+        statuses.map(status).collect::<Vec<_>>()
+    };
+    let slow = visit.act(&[ring(1), ring(2)].concat());
+    assert_eq!(statuses(&slow), ["200"; 2], "{slow}");
+    let modes = visit.views().into_iter().map(|view| view.mode);
+    let waiting = modes.filter(|mode| *mode == ModeName::AwaitingEndpoint);
+    assert_eq!(waiting.count(), 2);
+    let refused = visit.act(&ring(3));
+    assert_eq!(statuses(&refused), ["503"]);
+    // One is taken whole.
+    while visit.act(&[Take(1, usize::MAX)]) != "" {}
+    assert_eq!(statuses(&visit.act(&[get(3, "/_oneloop/ring")])), ["200"]);
+    assert_eq!(statuses(&visit.act(&ring(4))), ["503"]);
+    // The other stalls.
+    visit.act(&[Wait(MINUTE)]);
+    assert_eq!(statuses(&visit.act(&ring(5))), ["200"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use oneloop::config::Inspect;
-use serde_json::json;
+use serde_json::Value;
 
 use super::Program;
 use crate::inspector::Watcher;
@@ -14,27 +14,29 @@ fn no_program_has_an_inspector_that_does_not_want_one() {
     assert_eq!(program.connect().get("/_oneloop/status.json").status, 404);
 }
 
-/// The idle time passes several times over, if it were not for the pause.
+/// The idle time and the time for a head pass, if it were not for the pause.
 #[test]
 fn a_pause_makes_nobody_late() {
+    let time = Duration::from_secs(3);
     let program = Program::with(
-        |config| {
+        move |config| {
             config.inspect = Inspect::Control;
-            config.limits.idle_time = Duration::from_millis(400);
+            (config.limits.idle_time, config.limits.head_time) = (time, time);
         },
         |bound| bound,
     );
     let mut watcher = Watcher::of(program.address());
+    let [mut idle, mut late] = [(); 2].map(|()| program.connect());
+    for client in [&mut idle, &mut late] {
+        assert_eq!(client.get("/file").status, 200);
+    }
+    late.send("GET /file HTT");
     watcher.control("pause");
-    let first = watcher.await_pace("paused");
-    let mut client = program.connect();
-    client.send("GET /file HTT");
-    let mut idle = program.connect();
-    let late = |at: f64| at + 2_000.0;
-    let at = |snapshot: &serde_json::Value| snapshot["at_ms"].as_f64().expect("a time");
-    watcher.await_snapshot("a later time", |snapshot| at(snapshot) > late(at(&first)));
-    watcher.say(&json!({ "control": "run" }));
-    client.send("P/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(client.answer().status, 200);
+    let at = |snapshot: &Value| snapshot["at_ms"].as_f64().expect("a time");
+    let until = at(&watcher.await_pace("paused")) + 1_000.0 * (time.as_secs_f64() + 1.0);
+    watcher.await_snapshot("a later time", |snapshot| at(snapshot) > until);
+    watcher.control("run");
+    late.send("P/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(late.answer().status, 200);
     assert_eq!(idle.get("/file").status, 200);
 }
