@@ -8,6 +8,8 @@
 //! Architecture invariant: a connection keeps no part of the context. The context is borrowed, and
 //! the borrow ends with the call.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -264,6 +266,18 @@ impl Tally {
     pub(super) fn log(&mut self, record: Record) {
         if self.is_logging {
             self.records.push(record);
+        }
+    }
+
+    /// Adds the reason to the records from this index on, if their answers were cut off.
+    pub(super) fn explain(&mut self, from: usize, reason: fmt::Arguments<'_>) {
+        for record in self.records.iter_mut().skip(from) {
+            if let Record::Exchange(exchange) = record
+                && !exchange.complete
+            {
+                let reason = || Cow::Owned(reason.to_string());
+                exchange.reason.get_or_insert_with(reason);
+            }
         }
     }
 

@@ -581,10 +581,19 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
+        let logged = cx.tally.records.len();
+        let waits_for = match cx.tally.is_logging {
+            true => Some(self.why(Place::Nowhere, cx.turn, cx.shared)),
+            false => None,
+        };
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
         self.changed(mode.name(), ModeName::Closed, cx);
         self.log_unsent(cx);
         self.mode = mode.fail(self.key, cause, self.write_buffer.queued(), cx);
+        if let Some(why) = waits_for {
+            cx.tally
+                .explain(logged, format_args!("{}; {why}", cause.words()));
+        }
         self.write_buffer.release(&mut cx.shared.pool);
     }
 }

@@ -516,3 +516,21 @@ fn parse_combined(line: &str) {
     assert!(status.len() == 3 && status.parse::<u16>().is_ok(), "{line}");
     assert!(bytes.parse::<u64>().is_ok(), "{line}");
 }
+
+/// An answer that is cut off has the cause in the log, and what the connection was waiting for.
+#[test]
+fn the_log_says_why_an_answer_was_cut_off() {
+    let folder = Folder::new();
+    folder.put_big_hole("big");
+    let mut server = Server::with(folder.path(), &["--log", "json"]);
+    let mut download = server.connect();
+    download.request("/big");
+    assert_eq!(download.head().len(), BIG);
+    download.reset();
+    let line = server.stdout.next().expect("a line for the download");
+    let begin = r#""reason":"reset by the peer; slow reader: "#;
+    assert!(
+        line.contains(begin) && line.contains(r#""complete":false"#),
+        "{line}"
+    );
+}

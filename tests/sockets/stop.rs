@@ -79,6 +79,8 @@ fn what_a_stop_waits_for_is_said_and_what_it_cuts_off_is_counted() {
     let line = server.stdout.next().expect("a line for the download");
     assert!(line.contains(r#""target":"/big""#), "{line}");
     assert!(line.contains(r#""complete":false"#), "{line}");
+    let reason = r#""reason":"cut off at the stop; slow reader: "#;
+    assert!(line.contains(reason), "{line}");
     let summary = "1 request on 1 connection: 1 cut off at the stop";
     assert_eq!(server.stderr.find("stopped: "), summary);
 }
