@@ -11,6 +11,9 @@
 //!
 //! In `?from=3&to=9&filter=W`, a client names the slots, and the letter of the only mode that it wants to see.
 //!
+//! With `--isolate`, the page gets the fields of isolated pages too, as every page does. It then cannot hand the
+//! flight recorder to a viewer of another origin, which opens without an opener; the downloaded file is the way.
+//!
 //! A snapshot shows the addresses of all clients, so the guard is not enough: no page of another origin may
 //! read one, even where such pages may read files (`--cors`).
 
@@ -134,11 +137,7 @@ fn busy(sentence: &str) -> Answer {
 fn view_of(request: &Request<'_>) -> View {
     let number = |name| request.parameter(name).and_then(|value| value.parse().ok());
     let filter = request.parameter("filter").unwrap_or_default();
-    View::new(
-        number("from").unwrap_or(0),
-        number("to").unwrap_or(usize::MAX),
-        &filter,
-    )
+    View::new(number("from").unwrap_or(0), number("to"), &filter)
 }
 
 /// `/_oneloop`: leads to the page.

@@ -14,12 +14,13 @@
 //! | `modes` | the open connections by letter; `R` includes those between two requests |
 //! | `turns` | the newest turns since the last snapshot: `[number, waited_us, worked_us, events]` |
 //! | `span` | all turns since the last snapshot |
-//! | `slots` | `count`, `from`, `list`: `[key, letter, peer, why, inbox, outbox]`, `next`: the slot to go on from |
+//! | `slots` | `count`: the slots up to the last one in use; `from`, `list`: `[key, letter, peer, why, inbox, outbox]`, `next`: the slot to go on from |
 //! | `picked` | the picked connection in detail, or null |
 //! | `blocked` | the turn that was last blocked on purpose |
 //!
 //! The first message has the member `hello` alone: what does not change.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -42,6 +43,8 @@ pub(super) struct Common {
     /// The newest turns that are over, each with its number.
     turns: Vec<(u64, Value)>,
     pub totals: Totals,
+    /// The connections of each view that was asked for, as JSON.
+    pub lists: Vec<(View, String)>,
 }
 
 /// The turns of a snapshot.
@@ -113,13 +116,13 @@ where
     pub(super) fn status(&self, inspect: &Inspect, view: View) -> String {
         let mut object = (*inspect.hello).clone();
         let watchers = inspect.watchers.borrow().open.len();
-        let common = self.common(inspect, watchers);
+        let mut common = self.common(inspect, watchers);
         let watcher = Watcher {
             view,
             longest: self.pace.turns().max(),
             ..Watcher::default()
         };
-        let snapshot = self.snapshot(&common, &watcher, None);
+        let snapshot = self.snapshot(&mut common, &watcher, None);
         if let (Some(object), Ok(Value::Object(snapshot))) =
             (object.as_object_mut(), serde_json::from_str(&snapshot))
         {
@@ -199,13 +202,14 @@ where
             text,
             turns: newest_turns(&self.tally.ring, counters.turns),
             totals,
+            lists: Vec::new(),
         }
     }
 
     /// The snapshot of a watcher.
     pub(super) fn snapshot(
         &self,
-        common: &Common,
+        common: &mut Common,
         watcher: &Watcher,
         kernel: Option<Kernel>,
     ) -> String {
@@ -224,12 +228,19 @@ where
             ("skipped", watcher.skipped.into()),
             ("turns", turns.map(|(_, turn)| turn.clone()).collect()),
             ("span", span),
-            ("slots", self.list(watcher.view)),
             ("picked", picked.unwrap_or_default()),
         ];
-        let mut text = common.text.clone();
+        let list = match common.lists.iter().find(|(view, _)| *view == watcher.view) {
+            Some((_, list)) => list,
+            None => {
+                let list = self.list(watcher.view);
+                common.lists.push((watcher.view, list));
+                &common.lists[common.lists.len() - 1].1
+            }
+        };
+        let mut text = format!("{},\"slots\":{list}", common.text);
         for (name, value) in members {
-            text.push_str(&format!(",\"{name}\":{value}"));
+            write!(text, ",\"{name}\":{value}").expect("a String takes all");
         }
         text.push('}');
         text
@@ -264,11 +275,9 @@ where
     /// The connections of a view, with the slot to go on from.
     pub(super) fn rows(&self, view: View) -> (Vec<connection::View>, Option<usize>) {
         let (mut rows, mut slot) = (Vec::new(), view.from);
-        let last = match view.filter {
-            None => view.to,
-            Some(_) => view.from.saturating_add(SEARCHED_MAX - 1),
-        };
-        let end = self.slots_used().min(last.saturating_add(1));
+        let searched = view.from.saturating_add(SEARCHED_MAX);
+        let last = view.to.map_or(searched, |to| to.saturating_add(1));
+        let end = self.slots_used().min(searched).min(last);
         while slot < end && rows.len() < View::SLOTS_MAX {
             let row = self.connections.get(slot).map(|slot| self.view_of(slot));
             rows.extend(row.filter(|row| view.filter.is_none_or(|c| c == letter(row))));
@@ -284,20 +293,33 @@ where
         last.map_or(0, |(index, _)| index + 1)
     }
 
-    fn list(&self, view: View) -> Value {
+    /// The connections of a view as JSON, which is written out: there are many, and no tree of values is needed.
+    fn list(&self, view: View) -> String {
         let (rows, next) = self.rows(view);
-        let row = |row: &connection::View| {
-            json!([
-                row.key.to_string(),
-                letter(row),
-                row.peer.to_string(),
-                row.why.to_string(),
-                row.inbox,
-                row.outbox,
-            ])
-        };
-        let list: Vec<Value> = rows.iter().map(row).collect();
-        json!({ "count": self.slots_used(), "from": view.from, "next": next, "list": list })
+        let mut text =
+            json!({ "count": self.slots_used(), "from": view.from, "next": next }).to_string();
+        text.pop();
+        text.push_str(",\"list\":[");
+        for (at, row) in rows.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let connection::View {
+                key,
+                peer,
+                why,
+                inbox,
+                outbox,
+                ..
+            } = row;
+            // No key, address or reason has a character that needs an escape.
+            let letter = letter(row);
+            write!(
+                text,
+                "{comma}[\"{key}\",\"{letter}\",\"{peer}\",\"{why}\",{inbox},{outbox}]"
+            )
+            .expect("a String takes all");
+        }
+        text.push_str("]}");
+        text
     }
 
     /// The cause for which a connection has ended; `None` if it ended too long ago.

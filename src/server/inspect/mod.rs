@@ -60,9 +60,9 @@ impl Inspect {
     /// How long a watcher may block the loop.
     const BLOCK: Duration = Duration::from_secs(2);
 
-    /// The work of a snapshot without its slots, and with as many as it may have.
-    const FRAME_WORK: u32 = 64;
-    const SLOTS_WORK: u32 = 128;
+    /// The work of a snapshot without its slots, and of as many slots as it may have.
+    const FRAME_WORK: u32 = 100;
+    const SLOTS_WORK: u32 = 250;
 
     /// The work of copying the flight recorder.
     const COPY_WORK: u32 = 128;
@@ -242,11 +242,14 @@ where
                 continue;
             }
             let common = common.get_or_insert_with(|| self.common(inspect, count));
+            let lists = common.lists.len();
             // A few microseconds, ten times a second at most.
             let kernel = watcher.picked.and_then(|picked| self.kernel_of(picked));
             let text = self.snapshot(common, watcher, kernel);
             (watcher.told, watcher.longest) = (common.totals, 0);
-            self.work.spend(Inspect::FRAME_WORK + Inspect::SLOTS_WORK);
+            let new_lists = (common.lists.len() - lists) as u32;
+            let work = Inspect::FRAME_WORK + Inspect::SLOTS_WORK * new_lists;
+            self.work.spend(work);
             let mut hub = self.shared.hub(&self.turn, &self.tally.counters);
             hub.send_each(vec![*key], Message::Text(&text));
         }

@@ -52,8 +52,8 @@ pub(in crate::server) struct Watcher {
 pub(in crate::server) struct View {
     /// The first slot.
     pub from: usize,
-    /// The last slot, unless there is a filter.
-    pub to: usize,
+    /// The last slot. With a filter there is none, and the view goes on until it is full.
+    pub to: Option<usize>,
     /// The letter of the only mode that is shown.
     pub filter: Option<char>,
 }
@@ -206,7 +206,7 @@ impl Watchers {
 
 impl Default for View {
     fn default() -> View {
-        View::new(0, usize::MAX, "")
+        View::new(0, None, "")
     }
 }
 
@@ -217,16 +217,13 @@ impl View {
     /// The modes by their letters. The dot stands for a connection between two requests.
     const LETTERS: &str = "·RBASWL";
 
-    /// A view of these slots, as far as they are not too many. An unknown filter is none.
-    pub fn new(from: usize, to: usize, filter: &str) -> View {
-        let last = from.saturating_add(Self::SLOTS_MAX - 1);
+    /// A view of these slots. An unknown filter is none.
+    pub fn new(from: usize, to: Option<usize>, filter: &str) -> View {
         let mut letters = filter.chars();
         let letter = letters.next().filter(|c| Self::LETTERS.contains(*c));
-        View {
-            from,
-            to: to.min(last),
-            filter: letter.filter(|_| letters.next().is_none()),
-        }
+        let filter = letter.filter(|_| letters.next().is_none());
+        let to = to.filter(|_| filter.is_none());
+        View { from, to, filter }
     }
 }
 
@@ -235,16 +232,12 @@ pub(in crate::server) fn parse(text: &str) -> Option<Told> {
     let message: Value = serde_json::from_str(text).ok()?;
     if let Some(view) = message.get("view") {
         let number = |name| view.get(name).and_then(Value::as_u64);
-        let number = |name, other| {
-            number(name)
-                .and_then(|n| usize::try_from(n).ok())
-                .unwrap_or(other)
-        };
+        let number = |name| number(name).and_then(|n| usize::try_from(n).ok());
         let filter = view
             .get("filter")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let (from, to) = (number("from", 0), number("to", usize::MAX));
+        let (from, to) = (number("from").unwrap_or(0), number("to"));
         return Some(Told::View(View::new(from, to, filter)));
     }
     if let Some(picked) = message.get("pick") {
@@ -282,21 +275,21 @@ mod tests {
                 r#"{"view":{"from":512,"to":600,"filter":"W"}}"#,
                 Told::View(View {
                     from: 512,
-                    to: 600,
+                    to: None,
                     filter: Some('W'),
                 }),
             ),
             (
                 r#"{"view":{"from":5,"to":1e9,"filter":"no"}}"#,
-                Told::View(View::new(5, 260, "")),
+                Told::View(View::new(5, None, "")),
             ),
             (
                 r#"{"view":{"from":18446744073709551615}}"#,
-                Told::View(View::new(usize::MAX, usize::MAX, "")),
+                Told::View(View::new(usize::MAX, None, "")),
             ),
             (
                 r#"{"view":{"filter":"·","from":-1}}"#,
-                Told::View(View::new(0, 255, "·")),
+                Told::View(View::new(0, None, "·")),
             ),
             (r#"{"pick":"3#17"}"#, Told::Pick(Some(Key::new(3, 17)))),
             (r#"{"pick":null}"#, Told::Pick(None)),
