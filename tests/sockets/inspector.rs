@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::curl::curl;
-use crate::harness::{BIG, Client, Folder, Server, get};
+use crate::harness::{BIG, Client, Folder, Server, eventually, get};
 use crate::peer::{BINARY, FIN, Peer, assert_switched, frame, handshake};
 
 const CONTROL: [&str; 3] = ["--log", "off", "--inspect=control"];
@@ -158,6 +158,45 @@ fn curl_gets_a_table_that_fits_a_terminal() {
     let shown = curl(&server, &[], "/_oneloop/?filter=W").expect("it is there");
     let rows = shown.stdout.lines().filter(|line| line.contains('#'));
     assert_eq!(rows.count(), 1, "{}", shown.stdout);
+}
+
+#[test]
+fn a_report_is_there_and_a_signal_adds_the_connections() {
+    let mut server = Server::of(Folder::new().path());
+    let mut client = server.connect();
+    let report = client.get("/_oneloop/report");
+    assert!(
+        report.text().starts_with("the loop after "),
+        "{}",
+        report.text()
+    );
+    for times in ["service", "turns"] {
+        let table = client.get(&format!("/_oneloop/report?times={times}"));
+        assert!(table.text().contains("Percentile"), "{}", table.text());
+    }
+    server.signal(rustix::process::Signal::USR1);
+    server.stderr.find("the loop after ");
+    server.stderr.find("key ");
+    let row = server.stderr.next().expect("a row");
+    assert!(row.contains(&client.local_address().to_string()), "{row}");
+}
+
+/// The slots before the last 256 are empty, and the table goes on to the last ones.
+#[test]
+fn a_table_goes_on_until_it_is_full() {
+    let server = Server::of(Folder::new().path());
+    let early: Vec<Client> = (0..300).map(|_| server.connect()).collect();
+    let mut late = server.connect();
+    let full = late.get("/_oneloop/");
+    let rows = full.text().lines().filter(|line| line.contains('#'));
+    assert_eq!(rows.count(), 256);
+    assert!(full.text().contains("?from=256"), "{}", full.text());
+    early.into_iter().for_each(Client::reset);
+    eventually("the others are gone", || {
+        let table = late.get("/_oneloop/");
+        let rows = table.text().lines().filter(|line| line.contains('#'));
+        rows.count() == 1 && !table.text().contains("?from")
+    });
 }
 
 /// A slow reader, a connection that was opened ahead of need, a part of a head, and a WebSocket connection.
