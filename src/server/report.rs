@@ -238,7 +238,6 @@ fn ratio(part: u64, of: u64) -> f64 {
     part as f64 / (of.max(1)) as f64
 }
 
-#[allow(dead_code)]
 /// A histogram of nanoseconds as a table of percentiles, in microseconds, which the plotter of
 /// HdrHistogram takes.
 fn percentiles(times: &Histogram<u64>) -> String {
