@@ -163,6 +163,10 @@
 //! {"t":5,"e":"send","c":"0#1","n":297,"left":0}
 //! ```
 //!
+//! (In the trace of your own server, a fast client of a large file also causes lines with `postponed`: the connection
+//! has spent its share of the turn, and goes on in the next turn, in which other connections come first. Such a turn may
+//! have no event at all, because the loop does not wait while a connection has something left to do.)
+//!
 //! Each time, space in the send queue is an edge, with `w`. When the last slice has left, the mode is
 //! `ReadingHead` again, and the next request is read in the same turn. No event announced the request in this
 //! turn. (The `r` of turn 5 is the state of the moment, which epoll reports with any event. The edge of the

@@ -42,22 +42,13 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Every cause, in the order of their declaration.
-    pub const ALL: [Cause; Cause::COUNT] = {
-        let mut all = [Cause::Failed; Cause::COUNT];
-        let mut at = 0;
-        while at < Cause::COUNT {
-            all[at] = Cause::WORDS[at].0;
-            at += 1;
-        }
-        all
-    };
-
     /// The cause of an end with this error of a read or a write. A file with fewer bytes than its answer
     /// has promised gives `UnexpectedEof`.
     pub(super) fn of(error: &io::Error) -> Cause {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Cause::Reset,
+            // The FIN found that the peer has reset the connection.
+            io::ErrorKind::NotConnected => Cause::Reset,
             io::ErrorKind::UnexpectedEof => Cause::FileChanged,
             _ => Cause::Failed,
         }
@@ -154,6 +145,8 @@ pub struct Counters {
     /// The responses of each class, beginning with 1xx.
     responses: [u64; 5],
     closed: [u64; Cause::COUNT],
+    /// Of these, the connections with a request that had no whole answer yet.
+    interrupted: [u64; Cause::COUNT],
 }
 
 impl Counters {
@@ -208,8 +201,15 @@ impl Counters {
         self.write_blocks += u64::from(calls.write_blocks);
     }
 
-    pub(crate) fn count(&mut self, cause: Cause) {
+    /// Returns how many connections have ended with `cause` while a request had no whole answer yet.
+    pub fn interrupted(&self, cause: Cause) -> u64 {
+        self.interrupted[cause as usize]
+    }
+
+    /// Counts the end of a connection. `interrupted`: a request had no whole answer yet.
+    pub(crate) fn count(&mut self, cause: Cause, interrupted: bool) {
         self.closed[cause as usize] += 1;
+        self.interrupted[cause as usize] += u64::from(interrupted);
     }
 }
 
@@ -250,9 +250,9 @@ mod tests {
         let mut counters = Counters::default();
         assert_eq!(counters.to_string(), "0 requests on 0 connections");
         (counters.requests, counters.connections) = (1, 3);
-        counters.count(Cause::Idle);
-        counters.count(Cause::PeerClosed);
-        counters.count(Cause::PeerClosed);
+        counters.count(Cause::Idle, false);
+        counters.count(Cause::PeerClosed, false);
+        counters.count(Cause::PeerClosed, false);
         assert_eq!(
             counters.to_string(),
             "1 request on 3 connections: 2 closed by the peer, 1 idle"

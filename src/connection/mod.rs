@@ -47,7 +47,7 @@ pub use session::{Full, Session};
 pub use trace::{EffectKind, Moved, Ring, TraceRecord};
 pub use why::{View, Why};
 
-pub(crate) use context::{Context, Shared, Tally, Turn};
+pub(crate) use context::{Context, Served, Shared, Tally, Turn};
 pub(crate) use effect::{Audience, Effect, Effects, Wish};
 pub(crate) use endpoint::Endpoints;
 pub(crate) use exchange::{Conversation, Exchange, Record};
@@ -169,6 +169,10 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     write_time: Duration,
     /// The number of answers that have begun and are not sent whole.
     answers: u32,
+    /// The connection has failed while a request had no whole answer.
+    interrupted: bool,
+    /// The mode before `Lingering`.
+    left: ModeName,
     /// The beginning of the turn in which the first of these was asked for.
     asked_at: Instant,
     /// The record of an answer that was queued whole and is not sent whole, and the number of bytes that
@@ -195,6 +199,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             sent: 0,
             write_time: Duration::ZERO,
             answers: 0,
+            interrupted: false,
+            left: ModeName::ReadingHead,
             asked_at: now,
             unsent: None,
         }
@@ -436,6 +442,9 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             self.asked_at = cx.turn.now.instant;
         }
         // A change to WebSocket (101) is no answer that ends.
+        if to == ModeName::Lingering {
+            self.left = from;
+        }
         if status >= 200 {
             self.answers += 1;
             self.write_time = Duration::ZERO;
@@ -581,6 +590,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
+        self.interrupted |= self.mode.owes_answer() || self.answers > 0;
         let logged = cx.tally.records.len();
         let waits_for = match cx.tally.is_logging {
             true => Some(self.why(Place::Nowhere, cx.turn, cx.shared)),
@@ -656,12 +666,25 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.mode.owes_answer() || !self.write_buffer.is_empty()
     }
 
+    /// Whether an answer is under way: its request has come, or its output waits to be sent.
+    pub fn is_answering(&self) -> bool {
+        let has_asked = !matches!(self.mode, Mode::ReadingHead(_)) && self.mode.owes_answer();
+        has_asked || self.answers > 0
+    }
+
     /// Returns why the connection was closed. `None`: the connection is open.
     pub fn cause(&self) -> Option<Cause> {
         match self.mode {
             Mode::Closed(cause) => Some(cause),
             _ => None,
         }
+    }
+
+    /// Whether the connection has ended, for this cause, while a request had no whole answer.
+    pub fn was_interrupted(&self, cause: Cause) -> bool {
+        let broken_off = matches!(cause, Cause::FileChanged | Cause::Finished);
+        let answering = matches!(self.left, ModeName::Streaming | ModeName::AwaitingEndpoint);
+        self.interrupted || (broken_off && answering)
     }
 
     /// Returns the number of bytes that the connection holds in memory because of its peer.

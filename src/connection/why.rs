@@ -279,7 +279,7 @@ impl fmt::Display for Why {
                 if let Some(bytes) = unacknowledged {
                     write!(f, ", {} unacknowledged", Size(bytes))?;
                 }
-                write!(f, ", under {PORTION} taken in {}", of(limit))
+                write!(f, ", the socket took under {PORTION} in {}", of(limit))
             }
             Wait::Frame {
                 partial,
@@ -525,7 +525,7 @@ mod tests {
                     unacknowledged: None,
                     limit: limit(30),
                 },
-                "slow reader: 183.0 kB wait, under 16.4 kB taken in 4.0 of 30 s",
+                "slow reader: 183.0 kB wait, the socket took under 16.4 kB in 4.0 of 30 s",
                 "slow-reader",
             ),
             (
@@ -588,7 +588,7 @@ mod tests {
         };
         assert_eq!(
             with(reader),
-            "slow reader: 183.0 kB wait, 41.0 kB unacknowledged, under 16.4 kB taken in 0.0 of 30 s"
+            "slow reader: 183.0 kB wait, 41.0 kB unacknowledged, the socket took under 16.4 kB in 0.0 of 30 s"
         );
         assert_eq!(with(Wait::NextRequest(limit)), "idle 0.0 of 30 s");
     }

@@ -566,7 +566,8 @@ where
             slot.connection.release(cx);
             let cause = slot.connection.cause().expect("released means closed");
             slot.connection.count_calls(cx);
-            self.tally.counters.count(cause);
+            let interrupted = slot.connection.was_interrupted(cause);
+            self.tally.counters.count(cause, interrupted);
             self.tally.ring.push(TraceRecord::Close { key, cause });
             self.timers.disarm(key.index());
             self.connections.remove(key.index());

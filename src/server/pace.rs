@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::connection::{Counters, Tally};
+use crate::connection::{Counters, Served, Tally};
 
 /// The times of the loop since the start. Numbers are nanoseconds.
 #[derive(Debug)]
@@ -25,7 +25,11 @@ pub(super) struct Pace {
     last: u64,
     /// The longest turn since the last call of [`Pace::take_longest`].
     longest: u64,
-    /// The sum of the squares of the lengths of turns.
+    /// The length of the turns that were made long on purpose.
+    blocked: u64,
+    /// Whether the present turn is one of those.
+    is_blocked: bool,
+    /// The sum of the squares of the lengths of all other turns.
     squares: f64,
     turns: Spread,
     service: Spread,
@@ -41,6 +45,8 @@ impl Pace {
             events: 0,
             last: 0,
             longest: 0,
+            blocked: 0,
+            is_blocked: false,
             squares: 0.0,
             turns: Spread::default(),
             service: Spread::default(),
@@ -53,9 +59,14 @@ impl Pace {
         self.waited_from = now;
         self.worked += worked;
         (self.last, self.longest) = (worked, self.longest.max(worked));
+        let served = &mut tally.served;
+        if mem::take(&mut self.is_blocked) {
+            self.blocked += worked;
+            *served = Served::default();
+            return;
+        }
         self.squares += (worked as f64) * (worked as f64);
         self.turns.add(worked, 1);
-        let served = &mut tally.served;
         self.service.add(worked, mem::take(&mut served.in_turn));
         for (before, count) in served.after.drain(..) {
             self.service.add(nanoseconds(before) + worked, count);
@@ -101,13 +112,25 @@ impl Pace {
         mem::take(&mut self.longest)
     }
 
-    /// The mean time for which bytes that arrive while the loop works lie in the kernel before the loop
-    /// asks for them. This is the mean rest of a turn, E\[L²\] / 2E\[L\] for turns of the length L.
+    /// The mean time for which bytes lie in the kernel before the loop looks, whenever they arrive:
+    /// E\[L²\] / 2E\[C\] for turns of the length L, each with its wait of the length C. Bytes that arrive while the
+    /// loop waits are looked at at once; others wait for the rest of a turn.
     pub fn hidden_wait(&self) -> Duration {
-        match self.worked {
+        match self.waited + self.worked - self.blocked {
             0 => Duration::ZERO,
-            worked => Duration::from_nanos((self.squares / (2.0 * worked as f64)) as u64),
+            all => Duration::from_nanos((self.squares / (2.0 * all as f64)) as u64),
         }
+    }
+
+    /// The present turn is made long on purpose. It is left out of the lengths of turns, the service times and
+    /// the hidden wait, which are to tell of the server.
+    pub fn leave_out_turn(&mut self) {
+        self.is_blocked = true;
+    }
+
+    /// The time worked without the turns that were made long on purpose.
+    pub fn worked_for_clients(&self) -> Duration {
+        Duration::from_nanos(self.worked - self.blocked)
     }
 
     /// The lengths of turns without their waits, in nanoseconds.
@@ -211,14 +234,31 @@ mod tests {
             pace.begin_wait(now, &mut tally);
         }
         assert_eq!(pace.totals(), (ms(10), ms(10)));
-        // (1² + 9²) / (2 × 10) ms.
-        assert_eq!(pace.hidden_wait().as_micros(), 4_100);
+        // (1² + 9²) / (2 × 20) ms.
+        assert_eq!(pace.hidden_wait().as_micros(), 2_050);
         assert_eq!((tally.counters.turns, tally.counters.events), (2, 4));
         assert_eq!(pace.turns().len(), 3);
         assert_eq!((pace.service().len(), tally.served.in_turn), (4, 0));
         let long = pace.service().max();
         assert!((28_000_000..30_000_000).contains(&long), "{long}");
         assert!(tally.served.after.is_empty());
+    }
+
+    /// A turn that was blocked counts as work of the loop, and as nothing else.
+    #[test]
+    fn a_turn_that_was_made_long_on_purpose_tells_nothing_of_the_server() {
+        let start = Instant::now();
+        let (mut pace, mut tally) = (Pace::new(start), Tally::default());
+        pace.begin_wait(start, &mut tally);
+        pace.begin_turn(start + Duration::from_millis(5), 1, &mut tally);
+        pace.leave_out_turn();
+        tally.served.in_turn = 1;
+        pace.begin_wait(start + Duration::from_millis(2_005), &mut tally);
+        assert_eq!(pace.totals().1, Duration::from_secs(2));
+        assert_eq!(pace.worked_for_clients(), Duration::ZERO);
+        assert_eq!(pace.hidden_wait(), Duration::ZERO);
+        assert_eq!((pace.turns().len(), pace.service().len()), (1, 0));
+        assert_eq!(tally.served.in_turn, 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::{Driver, Server};
 use crate::connection::{Cause, Counters};
 use crate::site::Files;
+use crate::sys::AcceptQueue;
 use crate::transport::Transport;
 
 /// Everything that the report is made from.
@@ -24,6 +25,8 @@ pub(super) struct Report<'a> {
     in_flight: usize,
     /// Look-ups in the cache of files that found a valid entry, and all others.
     cache: (u64, u64),
+    /// The connections in the kernel that wait for accept(2), and how many may wait.
+    queue: Option<AcceptQueue>,
     /// The connections that the kernel of this machine has refused since the start, because a backlog
     /// was full.
     overflows: Option<u64>,
@@ -35,9 +38,12 @@ where
     F: Files<File = <D::Stream as Transport>::File>,
 {
     /// The report on everything since the start, in lines.
-    pub fn report(&self) -> String {
+    pub fn report(&mut self) -> String {
+        let listeners = 0..self.acceptable.len();
+        let queues = listeners.filter_map(|n| self.driver.accept_queue(u8::try_from(n).ok()?));
+        let queue = queues.max_by_key(|queue| queue.waiting);
         let slots = self.connections.iter();
-        let in_flight = slots.filter(|(_, slot)| slot.connection.owes_answer());
+        let in_flight = slots.filter(|(_, slot)| slot.connection.is_answering());
         let [misses, hits] = self.shared.site.looked_up();
         let report = Report {
             counters: &self.tally.counters,
@@ -45,6 +51,7 @@ where
             uptime: self.uptime(),
             in_flight: in_flight.count(),
             cache: (hits, misses),
+            queue,
             overflows: self.driver.backlog_overflows(),
         };
         report.to_string()
@@ -80,7 +87,7 @@ impl fmt::Display for Report<'_> {
         let c = self.counters;
         let (requests, connections) = (c.requests, c.connections);
         let (waited, worked) = self.pace.totals();
-        let each = worked.as_nanos() as u64 / requests.max(1);
+        let each = self.pace.worked_for_clients().as_nanos() as u64 / requests.max(1);
         writeln!(f, "the loop after {}", Took(self.uptime))?;
         writeln!(
             f,
@@ -112,7 +119,7 @@ impl fmt::Display for Report<'_> {
         )?;
         writeln!(
             f,
-            "  system calls   {:.2} per request: {:.2} reads, {:.2} writes, {:.2} waits; {} reads and {} writes in vain (EAGAIN)",
+            "  system calls   {:.2} reads, writes and waits per request ({:.2}, {:.2}, {:.2}); {} reads and {} writes in vain (EAGAIN)",
             ratio(c.reads + c.writes + c.turns, requests),
             ratio(c.reads, requests),
             ratio(c.writes, requests),
@@ -124,7 +131,7 @@ impl fmt::Display for Report<'_> {
         writeln!(f, "  turn           {}", Spread(&self.pace.turns()))?;
         writeln!(
             f,
-            "  hidden wait    {} in the kernel before the loop looks, on average, while it works",
+            "  hidden wait    {} in the kernel before the loop looks, on average, whenever bytes arrive",
             Took(self.pace.hidden_wait()),
         )?;
         let (hits, misses) = self.cache;
@@ -137,9 +144,7 @@ impl fmt::Display for Report<'_> {
             Grouped(misses),
         )?;
         write!(f, "  closed        ")?;
-        let closed = Cause::ALL
-            .into_iter()
-            .map(|cause| (c.closed(cause), cause.words().to_owned()));
+        let closed = Cause::all().map(|cause| (c.closed(cause), cause.words().to_owned()));
         list(f, closed)?;
         self.legend(f)
     }
@@ -152,23 +157,32 @@ impl Report<'_> {
         writeln!(f, "\"Socket errors\" of wrk, seen from here")?;
         write!(f, "  connect        ")?;
         let overflows = match self.overflows {
-            Some(n) => format!("{} on this machine found a full backlog, ", Grouped(n)),
+            Some(n) => format!("{} on this machine found one full, ", Grouped(n)),
             None => String::new(),
         };
+        if let Some(queue) = self.queue {
+            let (waiting, most) = (queue.waiting.into(), queue.most.into());
+            write!(f, "backlog {} of {} now, ", Grouped(waiting), Grouped(most))?;
+        }
         writeln!(
             f,
-            "{overflows}{} pauses of accepting for want of descriptors, {} dropped at the limit",
+            "{overflows}{} pauses for want of descriptors, {} dropped at the limit",
             Grouped(c.accepts_failed),
             Grouped(c.shed),
         )?;
+        write!(f, "  read           answers that were cut off:")?;
+        let unexpected = || Cause::all().filter(|cause| !is_by_client(*cause));
+        let cut = unexpected().map(|cause| (c.interrupted(cause), cause.words().to_owned()));
+        list(f, cut)?;
         write!(
             f,
-            "  read           ends that wrk did not expect (a reset by the peer is its own, when its time is over):"
+            "                 and at most, if wrk had just asked again:"
         )?;
-        let ends = Cause::ALL.into_iter().filter(|cause| !is_expected(*cause));
+        let others = unexpected().filter(|cause| *cause != Cause::LastAnswer);
+        let between = |cause| c.closed(cause) - c.interrupted(cause);
         list(
             f,
-            ends.map(|cause| (c.closed(cause), cause.words().to_owned())),
+            others.map(|cause| (between(cause), cause.words().to_owned())),
         )?;
         writeln!(
             f,
@@ -178,7 +192,7 @@ impl Report<'_> {
         let late = service.count_between(2_000_000_000, u64::MAX);
         writeln!(
             f,
-            "  timeout        {} took 2 s or more, {} on their way now; the longest turn took {}",
+            "  timeout        {} took 2 s or more, {} under way now; the longest turn took {}",
             answers(late),
             answers(self.in_flight as u64),
             Took(Duration::from_nanos(self.pace.turns().max())),
@@ -192,10 +206,9 @@ impl Report<'_> {
     }
 }
 
-/// Whether a client expects this end: its own, or the one that an answer has announced. At the end of its
-/// time, wrk resets its connections.
-fn is_expected(cause: Cause) -> bool {
-    matches!(cause, Cause::PeerClosed | Cause::LastAnswer | Cause::Reset)
+/// Whether an end is the work of the client. At the end of its time, wrk resets its connections.
+fn is_by_client(cause: Cause) -> bool {
+    matches!(cause, Cause::PeerClosed | Cause::Reset)
 }
 
 /// The percentiles of times in nanoseconds.
@@ -296,6 +309,10 @@ mod tests {
             uptime: waited + worked,
             in_flight: 3,
             cache: (9, 1),
+            queue: Some(AcceptQueue {
+                waiting: 2,
+                most: 4096,
+            }),
             overflows: Some(0),
         };
         report.to_string()
@@ -309,12 +326,14 @@ mod tests {
         (c.requests, c.connections, c.reads, c.writes) = (1_000, 4, 1_000, 1_010);
         (0..999).for_each(|_| c.count_response(Status::Ok));
         c.count_response(Status::NotFound);
-        c.count(Cause::PeerClosed);
-        c.count(Cause::Late);
+        c.count(Cause::PeerClosed, false);
+        c.count(Cause::Reset, true);
+        c.count(Cause::Late, true);
+        c.count(Cause::Idle, false);
         let text = text(&tally, &pace);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "the loop after 400 ms");
-        assert_eq!(lines.len(), 1 + 10 + 1 + 5, "{text}");
+        assert_eq!(lines.len(), 1 + 10 + 1 + 6, "{text}");
         assert!(
             lines.iter().all(|line| line.chars().count() <= 140),
             "{text}"
@@ -323,11 +342,13 @@ mod tests {
             "1,000 on 4 connections: 250.0 per connection, 10.0 per turn, 100 µs of work for each",
             "answers        999 with 2xx, 1 with 4xx\n",
             "worked 25.0 % of the time and waited for events the rest; 100 turns, 2.0 events per turn",
-            "2.11 per request: 1.00 reads, 1.01 writes, 0.10 waits; 0 reads and 0 writes in vain",
-            "hidden wait    500 µs in the kernel",
-            "closed         1 closed by the peer, 1 timed out\n",
-            "when its time is over): 1 timed out\n",
-            "timeout        1 answer took 2 s or more, 3 answers on their way now",
+            "2.11 reads, writes and waits per request (1.00, 1.01, 0.10); 0 reads and 0 writes in vain",
+            "hidden wait    125 µs in the kernel",
+            "connect        backlog 2 of 4,096 now, 0 on this machine found one full, 0 pauses",
+            "closed         1 closed by the peer, 1 idle, 1 timed out, 1 reset by the peer\n",
+            "cut off: 1 timed out\n",
+            "asked again: 1 idle\n",
+            "timeout        1 answer took 2 s or more, 3 answers under way now",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -70,3 +70,44 @@ fn a_report_is_written_at_the_end_when_it_is_wanted() {
         );
     }
 }
+
+/// As many answers are counted as cut off as a client has seen, and no other ends among them.
+#[test]
+fn the_report_counts_what_wrk_calls_read_errors() {
+    let folder = Folder::with("a", "hello");
+    let mut server = Server::with(folder.path(), &["--test-endpoints"]);
+    for target in [
+        "/_oneloop/test/reset",
+        "/_oneloop/test/truncate/5",
+        "/_oneloop/test/reset",
+    ] {
+        let mut client = server.connect();
+        client.request(target);
+        while client.receive().is_ok_and(|n| n > 0) {}
+    }
+    // An answer with `Connection: close`, and a refusal, are whole.
+    let mut last = server.connect();
+    assert_eq!(last.ask("/a", &["Connection: close"]).status, 200);
+    last.assert_end();
+    let mut refused = server.connect();
+    refused.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+    assert_eq!(refused.answer().status, 400);
+    refused.assert_end();
+    eventually("all ends are counted", || {
+        server.signal(Signal::USR1);
+        let lines = report(&mut server);
+        let closed = line(&lines, "closed");
+        closed.contains("3 closed by an endpoint") && closed.contains("1 refused")
+    });
+    server.signal(Signal::USR1);
+    let lines = report(&mut server);
+    let read = line(&lines, "read ");
+    assert!(
+        read.ends_with("cut off: 3 closed by an endpoint"),
+        "{lines:?}"
+    );
+    assert!(
+        line(&lines, "and at most").ends_with(": 1 refused"),
+        "{lines:?}"
+    );
+}

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn the_text_keeps_to_the_format() {
         let mut counters = Counters::default();
-        counters.count(Cause::CutOff);
+        counters.count(Cause::CutOff, true);
         counters.connections = 3;
         counters.count_response(Status::Ok);
         counters.count_response(Status::from_code(599).expect("a status"));

@@ -190,6 +190,7 @@ where
             },
             "memory": { "bytes": account.used(), "bytes_max": account.max() },
             "closed": counters.closed_by_cause().map(|(_, count)| count).collect::<Vec<_>>(),
+            "interrupted": Cause::all().map(|cause| counters.interrupted(cause)).collect::<Vec<_>>(),
             "ways": ways.collect::<Vec<_>>(),
             "modes": self.modes(watchers),
         });

@@ -171,6 +171,7 @@ where
                 }
                 Some(Control::Block) => {
                     self.driver.block(Inspect::BLOCK);
+                    self.pace.leave_out_turn();
                     inspect.blocked = Some(Blocked {
                         turn: self.tally.counters.turns,
                         found: None,

@@ -1,11 +1,13 @@
 //! Floor 4, server: the loop and its connections as text, for a terminal of a hundred columns.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::Inspect;
 use super::frame::letter;
 use super::watchers::View;
 use crate::connection;
+use crate::server::formats::Took;
 use crate::server::{Driver, Server};
 use crate::site::{Files, Size};
 use crate::transport::Transport;
@@ -34,17 +36,18 @@ where
             ),
         );
         for (label, times) in [("turns", pace.turns()), ("service", pace.service())] {
-            let at = |share| times.value_at_quantile(share) / 1_000;
+            let took = |ns| Took(Duration::from_nanos(ns));
+            let at = |share| took(times.value_at_quantile(share));
             match times.is_empty() {
                 true => line(label, format_args!("none yet")),
                 false => line(
                     label,
                     format_args!(
-                        "p50 {} µs, p99 {} µs, p99.9 {} µs, max {} µs",
+                        "p50 {}, p99 {}, p99.9 {}, max {}",
                         at(0.5),
                         at(0.99),
                         at(0.999),
-                        times.max() / 1_000
+                        took(times.max())
                     ),
                 ),
             }
@@ -81,7 +84,7 @@ where
     /// Appends a table of the connections of a view.
     fn write_table(&self, text: &mut String, view: View) {
         let (rows, next) = self.rows(view);
-        let head = ["key", "", "peer", "unread", "unsent", "why"].map(String::from);
+        let head = ["key", "", "peer", "inbox", "outbox", "why"].map(String::from);
         let mut cells = vec![head];
         cells.extend(rows.iter().map(cells_of));
         let mut widths = [0; 5];
@@ -93,7 +96,14 @@ where
         let [key, letter, peer, unread, unsent] = widths;
         for [k, l, p, i, o, why] in &cells {
             let row = format!("{k:<key$} {l:<letter$} {p:<peer$} {i:>unread$} {o:>unsent$} {why}");
-            text.extend(row.trim_end().chars().take(COLUMNS));
+            let row = row.trim_end();
+            match row.char_indices().nth(COLUMNS) {
+                None => text.push_str(row),
+                Some(_) => {
+                    text.extend(row.chars().take(COLUMNS - 1));
+                    text.push('…');
+                }
+            }
             text.push('\n');
         }
         if let Some(next) = next {
