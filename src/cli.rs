@@ -3,11 +3,12 @@
 //! Architecture invariant: of the crate's modules, this module names only `config` and `http`.
 
 mod command;
+mod environment;
 mod values;
 
 pub use command::{Command, Conversion};
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -20,13 +21,14 @@ use crate::config::{
     Bind, Config, Cors, Credentials, FieldChange, Inspect, Limits, Live, LogFormat, Metrics, Port,
     SlowMember, TraceTo,
 };
+use environment::Variables;
 use values::{address, count, field_change, glob_pattern, host_name, origin, port, seconds, size};
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
 #[derive(Parser, Debug)]
 #[command(name = "oneloop", version, max_term_width = 100, after_help = command::AFTER_HELP)]
 pub struct Cli {
-    /// The directory or the file to serve [default: ./www if it exists, else .]
+    /// The directory or the file to serve [default: ./www if it exists, else .] [env: ONELOOP_ROOT]
     pub root: Option<PathBuf>,
 
     /// Port to listen on; 0 chooses any free port [default: 8080, or the next free port] [env:
@@ -129,6 +131,10 @@ pub struct Cli {
     /// Ask for the user name and the password in the only line of this file, as USER:PASS
     #[arg(long, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
+
+    /// Whether the environment names the file.
+    #[arg(skip)]
+    auth_file_is_variable: bool,
 
     /// The credentials of the flags or of the environment.
     #[arg(skip)]
@@ -382,20 +388,25 @@ fn explain(error: &clap::Error) -> String {
 }
 
 impl Cli {
-    /// Parses the arguments of the program, and the values of `PORT` and `ONELOOP_AUTH` in the
-    /// environment, which count if there is no such flag. Does not return after `--help` and `--version`.
+    /// Parses the arguments of the program and the variables of the [environment]. Does not return after
+    /// `--help` and `--version`.
     ///
     /// # Errors
     /// A sentence about the first wrong argument, or about a wrong value in the environment.
     fn from_process() -> Result<Cli, String> {
-        let port = std::env::var_os("PORT");
-        let auth = std::env::var_os("ONELOOP_AUTH");
-        let cli = Cli::try_parse().map_err(|error| match error.use_stderr() {
-            true => explain(&error),
-            false => error.exit(),
-        });
-        cli?.with_port_of(port.as_deref())?
-            .with_auth_of(auth.as_deref())
+        Cli::read(std::env::args_os().collect(), &|name| {
+            std::env::var_os(name)
+        })
+    }
+
+    fn read(args: Vec<OsString>, variables: Variables<'_>) -> Result<Cli, String> {
+        let mut cli = environment::parse(args, variables)?;
+        cli.auth_file_is_variable = cli.auth_file.as_deref().map(Path::as_os_str)
+            == variables("ONELOOP_AUTH_FILE").as_deref();
+        let root = variables("ONELOOP_ROOT").filter(|root| !root.is_empty());
+        cli.root = cli.root.or(root.map(PathBuf::from));
+        cli.with_port_of(variables("PORT").as_deref())?
+            .with_auth_of(variables("ONELOOP_AUTH").as_deref())
     }
 
     /// Takes the port from the environment if no flag names one. An empty value counts as unset,
@@ -422,7 +433,10 @@ impl Cli {
         let (place, text) = if let Some(Secret(text)) = &self.auth {
             ("--auth".to_owned(), text.clone())
         } else if let Some(path) = &self.auth_file {
-            let place = format!("--auth-file {path:?}");
+            let place = match self.auth_file_is_variable {
+                true => format!("ONELOOP_AUTH_FILE {path:?}"),
+                false => format!("--auth-file {path:?}"),
+            };
             let text = secret_line(path).map_err(|error| format!("{place}: {error}"))?;
             (place, text)
         } else if let Some(value) = value {

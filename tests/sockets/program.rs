@@ -59,6 +59,28 @@ fn a_busy_port_is_an_error_when_it_was_asked_for() {
 }
 
 #[test]
+fn a_flag_may_be_in_the_environment() {
+    let folder = Folder::with("a", "a");
+    let mut command = program();
+    command
+        .arg(folder.path())
+        .env("ONELOOP_HEADER", "X-A: 1\nX-B: 2");
+    let server = Server::from(command.args(["-p", "0"]).env("ONELOOP_PORT", "1"));
+    let answer = server.connect().get("/a");
+    assert_eq!(
+        (answer.field("X-A"), answer.field("X-B")),
+        (Some("1"), Some("2"))
+    );
+    let mut command = program();
+    command.arg(folder.path()).env("ONELOOP_MAX_AGE", "soon");
+    check(
+        &mut command,
+        2,
+        &["ONELOOP_MAX_AGE \"soon\": not a number of seconds"],
+    );
+}
+
+#[test]
 fn a_root_that_cannot_be_served_is_an_error() {
     let folder = Folder::new();
     let nothing = folder.path().join("nothing");
