@@ -46,6 +46,11 @@ pub struct Cli {
     #[arg(short, long, value_name = "FORMAT")]
     pub log: Option<Format>,
 
+    /// Write the access log to the end of FILE instead of standard output; on SIGHUP, FILE is opened again,
+    /// as logrotate needs it
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
     /// Treatment of a room member that does not read its messages fast enough [default: drop]
     #[arg(
         long,
@@ -469,12 +474,14 @@ impl Cli {
             [] | [Address::Localhost] => Bind::Loopback,
             _ => Bind::Addresses(ips.collect()),
         };
-        let log = match (self.quiet, self.log) {
+        // With a file, only the other lines are kept from the screen.
+        let quiet = self.quiet && self.log_file.is_none();
+        let log = match (quiet, self.log) {
             (true, _) | (_, Some(Format::Off)) => LogFormat::Off,
             (_, Some(Format::Pretty)) => LogFormat::Pretty,
             (_, Some(Format::Combined)) => LogFormat::Combined,
             (_, Some(Format::Json)) => LogFormat::Json,
-            (_, None) if terminal => LogFormat::Pretty,
+            (_, None) if terminal && self.log_file.is_none() => LogFormat::Pretty,
             (_, None) => LogFormat::Combined,
         };
         let mut limits = Limits::default();
@@ -540,6 +547,7 @@ impl Cli {
             trace_clock: self.trace_clock,
             limits,
             bind,
+            log_file: self.log_file.clone(),
             port: self.port.map_or(Port::Preferred(8080), Port::Exactly),
             log,
             ..Config::new(root)

@@ -21,8 +21,11 @@ pub struct Config {
     pub bind: Bind,
     /// The port to listen on.
     pub port: Port,
-    /// The format of the access log on standard output, which has one line for each request.
+    /// The format of the access log, which has one line for each request.
     pub log: LogFormat,
+    /// The file to whose end the access log is written; `None` for standard output. The file is opened
+    /// again on SIGHUP, after a program such as logrotate has renamed it.
+    pub log_file: Option<PathBuf>,
     /// Whether symbolic links that lead out of the root are followed. Links that stay within the
     /// root are always followed.
     pub follow_symlinks: bool,
@@ -110,6 +113,7 @@ impl Config {
             bind: Bind::Loopback,
             port: Port::Preferred(8080),
             log: LogFormat::Off,
+            log_file: None,
             follow_symlinks: false,
             single_page: false,
             listing: true,

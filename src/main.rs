@@ -17,7 +17,7 @@ use std::time::Instant;
 use oneloop::cli::{Cli, Command, Conversion};
 use oneloop::config::{Config, Live, TraceTo};
 use oneloop::server::trace::{Trace, chrome};
-use oneloop::server::{BoundServer, Log, Server, Shown};
+use oneloop::server::{BoundServer, Server, Shown};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -109,8 +109,11 @@ fn run(
     screen: Screen,
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let bound = Server::bind(config)?;
-    let mut log = Log::new(config.log, config.limits.log_bytes_max);
+    let mut bound = Server::bind(config)?;
+    let mut log = bound
+        .server
+        .take_log()
+        .expect("a server that is bound has a log");
     if screen.terminal {
         log = log.on_terminal(screen.colour);
     }

@@ -528,7 +528,19 @@ impl Output {
     /// # Errors
     /// The errors of open(2), `ENXIO` for a named pipe without a reader.
     pub(crate) fn create(path: &Path) -> io::Result<Output> {
-        let flags = Output::FLAGS | OFlags::CREATE | OFlags::TRUNC;
+        Output::open(path, OFlags::CREATE | OFlags::TRUNC)
+    }
+
+    /// Makes a file, or goes on at the end of the file that is there. A named pipe must have a reader.
+    ///
+    /// # Errors
+    /// The errors of open(2), `ENXIO` for a named pipe without a reader.
+    pub(crate) fn append(path: &Path) -> io::Result<Output> {
+        Output::open(path, OFlags::CREATE | OFlags::APPEND)
+    }
+
+    fn open(path: &Path, flags: OFlags) -> io::Result<Output> {
+        let flags = Output::FLAGS | flags;
         let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))?;
         Ok(Output {
             kind: OutputKind::Opened(File::from(file)),

@@ -29,6 +29,9 @@ fn flags_become_a_configuration() {
     assert_eq!(config(&[]).log, LogFormat::Combined);
     assert_eq!(config(&["--log", "json"]).log, LogFormat::Json);
     assert_eq!(config(&["--log", "json", "-q"]).log, LogFormat::Off);
+    let with_file = config(&["-q", "--log-file=a"]);
+    assert_eq!(with_file.log_file.as_deref(), Some(Path::new("a")));
+    assert_eq!(with_file.log, LogFormat::Combined);
     assert_eq!(config(&[]).limits.slow_member, SlowMember::Drop);
     assert_eq!(
         config(&["--slow-members", "close"]).limits.slow_member,
@@ -185,7 +188,7 @@ fn each_flag_has_a_variable() {
         let name = environment::variable(flag).expect("a name");
         // Each variable is read: this value makes sense to no flag but those for a path or a text.
         let outcome = read(&[], &[(&name, "\u{1}")]);
-        let takes_all = ["WATCH", "TRACE", "IGNORE"];
+        let takes_all = ["WATCH", "TRACE", "IGNORE", "LOG_FILE"];
         let takes_all = takes_all.iter().any(|end| name.ends_with(end));
         match outcome {
             Ok(_) => assert!(takes_all, "{name}"),

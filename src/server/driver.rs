@@ -197,7 +197,9 @@ pub enum Found {
 pub enum Signal {
     /// SIGINT or SIGTERM: the server is to stop.
     Stop,
-    /// SIGHUP, or the key `r` at the terminal: each open page is to be loaded again.
+    /// SIGHUP: the file of the log is to be opened again, and each open page to be loaded again.
+    Hangup,
+    /// The key `r` at the terminal: each open page is to be loaded again.
     Reload,
     /// SIGUSR1: a [report](super::Server::report) is asked for.
     Report,
@@ -240,7 +242,7 @@ pub struct MioDriver {
     diag: SocketDiag,
     /// The terminal at standard input, whose lines are commands.
     keys: Option<File>,
-    /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Reload`].
+    /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Hangup`].
     had_terminal: bool,
 }
 
@@ -248,6 +250,7 @@ pub struct MioDriver {
 #[derive(Default)]
 struct Asked {
     stop: bool,
+    hangup: bool,
     reload: bool,
     report: bool,
 }
@@ -257,6 +260,7 @@ impl Asked {
     fn take(&mut self) -> Option<Signal> {
         let asked = [
             (&mut self.stop, Signal::Stop),
+            (&mut self.hangup, Signal::Hangup),
             (&mut self.report, Signal::Report),
             (&mut self.reload, Signal::Reload),
         ];
@@ -320,7 +324,7 @@ impl MioDriver {
         })
     }
 
-    /// Takes SIGHUP for [`Signal::Reload`] from now on, and a line `r` at the terminal, if standard input
+    /// Takes SIGHUP for [`Signal::Hangup`] from now on, and a line `r` at the terminal, if standard input
     /// is one. Under nohup(1), SIGHUP stays ignored.
     ///
     /// When its terminal is closed, the process gets SIGHUP too, and is to end then as it does without a
@@ -444,7 +448,7 @@ impl Driver for MioDriver {
             match number {
                 SIGXFSZ => {}
                 SIGUSR1 => self.asked.report = true,
-                SIGHUP if !self.had_terminal || sys::has_terminal() => self.asked.reload = true,
+                SIGHUP if !self.had_terminal || sys::has_terminal() => self.asked.hangup = true,
                 _ => self.asked.stop = true,
             }
         }

@@ -41,6 +41,14 @@ impl Lines {
         }
     }
 
+    /// Goes on with another output, as if it were new. What the old one does not take at once, the new one
+    /// gets.
+    pub(super) fn continue_in(&mut self, output: Output) {
+        self.flush();
+        self.output = output;
+        (self.blocked, self.ended, self.failing) = (false, false, false);
+    }
+
     /// Whether the buffer has space for another line.
     pub(super) fn has_space(&self) -> bool {
         self.waiting.len() < self.bytes_max

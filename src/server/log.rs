@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::flood::Flood;
 use super::formats::{self, Clock};
 use super::lines::Lines;
-use crate::config::LogFormat;
+use super::start::{Shown, StartError, plainly};
+use crate::config::{Config, LogFormat};
 use crate::connection::{Counters, Exchange, Now, Record};
 use crate::sys::Output;
 
@@ -18,12 +20,15 @@ use crate::sys::Output;
 #[derive(Debug)]
 pub struct Log {
     format: LogFormat,
-    /// Standard output: the access log.
+    /// The access log, to standard output or to the file.
     log: Lines,
+    file: Option<PathBuf>,
     /// Standard error: warnings.
     errors: Lines,
-    /// Whether standard output is a terminal.
+    /// Whether the access log goes to a terminal.
     terminal: bool,
+    /// Whether a person sees the notices at a terminal.
+    is_seen: bool,
     /// Whether the terminal wants colour.
     colour: bool,
     /// The lines of this second, on a terminal.
@@ -53,8 +58,10 @@ impl Log {
         Log {
             format,
             log: Lines::new(Output::stdout(), bytes_max),
+            file: None,
             errors: Lines::new(Output::stderr(), bytes_max),
             terminal: false,
+            is_seen: false,
             colour: false,
             flood: Flood::default(),
             notices: false,
@@ -62,6 +69,36 @@ impl Log {
             stop_told: false,
             clock: Clock::new(),
             reported: None,
+        }
+    }
+
+    /// The log that a configuration asks for.
+    ///
+    /// # Errors
+    /// [`StartError::Log`] if the file of the log cannot be opened.
+    pub fn of(config: &Config) -> Result<Log, StartError> {
+        let mut log = Log::new(config.log, config.limits.log_bytes_max);
+        if let Some(path) = &config.log_file {
+            let output = Output::append(path);
+            let output = output.map_err(|error| StartError::Log(path.clone(), error))?;
+            log.log.continue_in(output);
+            log.file = Some(path.clone());
+        }
+        Ok(log)
+    }
+
+    /// Opens the file of the log again, which may have been renamed. If the file cannot be opened, the log
+    /// goes on in the old one.
+    pub(super) fn open_again(&mut self) {
+        let Some(path) = &self.file else { return };
+        match Output::append(path) {
+            Ok(output) => self.log.continue_in(output),
+            Err(error) => {
+                let (path, reason) = (Shown(path), plainly(&error));
+                let warning =
+                    format!("cannot open {path} again: {reason}; the log goes on in the old file");
+                self.warn(warning);
+            }
         }
     }
 
@@ -80,11 +117,13 @@ impl Log {
         self
     }
 
-    /// Standard output is a terminal, so a person reads the log. Notices then stand among the lines
-    /// of the log, and a flood of pretty lines is folded, because a terminal is slow.
+    /// Standard output is a terminal, so a person reads the log, unless it goes to a file. Notices then
+    /// stand among the lines of the log, and a flood of pretty lines is folded, because a terminal is slow.
     #[must_use]
     pub fn on_terminal(mut self, colour: bool) -> Log {
-        (self.terminal, self.colour) = (true, colour);
+        self.is_seen = true;
+        self.terminal = self.file.is_none();
+        self.colour = self.terminal && colour;
         self
     }
 
@@ -226,7 +265,7 @@ impl Log {
     /// Notes that a signal has come. On a terminal, `^C` stands at the beginning of the line, and the
     /// next text must not follow it there.
     pub(super) fn signalled(&mut self) {
-        if self.terminal {
+        if self.is_seen {
             self.notice("\n");
         }
     }

@@ -293,6 +293,11 @@ where
         self
     }
 
+    /// Hands out the log, to be changed and given back.
+    pub fn take_log(&mut self) -> Option<Log> {
+        self.log.take()
+    }
+
     /// Writes the records of the flight recorder to `trace` at the end of each turn.
     #[must_use]
     pub fn with_trace(mut self, trace: Trace) -> Self {

@@ -58,6 +58,8 @@ pub enum StartError {
     NoPort(u16),
     /// The trace cannot be written to this file.
     Trace(PathBuf, io::Error),
+    /// The access log cannot be written to this file.
+    Log(PathBuf, io::Error),
     /// The program was built without the flight recorder, so there is nothing to trace.
     NoRecorder,
     /// The kernel refused an epoll instance or the signal handlers.
@@ -86,9 +88,11 @@ impl fmt::Display for StartError {
                 write!(f, "cannot watch {}: {}; ", Shown(path), plainly(error))?;
                 f.write_str("name a directory that is there")
             }
-            StartError::Trace(path, error) => {
+            StartError::Trace(path, error) | StartError::Log(path, error) => {
                 let (path, reason) = (Shown(path), plainly(error));
-                write!(f, "cannot write the trace to {path}: {reason}; ")?;
+                let is_log = matches!(self, StartError::Log(..));
+                let what = if is_log { "log" } else { "trace" };
+                write!(f, "cannot write the {what} to {path}: {reason}; ")?;
                 f.write_str(match error.kind() {
                     io::ErrorKind::PermissionDenied => "the server must be allowed to write there",
                     io::ErrorKind::NotFound => "name a file in a directory that is there",
@@ -149,7 +153,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// The text of an error without "(os error 2)" at the end.
-fn plainly(error: &io::Error) -> String {
+pub(super) fn plainly(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
@@ -229,9 +233,10 @@ impl Server<MioDriver, Disk> {
             None => folder.to_path_buf(),
         };
         let trace = trace(config)?;
+        let log = Log::of(config)?;
         let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let live = live_options(config, folder).map_err(failed)?;
-        if live.is_some() {
+        if live.is_some() || config.log_file.is_some() {
             driver.take_reload_signals().map_err(StartError::Driver)?;
         }
         let index = disk.only().unwrap_or(b"index.html").to_vec();
@@ -263,7 +268,6 @@ impl Server<MioDriver, Disk> {
         }
         // What is wrong with the rules is said at the start, and not with the first request.
         site.read_rules(SystemTime::now());
-        let log = Log::new(config.log, config.limits.log_bytes_max);
         let mut server = Server::new(driver, count, site, config.limits.clone())
             .with_log(log)
             .with_endpoint("/echo", Echo)
@@ -326,10 +330,19 @@ fn live_options(config: &Config, root: &Path) -> io::Result<Option<LiveOptions>>
         Live::Used => {}
         Live::All => watch.push(root.into()),
     }
+    // Each reload has lines in the log, which must not cause the next reload.
+    let mut ignore = config.ignore.clone();
+    if let Some(file) = &config.log_file {
+        let file = std::path::absolute(file)?;
+        let roots = watch.iter().map(PathBuf::as_path).chain([root]);
+        let beneath = roots.filter_map(|root| file.strip_prefix(root).ok());
+        let beneath = beneath.filter_map(Path::to_str).map(glob::Pattern::escape);
+        ignore.extend(beneath);
+    }
     Ok(Some(LiveOptions {
         root: root.into(),
         watch,
-        ignore: config.ignore.clone(),
+        ignore,
         poll: config.poll,
         instance: random_words()[0],
     }))
@@ -415,6 +428,23 @@ mod tests {
             let bound = Server::bind(&config).expect("a port is free");
             assert_eq!(bound.server.tally.is_logging, logs, "{log:?}");
         }
+    }
+
+    /// With `--live=all`, each reload would else cause the next.
+    #[test]
+    fn a_log_file_in_the_site_is_no_change_of_the_site() {
+        let ignore = |log_file: &str, root: &str| {
+            let config = Config {
+                live: Live::All,
+                log_file: Some(log_file.into()),
+                ignore: vec!["*.tmp".into()],
+                ..Config::new(root)
+            };
+            let options = live_options(&config, Path::new(root)).expect("paths");
+            options.expect("live reload is on").ignore[1..].to_vec()
+        };
+        assert_eq!(ignore("/site/logs/a[1]", "/site")[0], "logs/a[[]1[]]");
+        assert_eq!(ignore("/logs/a", "/site"), [""; 0]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::{Resource, Signal};
@@ -533,4 +534,42 @@ fn the_log_says_why_an_answer_was_cut_off() {
         line.contains(begin) && line.contains(r#""complete":false"#),
         "{line}"
     );
+}
+
+/// As logrotate does: the file is renamed, and then the server gets SIGHUP.
+#[test]
+fn a_log_file_is_opened_again_on_sighup() {
+    let folder = Folder::with("site/a", "hello");
+    let logs = Folder::with("log", "before\n");
+    let (log, old) = (logs.path().join("log"), logs.path().join("old"));
+    let flag = format!("--log-file={}", log.display());
+    let lines = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    for live in ["--live", "--no-live"] {
+        fs::write(&log, "before\n").expect("the folder is ours");
+        let mut server = Server::with(folder.path().join("site"), &[&flag, live]);
+        let mut client = server.connect();
+        assert_eq!(client.get("/a").status, 200);
+        eventually("the line is written", || lines(&log).lines().count() == 2);
+        fs::rename(&log, &old).expect("the folder is ours");
+        assert_eq!(client.get("/a?2").status, 200);
+        eventually("the old file goes on", || lines(&old).contains("/a?2"));
+        server.signal(Signal::HUP);
+        eventually("a new file is there", || log.exists());
+        assert_eq!(client.get("/a?3").status, 200);
+        eventually("the line is written", || lines(&log).contains("/a?3"));
+        // A file that cannot be opened: the log goes on in the old one.
+        fs::rename(&log, logs.path().join("older")).expect("the folder is ours");
+        fs::create_dir(&log).expect("the folder is ours");
+        server.signal(Signal::HUP);
+        let warning = server.stderr.find("warning: cannot open");
+        assert!(warning.ends_with("again: is a directory; the log goes on in the old file"));
+        assert_eq!(client.get("/a?4").status, 200);
+        let older = logs.path().join("older");
+        eventually("the line is written", || lines(&older).contains("/a?4"));
+        fs::remove_dir(&log).expect("the folder is ours");
+        server.signal(Signal::TERM);
+        assert_eq!(server.process.code(), Some(0));
+        assert_eq!(server.stdout.rest(), "");
+        assert_eq!(lines(&older).lines().count(), 2);
+    }
 }

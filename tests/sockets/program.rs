@@ -81,6 +81,24 @@ fn a_flag_may_be_in_the_environment() {
 }
 
 #[test]
+fn a_log_file_that_cannot_be_opened_is_an_error() {
+    let folder = Folder::with("a", "a");
+    for (name, reason) in [
+        (
+            "none/log",
+            "no such file or directory; name a file in a directory",
+        ),
+        (".", "is a directory; name a file"),
+    ] {
+        let path = folder.path().join(name);
+        let shown = format!("cannot write the log to {}", path.display());
+        let mut command = program();
+        command.arg(folder.path()).arg("--log-file").arg(&path);
+        check(&mut command, 1, &[&shown, reason]);
+    }
+}
+
+#[test]
 fn a_root_that_cannot_be_served_is_an_error() {
     let folder = Folder::new();
     let nothing = folder.path().join("nothing");
