@@ -545,6 +545,7 @@ impl Cli {
                 Some(file) => TraceTo::File(file.clone()),
             },
             trace_clock: self.trace_clock,
+            keys: true,
             limits,
             bind,
             log_file: self.log_file.clone(),

@@ -96,6 +96,9 @@ pub struct Config {
     /// Whether files are looked at twice a second, because the file system does not tell of changes. Of
     /// most such file systems, the server knows.
     pub poll: bool,
+    /// Whether letters that are typed at the terminal at standard input, each with Enter, are commands: `h`
+    /// lists them.
+    pub keys: bool,
     /// Where the server writes a trace of what its loop does.
     pub trace: TraceTo,
     /// Whether the trace has times and ports too, which differ from run to run.
@@ -133,6 +136,7 @@ impl Config {
             watch: Vec::new(),
             ignore: Vec::new(),
             poll: false,
+            keys: false,
             trace: TraceTo::Off,
             trace_clock: false,
             limits: Limits::default(),

@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use std::time::Instant;
 use oneloop::cli::{Cli, Command, Conversion};
 use oneloop::config::{Config, Live, TraceTo};
 use oneloop::server::trace::{Trace, chrome};
-use oneloop::server::{BoundServer, Server, Shown};
+use oneloop::server::{BoundServer, Console, Server, Shown};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -95,11 +96,15 @@ impl Screen {
     fn of(output: &impl IsTerminal) -> Screen {
         let terminal = output.is_terminal();
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Screen {
             terminal,
-            colour: terminal && !forbidden && !dumb,
+            colour: terminal && !forbidden && !Screen::is_dumb(),
         }
+    }
+
+    /// Whether the terminal understands no escape sequences.
+    fn is_dumb() -> bool {
+        std::env::var_os("TERM").is_some_and(|v| v == "dumb")
     }
 }
 
@@ -129,13 +134,38 @@ fn run(
         ));
     }
     log.notice(&banner(&bound, config, screen, began));
-    let mut server = bound.server.with_log(log);
+    let console = Console {
+        urls: urls(&bound),
+        page: page(&bound),
+        clears: screen.terminal && !Screen::is_dumb(),
+    };
+    let mut server = bound.server.with_log(log).with_console(console);
     if config.trace == TraceTo::Pretty && Screen::of(&io::stderr()).colour {
         let (clock, bytes_max) = (config.trace_clock, config.limits.log_bytes_max);
         server = server.with_trace(Trace::to_stderr(true, clock, bytes_max));
     }
     server.run()?;
     Ok(())
+}
+
+/// The addresses of the server as URLs, in lines.
+fn urls(bound: &BoundServer) -> String {
+    let urls = bound.addresses.iter();
+    urls.map(|address| format!("http://{address}/\n")).collect()
+}
+
+/// The page of the server, as a browser on this machine reaches it. An address that stands for all is not
+/// one that a browser can open, and `localhost` is the host that tools and the guard expect.
+fn page(bound: &BoundServer) -> String {
+    let usual = |address: &&SocketAddr| {
+        let ip = address.ip();
+        ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
+    };
+    match (bound.addresses.iter().find(usual), bound.addresses.first()) {
+        (Some(address), _) => format!("http://localhost:{}/", address.port()),
+        (None, Some(address)) => format!("http://{address}/"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Returns the addresses of the server and the path that is served, in lines. On a terminal, the
@@ -167,7 +197,10 @@ fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) 
     }
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
     if terminal && config.live != Live::Off {
-        line("a page reloads when its files change; r and Enter reload all pages now");
+        line("a page reloads when its files change");
+    }
+    if terminal && io::stdin().is_terminal() {
+        line("h and Enter list the keys");
     }
     if config.auth.is_some() {
         line("a user name and a password are asked for");

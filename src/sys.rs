@@ -44,6 +44,11 @@ pub fn block(time: Duration) {
     }
 }
 
+/// Whether the process may do everything.
+pub(crate) fn is_superuser() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 // ── Sockets ────────────────────────────────────────────────────────────────────────────────────
 
 /// Opens a non-blocking listener at `address`, with a queue of at most `backlog` connections.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -20,6 +20,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
+use super::browser::Opener;
+use super::console::{Asked, Keyboard};
 use crate::connection::{Key, Now};
 use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag};
 use crate::transport::{Ready, Tcp, Transport};
@@ -131,6 +133,16 @@ pub trait Driver {
         let _ = time;
     }
 
+    /// Opens a page in a browser, without waiting for it. A failure that is known only later is a
+    /// [`Signal::NotOpened`].
+    ///
+    /// # Errors
+    /// A sentence. A driver without other programs opens nothing.
+    fn open(&mut self, url: &str) -> io::Result<()> {
+        let _ = url;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Watches the directory at this path; symbolic links in the path are followed. From now on until the
     /// end of the watch, each [`Change`] in the directory is told.
     ///
@@ -195,14 +207,24 @@ pub enum Found {
 /// A demand on the server from outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
-    /// SIGINT or SIGTERM: the server is to stop.
+    /// SIGINT, SIGTERM or the key `q`: the server is to stop.
     Stop,
     /// SIGHUP: the file of the log is to be opened again, and each open page to be loaded again.
     Hangup,
     /// The key `r` at the terminal: each open page is to be loaded again.
     Reload,
-    /// SIGUSR1: a [report](super::Server::report) is asked for.
+    /// SIGUSR1 or the key `s`: a [report](super::Server::report) is asked for.
     Report,
+    /// The key `u`: the addresses are to be shown.
+    Urls,
+    /// The key `o`: a browser is to be opened.
+    Open,
+    /// A program that should have opened a browser has failed, with this exit code.
+    NotOpened(i32),
+    /// The key `c`: the screen is to be cleared.
+    Clear,
+    /// The key `h`: the keys are to be shown.
+    Help,
 }
 
 /// The name of a watched directory. The name of a watch that has ended comes again only after two
@@ -241,34 +263,11 @@ pub struct MioDriver {
     /// The socket for questions about other sockets.
     diag: SocketDiag,
     /// The terminal at standard input, whose lines are commands.
-    keys: Option<File>,
+    keys: Option<Keyboard>,
+    /// The programs that open a browser and have not ended.
+    openers: Vec<Opener>,
     /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Hangup`].
     had_terminal: bool,
-}
-
-/// The signals that have come and are not told yet.
-#[derive(Default)]
-struct Asked {
-    stop: bool,
-    hangup: bool,
-    reload: bool,
-    report: bool,
-}
-
-impl Asked {
-    /// Takes one of the signals, the most urgent first.
-    fn take(&mut self) -> Option<Signal> {
-        let asked = [
-            (&mut self.stop, Signal::Stop),
-            (&mut self.hangup, Signal::Hangup),
-            (&mut self.report, Signal::Report),
-            (&mut self.reload, Signal::Reload),
-        ];
-        let mut taken = asked.into_iter().filter(|(flag, _)| **flag);
-        let (flag, signal) = taken.next()?;
-        *flag = false;
-        Some(signal)
-    }
 }
 
 /// The watched directories.
@@ -292,6 +291,10 @@ impl MioDriver {
     /// The largest number of events taken from the kernel in a turn. More would only make turns
     /// longer.
     const EVENTS: usize = 1024;
+
+    /// The largest number of programs that open a browser at a time. A browser that is such a program
+    /// lasts long.
+    const OPENERS: usize = 16;
 
     /// Takes over non-blocking listeners, and installs handlers for SIGINT, SIGTERM and SIGUSR1, and one for
     /// SIGXFSZ, so that a log file at the limit of its size does not end the process.
@@ -320,60 +323,50 @@ impl MioDriver {
             watching: None,
             diag: SocketDiag::default(),
             keys: None,
+            openers: Vec::new(),
             had_terminal: false,
         })
     }
 
-    /// Takes SIGHUP for [`Signal::Hangup`] from now on, and a line `r` at the terminal, if standard input
-    /// is one. Under nohup(1), SIGHUP stays ignored.
+    /// Takes SIGHUP for [`Signal::Hangup`] from now on. Under nohup(1), SIGHUP stays ignored.
     ///
     /// When its terminal is closed, the process gets SIGHUP too, and is to end then as it does without a
     /// handler.
     ///
     /// # Errors
     /// The errors of sigaction(2).
-    pub fn take_reload_signals(&mut self) -> io::Result<()> {
+    pub fn take_hangups(&mut self) -> io::Result<()> {
         self.had_terminal = sys::has_terminal();
         if !sys::is_ignored(SIGHUP) {
             self.signals.add_signal(SIGHUP)?;
         }
+        Ok(())
+    }
+
+    /// Takes the [keys](super::Console) at the terminal from now on, if standard input is one.
+    pub fn take_keys(&mut self) {
         // A terminal that cannot be registered gives no commands.
-        self.keys = sys::terminal_input().filter(|terminal| {
+        let terminal = sys::terminal_input().filter(|terminal| {
             let registry = self.poll.registry();
             let fd = terminal.as_raw_fd();
             registry
                 .register(&mut SourceFd(&fd), KEYS, Interest::READABLE)
                 .is_ok()
         });
-        Ok(())
+        self.keys = terminal.map(|terminal| Keyboard { terminal });
     }
 
-    /// Reads the lines that wait at the terminal. Returns whether one of them is `r`.
-    fn has_reload_line(&mut self) -> bool {
-        let Some(terminal) = &mut self.keys else {
-            return false;
-        };
-        let (mut asked, mut chunk) = (false, [0; 256]);
-        // What is typed while another program is in the foreground is for that program.
-        while sys::is_in_foreground(terminal) {
-            match terminal.read(&mut chunk) {
-                Ok(0) => {
-                    self.keys = None;
-                    break;
+    /// Looks which programs that open a browser have ended.
+    fn reap(&mut self) {
+        self.openers.retain_mut(|opener| match opener.ended() {
+            None => true,
+            Some(failed) => {
+                if let Some(code) = failed {
+                    self.asked.add(Signal::NotOpened(code));
                 }
-                Ok(n) => {
-                    let mut lines = chunk[..n].split(|b| *b == b'\n');
-                    asked |= lines.any(|line| line.trim_ascii() == b"r");
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    self.keys = None;
-                    break;
-                }
+                false
             }
-        }
-        asked
+        });
     }
 }
 
@@ -382,6 +375,7 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGUSR1: i32 = 10;
 const SIGTERM: i32 = 15;
+const SIGCHLD: i32 = 17;
 
 fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
@@ -444,15 +438,25 @@ impl Driver for MioDriver {
     }
 
     fn signal(&mut self) -> Option<Signal> {
+        let mut has_child_ended = false;
         for number in self.signals.pending() {
+            let is_hangup = number == SIGHUP && (!self.had_terminal || sys::has_terminal());
             match number {
                 SIGXFSZ => {}
-                SIGUSR1 => self.asked.report = true,
-                SIGHUP if !self.had_terminal || sys::has_terminal() => self.asked.hangup = true,
-                _ => self.asked.stop = true,
+                SIGCHLD => has_child_ended = true,
+                SIGUSR1 => self.asked.add(Signal::Report),
+                _ if is_hangup => self.asked.add(Signal::Hangup),
+                _ => self.asked.add(Signal::Stop),
             }
         }
-        self.asked.reload |= self.has_reload_line();
+        if has_child_ended {
+            self.reap();
+        }
+        if let Some(keys) = &mut self.keys
+            && !keys.read(&mut self.asked)
+        {
+            self.keys = None;
+        }
         self.asked.take()
     }
 
@@ -474,6 +478,17 @@ impl Driver for MioDriver {
 
     fn block(&mut self, time: Duration) {
         sys::block(time);
+    }
+
+    fn open(&mut self, url: &str) -> io::Result<()> {
+        if self.openers.len() >= MioDriver::OPENERS {
+            return Err(io::Error::other("the programs for that do not end"));
+        }
+        if self.openers.is_empty() {
+            self.signals.add_signal(SIGCHLD)?;
+        }
+        self.openers.push(Opener::start(url)?);
+        Ok(())
     }
 
     fn watch(&mut self, directory: &Path) -> io::Result<Watch> {

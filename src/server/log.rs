@@ -132,10 +132,23 @@ impl Log {
     /// log must find the log there and nothing else.
     pub fn notice(&mut self, text: &str) {
         if self.notices {
-            match self.terminal {
-                true => self.log.push(text),
-                false => self.tell(text),
-            }
+            self.answer(text);
+        }
+    }
+
+    /// Writes the answer to a key, one line or several, each with a line end, where notices are written.
+    pub(super) fn answer(&mut self, text: &str) {
+        match self.terminal {
+            true => self.log.push(text),
+            false => self.tell(text),
+        }
+        self.flush();
+    }
+
+    /// Clears the terminal, if the log is shown there: with the lines above that are out of sight.
+    pub(super) fn clear(&mut self) {
+        if self.terminal && self.log.has_space() {
+            self.log.buffer().extend_from_slice(b"\x1b[H\x1b[2J\x1b[3J");
             self.flush();
         }
     }

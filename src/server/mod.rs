@@ -40,7 +40,9 @@
 //! do.
 
 mod accept;
+mod browser;
 mod clock;
+mod console;
 mod delivery;
 mod driver;
 mod endpoints;
@@ -62,6 +64,7 @@ pub(crate) mod timers;
 pub mod trace;
 mod view;
 
+pub use console::Console;
 pub use driver::{Change, Driver, Event, Found, MioDriver, Signal, Source, Waker, Watch};
 pub use endpoints::{
     Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint, TestEndpoint,
@@ -163,6 +166,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     reload: Option<Box<Reload>>,
     /// The inspector, unless it is off.
     inspect: Option<Box<Inspect>>,
+    /// What the keys at the terminal show.
+    console: Option<Box<Console>>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
     /// The slots of the connections whose deadline has passed, and which were not notified yet.
@@ -242,6 +247,7 @@ where
             jobs: None,
             reload: None,
             inspect: None,
+            console: None,
             searched_at: None,
             due: VecDeque::new(),
             deliveries: Deliveries::default(),

@@ -237,7 +237,10 @@ impl Server<MioDriver, Disk> {
         let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let live = live_options(config, folder).map_err(failed)?;
         if live.is_some() || config.log_file.is_some() {
-            driver.take_reload_signals().map_err(StartError::Driver)?;
+            driver.take_hangups().map_err(StartError::Driver)?;
+        }
+        if config.keys {
+            driver.take_keys();
         }
         let index = disk.only().unwrap_or(b"index.html").to_vec();
         let mut guard = Guard::new(&config.allow_hosts).with_origins(&config.allow_origins);

@@ -2,7 +2,7 @@
 //! second signal, or the end of [`Limits::stop_time`](crate::config::Limits::stop_time), ends every
 //! connection.
 
-use super::{Driver, Flow, Log, Server, Signal, get, start};
+use super::{Driver, Flow, Server, Signal, get, start};
 use crate::connection::{Context, TraceRecord};
 use crate::site::Files;
 use crate::transport::Transport;
@@ -17,22 +17,9 @@ where
         while let Some(signal) = self.driver.signal() {
             let stop = signal == Signal::Stop;
             self.tally.ring.push(TraceRecord::Signal { stop });
-            match signal {
-                Signal::Stop => {}
-                Signal::Reload => {
-                    self.reload.iter_mut().for_each(|reload| reload.ask());
-                    continue;
-                }
-                Signal::Hangup => {
-                    self.log.iter_mut().for_each(Log::open_again);
-                    self.reload.iter_mut().for_each(|reload| reload.ask());
-                    continue;
-                }
-                Signal::Report => {
-                    let report = format!("{}\n{}", self.report(), self.slots_table());
-                    self.log.iter_mut().for_each(|log| log.report(&report));
-                    continue;
-                }
+            if !stop {
+                self.demand(signal);
+                continue;
             }
             if let Some(log) = &mut self.log {
                 log.signalled();

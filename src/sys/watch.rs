@@ -174,12 +174,15 @@ pub(crate) fn has_terminal() -> bool {
 /// The terminal at standard input, to be read without waiting; `None` if standard input is none.
 ///
 /// The terminal is opened a second time: `O_NONBLOCK` belongs to the open file description, which the
-/// shell shares.
+/// shell shares. After su(1), the terminal belongs to another user, and only `/dev/tty` can be opened.
 pub(crate) fn terminal_input() -> Option<File> {
     let stdin = rustix::stdio::stdin();
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = |path| rustix::fs::open(path, flags, Mode::empty()).ok();
+    // Only the terminal that controls the process has a foreground.
+    let controls = || rustix::termios::tcgetpgrp(stdin).is_ok();
     rustix::termios::isatty(stdin)
-        .then(|| rustix::fs::open("/proc/self/fd/0", flags, Mode::empty()).ok())
+        .then(|| open("/proc/self/fd/0").or_else(|| controls().then(|| open("/dev/tty"))?))
         .flatten()
         .map(File::from)
 }

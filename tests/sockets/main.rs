@@ -16,6 +16,7 @@ mod harness;
 mod inspector;
 mod inspector_page;
 mod kernel;
+mod keys;
 mod library;
 mod live;
 mod live_client;
