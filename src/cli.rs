@@ -22,7 +22,9 @@ use crate::config::{
     SlowMember, TraceTo,
 };
 use environment::Variables;
-use values::{address, count, field_change, glob_pattern, host_name, origin, port, seconds, size};
+use values::{
+    address, count, field_change, glob_pattern, host_name, origin, page_path, port, seconds, size,
+};
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
 #[derive(Parser, Debug)]
@@ -223,6 +225,18 @@ pub struct Cli {
     /// Write times and ports to the trace too, which differ from run to run
     #[arg(long, requires = "trace")]
     pub trace_clock: bool,
+
+    /// Open the page in a browser, or the page at PATH: with the programs in $BROWSER, or else with xdg-open
+    #[arg(
+        short,
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "/",
+        value_parser = page_path
+    )]
+    pub open: Option<String>,
 
     /// Print only warnings and errors
     #[arg(short, long)]

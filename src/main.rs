@@ -136,13 +136,17 @@ fn run(
     log.notice(&banner(&bound, config, screen, began));
     let console = Console {
         urls: urls(&bound),
-        page: page(&bound),
+        page: page(&bound, cli.open.as_deref().unwrap_or("/")),
         clears: screen.terminal && !Screen::is_dumb(),
     };
     let mut server = bound.server.with_log(log).with_console(console);
     if config.trace == TraceTo::Pretty && Screen::of(&io::stderr()).colour {
         let (clock, bytes_max) = (config.trace_clock, config.limits.log_bytes_max);
         server = server.with_trace(Trace::to_stderr(true, clock, bytes_max));
+    }
+    if cli.open.is_some() {
+        // The connections of the browser wait in the backlog until the loop runs.
+        server.open_page();
     }
     server.run()?;
     Ok(())
@@ -156,14 +160,14 @@ fn urls(bound: &BoundServer) -> String {
 
 /// The page of the server, as a browser on this machine reaches it. An address that stands for all is not
 /// one that a browser can open, and `localhost` is the host that tools and the guard expect.
-fn page(bound: &BoundServer) -> String {
+fn page(bound: &BoundServer, path: &str) -> String {
     let usual = |address: &&SocketAddr| {
         let ip = address.ip();
         ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
     };
     match (bound.addresses.iter().find(usual), bound.addresses.first()) {
-        (Some(address), _) => format!("http://localhost:{}/", address.port()),
-        (None, Some(address)) => format!("http://{address}/"),
+        (Some(address), _) => format!("http://localhost:{}{path}", address.port()),
+        (None, Some(address)) => format!("http://{address}{path}"),
         (None, None) => String::new(),
     }
 }

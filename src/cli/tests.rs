@@ -108,6 +108,31 @@ fn flags_become_a_configuration() {
 }
 
 #[test]
+fn a_page_to_open_is_a_path_of_this_server() {
+    let open = |args: &[&str]| {
+        let cli = Cli::try_parse_from(["oneloop"].iter().chain(args));
+        cli.map(|cli| (cli.open, cli.root))
+            .map_err(|error| explain(&error))
+    };
+    for (flag, path) in [
+        ("-o", "/"),
+        ("--open", "/"),
+        ("--open=docs/", "/docs/"),
+        ("-o=/a b/?q=1&r#\u{e9}", "/a%20b/?q=1&r#%C3%A9"),
+        ("--open=/'`$(x)\n", "/%27%60$(x)%0A"),
+    ] {
+        assert_eq!(
+            open(&[flag, "site"]),
+            Ok((Some(path.into()), Some("site".into())))
+        );
+    }
+    assert_eq!(open(&[]), Ok((None, None)));
+    let said = r#"--open "http://a.test/": give a path of this server, such as /docs/"#;
+    assert_eq!(open(&["--open=http://a.test/"]), Err(said.into()));
+    assert!(open(&["--open=//a.test"]).is_err());
+}
+
+#[test]
 fn a_trace_is_for_people_or_goes_to_a_file() {
     assert_eq!(config(&[]).trace, TraceTo::Off);
     for (args, trace, clock) in [
@@ -188,7 +213,7 @@ fn each_flag_has_a_variable() {
         let name = environment::variable(flag).expect("a name");
         // Each variable is read: this value makes sense to no flag but those for a path or a text.
         let outcome = read(&[], &[(&name, "\u{1}")]);
-        let takes_all = ["WATCH", "TRACE", "IGNORE", "LOG_FILE"];
+        let takes_all = ["WATCH", "TRACE", "IGNORE", "LOG_FILE", "OPEN"];
         let takes_all = takes_all.iter().any(|end| name.ends_with(end));
         match outcome {
             Ok(_) => assert!(takes_all, "{name}"),

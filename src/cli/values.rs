@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use super::Address;
 use crate::config::FieldChange;
 use crate::http::{fixed_field, is_field_name, is_field_value};
@@ -33,6 +35,25 @@ pub(super) fn seconds(text: &str) -> Result<u32, String> {
     const MAX: u32 = (1 << 31) - 1;
     let seconds = text.parse().ok().filter(|n| *n <= MAX);
     seconds.ok_or_else(|| format!("not a number of seconds from 0 to {MAX}"))
+}
+
+/// Parses a value of `--open`: the path of a page, perhaps with a query and a fragment. Characters that a
+/// URL cannot have are encoded.
+pub(super) fn page_path(text: &str) -> Result<String, String> {
+    /// What browsers encode in a path, and what a shell or a program behind `$BROWSER` may take amiss.
+    const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
+    const ALL: &AsciiSet = &ENCODED
+        .add(b'\'')
+        .add(b'\\')
+        .add(b'^')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+    if text.contains("://") || text.starts_with("//") {
+        return Err("give a path of this server, such as /docs/".into());
+    }
+    let text = text.strip_prefix('/').unwrap_or(text);
+    Ok(format!("/{}", utf8_percent_encode(text, ALL)))
 }
 
 /// Parses a value of `--memory-max`: bytes, or KiB, MiB or GiB with the letter K, M or G.

@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::mem;
 
 use super::{Driver, Log, Server, Signal};
 use crate::site::Files;
@@ -109,10 +108,13 @@ where
 
     /// Carries out a demand that does not end the server.
     pub(super) fn demand(&mut self, signal: Signal) {
-        let console = mem::take(&mut self.console);
+        if signal == Signal::Open {
+            return self.open_page();
+        }
+        let console = self.console.as_deref();
         let mut say = |text: &str| self.log.iter_mut().for_each(|log| log.answer(text));
         match signal {
-            Signal::Stop => {}
+            Signal::Stop | Signal::Open => {}
             Signal::Hangup => {
                 self.log.iter_mut().for_each(Log::open_again);
                 self.reload.iter_mut().for_each(|reload| reload.ask());
@@ -126,28 +128,23 @@ where
                 self.log.iter_mut().for_each(|log| log.report(&report));
             }
             Signal::Help => say(HELP),
-            Signal::Urls => console.iter().for_each(|console| say(&console.urls)),
-            Signal::Clear if console.as_ref().is_some_and(|console| console.clears) => {
+            Signal::Urls => say(console.map_or("", |console| &console.urls)),
+            Signal::Clear if console.is_some_and(|console| console.clears) => {
                 self.log.iter_mut().for_each(Log::clear);
             }
             Signal::Clear => {}
-            Signal::Open => {
-                if let Some(console) = &console {
-                    self.open_page(&console.page);
-                }
-            }
             Signal::NotOpened(code) => {
-                let page = console.as_ref().map_or("the page", |console| &console.page);
+                let page = console.map_or("the page", |console| &console.page);
                 let warning =
                     format!("the browser ended with exit code {code}; open {page} by hand");
                 self.log.iter_mut().for_each(|log| log.warn(&warning));
             }
         }
-        self.console = console;
     }
 
     /// Opens the page of the console in a browser. A failure is a warning.
-    pub fn open_page(&mut self, page: &str) {
+    pub fn open_page(&mut self) {
+        let page = self.console.as_ref().map_or("", |console| &console.page);
         if let Err(error) = self.driver.open(page) {
             let warning = format!("no browser is opened: {error}; open {page} by hand");
             self.log.iter_mut().for_each(|log| log.warn(&warning));

@@ -96,6 +96,27 @@ fn a_letter_and_enter_are_a_command() {
 }
 
 #[test]
+fn a_page_is_opened_at_the_start() {
+    let folder = Folder::with("a", "a");
+    for (flag, address, host) in [
+        ("--open=/a?b", "0.0.0.0", "localhost"),
+        ("-o=a?b", "127.0.0.1", "localhost"),
+        ("--open=a?b", "127.0.0.2", "127.0.0.2"),
+    ] {
+        let (_person, input) = terminal();
+        let flags = [flag, "--bind", address];
+        let mut server = start(&folder, input, &browser(&folder, 0), &flags);
+        let opened = folder.path().join("opened");
+        let url = format!("http://{host}:{}/a?b\n", server.address().port());
+        eventually("the page is open", || {
+            fs::read_to_string(&opened).is_ok_and(|o| o == url)
+        });
+        server.signal(Signal::TERM);
+        assert_eq!(server.process.code(), Some(0));
+    }
+}
+
+#[test]
 fn a_browser_that_fails_is_told_in_a_line() {
     let folder = Folder::with("a", "a");
     let (mut person, input) = terminal();
