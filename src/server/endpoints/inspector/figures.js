@@ -68,23 +68,37 @@ function bars(dl, rows) {
   });
 }
 
-// What a client notices as an error while it waits for an answer.
-const WHILE_WAITING = ["refused", "late", "stalled", "overloaded", "stopped", "cut_off", "file_changed", "failed"];
+// Ends that wrk makes itself: it resets its connections when its time is over.
+const ITS_OWN = ["peer_closed", "reset"];
+
+/** The ends that wrk counts as errors of its reads. */
+function reads({ closed, interrupted }, causes) {
+  const cut = [];
+  const between = [];
+  causes.forEach(([name, words], i) => {
+    if (ITS_OWN.includes(name)) return;
+    const n = interrupted ? (interrupted[i] ?? 0) : 0;
+    // The last answer has told wrk that no other comes.
+    const rest = name === "last_answer" ? 0 : (closed[i] ?? 0) - n;
+    if (n) cut.push([n, words]);
+    if (rest > 0) between.push([rest, words]);
+  });
+  const sum = (ends) => num(ends.reduce((sum, [n]) => sum + n, 0));
+  const each = (ends) => ends.map(([n, words]) => `${num(n)} ${words}`).join(", ");
+  // An older server does not tell which ends came in the middle of an answer.
+  if (!interrupted) return between.length ? `at most ${sum(between)}: ${each(between)}` : "0: none has ended early";
+  const first = cut.length ? `${sum(cut)}: ${each(cut)}` : "0: no answer was cut off";
+  return between.length
+    ? `${first}; at most ${sum(between)} more, if wrk had just asked again: ${each(between)}`
+    : first;
+}
 
 function wrk(frame, hello) {
-  const by = Object.fromEntries(hello.causes.map(([name, words], i) => [name, [frame.closed[i] ?? 0, words]]));
-  const waiting = WHILE_WAITING.filter((name) => by[name]?.[0]);
-  const sum = waiting.reduce((n, name) => n + by[name][0], 0);
   const bad = (frame.counters.responses[3] ?? 0) + (frame.counters.responses[4] ?? 0);
   const rows = [
     ["connect", `${num(frame.counters.shed)} dropped without an answer`],
-    [
-      "read",
-      sum
-        ? `${num(sum)}: ${waiting.map((name) => `${num(by[name][0])} ${by[name][1]}`).join(", ")}`
-        : "0: none was closed while it waited",
-    ],
-    ["write", `${num(by.failed?.[0] ?? 0)} failed`],
+    ["read", reads(frame, hello.causes)],
+    ["write", "the same ends, met while wrk was sending"],
     ["timeout", `longest turn ${us(frame.loop.turn_us?.max)}, longest service ${us(frame.loop.service_us?.max)}`],
     ["Non-2xx or 3xx", count(bad, "answer")],
   ];
