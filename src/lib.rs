@@ -45,8 +45,8 @@
 //!
 //! epoll reports readiness here as an *edge*: an event when bytes arrive, or when a full send buffer has
 //! space again, and no reminder of bytes or space that were there before. A loop that forgets an event
-//! is never told again. So each socket has three *sticky* flags ([`Tcp`](transport::Tcp)), which start
-//! as ready, since a new connection is tried before it is registered:
+//! is never told again. So each socket has three *sticky* flags ([`Tcp`](transport::Tcp)). `readable` and
+//! `writable` start as set, since a new connection is tried before it is registered:
 //!
 //! | flag | is set | is cleared |
 //! |---|---|---|
