@@ -95,7 +95,8 @@ function pipe(p, past) {
   put($("k-mode"), letterOf(p.mode));
   const unknown = "unknown";
   list($("k-bytes"), [
-    ["unacked", "sent, not acknowledged", k ? size(bytes.unacked) : unknown],
+    ["", "receive queue of the peer", k && (k.peer_window ?? k.receive_window) === 0 ? "full: its window is 0" : "not seen from here"],
+    ["unacked", "sent, not acknowledged: on the way", k ? size(bytes.unacked) : unknown],
     ["unsent", "send queue of the kernel, not sent", k ? size(bytes.unsent) : unknown],
     [
       "outbox",
@@ -108,7 +109,6 @@ function pipe(p, past) {
     ["", "congestion window", k ? `${num(k.congestion_window)} segments` : unknown],
     ["", "window of the peer", k ? size(k.peer_window ?? k.receive_window) : unknown],
     ["", "waited for the window of the peer", k ? us(k.peer_limited_us) : unknown],
-    ["", "waited for space in the send queue", k ? us(k.buffer_limited_us) : unknown],
     ["", "segments sent again", k ? num(k.retransmits) : unknown],
   ]);
   attr(

@@ -232,7 +232,10 @@ export function words(r, hello) {
       return `${r.c} was accepted, and has slot ${slotOf(r.c)}`;
     case "mark": {
       const flags = { r: "readable", w: "writable", c: "peer closed" };
-      return `${r.c} got an edge, which sets: ${[...r.ready].map((letter) => flags[letter]).join(", ") || "nothing"}`;
+      const told = [...r.ready].map((letter) => flags[letter]).join(", ");
+      return told
+        ? `${r.c}: an event told of: ${told} (${r.ready.length > 1 ? "these flags are" : "this flag is"} set)`
+        : `${r.c}: an event told of nothing`;
     }
     case "read":
       if (r.end === "blocked") return `${r.c} read nothing (EAGAIN): the receive queue is empty, readable is clear`;
