@@ -29,7 +29,7 @@ export function drawFigures(frame, hello) {
     ["", "system calls for each request", c.requests ? ((c.reads + c.writes) / c.requests).toFixed(2) : "–"],
     ["", "received", size(c.received_bytes)],
     ["", "sent", size(c.sent_bytes)],
-    ["", "budgets spent; paused by a full queue", `${num(c.budgets_spent)}; ${num(c.throttled)}`],
+    ["", "put off: by a spent budget; by a full queue", `${num(c.budgets_spent)}; ${num(c.throttled)}`],
     ["", "messages received; sent", `${num(c.messages_received)}; ${num(c.messages_sent)}`],
     ["", "messages that slow members missed", num(c.missed)],
     ["", "memory held for peers", memory ? `${size(memory.bytes)} of ${size(memory.bytes_max)}` : "–"],

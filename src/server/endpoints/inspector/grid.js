@@ -12,6 +12,7 @@ export class Grid {
   #box = $("grid");
   #cells = []; // { el, text, is, label, key, in, out }
   #at = 0; // the cell with the focus
+  #told = -1; // the cell that the line under the grid tells of
 
   constructor() {
     const box = this.#box;
@@ -35,7 +36,9 @@ export class Grid {
   }
 
   #tell(i) {
-    if (i >= 0) put($("hover"), this.#cells[i].label);
+    if (i < 0) return;
+    this.#told = i;
+    put($("hover"), this.#cells[i].now);
   }
 
   #move(i, focus = true) {
@@ -90,6 +93,7 @@ export class Grid {
     wanted.forEach(([slot, entry], i) => this.#fill(this.#cells[i], slot, entry, picked, you, when));
     if (this.#cells.length && !this.#cells[this.#at]) this.#at = 0;
     if (this.#cells[this.#at] && this.#cells[this.#at].el.tabIndex) this.#cells[this.#at].el.tabIndex = 0;
+    put($("hover"), this.#cells[this.#told]?.now ?? "");
     show($("grid-none"), !wanted.length);
     if (!wanted.length)
       put(
@@ -124,11 +128,11 @@ export class Grid {
     // A screen reader may read the label of the focused cell again when it changes: not too often.
     const now = performance.now();
     const isNew = cell.key !== key || !el.matches(":focus") || now - cell.said > SAID;
+    cell.now = label;
     if (cell.label !== label && isNew) {
       cell.label = label;
       cell.said = now;
       el.setAttribute("aria-label", label);
-      if (el.matches(":hover, :focus")) put($("hover"), label);
     }
     cell.key = key;
     const is_picked = key !== undefined && key === picked;

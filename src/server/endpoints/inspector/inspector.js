@@ -8,12 +8,16 @@ import { Modes } from "./modes.js";
 import { drawPicked } from "./pipe.js";
 import { Replay } from "./replay.js";
 import { drawTurns, History, piece, Ribbon } from "./ribbon.js";
-import { Ring } from "./ring.js";
+import { Ring, stepped } from "./ring.js";
 
 const RETRY = [500, 1000, 2000, 4000]; // ms between two tries to reach the server
 const PACE = 180; // ms between two drawings of what the server says
+const STEP = 150; // ms until a step is over
 const CALM = 300; // ms between two states of the numbers
+const NOTICE = 10_000; // ms for a notice that nobody needs to keep
 const HIDDEN = 2000; // ms: a page that nobody sees for so long lets the server rest
+
+const controls = document.querySelectorAll("[data-control]");
 
 // What the server said last, in its hello and in a frame
 let hello = null;
@@ -29,6 +33,7 @@ let wish = null; // the moment that the address names, until it is restored
 let socket = null;
 let failures = 0;
 let retry = 0;
+let isLost = false;
 let freezing = false;
 let blocking = null; // after “block the loop”
 
@@ -52,8 +57,10 @@ function connect() {
   const url = new URL("watch", location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const mine = (socket = new WebSocket(url));
+  let wasOpen = false;
   mine.onopen = () => {
     failures = 0;
+    wasOpen = true;
   };
   mine.onmessage = (e) => {
     if (mine === socket) take(JSON.parse(e.data));
@@ -63,14 +70,31 @@ function connect() {
     socket = null;
     const wait = RETRY[Math.min(failures++, RETRY.length - 1)];
     retry = setTimeout(connect, wait);
-    state(
-      "lost",
-      live
-        ? "No connection to the server. The numbers are the last ones; the page tries again."
-        : "The server does not answer. The page tries again.",
-    );
+    isLost = true;
+    if (!wasOpen && failures > 1) look();
+    else lose();
     $("freeze").disabled = !replay.ring;
+    for (const el of controls) el.disabled = true;
+    put($("control-said"), "");
+    blocking = null;
+    ribbon.now = "last news";
+    draw();
   };
+}
+
+/** Without a connection: whether the server is there, and shows no loop. */
+async function look() {
+  const answer = await fetch("status.json", { cache: "no-store" }).catch(() => null);
+  if (socket?.readyState === WebSocket.OPEN) return;
+  if (!answer || answer.ok) return lose();
+  state("lost", "No loop is shown");
+  notice("The server answers, but shows no loop (--inspect=off). The page tries again.");
+}
+
+function lose() {
+  state("lost", "No connection");
+  const old = live ? " Until then, the numbers are the last ones." : "";
+  notice(`No connection to the server. The page tries again.${old}`);
 }
 
 function send(message) {
@@ -117,8 +141,14 @@ function greet(it) {
     rates = [];
     if (!replay.ring) pick(null);
     froms = [0];
-    notice("The server was started again. All numbers begin anew, and older turns are gone.");
-  } else past.clear();
+    notice("The server was started again. All numbers begin anew, and older turns are gone.", NOTICE);
+  } else {
+    past.clear();
+    if (isLost) notice("");
+  }
+  isLost = false;
+  ribbon.now = "now";
+  for (const el of controls) el.disabled = false;
   const isFirst = !hello || hello.transitions.length !== it.transitions.length;
   hello = it;
   if (isFirst) modes.build(hello);
@@ -142,10 +172,14 @@ function state(is, text) {
   put($("state"), text);
 }
 
-function notice(text) {
+/** Shows a notice, for some time if `ms` says so. */
+function notice(text, ms) {
+  clearTimeout(noticing);
+  if (ms) noticing = setTimeout(notice, ms, "");
   put($("notice"), text);
   show($("notice"), Boolean(text));
 }
+let noticing = 0;
 
 /** Draws at the next frame of the browser, and never in a hidden page. News from the server may wait for `pace` ms. */
 function draw(pace = 0) {
@@ -155,13 +189,21 @@ function draw(pace = 0) {
   scheduled = { wait, timer: setTimeout(() => requestAnimationFrame(drawNow), wait) };
 }
 
+const FROZEN = {
+  run: "Frozen; the server goes on",
+  slow: "Frozen; the server is in slow motion",
+  paused: "Frozen; the server is paused, too",
+};
+
 function drawNow() {
   scheduled = null;
   drawn = performance.now();
   if (!live || !hello) return;
   const { ring } = replay;
-  if (socket && ring) state("frozen", "Frozen; the server goes on");
-  else if (socket && live.paused) state("paused", "Paused by control");
+  const pace = live.pace ?? (live.paused ? "paused" : "run");
+  if (socket && ring) state("frozen", FROZEN[pace]);
+  else if (socket && pace === "paused") state("paused", "Paused by control");
+  else if (socket && pace === "slow") state("slow", "Slow motion by control: four turns a second");
   else if (socket) state("live", "Live");
   put($("freeze"), ring ? "Thaw" : "Freeze");
   document.body.classList.toggle("frozen", Boolean(ring));
@@ -173,7 +215,9 @@ function drawNow() {
   if (calm) return;
   numbersDrawn = drawn;
   drawFigures(live, hello);
-  put($("figures-says"), ring ? "live, not frozen" : "");
+  put($("figures-says"), `${lasted(live.at_ms)}${ring ? "; live, not frozen" : ""}`);
+  put($("util-all"), `${percent(live.loop.utilization)} % since the start of the server, ${lasted(live.at_ms)} ago`);
+  put($("skipped"), num(live.skipped ?? 0));
 }
 
 function drawLive(calm) {
@@ -184,15 +228,15 @@ function drawLive(calm) {
   if (time) put($("util"), percent(worked / time));
   const [a, b] = [rates[0], rates.at(-1)];
   const seconds = b ? (b[0] - a[0]) / 1000 : 0;
-  put($("util-says"), "of the last second: the time that the loop worked instead of waiting in epoll_wait.");
+  // A long turn reaches further back than a second.
+  const spanned = time > 1.25e6 ? `${us(time)}, as far as a long turn reaches back` : "second";
+  put($("util-says"), `of the last ${spanned}: the time that the loop worked instead of waiting in epoll_wait.`);
   put(
     $("util-more"),
     [
-      `${percent(live.loop.utilization)} % since the start`,
       time && `${num(Math.round((turns / time) * 1e6))} turns/s`,
       seconds > 0.1 && `${num(Math.max(0, Math.round((b[1] - a[1]) / seconds)))} requests/s`,
-      time && `longest turn ${us(longest)}`,
-      `${count(live.skipped ?? 0, "frame")} skipped`,
+      time && `longest turn of this time ${us(longest)}`,
     ]
       .filter(Boolean)
       .join(" · "),
@@ -209,7 +253,7 @@ function drawLive(calm) {
     before: !live.picked && asked > performance.now() - 600,
   });
   modes.draw(live.ways);
-  put($("modes-says"), `counts since the start`);
+  put($("modes-says"), "counts since the start of the server");
 }
 
 function drawPast(ring) {
@@ -273,7 +317,7 @@ function lettersOf(entries) {
 function drawControl() {
   if (!hello.control) return;
   const pace = live.pace ?? (live.paused ? "paused" : null);
-  for (const el of document.querySelectorAll("[data-control]")) {
+  for (const el of controls) {
     const on = (el.dataset.control === "pause" && pace === "paused") || el.dataset.control === pace;
     if (el.dataset.on !== String(on)) {
       el.dataset.on = on;
@@ -298,6 +342,27 @@ function watchBlock() {
       ? "The turn after it was not sent one by one; freeze to see it."
       : `Then epoll_wait returned ${count(events, "event")} in one batch.`;
   put($("control-said"), `Turn ${num(found.turn)} took ${us(found.worked_us)}. Every cell stood still. ${after}`);
+}
+
+/** After a step: what it did, from the flight recorder. */
+async function tellStep(since) {
+  await new Promise((done) => setTimeout(done, STEP));
+  let told = null;
+  try {
+    told = stepped(await (await fetch("ring", { cache: "no-store" })).text(), since, hello);
+  } catch {} // the connection is lost, which the page says
+  if (socket && live.paused) put($("control-said"), told ?? "One turn was made. Freeze shows its records.");
+}
+
+/** How long the server has run. */
+function lasted(ms) {
+  const units = [
+    [36e5, "h"],
+    [6e4, "min"],
+    [1e3, "s"],
+  ];
+  const [unit, name] = units.find(([unit]) => ms >= 2 * unit) ?? units[2];
+  return `${num(Math.floor(ms / unit))}\u00a0${name}`;
 }
 
 const percent = (share) => (share * 100).toFixed(share < 0.01 && share > 0 ? 1 : 0);
@@ -361,14 +426,17 @@ modes.onway = (i) => {
   replay.go(found.turn);
 };
 $("freeze").addEventListener("click", () => (replay.ring ? thaw() : freeze()));
-for (const el of document.querySelectorAll("[data-control]")) {
+for (const el of controls) {
   el.addEventListener("click", () => {
     const { control } = el.dataset;
     send({ control });
     if (control === "block") {
       blocking = { turn: live?.turn ?? 0 };
       put($("control-said"), "The loop is blocked. Watch the cells.");
-    }
+    } else if (control === "step" && live && !live.paused)
+      put($("control-said"), "The loop is not paused. Pause it first; then each step is one turn.");
+    else if (control === "step") tellStep(live?.turn ?? 0);
+    else put($("control-said"), "");
   });
 }
 
@@ -528,6 +596,11 @@ addEventListener("hashchange", () => {
   sendView();
   send({ pick: picked });
 });
+
+// What a link leads to must not lie under the header, whose height depends on the width and the words.
+new ResizeObserver(([entry]) =>
+  document.documentElement.style.setProperty("--top", `${Math.ceil(entry.borderBoxSize[0].blockSize)}px`),
+).observe(document.querySelector(".top"));
 
 readHash();
 makeFilter();

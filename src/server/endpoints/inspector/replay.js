@@ -80,15 +80,22 @@ export class Replay {
     at = Math.max(0, Math.min(this.ring.turns.length - 1, at));
     if (at === this.at) return false;
     this.at = at;
+    say("");
     this.onmove();
     return true;
   }
 
   /** Goes one turn on or back; with the box checked, to the next turn with the picked connection. */
   step(by) {
-    if (!$("r-only").checked || !this.#picked) return this.go(this.at + by);
+    const [side, end] = by > 0 ? ["later", "last"] : ["earlier", "first"];
+    if (!$("r-only").checked || !this.#picked) {
+      const has = this.go(this.at + by);
+      if (!has) say(`This is the ${end} turn in the ring.`);
+      return has;
+    }
     const touched = this.ring.touches(this.#picked);
     const to = by > 0 ? touched.find((t) => t > this.at) : touched.findLast((t) => t < this.at);
+    if (to === undefined) say(`The ring has no ${side} turn with ${this.#picked}.`);
     return to !== undefined && this.go(to);
   }
 

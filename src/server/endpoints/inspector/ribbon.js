@@ -109,6 +109,7 @@ export class Ribbon {
   #said = 0;
   #last = null;
   #chosen = 0;
+  #now = "now";
 
   constructor() {
     chips($("window"), "window", WINDOWS, this.window, (value) => {
@@ -142,6 +143,12 @@ export class Ribbon {
     this.window = length ? (WINDOWS.find(([time]) => time > length * 20) ?? WINDOWS.at(-1))[0] : this.#chosen;
     for (const input of $("window").querySelectorAll("input")) input.checked = Number(input.value) === this.window;
     this.#drawn = 0;
+  }
+
+  /** What the right end is called: without news from the server it is not the present. */
+  set now(name) {
+    if (name !== this.#now) this.#drawn = 0;
+    this.#now = name;
   }
 
   /** Draws the pieces up to `end`. With a `cursor`, a turn of the ring, that turn is marked. */
@@ -259,7 +266,7 @@ export class Ribbon {
       const at = (i / 4) * width;
       g.textAlign = i === 0 ? "left" : i === 4 ? "right" : "center";
       const part = cursor ? i / 4 - 0.5 : i / 4 - 1;
-      const text = part ? `${part < 0 ? "−" : "+"}${us(Math.abs(span * part))}` : cursor ? `turn ${cursor.n}` : "now";
+      const text = part ? `${part < 0 ? "−" : "+"}${us(Math.abs(span * part))}` : cursor ? `turn ${cursor.n}` : this.#now;
       g.fillText(text, at, height - 4);
       g.fillRect(Math.min(width - 1, at), top + band, 1, 4);
     }

@@ -189,7 +189,7 @@ export class Ring {
     if (c.still) return "no record in the ring: nothing happened to it";
     if (c.last < 0) return "open before the first record";
     const record = this.records[c.last];
-    return `${words(record, this.hello).replace(`${record.c} `, "")} (turn ${record.t})`;
+    return `${words(record, this.hello).slice(record.c.length).replace(/^:? /, "")} (turn ${record.t})`;
   }
 
   /** The connection `key` in the shape of the server's `picked`. */
@@ -274,6 +274,46 @@ export function words(r, hello) {
       return `${r.c ? `${r.c} ` : ""}${r.e}`;
   }
 }
+
+/**
+ * What the last step of a paused loop did, in words; `null`: the records do not show it. `text`: the ring. The page's
+ * own connection reads the wish in one turn, and the next turn is the step. What was held back is read before.
+ */
+export function stepped(text, since, hello) {
+  const records = text
+    .split("\n")
+    .filter((line) => line.endsWith("}"))
+    .map((line) => JSON.parse(line));
+  const asked = records.findLast(({ e, c, t }) => e === "read" && c === hello.you && t > since);
+  const n = asked && asked.t + 1;
+  if (!asked || records.at(-1).t < n) return null;
+  const unread = new Map();
+  const did = new Map();
+  for (const r of records) {
+    const key = connectionOf(r);
+    if (!key || key === hello.you) continue;
+    if (r.e === "read" && r.n) unread.set(key, (unread.get(key) ?? 0) + r.n);
+    if (r.t === n && ["step", "send", "close"].includes(r.e)) {
+      const it = did.get(key) ?? { sent: 0, steps: [] };
+      did.set(key, it);
+      if (r.e === "step") {
+        if (unread.has(key)) it.steps.push(`read ${size(unread.get(key))}`);
+        if (r.status) it.steps.push(`answered ${r.status}`);
+        else if (r.to !== r.from && r.to !== "Closed") it.steps.push(`went to ${r.to}`);
+      } else if (r.e === "send") it.sent += r.n ?? 0;
+      else it.end = hello.causes.find(([name]) => name === r.cause)?.[1] ?? r.cause;
+    }
+    if (r.e === "step") unread.delete(key);
+  }
+  const all = [...did].map(([key, { steps, sent, end }]) => {
+    const said = [...steps, ...(sent ? [`sent ${size(sent)}`] : []), ...(end ? [`ended: ${end}`] : [])];
+    return `${key} ${said.join(", ") || "took a step"}`;
+  });
+  const more = all.length > STEPS ? `; ${all.length - STEPS} more` : "";
+  const told = all.length ? `${all.slice(0, STEPS).join("; ")}${more}` : "no connection had anything to do";
+  return `Turn ${n.toLocaleString("en")}: ${told}.`;
+}
+const STEPS = 6; // connections
 
 const EFFECTS = {
   ask: "a request goes to its endpoint",
