@@ -203,7 +203,7 @@ function drawNow() {
   const pace = live.pace ?? (live.paused ? "paused" : "run");
   if (socket && ring) state("frozen", FROZEN[pace]);
   else if (socket && pace === "paused") state("paused", "Paused by control");
-  else if (socket && pace === "slow") state("slow", "Slow motion by control: four turns a second");
+  else if (socket && pace === "slow") state("slow", "Slow motion by control: 4 turns a second");
   else if (socket) state("live", "Live");
   put($("freeze"), ring ? "Thaw" : "Freeze");
   document.body.classList.toggle("frozen", Boolean(ring));
@@ -215,7 +215,7 @@ function drawNow() {
   if (calm) return;
   numbersDrawn = drawn;
   drawFigures(live, hello);
-  put($("figures-says"), `${lasted(live.at_ms)}${ring ? "; live, not frozen" : ""}`);
+  put($("figures-says"), `the start was ${lasted(live.at_ms)} ago${ring ? "; live, not frozen" : ""}`);
   put($("util-all"), `${percent(live.loop.utilization)} % since the start of the server, ${lasted(live.at_ms)} ago`);
   put($("skipped"), num(live.skipped ?? 0));
 }
