@@ -74,6 +74,11 @@ fn the_loop_can_be_watched_and_gone_through_turn_by_turn() {
             chromium.until("document.querySelector('#state').dataset.is === 'live'");
             chromium.until(&format!("{SLOW} !== undefined"));
             check_look(&chromium, scheme, "h2, .fine, #state, #util-says");
+            // A link to a part of the page leads below the header, at each width.
+            chromium.value("document.querySelector('.top a[href=\"#help\"]').click()");
+            chromium.until(
+                "(([help, top]) => top > 0 && help >= top && help < top + 40)(['#help', '.top'].map((part, i) => document.querySelector(part).getBoundingClientRect()[i ? 'bottom' : 'top']))",
+            );
         }
         chromium.show(1280, Scheme::Light);
         // The connection is picked with the keyboard, and drawn as a pipe.
@@ -146,6 +151,9 @@ fn the_loop_can_be_stopped_stepped_and_blocked_from_the_page() {
     ));
     press("step");
     assert_eq!(client.answer().status, 200);
+    chromium.until("document.querySelector('#control-said').textContent.includes('answered 200')");
+    press("slow");
+    chromium.until("document.querySelector('#state').dataset.is === 'slow'");
     press("run");
     chromium.until("document.querySelector('#state').dataset.is === 'live'");
     assert_eq!(client.get("/small").status, 200);
