@@ -39,7 +39,8 @@ pub struct Cli {
     pub port: Option<u16>,
 
     /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; `::` is every address,
-    /// of IPv6 and of IPv4; repeatable [default: localhost]
+    /// of IPv6 and of IPv4; repeatable. Sockets that systemd passes (LISTEN_FDS) take the place of
+    /// --bind and --port [default: localhost]
     #[arg(short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
     pub bind: Vec<Address>,
 

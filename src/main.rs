@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -33,13 +33,23 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(2, &error),
     };
+    let inherited = match sys::inherited_listeners() {
+        Ok(listeners) => listeners,
+        Err(error) => return fail(1, &error.to_string()),
+    };
+    if !inherited.is_empty() && (cli.port.is_some() || !cli.bind.is_empty()) {
+        return fail(
+            2,
+            "the sockets to listen on are passed by LISTEN_FDS; leave the port and the address out",
+        );
+    }
     let screen = Screen::of(&io::stdout());
     let config = cli.config(
         screen.terminal,
         sys::raise_descriptor_limit(),
         sys::memory_limit(),
     );
-    match run(&config, &cli, screen, began) {
+    match run(&config, &cli, inherited, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
     }
@@ -111,10 +121,14 @@ impl Screen {
 fn run(
     config: &Config,
     cli: &Cli,
+    inherited: Vec<TcpListener>,
     screen: Screen,
     began: Instant,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let mut bound = Server::bind(config)?;
+    let mut bound = match inherited.is_empty() {
+        true => Server::bind(config)?,
+        false => Server::bind_to(config, inherited)?,
+    };
     let mut log = bound
         .server
         .take_log()

@@ -76,6 +76,55 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
+/// Takes the listeners that systemd or a program like it has passed to this process (sd_listen_fds(3)):
+/// `LISTEN_FDS` descriptors, from 3 on, if `LISTEN_PID` names this process. No program that this process
+/// starts gets them or believes that they are its own. None, if nothing was passed.
+///
+/// To be called before other descriptors are opened, and once.
+///
+/// # Errors
+/// A sentence, if one of the descriptors is not a TCP socket that listens, or is to speak TLS.
+#[cfg(feature = "cli")]
+pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
+    /// The driver counts listeners with a byte.
+    const MOST: usize = 250;
+    const FIRST: usize = 3;
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let (count, names) = (variable("LISTEN_FDS"), variable("LISTEN_FDNAMES"));
+    let Ok(count) = count.parse::<usize>() else {
+        return Ok(Vec::new());
+    };
+    if count > MOST {
+        let error =
+            format!("LISTEN_FDS={count} in the environment: at most {MOST} sockets can be taken");
+        return Err(io::Error::other(error));
+    }
+    let mut passed = listenfd::ListenFd::from_env();
+    let count = passed.len();
+    let take = |number: usize| {
+        let name = names.split(':').nth(number).unwrap_or_default();
+        let failed = |reason: &str| {
+            let fd = FIRST + number;
+            io::Error::other(format!("descriptor {fd} of LISTEN_FDS {reason}"))
+        };
+        if name == "tls" {
+            return Err(failed(
+                "is named tls, and this program has no TLS; name it http",
+            ));
+        }
+        let not_tcp = "is not a TCP socket; let ListenStream= name an address and a port";
+        let listener = passed.take_tcp_listener(number).ok().flatten();
+        let listener = listener.ok_or_else(|| failed(not_tcp))?;
+        if !sockopt::socket_acceptconn(&listener)? {
+            return Err(failed("does not listen; with systemd, say Accept=no"));
+        }
+        listener.set_nonblocking(true)?;
+        sockopt::set_tcp_nodelay(&listener, true)?;
+        Ok(listener)
+    };
+    (0..count).map(take).collect()
+}
+
 /// Sends up to `count` bytes of `file`, from the offset `at`, by sendfile(2). Returns the number of
 /// bytes that were sent. The offset of the file itself is neither used nor changed.
 pub(crate) fn send_file(

@@ -61,6 +61,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("signal_hook_mio", &["server/driver.rs"]),
     ("rustix", &["sys.rs", "sys/diag.rs", "sys/watch.rs"]),
     ("memmap2", &["sys.rs"]),
+    ("listenfd", &["sys.rs"]),
     // One thread, and no order that differs from run to run: the simulation replays runs.
     ("HashMap", &[]),
     ("HashSet", &[]),

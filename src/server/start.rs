@@ -209,6 +209,28 @@ impl Server<MioDriver, Disk> {
     /// # Errors
     /// [`StartError`]. No listener is left open then.
     pub fn bind(config: &Config) -> Result<BoundServer, StartError> {
+        Server::start(config, || listen(config))
+    }
+
+    /// As [`bind`](Server::bind), but with listeners that were opened elsewhere, such as by systemd: `bind` and
+    /// `port` of the configuration do not count. The listeners must be non-blocking.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn bind_to(
+        config: &Config,
+        listeners: Vec<TcpListener>,
+    ) -> Result<BoundServer, StartError> {
+        let missing = Vec::new();
+        let mut bound = Server::start(config, || Ok(Listening { listeners, missing }))?;
+        bound.port_in_use = None;
+        Ok(bound)
+    }
+
+    fn start(
+        config: &Config,
+        listen: impl FnOnce() -> Result<Listening, StartError>,
+    ) -> Result<BoundServer, StartError> {
         let failed = |e| StartError::Root(config.root.clone(), e);
         let mut disk = Disk::new(&config.root).map_err(failed)?;
         if config.follow_symlinks {
@@ -218,7 +240,7 @@ impl Server<MioDriver, Disk> {
             // A name that is no directory is not found with a slash behind it.
             fs::metadata(path.join("")).map_err(|e| StartError::Watch(path.clone(), e))?;
         }
-        let Listening { listeners, missing } = listen(config)?;
+        let Listening { listeners, missing } = listen()?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(StartError::Driver)?;
         let port_in_use = match config.port {

@@ -5,6 +5,7 @@
 //! No test sleeps or measures time. Where two events must overlap, the test delays one until it has
 //! seen the other.
 
+mod activation;
 mod browser;
 mod chromium;
 mod codings;
