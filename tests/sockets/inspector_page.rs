@@ -75,7 +75,9 @@ fn the_loop_can_be_watched_and_gone_through_turn_by_turn() {
             chromium.until(&format!("{SLOW} !== undefined"));
             check_look(&chromium, scheme, "h2, .fine, #state, #util-says");
             // A link to a part of the page leads below the header, at each width.
-            chromium.value("document.querySelector('.top a[href=\"#help\"]').click()");
+            let link = "document.querySelector('.top a[href=\"#help\"]')";
+            assert_ne!(chromium.value(&format!("{link}.offsetHeight")), json!(0));
+            chromium.value(&format!("{link}.click()"));
             chromium.until(
                 "(([help, top]) => top > 0 && help >= top && help < top + 40)(['#help', '.top'].map((part, i) => document.querySelector(part).getBoundingClientRect()[i ? 'bottom' : 'top']))",
             );
