@@ -31,6 +31,15 @@ fn main() -> ExitCode {
                 Err(error) => fail(1, &error),
             };
         }
+        Ok(Command::Print(text)) => {
+            return match io::stdout().write_all(&text) {
+                // A pager that was left has read enough.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    fail(1, &format!("cannot write to standard output: {error}"))
+                }
+                _ => ExitCode::SUCCESS,
+            };
+        }
         Err(error) => return fail(2, &error),
     };
     let inherited = match sys::inherited_listeners() {

@@ -1,6 +1,7 @@
-//! The commands of the program: `oneloop [ROOT]` serves, and `oneloop trace FILE` converts a trace.
+//! The commands of the program: `oneloop [ROOT]` serves, `oneloop trace FILE` converts a trace, and `oneloop
+//! completions SHELL` and `oneloop man` print what a package of the program has beside it.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -10,8 +11,8 @@ use super::{Cli, explain};
 
 /// The last lines of `--help`.
 pub(super) const AFTER_HELP: &str = "\
-`oneloop trace FILE --chrome OUT` converts a trace for Perfetto and chrome://tracing. A directory with the
-name trace is served as ./trace.
+`oneloop trace FILE --chrome OUT` converts a trace for Perfetto and chrome://tracing. `oneloop completions SHELL`
+prints completions, and `oneloop man` a page for man(1). A directory with such a name is served as ./trace.
 
 Each flag has a variable in the environment: ONELOOP_MAX_AGE=60 stands for --max-age 60. Flags without a value
 take 1 or 0, and flags that may be repeated have one value in each line. The command line is stronger. An
@@ -24,7 +25,77 @@ pub enum Command {
     Serve(Box<Cli>),
     /// Convert a trace.
     Convert(Conversion),
+    /// Print this text.
+    Print(Vec<u8>),
 }
+
+/// Prints a page for man(1).
+///
+/// `oneloop man | man -l -` shows the page.
+#[derive(Parser, Debug)]
+#[command(name = "oneloop man", bin_name = "oneloop man", max_term_width = 100)]
+struct Man {}
+
+/// Prints the completions for a shell.
+///
+/// For this user: `oneloop completions bash > ~/.local/share/bash-completion/completions/oneloop`,
+/// `oneloop completions fish > ~/.config/fish/completions/oneloop.fish`, and for zsh a file `_oneloop` in a
+/// directory of $fpath.
+#[derive(Parser, Debug)]
+#[command(
+    name = "oneloop completions",
+    bin_name = "oneloop completions",
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Completions {
+    /// The shell
+    #[cfg(feature = "manual")]
+    shell: clap_complete::Shell,
+    /// The shell
+    #[cfg(not(feature = "manual"))]
+    shell: String,
+}
+
+/// The flags and the commands, as one command of `clap`.
+#[cfg(feature = "manual")]
+fn whole() -> clap::Command {
+    use clap::CommandFactory as _;
+    Cli::command()
+        .disable_help_subcommand(true)
+        .subcommand(Conversion::command().name("trace"))
+        .subcommand(Completions::command().name("completions"))
+        .subcommand(Man::command().name("man"))
+}
+
+#[cfg(feature = "manual")]
+fn completions(Completions { shell }: &Completions) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    clap_complete::generate(*shell, &mut whole(), "oneloop", &mut text);
+    Ok(text)
+}
+
+#[cfg(feature = "manual")]
+fn man(Man {}: &Man) -> Result<Vec<u8>, String> {
+    use clap::CommandFactory as _;
+    let mut text = Vec::new();
+    let written = clap_mangen::Man::new(Cli::command()).render(&mut text);
+    written.map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+#[cfg(not(feature = "manual"))]
+fn completions(Completions { shell: _ }: &Completions) -> Result<Vec<u8>, String> {
+    Err(NO_MANUAL.into())
+}
+
+#[cfg(not(feature = "manual"))]
+fn man(Man {}: &Man) -> Result<Vec<u8>, String> {
+    Err(NO_MANUAL.into())
+}
+
+#[cfg(not(feature = "manual"))]
+const NO_MANUAL: &str = "this program has no manual; build it with the feature `manual`";
 
 /// Converts a trace that `oneloop --trace=FILE` has written.
 ///
@@ -54,16 +125,22 @@ impl Command {
     /// # Errors
     /// A sentence about the first wrong argument, or about a wrong value in the environment.
     pub fn from_process() -> Result<Command, String> {
-        let mut args = std::env::args_os().skip(1).peekable();
-        match args.peek().map(|first| first == OsStr::new("trace")) {
-            Some(true) => Conversion::try_parse_from(args)
-                .map(Command::Convert)
-                .map_err(|error| match error.kind() {
-                    ErrorKind::DisplayHelp
-                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
-                    _ => explain(&error),
-                }),
+        let args: Vec<_> = std::env::args_os().skip(1).collect();
+        match args.first().and_then(|first| first.to_str()) {
+            Some("trace") => parsed(args).map(Command::Convert),
+            Some("completions") => Ok(Command::Print(completions(&parsed(args)?)?)),
+            Some("man") => Ok(Command::Print(man(&parsed(args)?)?)),
             _ => Cli::from_process().map(|cli| Command::Serve(Box::new(cli))),
         }
     }
+}
+
+/// Parses the arguments of a command, of which the first is its name.
+fn parsed<T: Parser>(args: Vec<OsString>) -> Result<T, String> {
+    T::try_parse_from(args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        _ => explain(&error),
+    })
 }

@@ -99,6 +99,56 @@ fn a_log_file_that_cannot_be_opened_is_an_error() {
 }
 
 #[test]
+fn completions_and_a_manual_page_are_printed() {
+    let print = |args: &[&str]| {
+        let Finished {
+            code,
+            stdout,
+            stderr,
+        } = Process::start(program().args(args)).finish();
+        assert_eq!((code, &*stderr), (Some(0), ""), "{args:?}");
+        stdout
+    };
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = print(&["completions", shell]);
+        assert!(
+            text.contains("max-connections") && text.contains("chrome"),
+            "{shell}"
+        );
+    }
+    let page = print(&["man"]);
+    assert!(page.contains(".TH oneloop 1"), "{page}");
+    assert!(page.contains("max\\-connections"), "{page}");
+    // The tools themselves know best.
+    for (tool, args, text) in [
+        ("bash", &["-n"][..], print(&["completions", "bash"])),
+        ("zsh", &["-n"], print(&["completions", "zsh"])),
+        ("fish", &["--no-execute"], print(&["completions", "fish"])),
+        ("man", &["--warnings", "-l", "-"], page),
+    ] {
+        let is_here = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+            .any(|folder| folder.join(tool).is_file());
+        if is_here {
+            let folder = Folder::with("text", &text);
+            let input = fs::File::open(folder.path().join("text")).expect("we wrote it");
+            let mut command = Command::new(tool);
+            command.args(args).env("MANPAGER", "cat").stdin(input);
+            let output = command.output().expect("it is here");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.is_empty(), "{tool}: {said}");
+        }
+    }
+    let mut command = program();
+    let advice = "give one of bash, elvish, fish, powershell, zsh";
+    check(
+        command.args(["completions", "tcsh"]),
+        2,
+        &["\"tcsh\"", advice],
+    );
+    check(program().args(["man", "ls"]), 2, &["one argument too many"]);
+}
+
+#[test]
 fn a_root_that_cannot_be_served_is_an_error() {
     let folder = Folder::new();
     let nothing = folder.path().join("nothing");
