@@ -2,10 +2,13 @@
 //!
 //! Architecture invariant: of the crate's modules, this module names only `config` and `http`.
 
+mod choices;
 mod command;
 mod environment;
+mod help;
 mod values;
 
+pub use choices::{CorsMode, Format, InspectFor, LiveFor, MetricsFor, Slow};
 pub use command::{Command, Conversion};
 
 use std::ffi::{OsStr, OsString};
@@ -14,221 +17,53 @@ use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, ValueEnum};
 
 use crate::config::{
     Bind, Config, Cors, Credentials, FieldChange, Inspect, Limits, Live, LogFormat, Metrics, Port,
     SlowMember, TraceTo,
 };
 use environment::Variables;
+use help::{ACCESS, BOUNDS, FILES, LISTEN, LIVE, LOOP, OUTPUT};
 use values::{
     address, count, field_change, glob_pattern, host_name, origin, page_path, port, seconds, size,
 };
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
 #[derive(Parser, Debug)]
-#[command(name = "oneloop", version, max_term_width = 100, after_help = command::AFTER_HELP)]
+#[command(
+    name = "oneloop",
+    version,
+    long_version = help::LONG_VERSION,
+    max_term_width = 100,
+    after_help = help::AFTER_SHORT,
+    after_long_help = help::AFTER_LONG
+)]
 pub struct Cli {
-    /// The directory or the file to serve [default: ./www if it exists, else .] [env: ONELOOP_ROOT]
+    /// The directory or the file to serve [default: ./www or .]
+    ///
+    /// ./www is served if it exists, else the working directory. [env: ONELOOP_ROOT]
     pub root: Option<PathBuf>,
 
-    /// Port to listen on; 0 chooses any free port [default: 8080, or the next free port] [env:
-    /// PORT]
-    #[arg(short, long, value_name = "N", value_parser = port, allow_negative_numbers = true)]
+    /// Port to listen on; 0: any free port [default: 8080]
+    ///
+    /// If no port is named and 8080 is in use, the next free one is taken. [env: PORT]
+    #[arg(help_heading = LISTEN, short, long, value_name = "N", value_parser = port, allow_negative_numbers = true)]
     pub port: Option<u16>,
 
-    /// IP address to listen on, or `localhost` for both 127.0.0.1 and ::1; `::` is every address,
-    /// of IPv6 and of IPv4; repeatable. Sockets that systemd passes (LISTEN_FDS) take the place of
-    /// --bind and --port [default: localhost]
-    #[arg(short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
+    /// Address to listen on; repeatable [default: localhost]
+    ///
+    /// An IP address, or `localhost` for both 127.0.0.1 and ::1; `::` is every address, of IPv6 and of
+    /// IPv4. Sockets that systemd passes (LISTEN_FDS) take the place of --bind and --port.
+    #[arg(help_heading = LISTEN, short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
     pub bind: Vec<Address>,
 
-    /// Format of the access log, one line per request [default: pretty on a terminal, else
-    /// combined]
-    #[arg(short, long, value_name = "FORMAT")]
-    pub log: Option<Format>,
-
-    /// Write the access log to the end of FILE instead of standard output; on SIGHUP, FILE is opened again,
-    /// as logrotate needs it
-    #[arg(long, value_name = "FILE")]
-    pub log_file: Option<PathBuf>,
-
-    /// Treatment of a room member that does not read its messages fast enough [default: drop]
+    /// Open the page in a browser, or the page at PATH
+    ///
+    /// With the programs in $BROWSER, or else with xdg-open.
     #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "drop",
-        hide_default_value = true
-    )]
-    pub slow_members: Slow,
-
-    /// Largest number of open connections [default: 10000, or three quarters of the file
-    /// descriptors if that is less]
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
-    pub max_connections: Option<u32>,
-
-    /// Most memory for all connections together, as 64M or 1G [default: 256M, or a quarter of the
-    /// memory that the process may use if that is less]
-    #[arg(long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
-    pub memory_max: Option<usize>,
-
-    /// Follow symbolic links that lead out of ROOT
-    #[arg(long)]
-    pub follow_symlinks: bool,
-
-    /// Answer navigations that find no file with the index.html of ROOT, for a single-page app that
-    /// shows a view for each address; anything else that is missing stays 404. A navigation has
-    /// Sec-Fetch-Dest: document, or Upgrade-Insecure-Requests: 1 and Accept: text/html
-    #[arg(short, long)]
-    pub spa: bool,
-
-    /// Do not list directories that have no index.html
-    #[arg(long)]
-    pub no_listing: bool,
-
-    /// Also serve files and folders whose names begin with a dot [default: only .well-known]
-    #[arg(long)]
-    pub hidden: bool,
-
-    /// Another host name that requests may use for this server; repeatable. .example.org also
-    /// allows all names below example.org, * allows any name [default: only localhost, the names
-    /// below localhost, and IP addresses]
-    #[arg(long, value_name = "NAME", value_parser = host_name)]
-    pub allow_host: Vec<String>,
-
-    /// Another origin whose pages may embed files, post and open WebSocket connections;
-    /// repeatable. An origin is scheme://host, scheme://host:port, file://, or null for pages that
-    /// do not tell their origin; * allows any [default: only this server, any port of this machine
-    /// (localhost, 127.0.0.1, ::1), and the hosts of --allow-host]
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    pub allow_origin: Vec<String>,
-
-    /// Seconds for which browsers may use a file, HTML included, without asking, sent as
-    /// Cache-Control: max-age. Most files with a hash in their name, such as app-5d3f9a1b.js, may then
-    /// be used for a year. Browsers ask all the same without --no-live, because they must see edits
-    /// [default: browsers ask each time (no-cache)]
-    #[arg(long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true)]
-    pub max_age: Option<u32>,
-
-    /// Let pages of every origin read the replies (CORS), with preflights; with =credentials, pages that
-    /// may post here may also send cookies and passwords [default: no page of another origin]
-    #[arg(
-        long,
-        value_name = "MODE",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "any"
-    )]
-    pub cors: Option<CorsMode>,
-
-    /// A field for every reply, as 'Name: value', in place of ours; '!Name' removes ours; repeatable
-    #[arg(long, value_name = "FIELD", value_parser = field_change)]
-    pub header: Vec<FieldChange>,
-
-    /// Isolate pages from those of other origins (COOP and COEP), as SharedArrayBuffer needs it
-    #[arg(long)]
-    pub isolate: bool,
-
-    /// Ask for this user name and password. Other users of the machine see flags in the list of
-    /// processes: ONELOOP_AUTH and --auth-file keep the password out of it. Plain HTTP does not
-    /// encrypt the password [default: ask for none] [env: ONELOOP_AUTH]
-    #[arg(long, value_name = "USER:PASS", conflicts_with = "auth_file")]
-    pub auth: Option<Secret>,
-
-    /// Ask for the user name and the password in the only line of this file, as USER:PASS
-    #[arg(long, value_name = "FILE")]
-    pub auth_file: Option<PathBuf>,
-
-    /// Whether the environment names the file.
-    #[arg(skip)]
-    auth_file_is_variable: bool,
-
-    /// The credentials of the flags or of the environment.
-    #[arg(skip)]
-    credentials: Option<Credentials>,
-
-    /// Serve endpoints for tests of clients: POST /_oneloop/echo answers with the request body, and below
-    /// /_oneloop/test/ are bytes/N, chunked/N, truncate/N, delay/MS, status/CODE, drip, sse, hang, reset,
-    /// echo and head, each with ?_delay=5ms:90,50ms:10 and _status=503:2 (chances in percent)
-    #[arg(long)]
-    pub test_endpoints: bool,
-
-    /// Tell in each reply how long the server took for it: Server-Timing with the number of the turn, and
-    /// the times of the parser, the look for the file, and the writes of the reply before
-    #[arg(long)]
-    pub server_timing: bool,
-
-    /// Serve /_oneloop/health (200, or 503 while the server stops) and /_oneloop/metrics (for Prometheus)
-    /// to clients on this machine; with =any, to all clients
-    #[arg(
-        long,
-        value_name = "WHO",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "loopback"
-    )]
-    pub metrics: Option<MetricsFor>,
-
-    /// Show what the loop does at /_oneloop/, as a page to browsers and as text to curl: its turns, its
-    /// connections and why each is open. To clients on this machine; with =any, to all; with =control,
-    /// clients on this machine may also pause the loop and let it make single turns; with =off, to nobody
-    /// [default: loopback]
-    #[arg(
-        long,
-        value_name = "WHO",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "loopback"
-    )]
-    pub inspect: Option<InspectFor>,
-
-    /// Reload open pages when any file below ROOT changes, and not only when a file does that they use
-    #[arg(
-        long,
-        value_name = "WHICH",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "used"
-    )]
-    pub live: Option<LiveFor>,
-
-    /// Send pages as they are: no script in pages that a browser shows, and no reload when a file
-    /// changes [default: open pages are reloaded when a file changes that they use]
-    #[arg(long, conflicts_with = "live")]
-    pub no_live: bool,
-
-    /// Also reload open pages when any file in DIR changes, which is not served; with all directories below,
-    /// but for hidden ones and node_modules; repeatable
-    #[arg(long, value_name = "DIR", conflicts_with = "no_live")]
-    pub watch: Vec<PathBuf>,
-
-    /// Do not reload pages for files that match GLOB: a name such as '*.log', or a path below ROOT such as
-    /// 'data/**'; repeatable
-    #[arg(long, value_name = "GLOB", value_parser = glob_pattern, conflicts_with = "no_live")]
-    pub ignore: Vec<String>,
-
-    /// Look at the files that pages use twice a second, for a file system that does not tell of
-    /// changes [default: only for network, shared and FUSE file systems]
-    #[arg(long, conflicts_with = "no_live")]
-    pub poll: bool,
-
-    /// Print the report on the loop when the server stops, however few the requests were: requests per
-    /// turn, system calls, times, why connections ended, and what each error of wrk was [default: after
-    /// 1,000 requests]. kill -USR1 prints it at any time
-    #[arg(long, conflicts_with = "quiet")]
-    pub report: bool,
-    /// Write what the loop does to FILE, as JSON lines in logical time: the same acts of clients give the
-    /// same lines. With the word pretty in place of FILE, lines for people go to standard error
-    #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
-
-    /// Write times and ports to the trace too, which differ from run to run
-    #[arg(long, requires = "trace")]
-    pub trace_clock: bool,
-
-    /// Open the page in a browser, or the page at PATH: with the programs in $BROWSER, or else with xdg-open
-    #[arg(
+        help_heading = LISTEN,
         short,
         long,
         value_name = "PATH",
@@ -239,9 +74,219 @@ pub struct Cli {
     )]
     pub open: Option<String>,
 
+    /// Answer navigations that find no file with index.html
+    ///
+    /// For a single-page app that shows a view for each address; anything else that is missing stays 404. A
+    /// navigation has Sec-Fetch-Dest: document, or Upgrade-Insecure-Requests: 1 and Accept: text/html.
+    #[arg(help_heading = FILES, short, long)]
+    pub spa: bool,
+
+    /// Do not list directories that have no index.html
+    #[arg(help_heading = FILES, long)]
+    pub no_listing: bool,
+
+    /// Also serve names that begin with a dot
+    ///
+    /// Files and folders [default: only .well-known].
+    #[arg(help_heading = FILES, long)]
+    pub hidden: bool,
+
+    /// Follow symbolic links that lead out of ROOT
+    #[arg(hide_short_help = true, help_heading = FILES, long)]
+    pub follow_symlinks: bool,
+
+    /// Seconds for which browsers need not ask again
+    ///
+    /// For each file, HTML included, sent as Cache-Control: max-age. Most files with a hash in their name,
+    /// such as app-5d3f9a1b.js, may then be used for a year. Browsers ask all the same without --no-live,
+    /// because they must see edits [default: browsers ask each time (no-cache)].
+    #[arg(help_heading = FILES, long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true)]
+    pub max_age: Option<u32>,
+
+    /// A field for every reply, as 'Name: value'; repeatable
+    ///
+    /// It takes the place of ours; '!Name' removes ours.
+    #[arg(help_heading = FILES, long, value_name = "FIELD", value_parser = field_change)]
+    pub header: Vec<FieldChange>,
+
+    /// Isolate pages from those of other origins (COOP and COEP), as SharedArrayBuffer needs it
+    #[arg(hide_short_help = true, help_heading = FILES, long)]
+    pub isolate: bool,
+
+    /// Do not reload pages when their files change
+    ///
+    /// Pages are sent as they are: no script in pages that a browser shows [default: open pages are
+    /// reloaded when a file changes that they use].
+    #[arg(help_heading = LIVE, long, conflicts_with = "live")]
+    pub no_live: bool,
+
+    /// Reload open pages when any file below ROOT changes, and not only when a file does that they use
+    #[arg(
+        hide_short_help = true,
+        help_heading = LIVE,
+        long,
+        value_name = "WHICH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "used"
+    )]
+    pub live: Option<LiveFor>,
+
+    /// Also reload pages when files in DIR change; repeatable
+    ///
+    /// Any file, in a directory which is not served; with all directories below, but for hidden ones and
+    /// node_modules.
+    #[arg(help_heading = LIVE, long, value_name = "DIR", conflicts_with = "no_live")]
+    pub watch: Vec<PathBuf>,
+
+    /// Do not reload pages for files that match GLOB: a name such as '*.log', or a path below ROOT such as
+    /// 'data/**'; repeatable
+    #[arg(hide_short_help = true, help_heading = LIVE, long, value_name = "GLOB", value_parser = glob_pattern, conflicts_with = "no_live")]
+    pub ignore: Vec<String>,
+
+    /// Look at the files that pages use twice a second, for a file system that does not tell of
+    /// changes [default: only for network, shared and FUSE file systems]
+    #[arg(hide_short_help = true, help_heading = LIVE, long, conflicts_with = "no_live")]
+    pub poll: bool,
+
+    /// Ask for this user name and password
+    ///
+    /// Other users of the machine see flags in the list of processes: ONELOOP_AUTH and --auth-file keep the
+    /// password out of it. Plain HTTP does not encrypt the password [default: ask for none] [env:
+    /// ONELOOP_AUTH].
+    #[arg(help_heading = ACCESS, long, value_name = "USER:PASS", conflicts_with = "auth_file")]
+    pub auth: Option<Secret>,
+
+    /// Ask for the user name and the password in the only line of this file, as USER:PASS
+    #[arg(hide_short_help = true, help_heading = ACCESS, long, value_name = "FILE")]
+    pub auth_file: Option<PathBuf>,
+
+    /// Another host name for this server; repeatable
+    ///
+    /// The name in the requests: .example.org also allows all names below example.org, * allows any name
+    /// [default: only localhost, the names below localhost, and IP addresses].
+    #[arg(help_heading = ACCESS, long, value_name = "NAME", value_parser = host_name)]
+    pub allow_host: Vec<String>,
+
+    /// Another origin whose pages may embed files, post and open WebSocket connections;
+    /// repeatable. An origin is scheme://host, scheme://host:port, file://, or null for pages that
+    /// do not tell their origin; * allows any [default: only this server, any port of this machine
+    /// (localhost, 127.0.0.1, ::1), and the hosts of --allow-host]
+    #[arg(hide_short_help = true, help_heading = ACCESS, long, value_name = "ORIGIN", value_parser = origin)]
+    pub allow_origin: Vec<String>,
+
+    /// Let pages of every origin read the replies (CORS)
+    ///
+    /// With preflights. With =credentials, pages that may post here may also send cookies and passwords
+    /// [default: no page of another origin].
+    #[arg(
+        help_heading = ACCESS,
+        long,
+        value_name = "MODE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "any"
+    )]
+    pub cors: Option<CorsMode>,
+
+    /// Format of the access log [default: pretty or combined]
+    ///
+    /// One line per request: pretty on a terminal, else combined.
+    #[arg(help_heading = OUTPUT, short, long, value_name = "FORMAT")]
+    pub log: Option<Format>,
+
+    /// Write the access log to the end of FILE
+    ///
+    /// Instead of standard output; on SIGHUP, FILE is opened again, as logrotate needs it.
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+
     /// Print only warnings and errors
-    #[arg(short, long)]
+    #[arg(help_heading = OUTPUT, short, long)]
     pub quiet: bool,
+
+    /// Print the report on the loop when the server stops, however few the requests were: requests per
+    /// turn, system calls, times, why connections ended, and what each error of wrk was [default: after
+    /// 1,000 requests]. kill -USR1 prints it at any time
+    #[arg(hide_short_help = true, help_heading = OUTPUT, long, conflicts_with = "quiet")]
+    pub report: bool,
+
+    /// Show what the loop does at /_oneloop/, as a page to browsers and as text to curl: its turns, its
+    /// connections and why each is open. To clients on this machine; with =any, to all; with =control,
+    /// clients on this machine may also pause the loop and let it make single turns; with =off, to nobody
+    /// [default: loopback]
+    #[arg(
+        hide_short_help = true,
+        help_heading = LOOP,
+        long,
+        value_name = "WHO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "loopback"
+    )]
+    pub inspect: Option<InspectFor>,
+
+    /// Serve /_oneloop/health (200, or 503 while the server stops) and /_oneloop/metrics (for Prometheus)
+    /// to clients on this machine; with =any, to all clients
+    #[arg(
+        hide_short_help = true,
+        help_heading = LOOP,
+        long,
+        value_name = "WHO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "loopback"
+    )]
+    pub metrics: Option<MetricsFor>,
+
+    /// Tell in each reply how long the server took for it: Server-Timing with the number of the turn, and
+    /// the times of the parser, the look for the file, and the writes of the reply before
+    #[arg(hide_short_help = true, help_heading = LOOP, long)]
+    pub server_timing: bool,
+
+    /// Write what the loop does to FILE, as JSON lines in logical time: the same acts of clients give the
+    /// same lines. With the word pretty in place of FILE, lines for people go to standard error
+    #[arg(hide_short_help = true, help_heading = LOOP, long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
+    /// Write times and ports to the trace too, which differ from run to run
+    #[arg(hide_short_help = true, help_heading = LOOP, long, requires = "trace")]
+    pub trace_clock: bool,
+
+    /// Serve endpoints for tests of clients: POST /_oneloop/echo answers with the request body, and below
+    /// /_oneloop/test/ are bytes/N, chunked/N, truncate/N, delay/MS, status/CODE, drip, sse, hang, reset,
+    /// echo and head, each with ?_delay=5ms:90,50ms:10 and _status=503:2 (chances in percent)
+    #[arg(hide_short_help = true, help_heading = LOOP, long)]
+    pub test_endpoints: bool,
+
+    /// Largest number of open connections [default: 10000, or three quarters of the file
+    /// descriptors if that is less]
+    #[arg(hide_short_help = true, help_heading = BOUNDS, long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub max_connections: Option<u32>,
+
+    /// Most memory for all connections together, as 64M or 1G [default: 256M, or a quarter of the
+    /// memory that the process may use if that is less]
+    #[arg(hide_short_help = true, help_heading = BOUNDS, long, value_name = "SIZE", value_parser = size, allow_negative_numbers = true)]
+    pub memory_max: Option<usize>,
+
+    /// Treatment of a room member that does not read its messages fast enough [default: drop]
+    #[arg(
+        hide_short_help = true,
+        help_heading = BOUNDS,
+        long,
+        value_name = "HOW",
+        default_value = "drop",
+        hide_default_value = true
+    )]
+    pub slow_members: Slow,
+
+    /// Whether the environment names the file.
+    #[arg(skip)]
+    auth_file_is_variable: bool,
+
+    /// The credentials of the flags or of the environment.
+    #[arg(skip)]
+    credentials: Option<Credentials>,
 }
 
 /// A text that is not shown. A value of `--auth` without a colon is a mistake that is told later, because
@@ -259,68 +304,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
     }
-}
-
-/// The formats of the access log, as named on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum Format {
-    /// Short lines for people
-    Pretty,
-    /// The "combined" format of Apache httpd and nginx
-    Combined,
-    /// One JSON object per line
-    Json,
-    /// No access log
-    Off,
-}
-
-/// The rights of pages of other origins, as named on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum CorsMode {
-    /// Read the replies to requests without credentials
-    Any,
-    /// Also send credentials, if the page may post here
-    Credentials,
-}
-
-/// The clients that may ask for the metrics, as named on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum MetricsFor {
-    /// Clients with a loopback address
-    Loopback,
-    /// All clients
-    Any,
-}
-
-/// The clients that may look at the loop, as named on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum InspectFor {
-    /// Clients with a loopback address
-    Loopback,
-    /// All clients
-    Any,
-    /// Nobody
-    Off,
-    /// Clients with a loopback address, which may also pause the loop
-    Control,
-}
-
-/// The changes that reload open pages, as named on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum LiveFor {
-    /// Changes of files that the page uses
-    Used,
-    /// Changes of any file
-    All,
-}
-
-/// The treatment of slow members of rooms, as named on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Debug)]
-pub enum Slow {
-    /// The member misses messages; the server counts the missed messages
-    Drop,
-    /// The member's connection is closed with the close code 1013
-    Close,
 }
 
 /// An address to listen on.

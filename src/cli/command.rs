@@ -9,15 +9,6 @@ use clap::error::ErrorKind;
 
 use super::{Cli, explain};
 
-/// The last lines of `--help`.
-pub(super) const AFTER_HELP: &str = "\
-`oneloop trace FILE --chrome OUT` converts a trace for Perfetto and chrome://tracing. `oneloop completions SHELL`
-prints completions, and `oneloop man` a page for man(1). A directory with such a name is served as ./trace.
-
-Each flag has a variable in the environment: ONELOOP_MAX_AGE=60 stands for --max-age 60. Flags without a value
-take 1 or 0, and flags that may be repeated have one value in each line. The command line is stronger. An
-empty variable is unset, but for ONELOOP_AUTH.";
-
 /// What the program is to do.
 #[derive(Debug)]
 pub enum Command {

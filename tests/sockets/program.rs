@@ -99,6 +99,41 @@ fn a_log_file_that_cannot_be_opened_is_an_error() {
 }
 
 #[test]
+fn the_short_help_fits_a_screen_and_the_long_one_has_all() {
+    let print = |flag: &str| {
+        let mut command = program();
+        let process = Process::start(command.arg(flag).env("COLUMNS", "80"));
+        let Finished { code, stdout, .. } = process.finish();
+        assert_eq!(code, Some(0), "{flag}");
+        assert!(!stdout.contains('\x1b'));
+        let is_narrow = |line: &str| line.chars().count() <= 80;
+        assert!(stdout.lines().all(is_narrow), "{stdout}");
+        stdout
+    };
+    let (short, long) = (print("-h"), print("--help"));
+    assert!((24..=50).contains(&short.lines().count()), "{short}");
+    assert!(
+        short.contains("--port") && !short.contains("--memory-max"),
+        "{short}"
+    );
+    for words in [
+        "--port",
+        "--memory-max",
+        "Examples:",
+        "ONELOOP_MAX_AGE=60",
+        "oneloop man",
+    ] {
+        assert!(long.contains(words), "{words}: {long}");
+    }
+    // Each flag is in a group.
+    let options = long.split("Options:\n").nth(1).expect("a group");
+    let options = options.split("\n\n  ").next().expect("its beginning");
+    assert!(options.trim_start().starts_with("-h, --help"), "{options}");
+    assert!(print("--version").contains("\nfeatures: "));
+    assert_eq!(print("-V").lines().count(), 1);
+}
+
+#[test]
 fn completions_and_a_manual_page_are_printed() {
     let print = |args: &[&str]| {
         let Finished {

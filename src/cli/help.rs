@@ -1,0 +1,47 @@
+//! The texts of `-h`, `--help` and `--version` beside those of the flags. `-h` has the flags that people use,
+//! and fits a screen; `--help` has all of them, with examples. Lines have at most 80 columns.
+
+// The groups of the flags.
+pub(super) const LISTEN: &str = "Address";
+pub(super) const FILES: &str = "Files";
+pub(super) const LIVE: &str = "Live reload";
+pub(super) const ACCESS: &str = "Access";
+pub(super) const OUTPUT: &str = "Output";
+pub(super) const LOOP: &str = "The loop";
+pub(super) const BOUNDS: &str = "Bounds";
+
+/// The last line of `-h`.
+pub(super) const AFTER_SHORT: &str =
+    "--help has all flags, with examples and the variables of the environment.";
+
+/// The last lines of `--help`.
+pub(super) const AFTER_LONG: &str = "\
+Examples:
+  oneloop                          serve ./www, or the working directory
+  oneloop -o dist                  serve dist, and open it in a browser
+  oneloop -s --watch src dist      a single-page app that reloads with src
+  oneloop -b 0.0.0.0 --auth me:pw  for the whole network, with a password
+  oneloop --trace pretty           show what the loop does
+
+Environment:
+  Each flag has a variable: ONELOOP_MAX_AGE=60 stands for --max-age 60. Flags
+  without a value take 1 or 0, and flags that may be repeated have one value in
+  each line. The command line is stronger. An empty variable is unset, but for
+  ONELOOP_AUTH. NO_COLOR=1 and TERM=dumb forbid colours.
+
+Commands:
+  oneloop trace FILE --chrome OUT  convert a trace for Perfetto
+  oneloop completions SHELL        print completions for a shell
+  oneloop man                      print a page for man(1)
+  A directory with the name of a command is served as ./trace.
+
+Exit codes: 0 after a stop by Ctrl-C, SIGTERM or the key q; 1 if the server
+cannot start or go on; 2 for wrong flags.";
+
+/// The version, with what is built in.
+pub(super) const LONG_VERSION: &str = match (cfg!(feature = "recorder"), cfg!(feature = "manual")) {
+    (true, true) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: recorder, manual"),
+    (true, false) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: recorder"),
+    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: manual"),
+    (false, false) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: none"),
+};
