@@ -34,6 +34,7 @@
 //! before the server looks:
 //!
 //! ```text
+//! {"t":1,"e":"turn","events":0}
 //! {"t":2,"e":"turn","events":1}
 //! {"t":2,"e":"accept","c":"0#1","listener":0}
 //! {"t":2,"e":"read","c":"0#1","n":44}
@@ -43,7 +44,7 @@
 //! {"t":3,"e":"mark","c":"0#1","ready":"w"}
 //! ```
 //!
-//! Turn 2 begins with one event, that of the listener. The server accepts the connection, and reads at once:
+//! Turn 1 is the start of the server. Turn 2 begins with one event, that of the listener. The server accepts the connection, and reads at once:
 //! the flag `readable` of a new connection is set. The read asks for 64 KiB and gets 44 bytes, so the receive
 //! queue is empty, and the flag is cleared without another call. The parser finds the end of the head. The
 //! step from `ReadingHead` to `ReadingHead` queues the whole answer, with the status 200, and the connection
@@ -115,6 +116,7 @@
 //! client reads nothing yet:
 //!
 //! ```text
+//! {"t":1,"e":"turn","events":0}
 //! {"t":2,"e":"turn","events":1}
 //! {"t":2,"e":"accept","c":"0#1","listener":0}
 //! {"t":2,"e":"read","c":"0#1","n":44}

@@ -3,6 +3,7 @@
 //! output takes. Over the bound, whole lines are dropped and counted.
 
 use std::io;
+use std::mem;
 
 use crate::sys::Output;
 
@@ -23,6 +24,9 @@ pub(super) struct Lines {
     ended: bool,
     /// Whether the last write failed with another error than `WouldBlock`.
     failing: bool,
+    /// Whether the next call of [`Lines::flush`] does nothing. At a limit on the size of files, each write that
+    /// fails sends a signal, and the signal makes the next turn: without a pause, this would go on for ever.
+    rests: bool,
 }
 
 impl Lines {
@@ -38,6 +42,7 @@ impl Lines {
             blocked: false,
             ended: false,
             failing: false,
+            rests: false,
         }
     }
 
@@ -109,6 +114,9 @@ impl Lines {
     /// later call tries again, because the disk may have space by then. The next byte written is
     /// therefore always the one that follows in its line.
     pub(super) fn flush(&mut self) -> Option<io::Error> {
+        if mem::take(&mut self.rests) {
+            return None;
+        }
         let mut written = 0;
         let mut failure = None;
         self.blocked = false;
@@ -131,6 +139,7 @@ impl Lines {
         self.waiting.drain(..written);
         let began = failure.is_some() && !self.failing;
         self.failing = failure.is_some();
+        self.rests = self.failing;
         failure.filter(|_| began)
     }
 

@@ -299,3 +299,29 @@ fn the_word_trace_alone_explains_and_a_folder_of_that_name_is_served() {
     client.send(get("/a"));
     assert_eq!(client.answer().status, 200);
 }
+
+/// Each write to a file in a watched directory is an event, and each event makes a turn: the record of that turn
+/// must not be the next write.
+#[test]
+fn a_trace_in_the_served_folder_does_not_feed_itself() {
+    let folder = Folder::with("index.html", "<!doctype html><title>a</title>");
+    let trace = folder.path().join("trace.jsonl");
+    let flag = format!("--trace={}", trace.display());
+    let server = Server::with(folder.path(), &["--live", &flag]);
+    let page = [
+        "Sec-Fetch-Dest: document",
+        "Sec-Fetch-Mode: navigate",
+        "Accept: text/html",
+    ];
+    assert_eq!(server.connect().ask("/", &page).status, 200);
+    let turns = || {
+        let status = server.connect().get("/_oneloop/status.json");
+        let status: serde_json::Value = serde_json::from_slice(&status.body).expect("JSON");
+        status["loop"]["turns"].as_u64().expect("a number")
+    };
+    let before = turns();
+    let asked = 100;
+    (1..asked).for_each(|_| drop(turns()));
+    let made = turns() - before;
+    assert!(made < 20 * asked, "{made} turns for {asked} requests");
+}

@@ -27,6 +27,8 @@ use pretty::Pretty;
 pub struct Trace {
     lines: Lines,
     format: Format,
+    /// Lines that are held back.
+    held: Vec<u8>,
     /// The number in the ring of the first record that was not seen yet.
     next: u64,
     /// The number of records left out since the last line.
@@ -46,6 +48,9 @@ enum Format {
 impl Trace {
     /// How long to wait before a blocked output is tried again.
     const RETRY: Duration = Duration::from_millis(100);
+
+    /// The bytes of lines that are held back.
+    const HELD_MAX: usize = 64 << 10;
 
     /// A trace as JSON lines to this file, which is made or emptied. About `bytes_max` bytes wait for the
     /// disk at most. `clock` says whether to write times too.
@@ -69,6 +74,7 @@ impl Trace {
         Trace {
             lines,
             format,
+            held: Vec::new(),
             next: 0,
             lost: 0,
             turn: 0,
@@ -108,13 +114,35 @@ impl Trace {
         })
     }
 
+    /// Formats a record. The line of a turn is held back until something has happened in it, or in a later
+    /// one. If the file is in a watched directory, each write to it is an event, which makes a turn: a line for
+    /// that turn alone would be the next write.
     fn line(&mut self, record: TraceRecord) {
-        self.say_lost();
-        let (out, turn) = (self.lines.buffer(), self.turn);
+        if self.lost > 0 {
+            self.let_go();
+        }
+        let turn = self.turn;
+        let is_turn = matches!(record, TraceRecord::Turn { .. });
+        let out = match is_turn {
+            true => &mut self.held,
+            false => {
+                self.let_go();
+                self.lines.buffer()
+            }
+        };
         match &mut self.format {
             Format::Jsonl(format) => format.line(out, turn, record),
             Format::Pretty(format) => format.line(out, turn, record),
         }
+        if self.held.len() >= Trace::HELD_MAX {
+            self.let_go();
+        }
+    }
+
+    /// Adds the lines that were held back, and the number of those that are missing.
+    fn let_go(&mut self) {
+        self.lines.buffer().append(&mut self.held);
+        self.say_lost();
     }
 
     /// Says how many records are missing, if any are.
@@ -139,7 +167,7 @@ impl Trace {
     /// Writes the last line, which is the end of the last turn. Returns the number of lines that an output
     /// which takes nothing has kept out of the trace.
     fn finish(&mut self) -> u64 {
-        self.say_lost();
+        self.let_go();
         match &mut self.format {
             Format::Jsonl(_) => Jsonl::stop(self.lines.buffer(), self.turn),
             Format::Pretty(format) => format.stop(self.lines.buffer()),
@@ -274,13 +302,13 @@ mod tests {
         let waiting = std::mem::take(trace.lines.buffer());
         trace.lines = Lines::new(output, 1_000);
         trace.lines.buffer().extend(waiting);
-        turn_with_ends(&mut ring, 0);
+        turn_with_ends(&mut ring, 1);
         assert_eq!(trace.record(&ring), None);
         let lost = format!(r#"{{"t":5,"e":"lost","n":{}}}"#, 4 * 11 - (kept - 1));
         let lines = file.lines();
-        assert_eq!(lines.len(), kept + 1);
+        assert_eq!(lines.len(), kept + 2);
         assert_eq!(
-            lines[kept - 1..],
+            lines[kept - 1..=kept],
             [&lost, r#"{"t":5,"e":"turn","events":0}"#]
         );
     }
