@@ -584,3 +584,33 @@ fn a_blocked_loop_stands_still_and_then_shows_it() {
         .iter_mut()
         .for_each(|client| assert_eq!(client.answer().status, 200));
 }
+
+/// Another page of this machine may open other WebSocket connections here, and not this one. A proxy on this
+/// machine may speak for a client from anywhere.
+#[test]
+fn only_this_server_s_own_pages_may_watch() {
+    let folder = Folder::with("a", "hello");
+    let server = Server::with(folder.path(), &["--inspect=control"]);
+    let opening = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
+    let host = format!("localhost:{}", server.address().port());
+    let own = format!("Origin: http://{host}");
+    for (field, status) in [
+        (&*own, 101),
+        ("Origin: http://localhost:1", 403),
+        ("X-Forwarded-For: 192.0.2.1", 403),
+        ("Forwarded: for=192.0.2.1", 403),
+    ] {
+        let mut client = server.connect();
+        let line = "GET /_oneloop/watch HTTP/1.1";
+        client.send(format!(
+            "{line}\r\nHost: {host}\r\n{field}\r\n{opening}\r\n\r\n"
+        ));
+        assert_eq!(client.head().status, status, "{field}");
+    }
+    let mut client = server.connect();
+    let status = client
+        .ask("/_oneloop/status.json", &["X-Forwarded-For: 192.0.2.1"])
+        .status;
+    assert_eq!(status, 403);
+}

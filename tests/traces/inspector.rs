@@ -125,8 +125,11 @@ fn a_paused_loop_reads_what_has_come_and_does_no_more() {
     for key in ["2#3", "3#4"] {
         assert_eq!(kinds(&trace, key), ["accept", "read", "mark"], "{key}");
     }
-    // The watcher takes no snapshot, and its messages count all the same. Nobody is late, however long the pause is.
-    let trace = visit.act(&[Wait(10 * MINUTE)]);
+    // Nobody is late, however long the pause is.
+    let mut trace = String::new();
+    for _ in 0..100 {
+        trace += &visit.act(&[Take(0, usize::MAX), Wait(MINUTE / 10)]);
+    }
     for key in ["1#2", "2#3", "3#4"] {
         assert_eq!(kinds(&trace, key), [""; 0], "{key}");
     }
@@ -154,4 +157,15 @@ fn in_slow_motion_the_others_are_run_four_times_a_second() {
         let kinds = kinds(&trace, "1#2");
         assert!(kinds.contains(&"send".into()), "{trace}");
     }
+}
+
+/// A tab that its browser has put to sleep, or a process that was stopped.
+#[test]
+fn a_watcher_that_takes_no_snapshot_cannot_hold_the_loop_for_long() {
+    let mut visit = watched();
+    visit.act(&[Connect, get(1, "/hello.txt"), control("pause")]);
+    let trace = visit.act(&[get(1, "/hello.txt")]);
+    assert!(!kinds(&trace, "1#2").contains(&"send".into()), "{trace}");
+    let trace = visit.act(&[Wait(MINUTE)]);
+    assert!(kinds(&trace, "1#2").contains(&"send".into()), "{trace}");
 }

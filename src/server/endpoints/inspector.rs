@@ -87,11 +87,17 @@ fn may_look(audience: Inspect, peer: SocketAddr) -> bool {
 fn denial_of_peer(audience: Inspect, request: &Request<'_>) -> Option<Answer> {
     let sentence =
         "only clients on this machine may look at the loop; --inspect=any lets others look\n";
-    let may_look = may_look(audience, request.peer());
+    // A proxy on this machine speaks for a client that may be anywhere.
+    let proxied = ["Forwarded", "X-Forwarded-For"];
+    let is_proxied = proxied.iter().any(|name| request.field(name).is_some());
+    let may_look = match audience {
+        Inspect::Any => true,
+        _ => !is_proxied && may_look(audience, request.peer()),
+    };
     (!may_look).then(|| Answer::text(sentence).status(Status::Forbidden))
 }
 
-/// The answer 403 to a request without WebSocket, unless the client may look.
+/// The answer 403 to a request, unless the client may look.
 fn denial(audience: Inspect, request: &Request<'_>) -> Option<Answer> {
     denial_of_peer(audience, request).or_else(|| {
         let sentence = "pages of other origins may not look at the loop\n";
@@ -348,7 +354,7 @@ impl WatchEndpoint {
 
 impl Endpoint for WatchEndpoint {
     fn on_open(&mut self, session: &mut Session<'_>, request: &Request<'_>) -> Result<(), Answer> {
-        if let Some(denial) = denial_of_peer(self.audience, request) {
+        if let Some(denial) = denial(self.audience, request) {
             return Err(denial);
         }
         let key = session.key();

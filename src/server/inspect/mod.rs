@@ -27,7 +27,7 @@ use serde_json::Value;
 use super::endpoints::{Inspector, PageFile, RingEndpoint, ToThePage, WatchEndpoint, is_target};
 use super::{Driver, Server, get};
 use crate::config;
-use crate::connection::{Answer, Message};
+use crate::connection::{Answer, Key, Message};
 use crate::site::Files;
 use crate::transport::Transport;
 use download::Download;
@@ -40,6 +40,8 @@ pub(super) struct Inspect {
     /// What a watcher is told first, and what does not change.
     hello: Rc<Value>,
     gate: Gate,
+    /// The watcher that has asked last for a pause, a step or slow motion.
+    holder: Option<Key>,
     /// The turn that a watcher has blocked last, and what was found after.
     blocked: Option<Blocked>,
     /// When there is something to do without any event.
@@ -110,6 +112,7 @@ where
             watchers,
             hello,
             gate: Gate::new(now),
+            holder: None,
             blocked: None,
             due: None,
         }));
@@ -132,8 +135,10 @@ where
             self.work.begin_part();
             inspect.watchers.borrow_mut().looked();
             self.do_controls(&mut inspect);
-            self.answer_questions(&mut inspect);
+            // The snapshots first: they are few, and questions may be many.
             self.send_snapshots(&mut inspect);
+            self.work.begin_part();
+            self.answer_questions(&mut inspect);
             let watchers = inspect.watchers.borrow();
             let snapshots = watchers
                 .open
@@ -150,7 +155,8 @@ where
         }
     }
 
-    /// Lets the loop move as watchers have asked. Without a watcher, the loop runs.
+    /// Lets the loop move as watchers have asked. When the watcher that has asked last leaves, or takes no
+    /// snapshot for long, the loop runs.
     fn do_controls(&mut self, inspect: &mut Inspect) {
         if let Some(blocked) = &mut inspect.blocked
             && blocked.found.is_none()
@@ -158,8 +164,17 @@ where
         {
             blocked.found = Some(self.pace.last_turn());
         }
+        if self.turn.stopping {
+            inspect.watchers.borrow_mut().forget_controls();
+        }
         loop {
-            let control = inspect.watchers.borrow_mut().next_control();
+            let next = inspect.watchers.borrow_mut().next_control();
+            let control = next.map(|(owner, control)| {
+                if control != Control::Block {
+                    inspect.holder = Some(owner);
+                }
+                control
+            });
             let gate = &mut inspect.gate;
             match control {
                 Some(Control::Pause) => self.move_on(gate, Motion::Paused),
@@ -182,8 +197,9 @@ where
                 None => break,
             }
         }
-        let is_watched = !inspect.watchers.borrow().open.is_empty();
-        if !is_watched && inspect.gate.motion() != Motion::Run {
+        // A loop that nobody can let go must not stand still.
+        let is_held = |holder| inspect.watchers.borrow().is_watching(holder);
+        if !inspect.holder.is_some_and(is_held) && inspect.gate.motion() != Motion::Run {
             self.move_on(&mut inspect.gate, Motion::Run);
         }
     }
@@ -239,6 +255,7 @@ where
             if slot.is_some_and(|slot| slot.connection.owes_answer()) {
                 // The last snapshot has not left yet.
                 watcher.skipped += 1;
+                watcher.in_a_row = watcher.in_a_row.saturating_add(1);
                 self.work.spend(1);
                 continue;
             }
@@ -247,7 +264,7 @@ where
             // A few microseconds, ten times a second at most.
             let kernel = watcher.picked.and_then(|picked| self.kernel_of(picked));
             let text = self.snapshot(common, watcher, kernel);
-            (watcher.told, watcher.longest) = (common.totals, 0);
+            (watcher.told, watcher.longest, watcher.in_a_row) = (common.totals, 0, 0);
             let new_lists = (common.lists.len() - lists) as u32;
             let work = Inspect::FRAME_WORK + Inspect::SLOTS_WORK * new_lists;
             self.work.spend(work);

@@ -24,7 +24,7 @@ pub(in crate::server) struct Watchers {
     /// The requests that the server is to answer.
     questions: VecDeque<(Key, Question)>,
     /// What watchers have asked the loop to do.
-    controls: VecDeque<Control>,
+    controls: VecDeque<(Key, Control)>,
     /// The downloads of the flight recorder, by request.
     pub downloads: BTreeMap<Key, Download>,
     /// Whether anything has happened that the server has not looked at.
@@ -41,6 +41,8 @@ pub(in crate::server) struct Watcher {
     pub next_at: Option<Instant>,
     /// The snapshots that were left out because the watcher had not taken the last one.
     pub skipped: u64,
+    /// Those since the last one that was sent.
+    pub in_a_row: u32,
     /// The loop's totals at the last snapshot.
     pub told: Totals,
     /// The longest turn since the last snapshot, in nanoseconds.
@@ -103,6 +105,9 @@ impl Watchers {
     /// The number of questions that wait. The server answers them within a turn or two.
     const QUESTIONS_MAX: usize = 64;
 
+    /// The number of snapshots in a row that are left out for a watcher before it counts as gone: ten seconds.
+    const IN_A_ROW_MAX: u32 = 100;
+
     /// The number of controls that wait.
     const CONTROLS_MAX: usize = 16;
 
@@ -122,6 +127,7 @@ impl Watchers {
     /// Removes a watcher.
     pub fn remove(&mut self, key: Key) {
         self.open.remove(&key);
+        self.controls.retain(|(owner, _)| *owner != key);
         self.has_news = true;
     }
 
@@ -134,8 +140,16 @@ impl Watchers {
             Told::View(view) => watcher.view = view,
             Told::Pick(picked) => watcher.picked = picked,
             Told::Control(control) => {
+                // The loop can be blocked once at a time, and runs or rests whatever was asked before.
+                let is_block = |other: &(Key, Control)| other.1 == Control::Block;
+                if matches!(control, Control::Run | Control::Pause) {
+                    self.controls.clear();
+                }
+                if control == Control::Block && self.controls.iter().any(is_block) {
+                    return;
+                }
                 if self.controls.len() < Self::CONTROLS_MAX {
-                    self.controls.push_back(control);
+                    self.controls.push_back((key, control));
                     self.has_news = true;
                 }
             }
@@ -171,8 +185,19 @@ impl Watchers {
     }
 
     /// Takes the next control.
-    pub fn next_control(&mut self) -> Option<Control> {
+    pub fn next_control(&mut self) -> Option<(Key, Control)> {
         self.controls.pop_front()
+    }
+
+    /// Forgets the controls, because the server stops.
+    pub fn forget_controls(&mut self) {
+        self.controls.clear();
+    }
+
+    /// Whether a watcher is there and takes its snapshots.
+    pub fn is_watching(&self, key: Key) -> bool {
+        let watcher = self.open.get(&key);
+        watcher.is_some_and(|watcher| watcher.in_a_row < Self::IN_A_ROW_MAX)
     }
 
     /// Whether anything has happened that the server has not looked at.

@@ -111,6 +111,8 @@ document.addEventListener("visibilitychange", () => {
   clearTimeout(hiding);
   if (document.hidden) {
     hiding = setTimeout(() => {
+      // Without a watcher the loop runs, and the page under test may be in the tab in front.
+      if (live?.pace && live.pace !== "run") return;
       const old = socket;
       socket = null;
       clearTimeout(retry);
