@@ -4,12 +4,14 @@
 
 mod choices;
 mod command;
+mod demo;
 mod environment;
 mod help;
 mod values;
 
 pub use choices::{CorsMode, Format, InspectFor, LiveFor, MetricsFor, Slow};
 pub use command::{Command, Conversion};
+pub use demo::Demo;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -35,7 +37,7 @@ use values::{
 #[command(
     name = "oneloop",
     version,
-    long_version = help::LONG_VERSION,
+    long_version = help::LONG_VERSION.as_str(),
     max_term_width = 100,
     after_help = help::AFTER_SHORT,
     after_long_help = help::AFTER_LONG
@@ -80,6 +82,12 @@ pub struct Cli {
     /// navigation has Sec-Fetch-Dest: document, or Upgrade-Insecure-Requests: 1 and Accept: text/html.
     #[arg(help_heading = FILES, short, long)]
     pub spa: bool,
+
+    /// Serve the pages that show what this server does
+    ///
+    /// They are in the program, and are written to a temporary folder, which is removed at the end.
+    #[arg(help_heading = FILES, long, conflicts_with = "root")]
+    pub demo: bool,
 
     /// Do not list directories that have no index.html
     #[arg(help_heading = FILES, long)]
@@ -340,7 +348,10 @@ fn explain(error: &clap::Error) -> String {
         _ => "",
     };
     // `clap` names a flag together with its value: `--log <FORMAT>`, `--cors[=<MODE>]`.
-    let name = |kind| text(kind).split([' ', '=', '[']).next().unwrap_or_default();
+    let name = |kind| {
+        let text = text(kind).trim_matches(['[', ']']);
+        text.split([' ', '=', '[']).next().unwrap_or_default()
+    };
     let (flag, value) = (
         name(ContextKind::InvalidArg),
         text(ContextKind::InvalidValue),

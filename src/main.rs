@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use oneloop::cli::{Cli, Command, Conversion};
+use oneloop::cli::{Cli, Command, Conversion, Demo};
 use oneloop::config::{Config, Live, TraceTo};
 use oneloop::server::trace::{Trace, chrome};
 use oneloop::server::{BoundServer, Console, Server, Shown};
@@ -58,6 +58,18 @@ fn main() -> ExitCode {
         sys::raise_descriptor_limit(),
         sys::memory_limit(),
     );
+    // The demo lasts as long as the server.
+    let demo = match cli.demo.then(Demo::write).transpose() {
+        Ok(demo) => demo,
+        Err(error) => return fail(1, &error),
+    };
+    let config = match &demo {
+        Some(demo) => Config {
+            root: demo.path().into(),
+            ..config
+        },
+        None => config,
+    };
     match run(&config, &cli, inherited, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),

@@ -1,6 +1,8 @@
 //! The texts of `-h`, `--help` and `--version` beside those of the flags. `-h` has the flags that people use,
 //! and fits a screen; `--help` has all of them, with examples. Lines have at most 80 columns.
 
+use std::sync::LazyLock;
+
 // The groups of the flags.
 pub(super) const LISTEN: &str = "Address";
 pub(super) const FILES: &str = "Files";
@@ -18,6 +20,7 @@ pub(super) const AFTER_SHORT: &str =
 pub(super) const AFTER_LONG: &str = "\
 Examples:
   oneloop                          serve ./www, or the working directory
+  oneloop --demo -o                show what this server does, in a browser
   oneloop -o dist                  serve dist, and open it in a browser
   oneloop -s --watch src dist      a single-page app that reloads with src
   oneloop -b 0.0.0.0 --auth me:pw  for the whole network, with a password
@@ -39,9 +42,17 @@ Exit codes: 0 after a stop by Ctrl-C, SIGTERM or the key q; 1 if the server
 cannot start or go on; 2 for wrong flags.";
 
 /// The version, with what is built in.
-pub(super) const LONG_VERSION: &str = match (cfg!(feature = "recorder"), cfg!(feature = "manual")) {
-    (true, true) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: recorder, manual"),
-    (true, false) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: recorder"),
-    (false, true) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: manual"),
-    (false, false) => concat!(env!("CARGO_PKG_VERSION"), "\nfeatures: none"),
-};
+pub(super) static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let features = [
+        ("recorder", cfg!(feature = "recorder")),
+        ("manual", cfg!(feature = "manual")),
+        ("demo", cfg!(feature = "demo")),
+    ];
+    let built_in = features.iter().filter(|(_, is_built_in)| *is_built_in);
+    let built_in: Vec<_> = built_in.map(|(name, _)| *name).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    match &built_in[..] {
+        [] => format!("{version}\nfeatures: none"),
+        names => format!("{version}\nfeatures: {}", names.join(", ")),
+    }
+});

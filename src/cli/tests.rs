@@ -417,6 +417,10 @@ fn a_wrong_argument_is_explained_in_one_line_with_the_next_step() {
             &["--auth=u:p", "--auth-file=x"],
             "--auth cannot be used with --auth-file; give one of them",
         ),
+        (
+            &["--demo", "site"],
+            "--demo cannot be used with ROOT; give one of them",
+        ),
     ] {
         let error = Cli::try_parse_from(["oneloop"].iter().chain(args)).expect_err("wrong");
         let said = explain(&error);

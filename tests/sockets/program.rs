@@ -134,6 +134,33 @@ fn the_short_help_fits_a_screen_and_the_long_one_has_all() {
 }
 
 #[test]
+fn the_demo_is_in_the_program_and_leaves_nothing() {
+    let temporary = Folder::new();
+    let elsewhere = Folder::new();
+    let mut command = program();
+    command.args(["--demo", "--port", "0", "--log", "off"]);
+    command
+        .current_dir(elsewhere.path())
+        .env("TMPDIR", temporary.path());
+    let mut server = Server::from(&mut command);
+    let www = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
+    for name in ["index.html", "main.js", "oneloop.png"] {
+        let expected = fs::read(www.join(name)).expect("it is there");
+        let answer = server.connect().get(&format!("/{name}"));
+        assert!(answer.body == expected, "{name}");
+    }
+    let left = || fs::read_dir(temporary.path()).expect("ours").count();
+    assert_eq!(left(), 1);
+    server.signal(Signal::TERM);
+    assert_eq!(server.process.code(), Some(0));
+    assert_eq!(left(), 0);
+    let nowhere = temporary.path().join("nowhere");
+    let mut command = program();
+    command.arg("--demo").env("TMPDIR", nowhere);
+    check(&mut command, 1, &["cannot write the demo to", "TMPDIR"]);
+}
+
+#[test]
 fn completions_and_a_manual_page_are_printed() {
     let print = |args: &[&str]| {
         let Finished {
