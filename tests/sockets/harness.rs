@@ -103,10 +103,15 @@ pub fn pattern(len: usize) -> Vec<u8> {
 /// The program, not yet started, without the environment variables that it reads.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oneloop"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"ONELOOP_") {
+            command.env_remove(name);
+        }
+    }
     command
         .env_remove("PORT")
-        .env_remove("ONELOOP_AUTH")
         .env_remove("NO_COLOR")
+        .env_remove("LISTEN_FDS")
         .env("TZ", "UTC");
     command
 }
