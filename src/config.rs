@@ -77,8 +77,8 @@ pub struct Config {
     /// Whether to serve the endpoints for tests of clients and of the server: `POST /_oneloop/echo`
     /// answers with the request body, and below `/_oneloop/test/` are those of `TestEndpoint`.
     pub test_endpoints: bool,
-    /// Whether each answer has the field `Server-Timing`, with what the server did for it and how long that
-    /// took.
+    /// Whether each answer has the field `Server-Timing`, with the work of the server for it and the
+    /// time.
     pub server_timing: bool,
     /// The clients that may ask for the metrics and the health of the server.
     pub metrics: Metrics,
@@ -99,7 +99,7 @@ pub struct Config {
     /// Whether letters that are typed at the terminal at standard input, each with Enter, are commands: `h`
     /// lists them.
     pub keys: bool,
-    /// Where the server writes a trace of what its loop does.
+    /// Where the server writes a trace of its loop.
     pub trace: TraceTo,
     /// Whether the trace has times and ports too, which differ from run to run.
     pub trace_clock: bool,

@@ -130,7 +130,7 @@
 //! The first step queues the head of the answer and begins to stream. The second one queues a *slice*: 256 KiB
 //! of the file, by reference. The head leaves by `send`, and the slice by `sendfile`, so these bytes go from
 //! the file to the socket within the kernel and never enter this process. The third line with `send` has
-//! `blocked`: the kernel said `EAGAIN`, and `writable` is cleared. `left` is what waits in the write buffer. The
+//! `blocked`: the kernel said `EAGAIN`, and `writable` is cleared. `left` is the number of bytes that wait in the write buffer. The
 //! connection now waits for an event with `w`.
 //!
 //! Before the answer has left, the client sends its next request:
@@ -205,7 +205,7 @@
 //! | queued in the server, by reference to the file | 112,440 | 190,296 |
 //! | in the file, and not queued | 137,856 | 0 |
 //!
-//! The bytes in the kernels count as sent, because `send` has succeeded. Only the client knows what it has read. What such a client costs this process is small, since
+//! The bytes in the kernels count as sent, because `send` has succeeded. Only the client knows how much it has read. Such a client costs this process little, since
 //! queued bytes of a file are an offset and a length. Output that is made in memory, such as the messages of a
 //! room, does cost memory, and the write buffer bounds it.
 //!

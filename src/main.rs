@@ -112,7 +112,7 @@ fn convert(Conversion { file, chrome }: &Conversion) -> Result<(), String> {
     Ok(())
 }
 
-/// What standard output or standard error is.
+/// The kind of standard output or standard error.
 #[derive(Clone, Copy)]
 struct Screen {
     /// A terminal: a person reads the lines.

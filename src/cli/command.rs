@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 
 use super::{Cli, explain};
 
-/// What the program is to do.
+/// The task of the program.
 #[derive(Debug)]
 pub enum Command {
     /// Serve files.

@@ -1,7 +1,7 @@
 //! The folder `www` of this repository, which the program carries along for `--demo`.
 //!
 //! The files are written to a temporary folder, which is removed when the server ends. So the demo is served
-//! as any other folder: by sendfile(2), and with live reload for someone who edits the files. Files in memory
+//! as any other folder: by sendfile(2), and with live reload after edits of the files. Files in memory
 //! would need another implementation of the seam `Files`, and would show less.
 
 use std::fs::{self, DirBuilder};
@@ -50,7 +50,7 @@ impl Demo {
     }
 
     fn write_in(temporary: &Path) -> io::Result<Demo> {
-        // Nobody can guess the name, and a folder or link that is there already is an error.
+        // The name cannot be guessed, and a folder or link that is there already is an error.
         let random = RandomState::new().build_hasher().finish();
         let folder = temporary.join(format!("oneloop-demo-{random:016x}"));
         DirBuilder::new().mode(0o700).create(&folder)?;

@@ -41,7 +41,7 @@ Commands:
 Exit codes: 0 after a stop by Ctrl-C, SIGTERM or the key q; 1 if the server
 cannot start or go on; 2 for wrong flags.";
 
-/// The version, with what is built in.
+/// The version, with the features that are built in.
 pub(super) static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
     let features = [
         ("recorder", cfg!(feature = "recorder")),

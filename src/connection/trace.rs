@@ -1,4 +1,4 @@
-//! Floor 3, connection: the flight recorder, which always keeps what the loop did last. The records are
+//! Floor 3, connection: the flight recorder, which always keeps the last acts of the loop. The records are
 //! in logical time: a record has the number of its turn, and no clock of its own. Only the record of a
 //! turn has times.
 //!

@@ -44,7 +44,7 @@ impl TimeLimit {
     }
 }
 
-/// What the server knows of a connection, and the connection does not: where it waits to be moved on.
+/// Where a connection waits to be moved on. The server knows the place, and the connection does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
     /// Nowhere: an event or a deadline must come first.
@@ -62,7 +62,7 @@ pub(crate) enum Place {
     Deliveries,
 }
 
-/// What a connection waits for.
+/// The wait of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
     /// The first request, of which no byte has come. (Empty lines before a request do not count.)
@@ -190,7 +190,7 @@ impl Why {
         self.wait.limit().map(TimeLimit::end)
     }
 
-    /// Adds what the kernel says of the sent bytes. Only the sentence of a slow reader has a place for it.
+    /// Adds the kernel's number of the sent bytes. Only the sentence of a slow reader has a place for it.
     #[must_use]
     pub fn with_unacknowledged(mut self, bytes: u64) -> Why {
         if let Wait::Output { unacknowledged, .. } = &mut self.wait {
@@ -369,7 +369,7 @@ pub struct View {
     pub is_queued: bool,
 }
 
-/// What a mode must be told to say what it waits for.
+/// The facts that a mode needs to name its wait.
 pub(super) struct Facts {
     /// Bytes in the read buffer.
     pub unread: usize,
@@ -396,7 +396,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         Why { wait, now }
     }
 
-    /// Returns what a connection in no queue waits for.
+    /// Returns the wait of a connection in no queue.
     fn wait(&self, turn: &Turn, shared: &Shared<S>) -> Wait {
         let facts = Facts {
             unread: self.read_buffer.bytes().len(),

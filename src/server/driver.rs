@@ -95,7 +95,7 @@ pub trait Driver {
     /// The errors of epoll_ctl(2).
     fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()>;
 
-    /// What the kernel knows of a connection. `None`: it does not say, or there is no kernel.
+    /// The kernel's side of a connection. `None`: it does not say, or there is no kernel.
     fn kernel(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<Kernel> {
         let _ = (stream, peer);
         None

@@ -46,7 +46,7 @@ impl Lines {
         }
     }
 
-    /// Goes on with another output, as if it were new. What the old one does not take at once, the new one
+    /// Goes on with another output, as if it were new. Bytes that the old one does not take at once, the new one
     /// gets.
     pub(super) fn continue_in(&mut self, output: Output) {
         self.flush();

@@ -49,7 +49,7 @@ impl Log {
     /// the poll: epoll(7) does not take regular files, and a log is not worth an event source.
     const RETRY: Duration = Duration::from_millis(100);
 
-    /// After this many requests, the report is of interest although nobody has asked for it.
+    /// After this many requests, the report is of interest although it was not asked for.
     const MANY_REQUESTS: u64 = 1_000;
 
     /// A log to standard output with at most `bytes_max` bytes waiting, and warnings to standard
@@ -265,7 +265,7 @@ impl Log {
         .expect("a Vec takes all");
     }
 
-    /// Writes what the outputs take now.
+    /// Writes as much as the outputs take now.
     fn flush(&mut self) {
         if let Some(error) = self.log.flush() {
             self.warn(format_args!(

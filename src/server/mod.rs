@@ -28,7 +28,7 @@
 //!    in a single system call.
 //! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
 //!    request has asked for lately. See whether files have changed that open pages use ([`reload`]), and send snapshots to
-//!    those who watch the loop ([`inspect`]). Expiring comes late in the turn,
+//!    the watchers of the loop ([`inspect`]). Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
 //! 7. *record*: write the log, with a single write for the turn's records, and the trace if one is
 //!    written.
@@ -167,7 +167,7 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     reload: Option<Box<Reload>>,
     /// The inspector, unless it is off.
     inspect: Option<Box<Inspect>>,
-    /// What the keys at the terminal show.
+    /// The texts for the keys at the terminal.
     console: Option<Box<Console>>,
     /// The memory in use after the last search for memory, if the search did not find enough.
     searched_at: Option<usize>,
@@ -271,7 +271,7 @@ where
         self
     }
 
-    /// Tells in each answer what the server did for it, and how long that took, with the field
+    /// Tells in each answer the work of the server for it, and the time, with the field
     /// `Server-Timing`: the number of the turn, the place in the turn, the parser, the look for the file or the
     /// endpoint, and the writes of the answer before. A browser shows the times. Clocks are read several times for
     /// each request then.

@@ -146,7 +146,7 @@ impl Pace {
     }
 }
 
-/// What the finished turns add up to. Times are nanoseconds.
+/// The sums of the finished turns. Times are nanoseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Totals {
     pub turns: u64,
@@ -156,7 +156,7 @@ pub(super) struct Totals {
 }
 
 /// How often times of about each length were seen. A time costs a few instructions here, which is why the
-/// histogram is only made when somebody asks for it.
+/// histogram is only made on demand.
 struct Spread(Box<[u64; Spread::COUNTS]>);
 
 impl Spread {
@@ -169,7 +169,7 @@ impl Spread {
 
     #[inline]
     fn add(&mut self, time: u64, count: u32) {
-        // What is left of the time after the shift are its highest bit and the bits that count.
+        // The rest of the time after the shift are its highest bit and the bits that count.
         let shift = (time >> Self::FINE).checked_ilog2().unwrap_or(0);
         let at = ((shift as usize) << Self::FINE) + (time >> shift) as usize;
         self.0[at.min(Self::COUNTS - 1)] += u64::from(count);

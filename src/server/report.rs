@@ -1,6 +1,6 @@
 //! Floor 4, server: the report, which is the server's half of a load test. A load generator sees that a
 //! read failed; only the server knows why it closed the connection. The legend at the end uses the words
-//! of wrk for what wrk cannot know.
+//! of wrk for facts that wrk cannot know.
 
 use std::fmt;
 use std::time::Duration;
@@ -151,7 +151,7 @@ impl fmt::Display for Report<'_> {
 }
 
 impl Report<'_> {
-    /// What the errors of wrk were, as far as the server saw it.
+    /// The causes of the errors of wrk, as far as the server saw them.
     fn legend(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let c = self.counters;
         writeln!(f, "\"Socket errors\" of wrk, seen from here")?;

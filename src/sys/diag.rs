@@ -18,7 +18,7 @@ use rustix::net::{
 
 use super::is_exhausted;
 
-/// What the kernel knows of a connection.
+/// The kernel's side of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Kernel {
     /// Bytes that have come, and that the process has not read.

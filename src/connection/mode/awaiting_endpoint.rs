@@ -356,7 +356,7 @@ impl AwaitingEndpoint {
         }
     }
 
-    /// Returns what the mode waits for; `None`: for its output to leave.
+    /// Returns the wait of the mode; `None`: for its output to leave.
     pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
         match &self.waiting.stage {
             Stage::Queued(..) => Some(Wait::Effects),

@@ -112,7 +112,7 @@ impl Lingering {
             .map(|at| TimeLimit::new(at, limits.linger_time).or_sooner(of_silence))
     }
 
-    /// Returns what the mode waits for; `None`: for its output to leave.
+    /// Returns the wait of the mode; `None`: for its output to leave.
     pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
         self.limit(limits).map(Wait::Fin)
     }

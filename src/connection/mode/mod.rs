@@ -552,7 +552,7 @@ impl<S: Files> Mode<S> {
         }
     }
 
-    /// Returns what the mode waits for; `None`: for nothing but its output to leave. Each mode answers
+    /// Returns the wait of the mode; `None`: for nothing but its output to leave. Each mode answers
     /// in its own file.
     pub(super) fn wait(&self, facts: &Facts, limits: &Limits) -> Option<Wait> {
         match self {

@@ -258,7 +258,7 @@ impl ReadingBody {
         (!self.incoming.is_paused).then_some(limit)
     }
 
-    /// Returns what the mode waits for.
+    /// Returns the wait of the mode.
     pub(super) fn wait(&self, limits: &Limits) -> Wait {
         let incoming = &*self.incoming;
         let received = incoming.received;

@@ -257,7 +257,7 @@ impl ReadingHead {
         }
     }
 
-    /// Returns what the mode waits for.
+    /// Returns the wait of the mode.
     pub(super) fn wait(&self, facts: &Facts, limits: &Limits) -> Option<Wait> {
         let limit = self.limit(facts.last_progress, facts.pending, limits)?;
         Some(match (self.begun, facts.has_answered) {

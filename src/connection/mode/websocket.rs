@@ -431,7 +431,7 @@ impl WebSocket {
         (!self.state.paused).then(|| self.state.deadline(limits))
     }
 
-    /// Returns what the mode waits for; `None`: for its output to leave.
+    /// Returns the wait of the mode; `None`: for its output to leave.
     pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
         let state = &*self.state;
         (!state.paused).then(|| Wait::Frame {

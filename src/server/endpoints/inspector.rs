@@ -1,5 +1,5 @@
-//! Floor 4, server: the endpoints of the [inspector](crate::server::inspect). What needs the view of the
-//! server is answered by the server in its turn.
+//! Floor 4, server: the endpoints of the [inspector](crate::server::inspect). Questions that need the view of the
+//! server are answered by the server in its turn.
 //!
 //! | path | |
 //! |---|---|
@@ -207,7 +207,7 @@ pub(in crate::server) struct Inspector {
     shows: Shows,
 }
 
-/// What an endpoint of the inspector answers with.
+/// The answer of an endpoint of the inspector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shows {
     /// The page, or a table.
@@ -242,7 +242,7 @@ impl Inspector {
         }
     }
 
-    /// What the server is asked for a request; `None`: for nothing, because a browser gets the page.
+    /// The question to the server for a request; `None`: none, because a browser gets the page.
     fn question(&self, request: &Request<'_>) -> Option<Question> {
         let accept = request.field("Accept").unwrap_or_default();
         let is_browser = accept.split(',').any(|range| {

@@ -18,7 +18,7 @@
 //! | `picked` | the picked connection in detail, or null |
 //! | `blocked` | the turn that was last blocked on purpose |
 //!
-//! The first message has the member `hello` alone: what does not change.
+//! The first message has the member `hello` alone, with the facts that do not change.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -56,7 +56,7 @@ const RECORDS_MAX: u64 = 4_096;
 /// The slots that are searched for connections that fit a filter.
 const SEARCHED_MAX: usize = 4_096;
 
-/// What a watcher is told first.
+/// The first message to a watcher.
 pub(super) fn hello(limits: &Limits, instance: u64, has_control: bool) -> Value {
     let modes = ModeName::ALL.map(|mode| format!("{mode:?}"));
     let ways = TRANSITIONS.iter();
@@ -370,7 +370,7 @@ where
     }
 }
 
-/// What the kernel knows of a connection.
+/// The kernel's side of a connection.
 fn as_json(kernel: Kernel) -> Value {
     json!({
         "receive_queue": kernel.receive_queue,

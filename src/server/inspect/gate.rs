@@ -4,7 +4,7 @@
 //! A connection that is held back is marked by events as always, and keeps its place: its key moves from a
 //! queue of [`Runnable`](super::super::schedule::Runnable) to a second one behind the gate, and comes back
 //! when the gate opens. During a pause, the [time of the loop](super::super::clock) stands still: no
-//! deadline passes, and no timer of an endpoint. What other threads of the program send is delivered.
+//! deadline passes, and no timer of an endpoint. Messages of other threads of the program are delivered.
 //!
 //! A new connection may be one of the inspector. So a connection that is held back between two requests is
 //! read from once for each event, and passes if the bytes begin a request for the inspector. Nothing is

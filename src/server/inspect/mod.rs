@@ -5,7 +5,7 @@
 //! while the watcher has not taken the last one, and the next snapshot says how many were. A snapshot shows a
 //! bounded number of slots, and is charged to the turn.
 //!
-//! While nobody watches, nothing here wakes the loop or costs a turn more than a look at a flag.
+//! Without a watcher, nothing here wakes the loop or costs a turn more than a look at a flag.
 //!
 //! The connections of watchers are not counted among the open ones, because the watcher wants to see the
 //! server as it is otherwise. The bytes and the turns that watching costs are counted: they are part of the
@@ -37,12 +37,12 @@ use watchers::{Control, Question, SharedWatchers};
 /// The state of the inspector.
 pub(super) struct Inspect {
     watchers: SharedWatchers,
-    /// What a watcher is told first, and what does not change.
+    /// The first message to a watcher, which does not change.
     hello: Rc<Value>,
     gate: Gate,
     /// The watcher that has asked last for a pause, a step or slow motion.
     holder: Option<Key>,
-    /// The turn that a watcher has blocked last, and what was found after.
+    /// The turn that a watcher has blocked last, and its end.
     blocked: Option<Blocked>,
     /// When there is something to do without any event.
     due: Option<Instant>,
@@ -119,7 +119,7 @@ where
         server
     }
 
-    /// Does what watchers and other clients of the inspector have asked for, and sends the snapshots that
+    /// Carries out the wishes of watchers and other clients of the inspector, and sends the snapshots that
     /// are due, as far as the turn has time.
     pub(super) fn serve_watchers(&mut self) {
         let now = self.clock.read();
@@ -197,7 +197,7 @@ where
                 None => break,
             }
         }
-        // A loop that nobody can let go must not stand still.
+        // A loop must not stand still without a watcher that can let it go.
         let is_held = |holder| inspect.watchers.borrow().is_watching(holder);
         if !inspect.holder.is_some_and(is_held) && inspect.gate.motion() != Motion::Run {
             self.move_on(&mut inspect.gate, Motion::Run);

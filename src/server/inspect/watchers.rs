@@ -1,5 +1,5 @@
-//! Floor 4, server: the state that the endpoints of the inspector share with the server: who watches, and
-//! what the watchers and other clients have asked for. Whatever they send, this state has a bound.
+//! Floor 4, server: the state that the endpoints of the inspector share with the server: the watchers, and
+//! the wishes of watchers and other clients. The state has a bound, whatever clients send.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,7 +23,7 @@ pub(in crate::server) struct Watchers {
     pub open: BTreeMap<Key, Watcher>,
     /// The requests that the server is to answer.
     questions: VecDeque<(Key, Question)>,
-    /// What watchers have asked the loop to do.
+    /// The wishes of watchers for the loop.
     controls: VecDeque<(Key, Control)>,
     /// The downloads of the flight recorder, by request.
     pub downloads: BTreeMap<Key, Download>,
@@ -75,7 +75,7 @@ pub(in crate::server) enum Question {
     Percentiles(Times),
 }
 
-/// What a watcher may ask the loop to do.
+/// A wish of a watcher for the loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::server) enum Control {
     /// Hold all other connections back.

@@ -33,7 +33,7 @@ pub enum Error {
     Line(u64, String),
 }
 
-/// What was converted, as a sentence.
+/// The result of a conversion, as a sentence.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Converted {
     /// The number of turns.
@@ -573,7 +573,7 @@ impl<W: Write> View<W> {
         self.slice(SLOTS + slot, (tenant.since, end), &tenant.name, args)
     }
 
-    /// Ends what is open.
+    /// Ends the open slices.
     fn finish(mut self) -> io::Result<()> {
         let end = self.end;
         for (slot, tenant) in std::mem::take(&mut self.tenants) {

@@ -43,7 +43,7 @@ pub const FORMAT: u32 = 1;
 /// Writes records as lines.
 #[derive(Debug)]
 pub struct Jsonl {
-    /// Whether to write what differs from run to run: times, and ports of peers.
+    /// Whether to write the values that differ from run to run: times, and ports of peers.
     clock: bool,
     /// When the turn before began.
     began: Option<u64>,

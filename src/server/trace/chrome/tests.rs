@@ -67,7 +67,7 @@ fn slices(objects: &[Value], tid: u64) -> Vec<(u64, u64, &str)> {
     slices
 }
 
-/// Checks what the viewers ask for.
+/// Checks the demands of the viewers.
 fn check_rules(objects: &[Value]) {
     let tids: std::collections::BTreeSet<u64> =
         objects.iter().filter_map(|o| o["tid"].as_u64()).collect();
