@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
 use crate::config::Metrics;
-use crate::connection::{Answer, Counters, Endpoint, Hub, Memory, Request};
+use crate::connection::{Answer, Cause, Counters, Endpoint, Hub, Memory, Request};
 use crate::http::{Method, Status};
 
 /// The answer 403 to a client that may not ask; `None` for a client that may.
@@ -131,6 +131,30 @@ fn exposition(counters: &Counters, gauges: &Gauges) -> String {
         .value(gauges.queued_effects);
     text.counter("turns", "Turns of the loop.")
         .value(counters.turns);
+    text.counter("events", "Events that the loop was told of.")
+        .value(counters.events);
+    let mut family = text.counter("system_calls", "System calls on connections.");
+    family.labelled("call", "read", counters.reads);
+    family.labelled("call", "write", counters.writes);
+    let mut family = text.counter("system_calls_in_vain", "Those that moved no byte (EAGAIN).");
+    family.labelled("call", "read", counters.read_blocks);
+    family.labelled("call", "write", counters.write_blocks);
+    text.counter("budgets_spent", "Connections that went on in a later turn.")
+        .value(counters.budgets_spent);
+    text.counter("throttled", "Waits for room in the queue of effects.")
+        .value(counters.throttled);
+    text.counter(
+        "accepts_failed",
+        "Pauses of accepting for want of descriptors.",
+    )
+    .value(counters.accepts_failed);
+    let mut family = text.counter(
+        "answers_cut_off",
+        "Connections that ended before an answer did.",
+    );
+    for cause in Cause::all() {
+        family.labelled("cause", cause.name(), counters.interrupted(cause));
+    }
     text.gauge("memory_bytes", "Memory held because of all clients.")
         .value(memory.bytes);
     text.gauge("memory_max_bytes", "The bound of that memory.")
@@ -189,7 +213,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::connection::Cause;
 
     /// The rules of the format: a family has one line of help and one line with its type, in front of
     /// its samples, which stand together; a sample is a name, labels and a number, and stands once.
@@ -245,6 +268,7 @@ mod tests {
             "oneloop_responses_total{class=\"5xx\"} 1",
             "oneloop_connections 2",
             "oneloop_connections_closed_total{cause=\"cut_off\"} 1",
+            "oneloop_answers_cut_off_total{cause=\"cut_off\"} 1",
             "oneloop_memory_max_bytes 10",
             "oneloop_effects_queued 7",
             "oneloop_cache_lookups_total{result=\"hit\"} 8",
