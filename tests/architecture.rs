@@ -59,7 +59,10 @@ const PLAN: &[Module] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("mio", &["server/driver.rs", "transport/tcp.rs"]),
     ("signal_hook_mio", &["server/driver.rs"]),
-    ("rustix", &["sys.rs", "sys/diag.rs", "sys/watch.rs"]),
+    (
+        "rustix",
+        &["sys.rs", "sys/diag.rs", "sys/output.rs", "sys/watch.rs"],
+    ),
     ("memmap2", &["sys.rs"]),
     ("listenfd", &["sys.rs"]),
     // One thread, and no order that differs from run to run: the simulation replays runs.

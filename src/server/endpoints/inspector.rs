@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::is_on_this_machine;
 use crate::config::Inspect;
 use crate::connection::{Answer, Endpoint, Hub, Key, Message, Request, Session};
 use crate::http::{Method, Status};
@@ -77,8 +78,7 @@ pub(in crate::server) fn is_target(target: &[u8]) -> bool {
 fn may_look(audience: Inspect, peer: SocketAddr) -> bool {
     match audience {
         Inspect::Off => false,
-        // An IPv4 client of an IPv6 socket has the address ::ffff:127.0.0.1.
-        Inspect::Loopback | Inspect::Control => peer.ip().to_canonical().is_loopback(),
+        Inspect::Loopback | Inspect::Control => is_on_this_machine(peer),
         Inspect::Any => true,
     }
 }

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::is_on_this_machine;
 use crate::connection::{Answer, Endpoint, Hub, Key, Message, Request, Session};
 use crate::http::{Method, Status};
 use crate::websocket::CloseCode;
@@ -244,7 +245,7 @@ impl Endpoint for ReloadRequest {
 
     fn on_request(&mut self, _: &mut Hub<'_>, request: Request<'_>) -> Answer {
         // An IPv4 client of an IPv6 socket has the address ::ffff:127.0.0.1.
-        if !request.peer().ip().to_canonical().is_loopback() {
+        if !is_on_this_machine(request.peer()) {
             let sentence = "only programs on this machine may reload pages\n";
             return Answer::text(sentence).status(Status::Forbidden);
         }

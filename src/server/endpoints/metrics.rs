@@ -3,14 +3,14 @@
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
+use super::is_on_this_machine;
 use crate::config::Metrics;
 use crate::connection::{Answer, Cause, Counters, Endpoint, Hub, Memory, Request};
 use crate::http::{Method, Status};
 
 /// The answer 403 to a client that may not ask; `None` for a client that may.
 fn denial(audience: Metrics, peer: SocketAddr) -> Option<Answer> {
-    // An IPv4 client of an IPv6 socket has the address ::ffff:127.0.0.1.
-    let is_local = peer.ip().to_canonical().is_loopback();
+    let is_local = is_on_this_machine(peer);
     let sentence = "only clients on this machine may ask; --metrics=any lets others ask\n";
     (!is_local && audience != Metrics::Any)
         .then(|| Answer::text(sentence).status(Status::Forbidden))

@@ -19,3 +19,11 @@ pub(crate) use live_script::LiveScript;
 pub use metrics::{Health, MetricsEndpoint};
 pub use rooms::{RoomList, RoomsEndpoint};
 pub use test::TestEndpoint;
+
+use std::net::SocketAddr;
+
+/// Whether a peer is on this machine, as far as its address tells.
+fn is_on_this_machine(peer: SocketAddr) -> bool {
+    // An IPv4 client of an IPv6 socket has the address ::ffff:127.0.0.1.
+    peer.ip().to_canonical().is_loopback()
+}
