@@ -228,7 +228,7 @@ pub(crate) struct Served {
     /// The number of those whose request has come in this turn too.
     pub(crate) in_turn: u32,
     /// The others, each with the time from the beginning of the turn of its request to the beginning of
-    /// this turn. Equal ones are counted together.
+    /// this turn. Those of one connection are counted together.
     pub(crate) after: Vec<(Duration, u32)>,
 }
 

@@ -440,10 +440,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if from == ModeName::ReadingHead && self.answers == 0 {
             self.asked_at = cx.turn.now.instant;
         }
-        // A change to WebSocket (101) is no answer that ends.
         if to == ModeName::Lingering {
             self.left = from;
         }
+        // A change to WebSocket (101) is no answer that ends.
         if status >= 200 {
             self.answers += 1;
             self.write_time = Duration::ZERO;

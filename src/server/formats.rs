@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 
 use crate::connection::{Conversation, Exchange};
+use crate::site::Size;
 
 /// `12:34:56.789  404     42 B    61 µs  GET /nope (there is no such file here)`. The columns whose
 /// width is known come first, so that the lines are aligned.
@@ -29,7 +30,7 @@ pub(super) fn pretty(
             code: exchange.status,
             colour
         },
-        Size(exchange.body_bytes),
+        Size(exchange.body_bytes).to_string(),
         Took(took),
     )?;
     if !exchange.complete {
@@ -246,21 +247,6 @@ impl fmt::Display for JsonText<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A number of bytes, formatted for human readers.
-pub(super) struct Size(pub u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = self.0 as f64;
-        f.pad(&match self.0 {
-            0..1_000 => format!("{} B", self.0),
-            1_000..1_000_000 => format!("{:.1} kB", n / 1e3),
-            1_000_000..1_000_000_000 => format!("{:.1} MB", n / 1e6),
-            _ => format!("{:.1} GB", n / 1e9),
-        })
     }
 }
 

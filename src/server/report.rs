@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::formats::{Grouped, Size, Took};
+use super::formats::{Grouped, Took};
 use super::pace::Pace;
 use super::{Driver, Server};
 use crate::connection::{Cause, Counters};
-use crate::site::Files;
+use crate::site::{Files, Size};
 use crate::sys::AcceptQueue;
 use crate::transport::Transport;
 
