@@ -272,7 +272,7 @@
 //! Architecture invariant: `http`, `websocket` and `transport` do not know each other, and neither do
 //! `site` and `transport`. `connection` joins them.
 //!
-//! Architecture invariant: below floor 4 only `transport::tcp` names `mio`, and only `sys` names `rustix`
+//! Architecture invariant: below floor 4 only `transport::stream` names `mio`, and only `sys` names `rustix`
 //! and `memmap2`.
 //!
 //! Architecture invariant: no threads, no `unsafe` code, and no `HashMap`, whose order differs from run

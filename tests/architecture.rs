@@ -57,7 +57,7 @@ const PLAN: &[Module] = &[
 
 /// Names that may appear in these files only.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("mio", &["server/driver.rs", "transport/tcp.rs"]),
+    ("mio", &["server/driver.rs", "transport/stream.rs"]),
     ("signal_hook_mio", &["server/driver.rs"]),
     (
         "rustix",

@@ -1,7 +1,7 @@
 //! Floor 4, server: the second seam, [`Driver`], and the implementation with `mio`. A driver waits,
 //! accepts and reads the clocks. A driver must not know HTTP, and must not decide anything.
 //!
-//! Architecture invariant: `mio` is named by `server::driver` and `transport::tcp` alone, and
+//! Architecture invariant: `mio` is named by `server::driver` and `transport::stream` alone, and
 //! `signal_hook_mio` by `server::driver` alone.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
@@ -24,7 +24,7 @@ use super::browser::Opener;
 use super::console::{Asked, Keyboard};
 use crate::connection::{Key, Now};
 use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag};
-use crate::transport::{Ready, Tcp, Transport};
+use crate::transport::{Ready, Stream, Tcp, Transport};
 
 /// The source of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -382,7 +382,7 @@ fn reserve() -> Option<File> {
 }
 
 impl Driver for MioDriver {
-    type Stream = Tcp<TcpStream>;
+    type Stream = Tcp<Stream>;
 
     fn now(&self) -> Now {
         Now {
@@ -406,7 +406,9 @@ impl Driver for MioDriver {
 
     fn accept(&mut self, listener: u8) -> io::Result<(Self::Stream, SocketAddr)> {
         match self.listeners.get(usize::from(listener)) {
-            Some(listener) => listener.accept().map(|(s, peer)| (Tcp::new(s), peer)),
+            Some(listener) => listener
+                .accept()
+                .map(|(s, peer)| (Tcp::new(Stream::Tcp(s)), peer)),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -428,7 +430,7 @@ impl Driver for MioDriver {
     }
 
     fn kernel(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<Kernel> {
-        let local = stream.socket().local_addr().ok()?;
+        let local = stream.socket().local_addr()?;
         self.diag.ask(local, peer).unwrap_or(None)
     }
 

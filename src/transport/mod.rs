@@ -15,11 +15,13 @@
 
 pub(crate) mod pool;
 mod read_buffer;
+mod stream;
 mod tcp;
 mod write_buffer;
 
 pub(crate) use pool::{ChargedBytes, Pool};
 pub(crate) use read_buffer::ReadBuffer;
+pub use stream::Stream;
 pub use tcp::{Socket, Tcp};
 pub(crate) use write_buffer::WriteBuffer;
 

@@ -1,19 +1,13 @@
 //! Floor 1, transport: TCP with sticky readiness.
 //!
-//! Architecture invariant: no other file below the driver names `mio`, and no code here knows the
-//! meaning of the bytes.
+//! Architecture invariant: no code here knows the meaning of the bytes.
 //!
 //! [`Tcp`] holds the readiness flags and updates them after each system call; [`Socket`] has the
-//! bare system calls. The two are separate so that the simulator, which replaces the calls, still
+//! bare system calls, and [`Stream`](super::Stream) makes them. The two are separate so that the simulator, which replaces the calls, still
 //! runs the code of the flags.
 
-use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 use std::mem;
-use std::net::Shutdown;
-use std::os::unix::fs::FileExt;
-
-use mio::net::TcpStream;
 
 use super::{Calls, Io, Ready, Transport};
 use crate::sys;
@@ -43,38 +37,6 @@ pub trait Socket {
     fn shutdown_write(&mut self) -> io::Result<()>;
     /// setsockopt(2) of `SO_LINGER` with a time of zero: close(2) then sends RST (socket(7)).
     fn reset_at_close(&mut self) -> io::Result<()>;
-}
-
-impl Socket for TcpStream {
-    type File = File;
-
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, into)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Write::write(self, bytes)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Write::write_vectored(self, slices)
-    }
-
-    fn send_file(&mut self, file: &File, at: u64, count: usize) -> io::Result<usize> {
-        sys::send_file(self, file, at, count)
-    }
-
-    fn read_file(&mut self, file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
-        file.read_at(into, at)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-
-    fn reset_at_close(&mut self) -> io::Result<()> {
-        sys::reset_at_close(self)
-    }
 }
 
 /// A socket and its known readiness.
