@@ -1,4 +1,4 @@
-//! Floor 1, http: the content and the end of a request body (RFC 9112 §6 and §7).
+//! Floor 1, http: the content and the end of a body (RFC 9112 §6 and §7).
 //!
 //! ```text
 //! chunked-body    = *chunk last-chunk trailer-section CRLF
@@ -11,7 +11,8 @@
 //! trailer-section = *( field-line CRLF )
 //! ```
 //!
-//! Chunk extensions and trailers have no meaning here. The decoder skips both, but each must be
+//! Chunk extensions and trailers have no meaning here. The decoder skips extensions, and keeps
+//! trailers only if it is asked to, for a proxy that passes them on. Each must be
 //! well-formed, because request smuggling depends on recipients that take malformed extensions in
 //! different ways. Their total length is bounded: otherwise a body could consist of framing without
 //! content. No trailer is ever merged into the head, so a trailer cannot smuggle a field
@@ -20,10 +21,10 @@
 //! These are errors: a bare LF, a bare CR, white space before a chunk size, white space at the end
 //! of a line with a chunk size, and a chunk size of more than 16 digits.
 
-use super::Framing;
 use super::classes::{TOKEN, VALUE, is};
+use super::{FieldLines, Framing};
 
-/// The error in a request body; [`sentence`](BodyError::sentence) explains each.
+/// The error in a body; [`sentence`](BodyError::sentence) explains each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BodyError {
     /// A chunk size that is not a hexadecimal number or has more than 16 digits, or a line with a
@@ -60,6 +61,8 @@ pub struct BodyDecoder {
     left: u64,
     /// The number of bytes of extensions and trailers so far.
     skipped: u16,
+    /// The lines of the trailer section so far, each with its CRLF. `None` if nobody asked for trailers.
+    trailers: Option<Vec<u8>>,
 }
 
 /// The element of the grammar to which the next byte belongs.
@@ -99,6 +102,17 @@ enum State {
     End,
 }
 
+impl State {
+    /// Whether the next byte belongs to a trailer, or is the CR at the end of the body.
+    fn is_trailer(self) -> bool {
+        use State as S;
+        matches!(
+            self,
+            S::Trailer | S::TrailerName | S::TrailerValue | S::TrailerLf
+        )
+    }
+}
+
 impl BodyDecoder {
     /// The largest number of bytes of chunk extensions and trailers in one body, CRLF not counted:
     /// 16 KiB, half the default bound of a head: no cookie makes this part of a request grow.
@@ -115,7 +129,26 @@ impl BodyDecoder {
             state,
             left,
             skipped: 0,
+            trailers: None,
         })
+    }
+
+    /// The same decoder, which keeps the trailers of the body: at most 16 KiB.
+    ///
+    /// ```
+    /// use oneloop::http::{BodyDecoder, Framing};
+    /// let mut decoder = BodyDecoder::new(Framing::Chunked).unwrap().with_trailers();
+    /// assert!(decoder.decode(b"0\r\nChecksum: 7a \r\n\r\n").unwrap().last);
+    /// assert_eq!(decoder.trailers().next(), Some((&b"Checksum"[..], &b"7a"[..])));
+    /// ```
+    pub fn with_trailers(mut self) -> BodyDecoder {
+        self.trailers = Some(Vec::new());
+        self
+    }
+
+    /// The trailers that were kept. They are whole when the last part of the body has come.
+    pub fn trailers(&self) -> FieldLines<'_> {
+        FieldLines::new(self.trailers.as_deref().unwrap_or_default())
     }
 
     /// Decodes the front of `bytes`, at most up to the end of one run of content. Drop
@@ -148,7 +181,14 @@ impl BodyDecoder {
                     last: self.state == State::End,
                 });
             }
-            self.state = self.frame(bytes[framing])?;
+            let next = self.frame(bytes[framing])?;
+            if let Some(trailers) = &mut self.trailers
+                && self.state.is_trailer()
+                && next != State::EndLf
+            {
+                trailers.push(bytes[framing]);
+            }
+            self.state = next;
             framing += 1;
         }
         let here = (bytes.len() - framing) as u64;
@@ -431,6 +471,29 @@ mod tests {
             let whole = |n| outcome(Framing::Chunked, make(n).as_bytes(), &[make(n).len()]);
             assert_eq!(whole(max), Ok((Vec::new(), Some(make(max).len()))));
             assert_eq!(whole(max + 1), Err(BodyError::TooMuchFraming));
+        }
+    }
+
+    #[test]
+    fn trailers_are_kept_for_a_caller_that_asks() {
+        let bytes = b"1;a=b\r\nx\r\n0;c\r\nA: b \r\nc:\r\nA:\td\r\n\r\nGET";
+        let expected: [(&[u8], &[u8]); 3] = [(b"A", b"b"), (b"c", b""), (b"A", b"d")];
+        for cut in 0..=bytes.len() {
+            let plain = BodyDecoder::new(Framing::Chunked).expect("a body");
+            let mut decoder = plain.clone().with_trailers();
+            let mut same = plain;
+            let (mut at, mut is_whole) = (0, false);
+            for end in [cut, bytes.len()] {
+                while at < end && !is_whole {
+                    let part = decoder.decode(&bytes[at..end]).expect("valid");
+                    assert_eq!(same.decode(&bytes[at..end]), Ok(part));
+                    at += part.framing + part.content;
+                    is_whole = part.last;
+                }
+            }
+            assert_eq!((at, is_whole), (bytes.len() - 3, true));
+            assert_eq!(decoder.trailers().collect::<Vec<_>>(), expected);
+            assert_eq!(same.trailers().count(), 0);
         }
     }
 

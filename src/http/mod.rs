@@ -14,6 +14,7 @@ mod conditional;
 mod edit;
 mod error;
 mod field;
+mod field_lines;
 mod negotiation;
 mod parser;
 mod range;
@@ -28,10 +29,12 @@ pub use conditional::{EntityTag, Precondition, Validators, precondition, whole_s
 pub use edit::{Change, edit_head, field_values, fixed_field, is_field_name, is_field_value};
 pub use error::RefusedLine;
 pub use field::Field;
+pub use field_lines::FieldLines;
 pub use negotiation::{Acceptable, Coding, Form};
 #[cfg(test)]
 pub(crate) use parser::parsed;
 pub use parser::{HeadError, HeadLimits, HeadParser, Parsed};
+pub use parser::{ReceivedHead, ResponseBody, ResponseError, ResponseParser};
 pub use range::{ByteRange, Ranges};
 pub use request::{Expectation, Framing, Head, Members, Method, RequestHead, Values, Version};
 pub use response::{HttpDate, Persistence, ResponseHead, finish_head};

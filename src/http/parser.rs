@@ -170,17 +170,26 @@ impl HeadParser {
     /// # Panics
     /// If there are fewer bytes than in the call before.
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Parsed<'_>, HeadError> {
+        if !self.take_lines(bytes, limits)? {
+            return Ok(Parsed::Partial);
+        }
+        self.check(bytes)?;
+        Ok(Parsed::Complete(&self.head))
+    }
+
+    /// Takes lines up to the empty line at the end of the head. Returns whether the empty line was taken.
+    #[inline(always)]
+    fn take_lines(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<bool, HeadError> {
         let max = limits.head_bytes_max.min(usize::from(u16::MAX));
         while !self.valid_lines(&bytes[..bytes.len().min(max)], limits) {
             match self.next_line(bytes, max, limits)? {
-                Line::Unfinished => return Ok(Parsed::Partial),
+                Line::Unfinished => return Ok(false),
                 Line::Last => break,
                 Line::Other => {}
             }
         }
         self.head.end = self.line as u16;
-        self.check(bytes)?;
-        Ok(Parsed::Complete(&self.head))
+        Ok(true)
     }
 
     /// Whether a request has begun: whether `bytes` contain more than the empty line that is
@@ -621,6 +630,10 @@ pub(crate) fn parsed(text: &str) -> Head {
         other => panic!("{text}: {other:?}"),
     }
 }
+
+mod response;
+
+pub use response::{ReceivedHead, ResponseBody, ResponseError, ResponseParser};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::classes::position;
 use super::field::Field;
-use super::{Authority, Target};
+use super::{Authority, FieldLines, Target};
 
 /// A request method (RFC 9110 §9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -349,6 +349,11 @@ impl<'a> RequestHead<'a> {
                 && line[..name.len()].eq_ignore_ascii_case(name.as_bytes());
             is_named.then(|| value.trim_ascii())
         })
+    }
+
+    /// The field lines, in order.
+    pub fn lines(&self) -> FieldLines<'a> {
+        FieldLines::new(&self.bytes[usize::from(self.head.lines)..])
     }
 
     /// Whether the head has any of the given fields.

@@ -15,6 +15,7 @@ mod pages;
 mod properties;
 mod range;
 mod replay;
+mod response;
 #[path = "../fuzz/websocket.rs"]
 mod websocket;
 

@@ -27,6 +27,11 @@ fn the_corpus_of_heads_holds() {
 }
 
 #[test]
+fn the_corpus_of_responses_holds() {
+    replay("response", properties::response);
+}
+
+#[test]
 fn the_corpus_of_chunked_bodies_holds() {
     replay("chunked", properties::chunked);
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use oneloop::config::Limits;
 use oneloop::http::{
     Acceptable, Authority, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing,
-    HeadLimits, HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, SitePath, Target,
-    Validators, Version, precondition,
+    HeadLimits, HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, ResponseBody,
+    ResponseParser, SitePath, Target, Validators, Version, precondition,
 };
 use oneloop::site::{Guard, TagPlace};
 use world::{Action, play_with};
@@ -201,6 +201,51 @@ pub fn decode_chunked(
         }
     }
     Ok((content, None))
+}
+
+/// The head of a response has the same result for every cut, and lies within its bytes. Its fields are
+/// lines without control bytes, and no field that frames the body stands twice.
+pub fn response(bytes: &[u8]) {
+    let limits = HeadLimits {
+        head_bytes_max: 512,
+        target_bytes_max: 0,
+        fields_max: 8,
+    };
+    let parse = |cuts: &[usize]| {
+        let mut parser = ResponseParser::default();
+        for &cut in cuts {
+            match parser.parse(&bytes[..cut], &limits) {
+                Ok(None) => {}
+                Ok(Some(head)) => return format!("{head:?}"),
+                Err(error) => return format!("{error:?}"),
+            }
+        }
+        String::new()
+    };
+    let whole = parse(&[bytes.len()]);
+    assert_eq!(whole, parse(&(0..=bytes.len()).collect::<Vec<_>>()));
+    for cut in (0..bytes.len()).step_by(7) {
+        assert_eq!(whole, parse(&[cut, bytes.len()]));
+    }
+    let mut parser = ResponseParser::default();
+    let Ok(Some(head)) = parser.parse(bytes, &limits) else {
+        return;
+    };
+    assert!((100..=999).contains(&head.status()));
+    assert!(head.end() <= limits.head_bytes_max && bytes[..head.end()].ends_with(b"\r\n\r\n"));
+    assert!(head.lines().count() <= limits.fields_max);
+    for (name, value) in head.lines() {
+        let is_control = |b: &u8| b.is_ascii_control() && *b != b'\t';
+        assert!(!name.is_empty() && name.iter().all(u8::is_ascii_graphic));
+        assert!(!value.iter().any(is_control));
+    }
+    for field in [Field::ContentLength, Field::TransferEncoding] {
+        assert!(head.members(field).count() <= 1);
+    }
+    assert_eq!(head.body(Method::Head), ResponseBody::None);
+    if head.wants_persistence(Method::Get) {
+        assert_ne!(head.body(Method::Get), ResponseBody::UntilClose);
+    }
 }
 
 /// A chunked body has the same content and end for every cut.
