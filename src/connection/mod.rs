@@ -87,6 +87,8 @@ pub(crate) struct Input<'a, S: Files> {
     eof: bool,
     /// The last read found that the kernel holds no more bytes.
     drained: bool,
+    /// The peer expects to be [told of the end](Transport::announces_end).
+    announces_end: bool,
     /// The mode's deadline has passed.
     expired: bool,
     /// Another connection needs this slot: end, unless a request is in flight.
@@ -240,7 +242,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
         let spare = self.read_buffer.spare(&mut cx.shared.pool);
         let limit = spare.len().min(cx.budget.bytes).min(wanted);
+        let had_own = self.transport.wants_write();
         let moved = self.transport.read(&mut spare[..limit]);
+        self.charge_work(cx);
+        if self.transport.wants_write() && !had_own && self.write_buffer.is_empty() {
+            self.output = StallClock::new(cx.turn.now.instant);
+        }
         match moved {
             Io::Done(n) => {
                 self.note_read(Moved::Bytes(n as u64), cx);
@@ -287,7 +294,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 // earlier in the turn.
                 cx.shared.site.begin_epoch();
                 progressed = true;
-            } else if stepped == Stepped::Everything && self.write_buffer.is_empty() {
+            } else if stepped == Stepped::Everything && !self.has_output() {
                 // Another round would move nothing. Skipping that round saves half the instructions
                 // of an echo (measured).
                 progressed = false;
@@ -331,8 +338,16 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.log_unsent(cx);
     }
 
+    /// Whether output waits, or bytes that the transport holds.
+    fn has_output(&self) -> bool {
+        !self.write_buffer.is_empty() || self.transport.wants_write()
+    }
+
     /// Returns how many bytes may be read at once now, at most.
     fn wanted_bytes(&self, turn: &Turn, shared: &Shared<S>) -> usize {
+        if self.transport.is_opening() {
+            return usize::MAX;
+        }
         match self.mode.wants().input {
             Wanted::WithRoom
                 if self
@@ -426,6 +441,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             write_time: self.write_time,
             eof: self.eof,
             drained: self.transport.is_drained(),
+            announces_end: self.transport.announces_end(),
             expired: mem::take(&mut self.expired),
             evict: mem::take(&mut self.evict),
             gives_way: self.gives_way,
@@ -475,18 +491,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// whether anything changed.
     fn flush_once(&mut self, cx: &mut Context<'_, S>) -> bool {
         if self.write_buffer.is_empty() {
-            if !self.mode.wants().fin {
-                return false;
-            }
-            cx.budget.spend_bytes(0);
-            match self.transport.finish_write() {
-                Ok(()) => {
-                    cx.tally.ring.push(TraceRecord::Fin { key: self.key });
-                    self.mode.fin_sent(cx.turn.now.instant);
-                }
-                Err(error) => self.fail(Cause::of(&error), cx),
-            }
-            return true;
+            return match self.transport.wants_write() {
+                true => self.flush_transport(cx),
+                false => self.mode.wants().fin && self.finish_write(cx),
+            };
         }
         if cx.budget.bytes == 0 {
             self.hold_record(cx);
@@ -498,6 +506,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let pool = &mut cx.shared.pool;
         let began = cx.shared.stopwatch.map(|watch| watch.now());
         let moved = self.write_buffer.flush(&mut self.transport, limit, pool);
+        self.charge_work(cx);
         if let (Some(watch), Some(began)) = (cx.shared.stopwatch, began) {
             self.write_time += watch.now().saturating_duration_since(began);
         }
@@ -537,6 +546,51 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 self.note_sent(Moved::Failed, cx);
                 self.fail(Cause::of(&error), cx);
                 true
+            }
+        }
+    }
+
+    /// Charges the budget for the work of the transport.
+    #[inline]
+    fn charge_work(&mut self, cx: &mut Context<'_, S>) {
+        let work = self.transport.take_work();
+        if work > 0 {
+            cx.budget.spend_work(work);
+        }
+    }
+
+    /// Sends bytes that the transport holds, while no output waits. Returns whether anything changed.
+    fn flush_transport(&mut self, cx: &mut Context<'_, S>) -> bool {
+        match self.transport.flush() {
+            Io::Done(n) => {
+                cx.budget.spend_bytes(n);
+                self.output.add(n, cx.turn.now.instant);
+                true
+            }
+            Io::Failed(error) => {
+                self.fail(Cause::of(&error), cx);
+                true
+            }
+            Io::Blocked | Io::Eof => false,
+        }
+    }
+
+    /// Ends our direction. Returns whether anything changed.
+    fn finish_write(&mut self, cx: &mut Context<'_, S>) -> bool {
+        cx.budget.spend_bytes(0);
+        match self.transport.finish_write() {
+            Io::Done(_) => {
+                cx.tally.ring.push(TraceRecord::Fin { key: self.key });
+                self.mode.fin_sent(cx.turn.now.instant);
+                true
+            }
+            Io::Failed(error) => {
+                self.fail(Cause::of(&error), cx);
+                true
+            }
+            Io::Blocked | Io::Eof => {
+                self.output = StallClock::new(cx.turn.now.instant);
+                false
             }
         }
     }

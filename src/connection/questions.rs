@@ -29,7 +29,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Returns when the server must pump this connection although no event came. `None`: never.
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
-        let pending = !self.write_buffer.is_empty();
+        let pending = self.has_output();
         let stalled = pending.then(|| self.stall_limit(limits).end());
         let own = self
             .mode
@@ -47,15 +47,14 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Whether output has waited longer than [`Limits::stall_time`] for the peer to take a portion.
     pub(super) fn is_stalled(&self, cx: &Context<'_, S>) -> bool {
-        !self.write_buffer.is_empty()
-            && self.stall_limit(&cx.turn.limits).end() <= cx.turn.now.instant
+        self.has_output() && self.stall_limit(&cx.turn.limits).end() <= cx.turn.now.instant
     }
 
     /// Returns since when the connection has been idle: no request is in flight, no byte waits in
     /// either direction, and no event has announced any. `None`: the connection is not idle. A peer
     /// that has just taken the rest of an answer has not been idle before.
     pub fn idle_since(&self) -> Option<Instant> {
-        let empty = self.read_buffer.is_empty() && self.write_buffer.is_empty();
+        let empty = self.read_buffer.is_empty() && !self.has_output();
         let still = empty && !self.eof && self.transport.is_drained() && !self.evict;
         let since = self.mode.wants().idle_since.filter(|_| still)?;
         Some(since.max(self.output.last_progress()))
@@ -63,7 +62,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Whether an answer is still on its way: its request has begun, or output waits to be sent.
     pub fn owes_answer(&self) -> bool {
-        self.mode.owes_answer() || !self.write_buffer.is_empty()
+        self.mode.owes_answer() || self.has_output()
     }
 
     /// Whether an answer is under way: its request has come, or its output waits to be sent.

@@ -401,7 +401,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let facts = Facts {
             unread: self.read_buffer.bytes().len(),
             last_progress: self.output.last_progress(),
-            pending: !self.write_buffer.is_empty(),
+            pending: self.has_output(),
             has_answered: self.sent > 0,
         };
         let of_output = Wait::Output {

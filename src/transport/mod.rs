@@ -58,7 +58,7 @@ pub struct Calls {
 /// before this result is made.
 #[derive(Debug)]
 pub enum Io {
-    /// The number of bytes moved, at least 1.
+    /// The number of bytes moved, at least 1. A FIN counts as one.
     Done(usize),
     /// No byte can be moved before an event reports new readiness.
     Blocked,
@@ -74,6 +74,10 @@ pub enum Io {
 ///
 /// A call is cheap while no byte can be moved: an operation whose readiness flag is clear returns
 /// [`Io::Blocked`] without a system call.
+///
+/// A transport may send and read bytes of its own, such as a handshake, and may keep bytes that it has
+/// decrypted or encrypted. The methods with a body are about these bytes; plain TCP has none, so the
+/// bodies cost nothing.
 pub trait Transport {
     /// The type of an open file that [`send_file`](Transport::send_file) can send.
     type File;
@@ -99,7 +103,45 @@ pub trait Transport {
     ///
     /// The answer is true as of the last read, and is no proof for later moments: bytes may have
     /// arrived since, and their event may not have been delivered yet.
+    ///
+    /// Bytes that the transport has read from the socket and holds for the next read count as unread: no
+    /// event will report them again.
     fn is_drained(&self) -> bool;
+
+    /// Whether a handshake is under way. Until its end, the transport takes no bytes to send, and must
+    /// read even for a mode that wants no input.
+    #[inline]
+    fn is_opening(&self) -> bool {
+        false
+    }
+
+    /// Whether the transport holds bytes that only a [`flush`](Transport::flush) sends when no output is
+    /// queued: bytes of its own, or output that was taken and not sent whole.
+    #[inline]
+    fn wants_write(&self) -> bool {
+        false
+    }
+
+    /// Sends the bytes that the transport holds, as the kernel takes them. A transport that
+    /// [wants no write](Transport::wants_write) is not called.
+    #[inline]
+    fn flush(&mut self) -> Io {
+        Io::Blocked
+    }
+
+    /// Whether the peer expects to be told of the end of our bytes, so that no part of them can be
+    /// missing unnoticed. Then each orderly close comes after a [`finish_write`](Transport::finish_write).
+    #[inline]
+    fn announces_end(&self) -> bool {
+        false
+    }
+
+    /// Takes the work since the last time, in units of about a microsecond, beyond the system calls and
+    /// the bytes that the results tell: for signatures, encryption, and bytes copied from a file.
+    #[inline]
+    fn take_work(&mut self) -> u32 {
+        0
+    }
 
     /// Takes the counts of the system calls since the last time. A transport without system calls has
     /// none.
@@ -113,22 +155,24 @@ pub trait Transport {
     /// Reads bytes into `into`, which must not be empty.
     fn read(&mut self, into: &mut [u8]) -> Io;
 
-    /// Writes as many of `bytes` as the kernel takes. `bytes` must not be empty.
+    /// Writes as many of `bytes` as the kernel takes, or the transport keeps until the kernel does.
+    /// `bytes` must not be empty. Bytes that the transport holds already are sent first, here and in the
+    /// next two methods.
     fn write(&mut self, bytes: &[u8]) -> Io;
 
     /// Writes `slices` in order by one system call. At least one slice must not be empty.
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Io;
 
     /// Sends at most `count` bytes of `file` from the offset `at` on. [`Io::Eof`] means that the
-    /// file ends at or before `at`.
+    /// file ends at or before `at`. A transport that has to copy the bytes tells the
+    /// [work](Transport::take_work).
     fn send_file(&mut self, file: &Self::File, at: u64, count: usize) -> Io;
 
-    /// Ends our direction (FIN). Over TCP the call never blocks; after `Ok` no further call is
-    /// needed.
-    ///
-    /// # Errors
-    /// The error of shutdown(2), for example because the peer has reset the connection.
-    fn finish_write(&mut self) -> io::Result<()>;
+    /// Ends our direction (FIN), after the bytes that the transport holds. Over TCP alone the call never
+    /// blocks. After [`Io::Blocked`], the transport [wants a write](Transport::wants_write), and then this
+    /// call again; after [`Io::Done`] no further call is needed. [`Io::Failed`] has the error of
+    /// shutdown(2), for example because the peer has reset the connection.
+    fn finish_write(&mut self) -> Io;
 
     /// Lets the end of the connection, when this value is dropped, be a reset: bytes that the peer has
     /// not received are lost. If that cannot be had, the end is an ordinary one.

@@ -163,8 +163,11 @@ impl<S: Socket> Transport for Tcp<S> {
         mem::take(&mut self.calls)
     }
 
-    fn finish_write(&mut self) -> io::Result<()> {
-        self.socket.shutdown_write()
+    fn finish_write(&mut self) -> Io {
+        match self.socket.shutdown_write() {
+            Ok(()) => Io::Done(1),
+            Err(error) => Io::Failed(error),
+        }
     }
 
     fn reset_at_close(&mut self) {

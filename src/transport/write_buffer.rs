@@ -422,8 +422,8 @@ mod tests {
             unreachable!("no file is sent")
         }
 
-        fn finish_write(&mut self) -> io::Result<()> {
-            Ok(())
+        fn finish_write(&mut self) -> Io {
+            Io::Done(1)
         }
 
         fn reset_at_close(&mut self) {}

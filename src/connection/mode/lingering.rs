@@ -75,9 +75,13 @@ impl Lingering {
         let sent = input.write_buffer.is_empty();
         // A close resets the connection only if input is unread, or comes later. Neither can happen
         // after the end of file, nor when the socket is drained and the peer has announced nothing.
-        let safe = match self.shut {
-            Some(_) => input.eof,
-            None => sent && (input.eof || (input.drained && !self.must_linger)),
+        let is_quiet = input.eof || (input.drained && !self.must_linger);
+        let safe = match (self.shut, input.announces_end) {
+            (Some(_), false) => input.eof,
+            (None, false) => sent && is_quiet,
+            (Some(_), true) => is_quiet,
+            // The FIN comes first.
+            (None, true) => false,
         };
         let is_late = |at| at <= cx.turn.now.instant;
         let expired = input.expired && self.deadline(&cx.turn.limits).is_some_and(is_late);
