@@ -18,16 +18,17 @@ use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::config::{
     Bind, Config, Cors, Credentials, FieldChange, Inspect, Limits, Live, LogFormat, Metrics, Port,
-    SlowMember, TraceTo,
+    ProxyRoute, SlowMember, TraceTo,
 };
 use environment::Variables;
-use help::{ACCESS, BOUNDS, FILES, LISTEN, LIVE, LOOP, OUTPUT};
+use help::{ACCESS, BOUNDS, FILES, LISTEN, LIVE, LOOP, OUTPUT, PROXY};
 use values::{
     address, count, field_change, glob_pattern, host_name, origin, page_path, port, seconds, size,
 };
@@ -156,6 +157,24 @@ pub struct Cli {
     /// changes [default: only for network, shared and FUSE file systems]
     #[arg(hide_short_help = true, help_heading = LIVE, long, conflicts_with = "no_live")]
     pub poll: bool,
+
+    /// Pass requests below a path on to another server; repeatable
+    ///
+    /// As /api=http://localhost:3000, with http://, https:// or unix:/path.sock; WebSocket too. The prefix
+    /// is kept; a target with a path, such as http://localhost:3000/v1 or http://localhost:3000/,
+    /// replaces it. The longest prefix wins, and / is for what is not found here. A server on this machine
+    /// gets the host that the browser asked for, another one its own; ?host=keep or ?host=target at
+    /// the end changes that.
+    #[arg(help_heading = PROXY, long, value_name = "PATH=URL", value_parser = ProxyRoute::parse)]
+    pub proxy: Vec<ProxyRoute>,
+
+    /// Seconds for which a request waits for a server that is being restarted [default: 10]
+    #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = seconds, requires = "proxy", allow_negative_numbers = true)]
+    pub proxy_wait: Option<u32>,
+
+    /// Seconds until the server must have begun its answer [default: 120]
+    #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = seconds, requires = "proxy", allow_negative_numbers = true)]
+    pub proxy_timeout: Option<u32>,
 
     /// Ask for this user name and password
     ///
@@ -511,6 +530,9 @@ impl Cli {
             Slow::Drop => SlowMember::Drop,
             Slow::Close => SlowMember::Close,
         };
+        let time = |secs: u32| Duration::from_secs(secs.into());
+        limits.proxy_wait = self.proxy_wait.map_or(limits.proxy_wait, time);
+        limits.proxy_timeout = self.proxy_timeout.map_or(limits.proxy_timeout, time);
         Config {
             follow_symlinks: self.follow_symlinks,
             single_page: self.spa,
@@ -548,6 +570,7 @@ impl Cli {
             watch: self.watch.clone(),
             ignore: self.ignore.clone(),
             poll: self.poll,
+            proxies: self.proxy.clone(),
             trace: match &self.trace {
                 None => TraceTo::Off,
                 Some(file) if file == "pretty" => TraceTo::Pretty,

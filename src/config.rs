@@ -5,8 +5,10 @@
 //! Architecture invariant: this module names no other module of the crate.
 
 mod limits;
+mod proxy;
 
 pub use limits::Limits;
+pub use proxy::{ProxyPlace, ProxyRoute, ProxyTarget};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -99,6 +101,9 @@ pub struct Config {
     /// Whether letters that are typed at the terminal at standard input, each with Enter, are commands: `h`
     /// lists them.
     pub keys: bool,
+    /// The routes of the reverse proxy: requests for a path below the prefix of a route are passed on to
+    /// its target. The guard and the credentials come first. Two routes cannot have the same prefix.
+    pub proxies: Vec<ProxyRoute>,
     /// Where the server writes a trace of its loop.
     pub trace: TraceTo,
     /// Whether the trace has times and ports too, which differ from run to run.
@@ -137,6 +142,7 @@ impl Config {
             ignore: Vec::new(),
             poll: false,
             keys: false,
+            proxies: Vec::new(),
             trace: TraceTo::Off,
             trace_clock: false,
             limits: Limits::default(),

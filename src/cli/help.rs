@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 pub(super) const LISTEN: &str = "Address";
 pub(super) const FILES: &str = "Files";
 pub(super) const LIVE: &str = "Live reload";
+pub(super) const PROXY: &str = "Proxy";
 pub(super) const ACCESS: &str = "Access";
 pub(super) const OUTPUT: &str = "Output";
 pub(super) const LOOP: &str = "The loop";
@@ -23,6 +24,8 @@ Examples:
   oneloop --demo -o                show what this server does, in a browser
   oneloop -o dist                  serve dist, and open it in a browser
   oneloop -s --watch src dist      a single-page app that reloads with src
+  oneloop --proxy /api=http://localhost:3000 dist
+                                   pass requests below /api on
   oneloop -b 0.0.0.0 --auth me:pw  for the whole network, with a password
   oneloop --trace pretty           show what the loop does
 

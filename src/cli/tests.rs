@@ -84,6 +84,19 @@ fn flags_become_a_configuration() {
             FieldChange::Remove("ETag2".into())
         ]
     );
+    let proxied = config(&[
+        "--proxy=/api=http://localhost:3000",
+        "--proxy",
+        "/=unix:/a:/v1",
+        "--proxy-wait=0",
+        "--proxy-timeout=7",
+    ]);
+    let routes: Vec<_> = proxied.proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(routes, ["/api=http://localhost:3000", "/=unix:/a:/v1"]);
+    assert_eq!(proxied.limits.proxy_wait, Duration::ZERO);
+    assert_eq!(proxied.limits.proxy_timeout, Duration::from_secs(7));
+    assert!(config(&[]).proxies.is_empty());
+    assert_eq!(config(&[]).limits.proxy_wait, Duration::from_secs(10));
     assert_eq!(config(&[]).max_age, None);
     assert_eq!(config(&["--max-age", "0"]).max_age, Some(0));
     assert!(!config(&[]).hidden && config(&["--hidden"]).hidden);
@@ -262,6 +275,13 @@ fn a_variable_counts_where_the_command_line_says_nothing_else() {
     )
     .allow_hosts;
     assert_eq!(hosts, ["c.test"]);
+    let routes = [
+        ("ONELOOP_PROXY", "/a=http://h\n/b=http://i\n"),
+        ("ONELOOP_PROXY_WAIT", "3"),
+    ];
+    let proxied = config(&[], &routes);
+    assert_eq!(proxied.proxies.len(), 2);
+    assert_eq!(proxied.limits.proxy_wait, Duration::from_secs(3));
     let fields = config(&[], &[("ONELOOP_HEADER", "A: b, c")]).fields;
     assert_eq!(fields, [FieldChange::Set("A".into(), "b, c".into())]);
     let ports = [("PORT", "1"), ("ONELOOP_PORT", "2")];

@@ -393,6 +393,21 @@ pub struct Limits {
     ///
     /// Why 1,000: more clients at once are for endpoints that answer at once.
     pub test_waiting_max: usize,
+    /// The time for which a request waits for the target of a proxy that refuses connections. Default:
+    /// 10 s.
+    ///
+    /// Over the bound, the answer is 502.
+    ///
+    /// Why 10 s: a program that is built and started again after a save is gone for some seconds.
+    pub proxy_wait: Duration,
+    /// The time until the target of a proxy has sent the head of its answer, after the last byte of the
+    /// request. Default: 120 s.
+    ///
+    /// Over the bound, the answer is 504.
+    ///
+    /// Why 120 s: servers that ask a language model take a minute and more, and nobody waits longer
+    /// for a page.
+    pub proxy_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -446,6 +461,8 @@ impl Default for Limits {
             test_time_max: Duration::from_secs(60),
             test_bytes_max: 1 << 30,
             test_waiting_max: 1_000,
+            proxy_wait: Duration::from_secs(10),
+            proxy_timeout: Duration::from_secs(120),
         }
     }
 }

@@ -297,14 +297,14 @@ fn normal(name: &str) -> String {
 
 /// A host without a dot at the end. The dot marks a name as fully qualified, and to the guard every
 /// name is.
-fn without_dot(host: &[u8]) -> &[u8] {
+pub(super) fn without_dot(host: &[u8]) -> &[u8] {
     host.strip_suffix(b".").unwrap_or(host)
 }
 
 /// Whether a host is an IP address. In an [`Authority`], brackets hold IPv6 addresses and nothing
 /// else. For IPv4, only four decimal numbers count as an address. Browsers convert other forms
 /// (`0x7f.1`) to four decimal numbers; from other clients, such a form is a name.
-fn is_ip(host: &[u8]) -> bool {
+pub(super) fn is_ip(host: &[u8]) -> bool {
     match host.first() {
         Some(b'[') => true,
         Some(first) if first.is_ascii_digit() => {
@@ -328,7 +328,7 @@ fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
 /// Whether a host is this machine: `localhost`, a name below it, or a loopback address. A page on
 /// such a host was sent by a program on the machine of the browser, and browsers show one port
 /// as `localhost:5173` or as `127.0.0.1:5173`.
-fn is_local(host: &[u8]) -> bool {
+pub(super) fn is_local(host: &[u8]) -> bool {
     is_at_or_below(b"localhost", host) || is_loopback(host)
 }
 

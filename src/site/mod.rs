@@ -103,6 +103,7 @@ mod mount;
 mod pages;
 mod parts;
 mod policy;
+pub mod proxy;
 mod reply;
 mod representation;
 mod respond;

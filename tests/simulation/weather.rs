@@ -308,5 +308,7 @@ pub fn limits(rng: &mut Rng) -> Limits {
         test_time_max: PATIENCE - PAUSE / 2,
         test_bytes_max: TEST_BYTES_MAX,
         test_waiting_max: 1_000,
+        // There is no proxy in this world.
+        ..Limits::default()
     }
 }
