@@ -27,7 +27,7 @@ use crate::config::Credentials;
 use crate::http::{Method, RequestHead, ResponseHead, Status};
 
 /// The beginning of the name of each cookie with a token. The port follows.
-const COOKIE: &str = "oneloop-";
+pub(super) const COOKIE: &str = "oneloop-";
 
 /// The credentials that the site asks for.
 pub struct Auth {

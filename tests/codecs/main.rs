@@ -13,6 +13,9 @@ mod opening;
 mod pages;
 #[path = "../fuzz/properties.rs"]
 mod properties;
+mod proxied;
+#[path = "../fuzz/proxy.rs"]
+mod proxy;
 mod range;
 mod replay;
 mod response;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{properties, websocket};
+use crate::{properties, proxy, websocket};
 
 /// Runs `property` over the corpus of a target, which must not be empty.
 fn replay(target: &str, property: fn(&[u8])) {
@@ -29,6 +29,11 @@ fn the_corpus_of_heads_holds() {
 #[test]
 fn the_corpus_of_responses_holds() {
     replay("response", properties::response);
+}
+
+#[test]
+fn the_corpus_of_proxied_messages_holds() {
+    replay("proxy", proxy::proxy);
 }
 
 #[test]

@@ -9,7 +9,17 @@
 //! is looked for on the disk: two ways to write a path lead to two servers only if the user has named
 //! both ways.
 
-use super::guard::is_local;
+mod cookies;
+mod request;
+mod response;
+
+pub use request::{Asked, Onward, has_passed, push_request};
+pub use response::{
+    Back, BackFraming, Noted, is_unasked_switch, push_chunk_size, push_interim, push_last_chunk,
+    push_response,
+};
+
+use super::guard::{is_ip, is_local};
 use crate::config::{ProxyPlace, ProxyRoute, ProxyTarget};
 
 /// The routes of the reverse proxy.
