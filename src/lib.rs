@@ -241,6 +241,8 @@
 //! | the next request begins where a body ends | [`BodyDecoder`](http::BodyDecoder), [`ReadingBody`](connection::mode::ReadingBody) |
 //! | a message comes in a hundred thousand frames, or compressed a thousandfold | [`Reader`](websocket::Reader), [`Inflater`](websocket::deflate::Inflater): bounded at each step |
 //! | one message is for a thousand peers | effects, carried out by the [`server`]; one [`Broadcast`](connection::Broadcast), encoded once |
+//! | a client waits for another server, and either may be slow, leave or fail | a pair of connections; the server carries pieces from one to the other: `server::couple` |
+//! | a backend is started anew all the time | `server::backends`: nothing was sent, so the request waits |
 //! | a peer is gone and has sent no FIN | [`WebSocket`](connection::mode::WebSocket): a ping, and a deadline for the pong |
 //! | many peers together hold too much memory | one [`Account`](transport::pool::Account) for all |
 //! | more connections come than are allowed | [`Server::accept`](server::Server): they wait, idle connections are evicted, and busy ones give way |
@@ -282,8 +284,8 @@
 //!
 //! At three places the crate is cut, with traits that are resolved at compile time:
 //! [`Transport`](transport::Transport) (bytes; the system calls of TCP are behind the narrower
-//! [`Socket`](transport::Socket)), [`Driver`](server::Driver) (readiness, time, new connections,
-//! signals, changes in directories) and [`Files`](site::Files). In the program, `mio` and the disk are
+//! [`Socket`](transport::Socket)), [`Driver`](server::Driver) (readiness, time, new connections in both
+//! directions, signals, changes in directories) and [`Files`](site::Files). In the program, `mio` and the disk are
 //! behind the seams. In `tests/simulation`, a simulated kernel is, which cuts bytes anywhere, loses
 //! descriptors, resets connections and lets the clock jump, all from a seed. The same seed of the same
 //! commit gives the same run, so a bug that a seed has found is found again at that commit. A failure
@@ -410,11 +412,11 @@
 //!
 //! From the top down, with the lines of the functions that matter most:
 //!
-//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 30 lines.
+//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 31 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
-//! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 26 transitions.
+//! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 38 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 19 lines.
-//! 5. [`http`]: a resumable parser; `HeadParser::parse`, in 13 lines.
+//! 5. [`http`]: a resumable parser; `HeadParser::take_lines`, in 12 lines.
 //! 6. [`websocket`]: frames, taken apart where they lie; `Reader::read`, in 30 lines.
 //! 7. [`site`]: a file that is fresh for each request, and nearly free.
 //! 8. [`server::reload`]: live reload, from an event of the kernel to a message for each page.
@@ -429,14 +431,6 @@
 //!
 //! *A thing that concerns two connections*: an [`Effect`](connection::Effect), which the server carries
 //! out in *deliver*. A connection must not reach another one in any other way.
-//!
-//! *A reverse proxy* needs what is not there yet: a response parser on floor 1 beside the request
-//! parser; `connect` in [`Driver`](server::Driver), which can only accept today, and a transport that
-//! waits until it is connected; a route and a plan for such a request; a mode for each of its two
-//! sides; and a part of the turn in which the server, which alone may touch two connections, moves
-//! bytes from the read buffer of one to the write buffer of the other, and tells each whether its
-//! partner has room, so that back-pressure reaches through both sockets. The design forbids a blocking
-//! look-up of a name, a thread, and a mode that holds a socket.
 //!
 //! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`: `Tcp`
 //! takes a short read as proof of an empty socket, which a record of TLS is not. The trait does not

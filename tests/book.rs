@@ -67,7 +67,7 @@ fn the_functions_are_as_long_as_the_order_of_reading_says() {
         ("Server::turn", "server/mod.rs"),
         ("Connection::pump", "connection/mod.rs"),
         ("Tcp::read", "transport/tcp.rs"),
-        ("HeadParser::parse", "http/parser.rs"),
+        ("HeadParser::take_lines", "http/parser.rs"),
         ("Reader::read", "websocket/reader.rs"),
     ] {
         let text = source(file);

@@ -291,6 +291,31 @@ pub struct Limits {
     /// Why 20 s: a peer that has vanished is found out 40 s after its last byte, and a peer on a
     /// bad network has time to answer.
     pub pong_time: Duration,
+    /// The time for which a connection to a backend is kept for the next request. Default: 2 s. A backend
+    /// that tells a shorter time (`Keep-Alive: timeout=N`) gets half of that.
+    ///
+    /// Why 2 s: a server closes idle connections too, at a time of its own, and a request on its way is
+    /// then lost. Node waits 5 s.
+    pub backend_idle_time: Duration,
+    /// The time that a backend has for its 100, before a client that waits for one gets a 100 from this
+    /// server. Default: 1 s.
+    ///
+    /// Why 1 s: curl waits so long before it sends the body all the same.
+    pub continue_time: Duration,
+    /// How long the answer of a backend may make no progress after the client has ended its direction.
+    /// Default: 5 s. Nothing tells a client that is gone from one that only ends its own direction.
+    ///
+    /// Over the bound, the connection is closed, and so is that to the backend.
+    ///
+    /// Why 5 s: a browser that leaves resets the connection at the next byte, so only a silent answer
+    /// needs the bound.
+    pub half_close_time: Duration,
+    /// In a tunnel, how long a direction lasts without a byte after the other has ended. Default: 30 s.
+    ///
+    /// Over the bound, both connections are closed.
+    ///
+    /// Why 30 s: equal to `stall_time`.
+    pub tunnel_end_time: Duration,
     /// In `Lingering`, the time since the peer last sent a byte, and since our FIN. Default: 2 s.
     ///
     /// Over the bound, the connection is closed although the peer has not closed its side. At a
@@ -447,6 +472,10 @@ impl Default for Limits {
             stall_time: Duration::from_secs(30),
             ping_time: Duration::from_secs(20),
             pong_time: Duration::from_secs(20),
+            backend_idle_time: Duration::from_secs(2),
+            continue_time: Duration::from_secs(1),
+            half_close_time: Duration::from_secs(5),
+            tunnel_end_time: Duration::from_secs(30),
             linger_idle_time: Duration::from_secs(2),
             linger_time: Duration::from_secs(30),
             linger_bytes_max: 64 << 20,

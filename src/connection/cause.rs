@@ -37,6 +37,8 @@ pub enum Cause {
     Reset,
     /// A file changed or ended too early while its body was sent.
     FileChanged,
+    /// The backend that was to answer has failed after the beginning of its answer.
+    Backend,
     /// The connection failed in another way, such as a network that does not answer.
     Failed,
 }
@@ -95,6 +97,7 @@ impl Cause {
             "file_changed",
             "cut off by a changed file",
         ),
+        (Cause::Backend, "backend", "cut off by a failed backend"),
         (Cause::Failed, "failed", "failed"),
     ];
 }
@@ -123,6 +126,12 @@ pub struct Counters {
     pub messages_sent: u64,
     /// Requests handed to endpoints.
     pub asked: u64,
+    /// Connections to backends that were begun.
+    pub backend_connections: u64,
+    /// Requests that were sent to a backend on a connection that was kept from before.
+    pub backend_reuses: u64,
+    /// Requests that no backend has answered: 502 and 504.
+    pub backend_failures: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Events that the waits of the loop have returned.
@@ -183,13 +192,14 @@ impl Counters {
         // The usual status needs no look into the table of codes.
         match status {
             Status::Ok => self.responses[1] += 1,
-            other => self.count_other(other),
+            other => self.count_code(other.code()),
         }
     }
 
+    /// Counts a response with any status code.
     #[inline(never)]
-    fn count_other(&mut self, status: Status) {
-        self.responses[Self::index(status.code() / 100)] += 1;
+    pub(super) fn count_code(&mut self, code: u16) {
+        self.responses[Self::index(code / 100)] += 1;
     }
 
     /// Adds system calls.

@@ -78,6 +78,8 @@ pub(crate) struct Shared<S: Files> {
     pub(crate) effects: Effects,
     /// The members of the rooms. The server changes this, and endpoints read it.
     pub(crate) rooms: Rooms,
+    /// The connections whose request is for a backend, and that the server has not connected yet.
+    pub(crate) errands: Vec<Key>,
     /// The answers that endpoints owe.
     pub(crate) owed: OwedAnswers,
     /// The timers of endpoints.
@@ -110,6 +112,7 @@ impl<S: Files> Shared<S> {
             endpoints: Endpoints::default(),
             effects: Effects::default(),
             rooms: Rooms::new(limits),
+            errands: Vec::new(),
             owed: OwedAnswers::default(),
             alarms: Alarms::default(),
             deflater: Deflater::default(),
@@ -241,6 +244,17 @@ impl Tally {
     pub(super) fn count_response(&mut self, status: Status) {
         self.counters.count_response(status);
         self.answered = status.code();
+    }
+
+    /// Counts the answer of a backend, with any status code.
+    pub(super) fn count_forwarded(&mut self, code: u16) {
+        self.counters.count_code(code);
+        self.answered = code;
+    }
+
+    /// Whether an answer was given that no step has noted yet.
+    pub(super) fn has_answer(&self) -> bool {
+        self.answered != 0
     }
 
     /// Notes that the last bytes of `answers` answers were written to the socket; `asked_at` is when the
@@ -403,6 +417,11 @@ impl<'a, S: Files> Context<'a, S> {
     /// Gives the next connection a full budget.
     pub(crate) fn renew_budget(&mut self) {
         self.budget = Budget::new(&self.turn.limits);
+    }
+
+    /// Whether the budget allows another step.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.budget.has_steps()
     }
 
     /// Returns the work charged to the budget since it was full.

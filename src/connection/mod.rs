@@ -26,6 +26,7 @@ mod message;
 pub(crate) mod mode;
 mod questions;
 mod refusal;
+mod relay;
 mod request;
 mod rooms;
 mod session;
@@ -56,10 +57,12 @@ pub(crate) use hub::{Alarms, OwedAnswers};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
+pub(crate) use relay::{Errand, Failure, Piece};
 pub(crate) use rooms::Rooms;
 pub(crate) use timing::{Stopwatch, Timing};
 pub(crate) use why::Place;
 
+use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -207,6 +210,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
+    /// Creates the state of a connection to a backend, which is about to be made.
+    pub fn to_backend(key: Key, transport: T, peer: SocketAddr, turn: &Turn) -> Connection<S, T> {
+        let now = turn.now.instant;
+        Connection {
+            mode: Mode::to_backend(now, &turn.limits),
+            ..Connection::new(key, transport, peer, now)
+        }
+    }
+
     /// Returns the socket, for questions to the driver.
     pub fn transport(&self) -> &T {
         &self.transport
@@ -268,7 +280,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             }
             Io::Failed(error) => {
                 self.note_read(Moved::Failed, cx);
-                self.fail(Cause::of(&error), cx);
+                self.io_failed(&error, false, cx);
             }
         }
         self.read_buffer.shrink(&mut cx.shared.pool);
@@ -544,7 +556,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             }
             Io::Failed(error) => {
                 self.note_sent(Moved::Failed, cx);
-                self.fail(Cause::of(&error), cx);
+                self.io_failed(&error, true, cx);
                 true
             }
         }
@@ -639,6 +651,17 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             exchange.complete = missing == 0;
             cx.tally.log(Record::Exchange(exchange));
         }
+    }
+
+    /// Acts on the error of a read or a write. Waiting output is lost.
+    #[cold]
+    fn io_failed(&mut self, error: &io::Error, is_write: bool, cx: &mut Context<'_, S>) {
+        let Mode::Upstream(mode) = &mut self.mode else {
+            return self.fail(Cause::of(error), cx);
+        };
+        mode.io_failed(error.kind(), is_write);
+        self.write_buffer.release(&mut cx.shared.pool);
+        self.eof |= !is_write;
     }
 
     /// Gives up at once. Waiting output is lost.

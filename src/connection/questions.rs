@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::mode::Mode;
 use super::why::TimeLimit;
-use super::{Cause, Connection, Context, Key, ModeName};
+use super::{Cause, Connection, Context, Errand, Failure, Key, ModeName};
 use crate::config::Limits;
 use crate::site::Files;
 use crate::transport::Transport;
@@ -21,10 +21,74 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         matches!(self.mode, Mode::WebSocket(_))
     }
 
+    /// Whether the connection passes bytes of another protocol on.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.mode, Mode::Tunnel(_))
+    }
+
+    /// Whether the connection of a client needs its partner: its request is with a backend, or the two
+    /// are a tunnel.
+    pub fn is_forwarding(&self) -> bool {
+        match &self.mode {
+            Mode::Forwarding(mode) => mode.takes_pieces(),
+            Mode::Tunnel(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns what a backend is asked for, while no answer has begun.
+    pub fn errand(&self) -> Option<&Errand> {
+        match &self.mode {
+            Mode::Forwarding(mode) => mode.errand(),
+            _ => None,
+        }
+    }
+
+    /// Whether the request can be sent to a backend from its beginning.
+    pub fn can_repeat(&self) -> bool {
+        matches!(&self.mode, Mode::Forwarding(mode) if mode.can_repeat())
+    }
+
+    /// Whether a connection to a backend can have a request now.
+    pub fn is_idle_backend(&self) -> bool {
+        let is_quiet = self.read_buffer.is_empty() && !self.eof && self.transport.is_drained();
+        is_quiet && matches!(&self.mode, Mode::Upstream(mode) if mode.is_idle())
+    }
+
+    /// Whether the answer of a backend is whole.
+    pub fn is_done_backend(&self) -> bool {
+        match &self.mode {
+            Mode::Upstream(mode) => mode.is_done(),
+            Mode::Tunnel(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Why a backend has not answered.
+    pub fn failure(&self) -> Option<Failure> {
+        match &self.mode {
+            Mode::Upstream(mode) => mode.failure(),
+            _ => None,
+        }
+    }
+
+    /// Whether no byte of the request has left for a backend.
+    pub fn has_sent_nothing(&self) -> bool {
+        matches!(&self.mode, Mode::Upstream(mode) if mode.has_sent_nothing())
+    }
+
+    /// Whether an earlier request was answered on the connection to a backend.
+    pub fn is_reused_backend(&self) -> bool {
+        matches!(&self.mode, Mode::Upstream(mode) if mode.is_reused())
+    }
+
     /// Whether the connection lasts by its nature, even while nothing is said: by WebSocket, or because
     /// an endpoint writes a stream.
     pub fn lasts(&self) -> bool {
-        matches!(self.mode, Mode::WebSocket(_) | Mode::AwaitingEndpoint(_))
+        matches!(
+            self.mode,
+            Mode::WebSocket(_) | Mode::AwaitingEndpoint(_) | Mode::Forwarding(_) | Mode::Tunnel(_)
+        )
     }
 
     /// Returns when the server must pump this connection although no event came. `None`: never.
@@ -81,8 +145,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Whether the connection has ended, for this cause, while a request had no whole answer.
     pub fn was_interrupted(&self, cause: Cause) -> bool {
-        let broken_off = matches!(cause, Cause::FileChanged | Cause::Finished);
-        let answering = matches!(self.left, ModeName::Streaming | ModeName::AwaitingEndpoint);
+        let broken_off = matches!(cause, Cause::FileChanged | Cause::Finished | Cause::Backend);
+        let answering = matches!(
+            self.left,
+            ModeName::Streaming | ModeName::AwaitingEndpoint | ModeName::Forwarding
+        );
         self.interrupted || (broken_off && answering)
     }
 

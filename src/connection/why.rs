@@ -30,6 +30,11 @@ impl TimeLimit {
         TimeLimit { since, most }
     }
 
+    /// The same time, beginning at another moment.
+    pub(super) fn beginning(self, since: Instant) -> TimeLimit {
+        TimeLimit { since, ..self }
+    }
+
     /// Returns the deadline.
     pub(super) fn end(self) -> Instant {
         self.since + self.most
@@ -103,6 +108,30 @@ pub(crate) enum Wait {
         /// When the last piece came.
         since: Instant,
     },
+    /// A backend, to answer the request, or to continue its answer.
+    Backend {
+        since: Instant,
+        /// The peer has ended its direction, and counts as gone at the end of this time.
+        ended: Option<TimeLimit>,
+    },
+    /// A connection to a backend, to be made.
+    Connect {
+        since: Instant,
+        limit: Option<TimeLimit>,
+    },
+    /// The next part of an answer, from the backend that is the peer.
+    Reply {
+        since: Instant,
+        limit: Option<TimeLimit>,
+    },
+    /// The next request for the backend that is the peer.
+    Errand(Option<TimeLimit>),
+    /// Bytes of another protocol.
+    Tunnel {
+        since: Instant,
+        /// One direction has ended, and the other lasts for this time.
+        ended: Option<TimeLimit>,
+    },
     /// The peer, to take output.
     Output {
         queued: u64,
@@ -150,6 +179,11 @@ impl Why {
             Wait::Body { .. } => "body",
             Wait::Uptake { .. } | Wait::Effects | Wait::Answer { .. } => "endpoint",
             Wait::Piece { .. } => "streaming",
+            Wait::Backend { .. }
+            | Wait::Connect { .. }
+            | Wait::Reply { .. }
+            | Wait::Errand(_)
+            | Wait::Tunnel { .. } => "proxy",
             Wait::Output { .. } => "slow-reader",
             Wait::Frame { .. } => "websocket-idle",
             Wait::Fin(_) | Wait::Drop(_) => "lingering",
@@ -171,8 +205,13 @@ impl Why {
             | Wait::Head { .. }
             | Wait::Body { .. }
             | Wait::Frame { .. }
+            | Wait::Connect { .. }
+            | Wait::Reply { .. }
             | Wait::Fin(_) => true,
             Wait::Uptake { .. }
+            | Wait::Backend { .. }
+            | Wait::Errand(_)
+            | Wait::Tunnel { .. }
             | Wait::Effects
             | Wait::Answer { .. }
             | Wait::Piece { .. }
@@ -211,7 +250,10 @@ impl Wait {
             | Wait::Output { limit, .. }
             | Wait::Frame { limit, .. }
             | Wait::Fin(limit) => Some(limit),
-            Wait::Answer { ended, .. } => ended,
+            Wait::Answer { ended, .. }
+            | Wait::Backend { ended, .. }
+            | Wait::Tunnel { ended, .. } => ended,
+            Wait::Connect { limit, .. } | Wait::Reply { limit, .. } | Wait::Errand(limit) => limit,
             Wait::Uptake { .. }
             | Wait::Effects
             | Wait::Piece { .. }
@@ -270,6 +312,34 @@ impl fmt::Display for Why {
                     "streaming: {queued} so far, no piece from the endpoint for {time}"
                 )
             }
+            Wait::Backend { since: at, ended } => {
+                write!(f, "forwarded: nothing from the backend for {}", since(at))?;
+                match ended {
+                    Some(limit) => {
+                        write!(f, "; the peer has ended its direction, {}", of(limit))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Wait::Connect { since: at, limit } => {
+                write!(f, "connecting to a backend: ")?;
+                for_time(f, since(at), limit.map(of))
+            }
+            Wait::Reply { since: at, limit } => {
+                write!(f, "a backend has the request: nothing from it for ")?;
+                for_time(f, since(at), limit.map(of))
+            }
+            Wait::Errand(limit) => match limit {
+                Some(limit) => write!(f, "kept for the next request: {}", of(limit)),
+                None => write!(f, "the backend's answer has ended"),
+            },
+            Wait::Tunnel { since: at, ended } => {
+                write!(f, "a tunnel: no byte for {}", since(at))?;
+                match ended {
+                    Some(limit) => write!(f, "; one direction has ended, {}", of(limit)),
+                    None => Ok(()),
+                }
+            }
             Wait::Output {
                 queued,
                 unacknowledged,
@@ -318,6 +388,14 @@ impl fmt::Display for Why {
 
 /// The portion of a [`StallClock`], which must move within the time.
 const PORTION: Size = Size(StallClock::PORTION_BYTES as u64);
+
+/// Writes a time, and the time that is allowed, if there is one.
+fn for_time(f: &mut fmt::Formatter<'_>, time: Seconds, of: Option<Of>) -> fmt::Result {
+    match of {
+        Some(of) => write!(f, "{of}"),
+        None => write!(f, "{time}"),
+    }
+}
 
 /// A time in seconds: `4.0 s`.
 struct Seconds(Duration);

@@ -5,7 +5,7 @@ use memchr::memchr;
 
 /// An iterator over field lines: the name as the sender wrote it, and the value without the white
 /// space around it. The iterator ends at the empty line, or where the bytes end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct FieldLines<'a> {
     rest: &'a [u8],
 }

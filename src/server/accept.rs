@@ -154,6 +154,9 @@ where
             debt: Debt::default(),
             pending_flush: false,
             registered: false,
+            is_coupled: false,
+            partner: None,
+            backend: None,
         });
         if !has_slot {
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);

@@ -31,6 +31,7 @@ where
         let has_jobs = self.jobs.as_ref().is_some_and(Jobs::are_waiting);
         let busy =
             !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty() || has_jobs;
+        let busy = busy || self.has_couples();
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -50,7 +51,8 @@ where
         let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
         let reload = reload.and_then(|reload| reload.due());
         // One after the other, and not as a list: this is done in each turn, and most are `None`.
-        let own = sooner(sooner(log, trace), sooner(alarm, tick));
+        let backends = self.backends.as_ref().and_then(|backends| backends.due());
+        let own = sooner(sooner(log, trace), sooner(alarm, sooner(tick, backends)));
         let held = sooner(sooner(files, stock), sooner(resume, self.stop_at));
         let soonest = sooner(self.timers.next(), sooner(reload, sooner(own, held)));
         let timeout = soonest.map(|at| at.saturating_duration_since(now));

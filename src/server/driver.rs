@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,10 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::browser::Opener;
 use super::console::{Asked, Keyboard};
+use crate::config::{ProxyPlace, ProxyTarget};
 use crate::connection::{Key, Now};
 use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag};
-use crate::transport::{Ready, Stream, Tcp, Transport};
+use crate::transport::{Address, Ready, Stream, Tcp, Transport};
 
 /// The source of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +84,25 @@ pub trait Driver {
     /// # Errors
     /// The errors of accept(2); `WouldBlock` if no connection is waiting.
     fn accept(&mut self, listener: u8) -> io::Result<(Self::Stream, SocketAddr)>;
+
+    /// Begins to connect to a backend. The result is known when the stream becomes writable.
+    ///
+    /// # Errors
+    /// The errors of socket(2) and connect(2). A driver without a network reaches nothing.
+    fn connect(&mut self, address: &Address) -> io::Result<Self::Stream> {
+        let _ = address;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Looks up the addresses of a backend. A name that is in no file is asked of the network, and all
+    /// connections wait meanwhile.
+    ///
+    /// # Errors
+    /// The errors of getaddrinfo(3).
+    fn resolve(&mut self, target: &ProxyTarget) -> io::Result<Vec<Address>> {
+        let _ = target;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Closes a waiting connection for which no descriptor is left. The peer then sees a close at
     /// once instead of waiting for an answer.
@@ -413,6 +433,14 @@ impl Driver for MioDriver {
         }
     }
 
+    fn connect(&mut self, address: &Address) -> io::Result<Self::Stream> {
+        Stream::connect(address).map(Tcp::new)
+    }
+
+    fn resolve(&mut self, target: &ProxyTarget) -> io::Result<Vec<Address>> {
+        resolve(target)
+    }
+
     fn shed(&mut self, listener: u8) {
         self.reserve = None;
         // The connection is dropped at once: the peer gets a FIN, or a reset if it has sent bytes
@@ -583,6 +611,18 @@ impl Driver for MioDriver {
         let directories = entries.filter(is_directory);
         directories.map(|entry| entry.path()).collect()
     }
+}
+
+/// The addresses of a backend; see [`Driver::resolve`].
+pub(super) fn resolve(target: &ProxyTarget) -> io::Result<Vec<Address>> {
+    let addresses = match &target.place {
+        ProxyPlace::Unix(path) => return Ok(vec![Address::Unix(path.clone())]),
+        ProxyPlace::Host(host, port) => match target.addresses() {
+            Some(addresses) => addresses,
+            None => (&**host, *port).to_socket_addrs()?.collect(),
+        },
+    };
+    Ok(addresses.into_iter().map(Address::Ip).collect())
 }
 
 /// What is at a path of the disk; see [`Driver::found`].

@@ -5,7 +5,7 @@
 //!
 //! # One turn
 //!
-//! A turn is one trip of the loop: wait → mark → accept → run → deliver → expire → record.
+//! A turn is one trip of the loop: wait → mark → accept → run → couple → deliver → expire → record.
 //!
 //! 1. *wait* until an event comes or the next deadline passes. Do not wait while a connection is
 //!    runnable or an effect is queued: work is left from the turn before.
@@ -22,27 +22,31 @@
 //!    read for each connection of a batch, then answer for each. One look at a file then vouches for
 //!    every request of the batch (the reason is told in [`site`](crate::site)). A connection with a
 //!    spent budget is queued again, as a heavy one.
-//! 5. *deliver*: carry out the queued effects. Effects are messages for rooms, changes of who is in
+//! 5. *couple*: send new requests for backends on, and carry pieces of requests and answers between the
+//!    two connections of each pair in which something has changed ([`couple`]).
+//! 6. *deliver*: carry out the queued effects. Effects are messages for rooms, changes of who is in
 //!    a room, and bodies for endpoints. Only the server may touch two connections, so this work is
 //!    the server's. Then each connection with new output is written to once: several messages leave
 //!    in a single system call.
-//! 6. *expire*: notify the connections whose deadline has passed, and close the files that no
+//! 7. *expire*: notify the connections whose deadline has passed, and close the files that no
 //!    request has asked for lately. See whether files have changed that open pages use ([`reload`]), and send snapshots to
 //!    the watchers of the loop ([`inspect`]). Expiring comes late in the turn,
 //!    because input that arrived in time must be dealt with before the deadline is looked at.
-//! 7. *record*: write the log, with a single write for the turn's records, and the trace if one is
+//! 8. *record*: write the log, with a single write for the turn's records, and the trace if one is
 //!    written.
 //!
 //! While a watcher has paused the loop, part 4 leaves out all connections but those of the watcher
 //! ([`inspect`]).
 //!
-//! Each of the parts 4 to 6 may leave work for the next turn: a turn is short, whatever there is to
+//! Each of the parts 4 to 7 may leave work for the next turn: a turn is short, whatever there is to
 //! do.
 
 mod accept;
+mod backends;
 mod browser;
 mod clock;
 mod console;
+mod couple;
 mod deadlines;
 mod delivery;
 mod driver;
@@ -90,7 +94,9 @@ use crate::connection::{
 use crate::site::{Files, Site, Takes};
 use crate::transport::{Pool, Transport};
 use accept::Crowd;
+use backends::Backends;
 use clock::Clock;
+use couple::BackendEnd;
 use delivery::Deliveries;
 use handle::Jobs;
 use inspect::Inspect;
@@ -115,6 +121,12 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     /// Whether the connection is in `pending_flush` of the deliveries. A connection is never queued
     /// twice.
     pending_flush: bool,
+    /// Whether the connection is in the list of the couples to be looked at.
+    is_coupled: bool,
+    /// The other connection of the pair, if the connection has one.
+    partner: Option<Key>,
+    /// The backend, if the connection leads to one.
+    backend: Option<BackendEnd>,
     /// Whether the driver reports events for the connection. A connection that ends before its
     /// first wait is never registered, which saves a system call.
     registered: bool,
@@ -163,6 +175,8 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     trace: Option<Box<Trace>>,
     /// The jobs of other threads, if there is a handle.
     jobs: Option<Jobs>,
+    /// The backends of the reverse proxy, if there are any.
+    backends: Option<Box<Backends>>,
     /// Live reload, unless it is off.
     reload: Option<Box<Reload>>,
     /// The inspector, unless it is off.
@@ -235,6 +249,7 @@ where
             log: None,
             trace: None,
             jobs: None,
+            backends: None,
             reload: None,
             inspect: None,
             console: None,
@@ -343,6 +358,7 @@ where
         self.work.begin_turn(self.turn.limits.turn_work);
         self.accept();
         self.run_queued();
+        self.couple();
         self.deliver();
         self.expire();
         self.record();
@@ -519,8 +535,12 @@ where
             }
             Verdict::Close => return self.remove(key),
         }
+        let is_paired = slot.partner.is_some();
         let deadline = slot.connection.deadline(&self.turn.limits);
         self.timers.arm(key.index(), deadline);
+        if is_paired {
+            self.note_couple(key);
+        }
     }
 
     fn remove(&mut self, key: Key) {
@@ -532,13 +552,22 @@ where
             let cause = slot.connection.cause().expect("released means closed");
             slot.connection.count_calls(cx);
             let interrupted = slot.connection.was_interrupted(cause);
-            self.tally.counters.count(cause, interrupted);
+            let (partner, backend) = (slot.partner, slot.backend);
+            if backend.is_none() {
+                self.tally.counters.count(cause, interrupted);
+            }
             self.tally.ring.push(TraceRecord::Close { key, cause });
             self.timers.disarm(key.index());
             self.connections.remove(key.index());
             self.work.spend(Self::CLOSE_WORK);
             // The close has made a descriptor and a slot available.
             self.accept_paused_until = None;
+            if let Some(backends) = &mut self.backends {
+                backends.forget(key);
+            }
+            if let Some(partner) = partner {
+                self.widowed(partner, backend);
+            }
         }
     }
 

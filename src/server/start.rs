@@ -15,8 +15,9 @@ use super::{
     Echo, Handle, Health, LiveOptions, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList,
     RoomsEndpoint, Server, Trace, endpoints::LiveScript, folder,
 };
-use crate::config::{Config, Cors, Live, Metrics, Port, TraceTo};
+use crate::config::{Config, Cors, Live, Metrics, Port, ProxyPlace, ProxyTarget, TraceTo};
 use crate::connection::Endpoint;
+use crate::site::proxy::Routes;
 use crate::site::{Auth, Client, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
 
@@ -60,6 +61,8 @@ pub enum StartError {
     Trace(PathBuf, io::Error),
     /// The access log cannot be written to this file.
     Log(PathBuf, io::Error),
+    /// A route of the reverse proxy cannot be.
+    Proxy(String),
     /// The program was built without the flight recorder, so there is nothing to trace.
     NoRecorder,
     /// The kernel refused an epoll instance or the signal handlers.
@@ -99,6 +102,7 @@ impl fmt::Display for StartError {
                     _ => "name a file, or a pipe that is read already",
                 })
             }
+            StartError::Proxy(sentence) => f.write_str(sentence),
             StartError::NoRecorder => f.write_str(
                 "cannot write a trace: this program has no flight recorder; \
                  build it with the feature `recorder`",
@@ -256,6 +260,7 @@ impl Server<MioDriver, Disk> {
         };
         let trace = trace(config)?;
         let log = Log::of(config)?;
+        let routes = routes(config, &addresses)?;
         let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
         let live = live_options(config, folder).map_err(failed)?;
         if live.is_some() || config.log_file.is_some() {
@@ -273,7 +278,8 @@ impl Server<MioDriver, Disk> {
             .with_guard(guard)
             .with_fallbacks(Fallbacks {
                 single_page: config.single_page,
-                listing: config.listing,
+                // A list would hide the page of the backend at the same path.
+                listing: config.listing && routes.for_absent().is_none(),
             })
             .with_policy(Policy::new(config))
             .with_boundary_seed(random_words());
@@ -317,6 +323,12 @@ impl Server<MioDriver, Disk> {
         if let Some(live) = &live {
             server = server.with_live_reload(live);
         }
+        if !routes.is_empty() {
+            let token = format!("{:016x}", random_words()[0]);
+            server = server
+                .with_proxy(routes, &token)
+                .map_err(StartError::Proxy)?;
+        }
         server = server.with_inspector(config.inspect, random_words()[0]);
         if let Some(trace) = trace {
             server = server.with_trace(trace);
@@ -329,6 +341,33 @@ impl Server<MioDriver, Disk> {
             missing,
             port_in_use,
         })
+    }
+}
+
+/// The routes of the reverse proxy, none of which leads back to this server.
+fn routes(config: &Config, own: &[SocketAddr]) -> Result<Routes, StartError> {
+    let routes = Routes::new(&config.proxies, false);
+    let routes = routes.map_err(StartError::Proxy)?;
+    let is_own = |place: &ProxyPlace| match place {
+        ProxyPlace::Unix(_) => false,
+        ProxyPlace::Host(_, port) => {
+            let target = ProxyTarget {
+                is_tls: false,
+                place: place.clone(),
+            };
+            let is_at = |own: &SocketAddr, ip: IpAddr| {
+                own.ip() == ip || own.ip().is_unspecified() && ip.is_loopback()
+            };
+            let ips = target.addresses().unwrap_or_default();
+            own.iter()
+                .any(|own| own.port() == *port && ips.iter().any(|a| is_at(own, a.ip())))
+        }
+    };
+    match routes.to_itself(is_own) {
+        Some(route) => Err(StartError::Proxy(format!(
+            "--proxy {route} leads back to this server; name the port of the backend"
+        ))),
+        None => Ok(routes),
     }
 }
 

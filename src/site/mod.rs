@@ -126,6 +126,7 @@ pub(crate) use mount::{Mount, Takes};
 pub(crate) use pages::Size;
 pub(crate) use parts::Parts;
 pub(crate) use policy::ReplyFields;
+pub(crate) use proxy::{Asked, BackFraming, Gateway, Origin};
 pub(crate) use reply::{Body, Reply};
 pub(crate) use stream::{BodySlice, Stream};
 
@@ -156,6 +157,8 @@ pub struct Site<F: Files> {
     policy: Rc<Policy>,
     /// The credentials that each request must have; `None` if none are asked for.
     auth: Option<Auth>,
+    /// The reverse proxy, if there are routes.
+    gateway: Option<Box<Gateway>>,
     files: F,
     /// The name of the file that answers for its directory.
     index: Box<[u8]>,
@@ -221,6 +224,8 @@ pub(crate) enum Route<F> {
     /// An endpoint is mounted at the path. The mount says what the endpoint takes; any other request
     /// is for the files.
     Endpoint(Mount),
+    /// The route of this number leads to a backend.
+    Backend(u16),
     /// The files answer: see [`Site::answer`].
     Files,
 }
@@ -243,6 +248,7 @@ impl<F: Files> Site<F> {
             guard: Guard::default(),
             policy: Rc::default(),
             auth: None,
+            gateway: None,
             files,
             index: index.into(),
             path_buffer: Vec::new(),
@@ -284,6 +290,23 @@ impl<F: Files> Site<F> {
     pub fn with_boundary_seed(mut self, seed: [u64; 2]) -> Site<F> {
         self.boundary_seed = seed;
         self
+    }
+
+    /// Passes requests on to backends, by the routes of `gateway`.
+    pub(crate) fn set_gateway(&mut self, gateway: Gateway) {
+        self.gateway = Some(Box::new(gateway));
+    }
+
+    /// Whether each request must have credentials.
+    pub(crate) fn asks_for_password(&self) -> bool {
+        self.auth.is_some()
+    }
+
+    /// Whether there is a backend for everything that is not found here.
+    pub(crate) fn has_backend_for_absent(&self) -> bool {
+        self.gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.is_for_absent())
     }
 
     /// Replaces the default guard by `guard`.
@@ -390,6 +413,9 @@ impl<F: Files> Site<F> {
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         let mut warnings = self.rules.take_warnings();
         warnings.extend(self.take_live_warnings());
+        if let Some(gateway) = &mut self.gateway {
+            warnings.extend(gateway.take_warnings());
+        }
         warnings
     }
 
@@ -423,10 +449,63 @@ impl<F: Files> Site<F> {
         {
             return Route::Denied(fallback::in_form_for(reply, request));
         }
+        if let Some(gateway) = &self.gateway
+            && let Some(number) = gateway.below_prefix(request)
+        {
+            return self.to_backend(number, request);
+        }
         match self.mounts.of(request) {
             Some(mount) => Route::Endpoint(mount),
             None => Route::Files,
         }
+    }
+
+    /// The route to a backend, unless the request would run in a circle.
+    fn to_backend(&self, number: u16, request: &RequestHead<'_>) -> Route<F::File> {
+        match self
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.is_in_circle(request))
+        {
+            false => Route::Backend(number),
+            true => {
+                let sentence = "the backend has sent the request back to this server";
+                let reply = Reply::plain(Status::LoopDetected, sentence);
+                Route::Denied(fallback::in_form_for(reply, request))
+            }
+        }
+    }
+
+    /// The route to the backend for everything that is not found here, if there is such a backend and the
+    /// request is for it: one that the files do not answer. `reply` is the answer of the files.
+    pub(crate) fn route_absent(
+        &mut self,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Route<F::File> {
+        let number = self
+            .gateway
+            .as_ref()
+            .and_then(|gateway| gateway.for_absent(request));
+        let Some(number) = number else {
+            return Route::Files;
+        };
+        if matches!(request.method(), Method::Get | Method::Head) && !request.wants_websocket() {
+            let reply = self.answer(request, now);
+            if reply.status != Status::NotFound {
+                return Route::Denied(reply);
+            }
+        }
+        self.to_backend(number, request)
+    }
+
+    /// The reverse proxy.
+    ///
+    /// # Panics
+    /// If the site has none.
+    pub(crate) fn gateway(&mut self) -> &mut Gateway {
+        let gateway = self.gateway.as_deref_mut();
+        gateway.expect("a route to a backend is from the gateway")
     }
 
     /// The fields that flags put on the reply to `request`, wherever the reply comes from: from the

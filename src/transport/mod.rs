@@ -21,7 +21,7 @@ mod write_buffer;
 
 pub(crate) use pool::{ChargedBytes, Pool};
 pub(crate) use read_buffer::ReadBuffer;
-pub use stream::Stream;
+pub use stream::{Address, Stream, UNIX_PEER};
 pub use tcp::{Socket, Tcp};
 pub(crate) use write_buffer::WriteBuffer;
 

@@ -3,11 +3,13 @@
 //!
 //! Architecture invariant: below the driver, no other file names `mio`.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
@@ -43,6 +45,58 @@ impl Stream {
             Stream::Tcp(socket) => socket.local_addr().ok(),
             Stream::Unix(_) => None,
         }
+    }
+}
+
+/// Where a stream socket can be reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// An IP address, and a port of TCP.
+    Ip(SocketAddr),
+    /// The path of a socket of the Unix domain.
+    Unix(PathBuf),
+}
+
+/// The address that stands for the peer of a socket of the Unix domain, which has none: the peer is on
+/// this machine. No peer over TCP has the port 0.
+pub const UNIX_PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+impl Address {
+    /// The address as that of a peer.
+    pub fn peer(&self) -> SocketAddr {
+        match self {
+            Address::Ip(address) => *address,
+            Address::Unix(_) => UNIX_PEER,
+        }
+    }
+}
+
+/// The address as it is written: `127.0.0.1:3000`, or `unix:/run/app.sock`.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Stream {
+    /// Begins to connect to an address. The socket is writable as soon as it is connected; until then,
+    /// reads and writes return `EAGAIN`, and after a failure they return the error (connect(2)).
+    ///
+    /// # Errors
+    /// The errors of socket(2) and connect(2) but `EINPROGRESS`.
+    pub fn connect(address: &Address) -> io::Result<Stream> {
+        Ok(match address {
+            Address::Ip(address) => {
+                let socket = TcpStream::connect(*address)?;
+                // A small request must not wait for the acknowledgment of the one before.
+                socket.set_nodelay(true)?;
+                Stream::Tcp(socket)
+            }
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+        })
     }
 }
 

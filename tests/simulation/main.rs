@@ -679,7 +679,10 @@ fn every_transition_in_the_table_is_seen_and_no_other() {
     }
     let seen = stormy_season();
     let rows = TRANSITIONS.iter();
-    let modes: Vec<ModeName> = rows.flat_map(|(from, to, _)| [*from, *to]).collect();
+    let modes = rows.flat_map(|(from, to, _)| [*from, *to]);
+    // There is no backend in these seasons.
+    let of_backends = [ModeName::Forwarding, ModeName::Upstream, ModeName::Tunnel];
+    let modes: Vec<ModeName> = modes.filter(|m| !of_backends.contains(m)).collect();
     for from in &modes {
         for to in &modes {
             let legal = TRANSITIONS.iter().any(|(a, b, _)| (a, b) == (from, to));

@@ -2,9 +2,10 @@
 
 use crate::connection::{Cause, Context, Conversation, Exchange, Input, Record, Stopwatch, Timing};
 use crate::http::{
-    Method, Persistence, RefusedLine, RequestHead, ResponseHead, Status, Version, finish_head,
+    Method, Persistence, ReceivedHead, RefusedLine, RequestHead, ResponseHead, Status, Version,
+    finish_head,
 };
-use crate::site::{Body, Files, Reply, ReplyFields};
+use crate::site::{Asked, BackFraming, Body, Files, Reply, ReplyFields};
 use crate::transport::WriteBuffer;
 use crate::websocket::Accept;
 
@@ -161,6 +162,72 @@ impl PendingResponse {
             must_linger: self.must_linger,
             exchange: self.exchange,
         }
+    }
+
+    /// Queues the head of a backend's answer. The caller passes the content on, in chunks or as it comes,
+    /// and completes the answer.
+    pub fn begin_forwarded<S: Files>(
+        mut self,
+        head: &ReceivedHead<'_>,
+        route: u16,
+        asked: &Asked,
+        framing: BackFraming,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Begun {
+        if (cx.turn.stopping || input.gives_way) && self.persistence == Persistence::KeepAlive {
+            (self.persistence, self.must_linger) = (Persistence::Close, true);
+        }
+        self.pass_back(head, route, asked, framing, input, cx);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.status = head.status();
+        }
+        Begun {
+            persistence: self.persistence,
+            must_linger: self.must_linger,
+            exchange: self.exchange,
+        }
+    }
+
+    /// Queues the head with which a backend switches to another protocol, and informs the log.
+    pub fn switch_forwarded<S: Files>(
+        self,
+        head: &ReceivedHead<'_>,
+        route: u16,
+        asked: &Asked,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) {
+        self.pass_back(head, route, asked, BackFraming::Kept, input, cx);
+        if let Some(mut exchange) = self.exchange {
+            exchange.status = head.status();
+            cx.tally.log(Record::Exchange(exchange));
+        }
+    }
+
+    /// Queues the head of a backend's answer.
+    fn pass_back<S: Files>(
+        &self,
+        head: &ReceivedHead<'_>,
+        route: u16,
+        asked: &Asked,
+        framing: BackFraming,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) {
+        cx.tally.count_forwarded(head.status());
+        let gateway = cx.shared.site.gateway();
+        let back = |out: &mut Vec<u8>| {
+            gateway.back(
+                route,
+                head,
+                asked,
+                (framing, self.persistence),
+                &cx.turn.date,
+                out,
+            );
+        };
+        input.write_buffer.append(&mut cx.shared.pool, back);
     }
 
     /// Queues the answer, and returns the next mode.

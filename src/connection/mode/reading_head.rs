@@ -6,16 +6,18 @@ use std::time::Instant;
 use super::pending_response::PendingResponse;
 use super::reading_body::Purpose;
 use super::{
-    AwaitingEndpoint, Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket, reading_body,
+    AwaitingEndpoint, Forwarding, Lingering, Mode, ReadingBody, Step, Wanted, Wants, WebSocket,
+    reading_body,
 };
 use crate::config::Limits;
 use crate::connection::request::{KeptRequest, is_coded, parameter};
 use crate::connection::why::{Facts, TimeLimit, Wait};
-use crate::connection::{Cause, Context, Input, Intake, Key, Refusal, Request};
+use crate::connection::{Cause, Context, Errand, Input, Intake, Key, Refusal, Request};
 use crate::http::{
     Expectation, Field, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status,
 };
-use crate::site::{Files, Mount, Reply, Route};
+use crate::site::{Asked, Files, Mount, Origin, Reply, Route};
+use crate::transport::UNIX_PEER;
 use crate::websocket::{Accept, Opening, OpeningError};
 
 /// Waiting for a request, or receiving the head of a request.
@@ -152,6 +154,11 @@ impl ReadingHead {
             Plan::Open(accept, mount) => {
                 WebSocket::after(pending, &accept, &mount, head, input, cx)
             }
+            Plan::Forward(errand, asked) => {
+                let mode = Forwarding::after(pending, errand, *asked, &request, input, cx);
+                input.read_buffer.consume(head.end());
+                mode
+            }
             Plan::Ask(key, mount) => {
                 pending.note_endpoint();
                 ReadingHead::ask(pending, (key, mount), head, input, cx)
@@ -280,6 +287,8 @@ enum Plan<S: Files> {
     Open(Accept, Mount),
     /// Let an endpoint answer. The request has no body.
     Ask(Key, Mount),
+    /// Let a backend answer.
+    Forward(Errand, Box<Asked>),
     /// Read the body first: for an endpoint, or to find the next request after the body.
     ReadBody {
         purpose: Purpose,
@@ -292,6 +301,7 @@ impl<S: Files> Plan<S> {
     fn of(request: &RequestHead<'_>, input: &Input<'_, S>, cx: &mut Context<'_, S>) -> Plan<S> {
         let mount = match cx.shared.site.route(request) {
             Route::Files => None,
+            Route::Backend(number) => return Plan::forward(number, request, input, cx),
             Route::Denied(reply) => return Plan::Answer(reply),
             Route::Endpoint(mount) if mount.takes.websocket && request.wants_websocket() => {
                 return match accept(request, &mount, cx) {
@@ -301,6 +311,13 @@ impl<S: Files> Plan<S> {
             }
             Route::Endpoint(mount) => Some(mount).filter(|m| m.takes.has(request.method())),
         };
+        if mount.is_none() && cx.shared.site.has_backend_for_absent() {
+            match cx.shared.site.route_absent(request, cx.turn.now.wall) {
+                Route::Backend(number) => return Plan::forward(number, request, input, cx),
+                Route::Denied(reply) => return Plan::Answer(reply),
+                Route::Files | Route::Endpoint(_) => {}
+            }
+        }
         if request.expectation() == Expectation::Unknown {
             return Plan::Answer(Reply::plain(
                 Status::ExpectationFailed,
@@ -360,6 +377,30 @@ impl<S: Files> Plan<S> {
             purpose,
             go_ahead: request.expectation() == Expectation::Continue,
         }
+    }
+
+    /// The plan for a request that a backend answers.
+    #[inline(never)]
+    fn forward(
+        number: u16,
+        request: &RequestHead<'_>,
+        input: &Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Plan<S> {
+        let origin = Origin {
+            ip: (*input.peer != UNIX_PEER).then(|| input.peer.ip()),
+            is_tls: false,
+            has_password: cx.shared.site.asks_for_password(),
+        };
+        let (head, asked) = cx.shared.site.gateway().onward(number, request, origin);
+        let errand = Errand {
+            backend: number,
+            head,
+            method: request.method(),
+            framing: request.framing(),
+            wants_upgrade: asked.is_websocket,
+        };
+        Plan::Forward(errand, Box::new(asked))
     }
 
     fn too_long() -> Plan<S> {

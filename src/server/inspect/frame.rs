@@ -100,8 +100,11 @@ fn letter_of(mode: ModeName) -> char {
         ModeName::ReadingHead => 'R',
         ModeName::ReadingBody => 'B',
         ModeName::AwaitingEndpoint => 'A',
+        ModeName::Forwarding => 'F',
         ModeName::Streaming => 'S',
         ModeName::WebSocket => 'W',
+        ModeName::Upstream => 'U',
+        ModeName::Tunnel => 'T',
         ModeName::Lingering => 'L',
         ModeName::Closed => 'C',
     }
@@ -256,6 +259,7 @@ where
             let others = || ModeName::ALL.into_iter().filter(|other| *other != mode);
             let begun = match mode {
                 ModeName::ReadingHead => self.tally.counters.connections,
+                ModeName::Upstream => self.tally.counters.backend_connections,
                 _ => 0,
             };
             let came: u64 = others().map(|from| taken.count(from, mode)).sum();

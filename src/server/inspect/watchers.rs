@@ -240,7 +240,7 @@ impl View {
     pub const SLOTS_MAX: usize = 256;
 
     /// The modes by their letters. The dot stands for a connection between two requests.
-    const LETTERS: &str = "·RBASWL";
+    const LETTERS: &str = "·RBAFSWUTL";
 
     /// A view of these slots. An unknown filter is none.
     pub fn new(from: usize, to: Option<usize>, filter: &str) -> View {

@@ -10,9 +10,11 @@
 //! both ways.
 
 mod cookies;
+mod gateway;
 mod request;
 mod response;
 
+pub(crate) use gateway::{Gateway, Origin};
 pub use request::{Asked, Onward, has_passed, push_request};
 pub use response::{
     Back, BackFraming, Noted, is_unasked_switch, push_chunk_size, push_interim, push_last_chunk,
@@ -83,6 +85,17 @@ impl Routes {
     /// The route for a path that no endpoint and no file answers.
     pub fn for_absent(&self) -> Option<&ProxyRoute> {
         self.rest.as_ref()
+    }
+
+    /// The number of a route, for [`get`](Routes::get).
+    pub fn number_of(&self, route: &ProxyRoute) -> u16 {
+        let at = self.iter().position(|one| one == route);
+        at.unwrap_or_default() as u16
+    }
+
+    /// The route of this number, in the order of [`iter`](Routes::iter).
+    pub fn get(&self, number: u16) -> Option<&ProxyRoute> {
+        self.iter().nth(number.into())
     }
 
     /// A route whose target is one of the addresses that this server is bound to. Requests would run in a

@@ -1,0 +1,189 @@
+//! Floor 3, connection: what passes between the two connections of a pair: that of a client, and that
+//! to the backend which answers the client's request.
+//!
+//! A connection gives *pieces*, and takes pieces. A piece has no framing of its own: the giver has taken
+//! the framing off, and the taker puts its own on, so a message never leaves with the framing that it
+//! came with (RFC 9112 §6.1). The server, which alone may touch two connections, carries each piece from
+//! one to the other, and only as long as the taker has room. A giver that gets rid of nothing stops
+//! reading, and TCP holds its peer back: in this way the pressure of a slow reader reaches through both
+//! sockets.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::mode::Mode;
+use super::{Cause, Connection, Context, StallClock};
+use crate::http::{FieldLines, Framing, Method, ReceivedHead, ResponseError, Status};
+use crate::site::proxy::push_chunk_size;
+use crate::site::{Files, Reply};
+use crate::transport::Transport;
+
+/// A part of a message, on its way from one connection of a pair to the other.
+pub(crate) enum Piece<'a> {
+    /// The head of an interim response (RFC 9110 §15.2).
+    Interim(&'a ReceivedHead<'a>),
+    /// The head of the answer.
+    Head(&'a ReceivedHead<'a>),
+    /// The head of a response with the status 101: bytes of another protocol follow.
+    Switch(&'a ReceivedHead<'a>),
+    /// Content of a message, or bytes of another protocol.
+    Content(&'a [u8]),
+    /// The end of the message, with its trailers; or the end of one direction of another protocol.
+    End(FieldLines<'a>),
+    /// The rest of the answer will not come.
+    Broken,
+}
+
+/// A request that a backend is to answer, as the server needs to know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
+    /// The number of the backend.
+    pub backend: u16,
+    /// The head, as the backend is to receive it.
+    pub head: Vec<u8>,
+    pub method: Method,
+    /// The framing of the body.
+    pub framing: Framing,
+    /// Whether the client asks for another protocol.
+    pub wants_upgrade: bool,
+}
+
+impl Errand {
+    /// Whether the request may be sent again when a connection has ended without an answer (RFC 9110
+    /// §9.2.2).
+    pub fn is_idempotent(&self) -> bool {
+        !self.wants_upgrade
+            && matches!(
+                self.method,
+                Method::Get | Method::Head | Method::Options | Method::Put | Method::Delete
+            )
+    }
+}
+
+/// Why a backend has not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Failure {
+    /// The connection failed, before or after the request was sent.
+    Io(io::ErrorKind),
+    /// The backend has ended the connection before the head of its answer was whole.
+    Closed,
+    /// The backend has sent what is no answer.
+    Malformed(ResponseError),
+    /// The backend switches to another protocol, which nobody has asked for.
+    UnwantedSwitch,
+    /// No connection was made in time.
+    ConnectTimeout,
+    /// No head came in time.
+    HeadTimeout,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Io(kind) => kind.fmt(f),
+            Failure::Closed => f.write_str("it closed the connection without an answer"),
+            Failure::Malformed(error) => error.fmt(f),
+            Failure::UnwantedSwitch => {
+                f.write_str("it switched to a protocol that was not asked for")
+            }
+            Failure::ConnectTimeout => f.write_str("no connection was made in time"),
+            Failure::HeadTimeout => f.write_str("no answer began in time"),
+        }
+    }
+}
+
+/// Adds a chunk with this content, which is not empty (RFC 9112 §7.1).
+pub(super) fn append_chunk(out: &mut Vec<u8>, content: &[u8]) {
+    push_chunk_size(out, content.len() as u64);
+    out.extend_from_slice(content);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The pair.
+impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
+    /// Whether the connection has room for another piece, and is in a mode that takes pieces.
+    pub fn takes_pieces(&self, cx: &Context<'_, S>) -> bool {
+        self.mode.takes_pieces() && self.write_buffer.has_room(cx.write_buffer_high())
+    }
+
+    /// Gives one piece to `put`, if there is any. Returns whether anything changed.
+    pub fn give(
+        &mut self,
+        cx: &mut Context<'_, S>,
+        put: &mut dyn FnMut(Piece<'_>, &mut Context<'_, S>),
+    ) -> bool {
+        let (mode, mut input) = self.take_mode(cx);
+        let from = mode.name();
+        let (mode, gave) = mode.give(&mut input, cx, put);
+        if mode.name() != from || cx.tally.has_answer() {
+            self.changed(from, mode.name(), cx);
+        }
+        self.mode = mode;
+        gave
+    }
+
+    /// Sends a request to the backend that is the peer. [Pump](Connection::pump) the connection
+    /// afterwards.
+    pub fn ask(&mut self, errand: &Errand, cx: &mut Context<'_, S>) {
+        self.change_mode(cx, |mut mode, input, cx| {
+            if let Mode::Upstream(mode) = &mut mode {
+                mode.ask(errand, input, cx);
+            }
+            mode
+        });
+        self.output = StallClock::new(cx.turn.now.instant);
+    }
+
+    /// Ends a connection to a backend at once: nobody waits for the answer. The backend sees a reset.
+    pub fn abandon(&mut self, cx: &mut Context<'_, S>) {
+        if self.cause().is_none() {
+            self.transport.reset_at_close();
+            self.fail(Cause::Finished, cx);
+        }
+    }
+
+    /// Answers a client whose backend has not. [Pump](Connection::pump) the connection afterwards.
+    pub fn answer_for_backend(
+        &mut self,
+        target: &str,
+        failure: Failure,
+        down_for: Option<Duration>,
+        cx: &mut Context<'_, S>,
+    ) {
+        let status = match failure {
+            Failure::HeadTimeout => Status::GatewayTimeout,
+            _ => Status::BadGateway,
+        };
+        let _ = down_for;
+        let reply = Reply::plain(status, format!("{target} has not answered: {failure}"));
+        let waiting = !self.write_buffer.is_empty();
+        self.change_mode(cx, |mode, input, cx| match mode {
+            Mode::Forwarding(mode) => mode.answer(reply, input, cx),
+            mode => mode,
+        });
+        if !waiting {
+            self.output = StallClock::new(cx.turn.now.instant);
+        }
+    }
+
+    /// Takes a piece from the other connection of the pair. [Pump](Connection::pump) the connection
+    /// afterwards.
+    pub fn take(&mut self, piece: Piece<'_>, cx: &mut Context<'_, S>) {
+        let waiting = !self.write_buffer.is_empty();
+        if matches!(piece, Piece::Broken) && self.mode.ends_answer_with_connection() {
+            // A FIN would be the end of a complete answer (RFC 9112 §8).
+            self.transport.reset_at_close();
+        }
+        let (mode, mut input) = self.take_mode(cx);
+        let from = mode.name();
+        let mode = mode.take(piece, &mut input, cx);
+        if mode.name() != from || cx.tally.has_answer() {
+            self.changed(from, mode.name(), cx);
+        }
+        self.mode = mode;
+        if !waiting {
+            self.output = StallClock::new(cx.turn.now.instant);
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Floor 4, server: the step *couple* of a turn, which carries pieces between the two connections of a
+//! pair: a client's, and one to the backend that answers. Only the server may touch two connections.
+//!
+//! A pair is looked at after one of its connections was pumped. Pieces pass as long as the taker has
+//! room; then both are pumped, and the pair is looked at again, until nothing passes or the turn has no
+//! time left. A connection that is not rid of its bytes stops reading.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::backends::{Backends, Next};
+use super::schedule::Debt;
+use super::start::plainly;
+use super::{Driver, Server, Slot, get};
+use crate::connection::{Connection, Context, Failure, Key, Piece};
+use crate::site::proxy::Routes;
+use crate::site::{Files, Gateway};
+use crate::transport::Transport;
+
+/// The end of a pair that a backend has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct BackendEnd {
+    /// The number of the backend.
+    pub number: u16,
+    /// The place of the address in the list of the backend.
+    pub address: u16,
+}
+
+/// What is known of a connection to a backend that has failed.
+#[derive(Clone, Copy, Debug)]
+struct Loss {
+    end: BackendEnd,
+    failure: Failure,
+    /// No byte of the request has left.
+    has_sent_nothing: bool,
+    /// An earlier request was answered on the connection.
+    is_reused: bool,
+}
+
+impl<D, F> Server<D, F>
+where
+    D: Driver,
+    F: Files<File = <D::Stream as Transport>::File>,
+{
+    /// Passes requests on to backends, as `routes` say. `token` names this run of the server in the field
+    /// `Via`; no other server may have the same.
+    ///
+    /// # Errors
+    /// A sentence: the name of a backend was not found.
+    pub fn with_proxy(mut self, routes: Routes, token: &str) -> Result<Self, String> {
+        let mut list = Vec::new();
+        for route in routes.iter() {
+            let target = route.target();
+            let found = match self.driver.resolve(target) {
+                Ok(addresses) if addresses.is_empty() => Err(io::ErrorKind::NotFound.into()),
+                found => found,
+            };
+            let told = |error: io::Error| {
+                let error = plainly(&error);
+                let next = "check it, or write the address";
+                format!("--proxy {route}: the name was not found: {error}; {next}")
+            };
+            list.push((target.clone(), found.map_err(told)?));
+        }
+        let now = self.driver.now().instant;
+        self.backends = Some(Box::new(Backends::new(list, now)));
+        self.shared.site.set_gateway(Gateway::new(routes, token));
+        Ok(self)
+    }
+
+    /// The work of making a connection: three system calls, and what the kernel does for two sockets.
+    const CONNECT_WORK: u32 = 40;
+
+    /// Whether the step has something to do without an event.
+    pub(super) fn has_couples(&self) -> bool {
+        let has_pairs = |backends: &Backends| !backends.couples.is_empty();
+        !self.shared.errands.is_empty() || self.backends.as_deref().is_some_and(has_pairs)
+    }
+
+    /// Sends new requests to their backends, and lets pieces pass between the pairs.
+    pub(super) fn couple(&mut self) {
+        let Some(backends) = &mut self.backends else {
+            return;
+        };
+        let now = self.turn.now.instant;
+        let due = match backends.due() {
+            Some(at) if at <= now || self.turn.stopping => {
+                backends.take_due(now, self.turn.stopping)
+            }
+            _ => Vec::new(),
+        };
+        self.work.begin_part();
+        for (client, _) in due {
+            self.connect(client);
+        }
+        for client in std::mem::take(&mut self.shared.errands) {
+            self.send_errand(client);
+        }
+        while self.work.is_left() {
+            let next = self.backends.as_mut().and_then(|b| b.couples.pop_front());
+            let Some(key) = next else {
+                return;
+            };
+            self.couple_pair(key);
+        }
+    }
+
+    /// Notes that pieces may pass between a connection and its partner.
+    #[cold]
+    pub(super) fn note_couple(&mut self, key: Key) {
+        if let Some(slot) = get(&mut self.connections, key)
+            && !std::mem::replace(&mut slot.is_coupled, true)
+            && let Some(backends) = &mut self.backends
+        {
+            backends.couples.push_back(key);
+        }
+    }
+
+    /// Sends the request of a client to its backend, on a connection that was kept or on a new one.
+    ///
+    /// A kept connection may just be closing at the other end. Only a request that can be sent again is
+    /// risked there; any other gets a new connection.
+    fn send_errand(&mut self, client: Key) {
+        let Some(backends) = &mut self.backends else {
+            return;
+        };
+        let Some(slot) = get(&mut self.connections, client) else {
+            return;
+        };
+        let Some(errand) = slot.connection.errand() else {
+            return;
+        };
+        let number = errand.backend;
+        if errand.is_idempotent() {
+            while let Some(kept) = backends.get(number).idle.pop() {
+                let slot = get(&mut self.connections, kept);
+                if slot.is_some_and(|slot| slot.connection.is_idle_backend()) {
+                    self.tally.counters.backend_reuses += 1;
+                    return self.pair(client, kept);
+                }
+            }
+        }
+        self.connect(client);
+    }
+
+    /// Makes a new connection to the backend of a client.
+    fn connect(&mut self, client: Key) {
+        let errand = get(&mut self.connections, client).and_then(|slot| slot.connection.errand());
+        let (Some(errand), Some(backends)) = (errand, &mut self.backends) else {
+            return;
+        };
+        let number = errand.backend;
+        let Some((at, address)) = backends.address(number, client) else {
+            return self.missed(client, number, Failure::Io(io::ErrorKind::NotFound));
+        };
+        self.work.spend(Self::CONNECT_WORK);
+        match self.driver.connect(&address) {
+            Ok(stream) => {
+                let end = BackendEnd {
+                    number,
+                    address: at as u16,
+                };
+                let key = self.insert_backend(stream, address.peer(), end);
+                self.pair(client, key);
+            }
+            Err(error) => self.missed(client, number, Failure::Io(error.kind())),
+        }
+    }
+
+    /// Puts a connection to a backend into the slab.
+    fn insert_backend(&mut self, stream: D::Stream, peer: SocketAddr, end: BackendEnd) -> Key {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let key = Key::new(entry.key(), self.generation);
+        self.tally.counters.backend_connections += 1;
+        entry.insert(Slot {
+            connection: Connection::to_backend(key, stream, peer, &self.turn),
+            queued: false,
+            throttled: false,
+            held: false,
+            heavy: false,
+            debt: Debt::default(),
+            pending_flush: false,
+            registered: false,
+            is_coupled: false,
+            partner: None,
+            backend: Some(end),
+        });
+        key
+    }
+
+    /// Makes a pair of a client and a connection to its backend, and sends the head of the request.
+    fn pair(&mut self, client: Key, backend: Key) {
+        let Some(slot) = get(&mut self.connections, client) else {
+            return;
+        };
+        slot.partner = Some(backend);
+        let Some(errand) = slot.connection.errand().cloned() else {
+            return;
+        };
+        if let Some(slot) = get(&mut self.connections, backend) {
+            slot.partner = Some(client);
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+            slot.connection.ask(&errand, cx);
+            self.pump(backend);
+        }
+    }
+
+    /// Takes a pair apart. Returns the keys of the client and of the connection to the backend, whichever
+    /// of the two `key` is.
+    fn part(&mut self, key: Key) -> Option<(Key, Key)> {
+        let slot = get(&mut self.connections, key)?;
+        let partner = slot.partner.take()?;
+        let is_client = slot.backend.is_none();
+        if let Some(slot) = get(&mut self.connections, partner) {
+            slot.partner = None;
+        }
+        Some(match is_client {
+            true => (key, partner),
+            false => (partner, key),
+        })
+    }
+
+    /// Lets pieces pass between the two connections of a pair.
+    fn couple_pair(&mut self, key: Key) {
+        let Some(slot) = get(&mut self.connections, key) else {
+            return;
+        };
+        slot.is_coupled = false;
+        let Some(partner) = slot.partner else {
+            return;
+        };
+        let (client, backend) = match slot.backend {
+            None => (key, partner),
+            Some(_) => (partner, key),
+        };
+        let (c, b) = (client.index(), backend.index());
+        let Some((client_slot, backend_slot)) = self.connections.get2_mut(c, b) else {
+            return;
+        };
+        let (c, b) = (&mut client_slot.connection, &mut backend_slot.connection);
+        let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+        let mut has_moved = false;
+        while cx.has_steps() && b.takes_pieces(cx) && c.give(cx, &mut |piece, cx| b.take(piece, cx))
+        {
+            has_moved = true;
+        }
+        while cx.has_steps() && c.takes_pieces(cx) && b.give(cx, &mut |piece, cx| c.take(piece, cx))
+        {
+            has_moved = true;
+        }
+        let is_spent = !cx.has_steps();
+        self.work.spend(1 + cx.used_work());
+        let (end, failure) = (backend_slot.backend, b.failure());
+        let is_wanted = c.is_forwarding();
+        let is_done = b.is_done_backend();
+        if let (Some(end), Some(_)) = (end, self.backends.as_ref())
+            && !b.has_sent_nothing()
+            && let Some(backends) = &mut self.backends
+        {
+            backends.reached(end.number, usize::from(end.address), client);
+        }
+        match failure {
+            Some(failure) if is_wanted => return self.lost(key, failure),
+            Some(_) => {}
+            None if is_wanted && !is_done => {
+                if has_moved {
+                    self.pump(backend);
+                    self.pump(client);
+                } else if is_spent {
+                    self.note_couple(key);
+                }
+                return;
+            }
+            None => {}
+        }
+        self.part(key);
+        match is_done && failure.is_none() {
+            true => self.keep(backend),
+            // The client has its answer, or wants none any more.
+            false => self.abandon(backend),
+        }
+        self.pump(client);
+    }
+
+    /// Keeps a connection to a backend for the next request, or lets it end.
+    fn keep(&mut self, key: Key) {
+        self.pump(key);
+        let Some(slot) = get(&mut self.connections, key) else {
+            return;
+        };
+        if let (Some(end), Some(backends)) = (slot.backend, &mut self.backends)
+            && slot.connection.is_idle_backend()
+        {
+            backends.get(end.number).idle.push(key);
+        }
+    }
+
+    /// Ends a connection to a backend at once. The backend sees a reset: nobody waits for the answer.
+    fn abandon(&mut self, key: Key) {
+        if let Some(slot) = get(&mut self.connections, key) {
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+            slot.connection.abandon(cx);
+            self.remove(key);
+        }
+    }
+
+    /// The connection to the backend has failed. `key` is either of the pair.
+    fn lost(&mut self, key: Key, failure: Failure) {
+        let Some((client, backend)) = self.part(key) else {
+            return;
+        };
+        let Some(slot) = get(&mut self.connections, backend) else {
+            return;
+        };
+        let Some(end) = slot.backend else {
+            return;
+        };
+        let loss = Loss {
+            end,
+            failure,
+            has_sent_nothing: slot.connection.has_sent_nothing(),
+            is_reused: slot.connection.is_reused_backend(),
+        };
+        self.abandon(backend);
+        self.settle(client, loss);
+    }
+
+    /// Goes on after a loss: sends the request again, waits, or tells the client.
+    fn settle(&mut self, client: Key, loss: Loss) {
+        let Some(slot) = get(&mut self.connections, client) else {
+            return;
+        };
+        let number = loss.end.number;
+        let Some(errand) = slot.connection.errand() else {
+            // The answer has begun.
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+            slot.connection.take(Piece::Broken, cx);
+            return self.pump(client);
+        };
+        let is_over = matches!(loss.failure, Failure::Closed | Failure::Io(_));
+        let can_repeat = errand.is_idempotent() && slot.connection.can_repeat();
+        if loss.is_reused && is_over && (can_repeat || loss.has_sent_nothing) {
+            return self.connect(client);
+        }
+        let is_unreached = matches!(loss.failure, Failure::Io(_) | Failure::ConnectTimeout);
+        match loss.has_sent_nothing && is_unreached {
+            true => self.missed(client, number, loss.failure),
+            false => self.answer_for_backend(client, number, loss.failure),
+        }
+    }
+
+    /// No connection to the backend was made.
+    fn missed(&mut self, client: Key, number: u16, failure: Failure) {
+        let Some(backends) = &mut self.backends else {
+            return;
+        };
+        let now = self.turn.now.instant;
+        let moment = (now, self.turn.stopping);
+        match backends.missed(number, client, failure, moment, &self.turn.limits) {
+            Next::TryAgain => self.connect(client),
+            Next::GiveUp => self.answer_for_backend(client, number, failure),
+            Next::Wait => {
+                if backends.should_resolve(number, now) {
+                    let backend = backends.get(number);
+                    // The old addresses may be right, and the resolver away.
+                    if let Ok(addresses) = self.driver.resolve(&backend.target)
+                        && !addresses.is_empty()
+                    {
+                        backend.addresses = addresses;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a client in place of its backend.
+    fn answer_for_backend(&mut self, client: Key, number: u16, failure: Failure) {
+        self.tally.counters.backend_failures += 1;
+        let Some(backends) = &mut self.backends else {
+            return;
+        };
+        let backend = backends.get(number);
+        let since = backend.down_since.map(|at| self.turn.now.instant - at);
+        let target = backend.target.to_string();
+        if let Some(slot) = get(&mut self.connections, client) {
+            let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+            slot.connection
+                .answer_for_backend(&target, failure, since, cx);
+            self.pump(client);
+        }
+    }
+
+    /// One connection of a pair was removed: its partner goes on alone, or ends.
+    pub(super) fn widowed(&mut self, partner: Key, end: Option<BackendEnd>) {
+        let Some(slot) = get(&mut self.connections, partner) else {
+            return;
+        };
+        slot.partner = None;
+        let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
+        if slot.connection.is_tunnel() {
+            slot.connection.take(Piece::Broken, cx);
+            return self.pump(partner);
+        }
+        match end {
+            None => self.abandon(partner),
+            Some(end) => {
+                let loss = Loss {
+                    end,
+                    failure: Failure::Closed,
+                    has_sent_nothing: false,
+                    is_reused: false,
+                };
+                self.settle(partner, loss);
+            }
+        }
+    }
+}
