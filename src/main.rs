@@ -8,11 +8,12 @@
 //! wrong flags.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt as _;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 use std::time::Instant;
 
 use oneloop::cli::{Cli, Command, Conversion, Demo};
@@ -83,7 +84,8 @@ fn fail(code: u8, reason: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Converts a trace. The output is complete, or the conversion has failed.
+/// Converts a trace. The output is complete, or the conversion has failed and a file that was there before is
+/// as it was.
 fn convert(Conversion { file, chrome }: &Conversion) -> Result<(), String> {
     let cannot = |what, path, error: io::Error| format!("cannot {what} {}: {error}", Shown(path));
     let input = File::open(file).map_err(|e| cannot("read", file, e))?;
@@ -96,20 +98,67 @@ fn convert(Conversion { file, chrome }: &Conversion) -> Result<(), String> {
             "{chrome} is the trace itself; name another file for the output"
         ));
     }
-    let out = File::create(chrome).map_err(|e| cannot("write", chrome, e))?;
+    let draft = Draft::of(chrome);
+    let out = draft.open().map_err(|e| cannot("write", chrome, e))?;
     let mut out = BufWriter::new(out);
     let done = chrome::convert(BufReader::new(input), &mut out).map_err(|error| match error {
         chrome::Error::Read(e) => cannot("read", file, e),
         chrome::Error::Write(e) => cannot("write", chrome, e),
         chrome::Error::Line(number, what) => format!("{}: line {number}: {what}", Shown(file)),
     })?;
-    out.flush().map_err(|e| cannot("write", chrome, e))?;
+    out.flush()
+        .and_then(|()| draft.keep())
+        .map_err(|e| cannot("write", chrome, e))?;
     let said = format!(
         "{done}; open {} at https://ui.perfetto.dev\n",
         Shown(chrome)
     );
     let _ = Output::stderr().write(said.as_bytes());
     Ok(())
+}
+
+/// A file that is written beside the place where it is to be, and moved there when it is complete. What is not
+/// moved is removed. A pipe or a device is written to as it is.
+struct Draft {
+    place: PathBuf,
+    beside: Option<PathBuf>,
+}
+
+impl Draft {
+    fn of(path: &Path) -> Draft {
+        // A file that replaces a link would leave the target as it was.
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        let is_file = fs::metadata(&place).map_or(true, |at| at.is_file());
+        let beside = (is_file && place.file_name().is_some()).then(|| {
+            let mut name = place.as_os_str().to_owned();
+            name.push(format!(".{}", process::id()));
+            name.into()
+        });
+        Draft { place, beside }
+    }
+
+    fn open(&self) -> io::Result<File> {
+        match &self.beside {
+            Some(beside) => File::create_new(beside),
+            None => File::options().write(true).open(&self.place),
+        }
+    }
+
+    fn keep(&self) -> io::Result<()> {
+        match &self.beside {
+            Some(beside) => fs::rename(beside, &self.place),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(beside) = &self.beside {
+            // After a move, there is nothing to remove.
+            let _ = fs::remove_file(beside);
+        }
+    }
 }
 
 /// The kind of standard output or standard error.

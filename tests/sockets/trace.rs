@@ -269,6 +269,18 @@ fn a_trace_is_converted_for_a_viewer() {
     let broken = convert(Some(&text.replacen("\"e\"", "e", 3)));
     assert_eq!(broken.code, Some(1));
     assert!(broken.stderr.contains(": line 2: "), "{}", broken.stderr);
+    // The last conversion that was complete is still there, and nothing else.
+    assert!(!fs::read(&chrome).expect("it was written").is_empty());
+    assert_eq!(fs::read_dir(out.path()).expect("ours").count(), 2);
+    fs::write(&file, &text).expect("the folder is ours");
+    let mut command = program();
+    command
+        .arg("trace")
+        .arg(&file)
+        .args(["--chrome", "/dev/stdout"]);
+    let piped = Process::start(&mut command).finish();
+    assert_eq!(piped.code, Some(0), "{}", piped.stderr);
+    assert!(serde_json::from_str::<Value>(&piped.stdout).is_ok());
 
     let same = Process::start(program().arg("trace").arg(&file).arg("--chrome").arg(&file));
     let same = same.finish();
