@@ -307,6 +307,10 @@ pub struct Cli {
     )]
     pub slow_members: Slow,
 
+    /// Sentences about variables that have no meaning.
+    #[arg(skip)]
+    pub doubts: Vec<String>,
+
     /// Whether the environment names the file.
     #[arg(skip)]
     auth_file_is_variable: bool,
@@ -427,9 +431,11 @@ impl Cli {
     /// # Errors
     /// A sentence about the first wrong argument, or about a wrong value in the environment.
     fn from_process() -> Result<Cli, String> {
-        Cli::read(std::env::args_os().collect(), &|name| {
+        let mut cli = Cli::read(std::env::args_os().collect(), &|name| {
             std::env::var_os(name)
-        })
+        })?;
+        cli.doubts = environment::unknown(std::env::vars_os().map(|(name, _)| name));
+        Ok(cli)
     }
 
     fn read(args: Vec<OsString>, variables: Variables<'_>) -> Result<Cli, String> {

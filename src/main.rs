@@ -217,6 +217,9 @@ fn run(
             "not listening on {ip} ({error}); going on without it"
         ));
     }
+    for doubt in &cli.doubts {
+        log.warn(doubt);
+    }
     log.notice(&banner(&bound, config, screen, began));
     let console = Console {
         urls: urls(&bound),

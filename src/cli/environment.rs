@@ -9,12 +9,13 @@
 //! - A flag without a value is set by 1, true, yes or on, and is not set by 0, false, no or off. A flag
 //!   whose value may be left out understands these too.
 //!
-//! `ONELOOP_AUTH` is not read here: an empty one is an error.
+//! `ONELOOP_AUTH` is not read here: an empty one is an error. A variable with an unknown name is a mistake of
+//! somebody, perhaps of long ago, and only a warning.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
@@ -81,6 +82,48 @@ const PREFIX: &str = "ONELOOP_";
 fn read(command: &Command, args: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command.clone().try_get_matches_from(args)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Returns a sentence about each of these variables that looks like one of ours and is not, with the name that was
+/// perhaps meant.
+pub(super) fn unknown(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let command = Cli::command();
+    let flags: Vec<_> = command.get_arguments().filter_map(variable).collect();
+    let is_known = |name: &str| {
+        let others = ["ONELOOP_AUTH", "ONELOOP_ROOT"];
+        others.contains(&name) || flags.iter().any(|flag| flag == name)
+    };
+    let names = names.filter_map(|name| name.into_string().ok());
+    let unknown = names.filter(|name| name.starts_with(PREFIX) && !is_known(name));
+    let meant = |name: &str| {
+        let upper = Some(name.to_ascii_uppercase()).filter(|upper| is_known(upper));
+        upper.or_else(|| similar(&command, name))
+    };
+    let said = unknown.map(|name| match meant(&name) {
+        Some(similar) => {
+            format!("{name:?} in the environment means nothing; did you mean {similar}?")
+        }
+        None => format!(
+            "{name:?} in the environment means nothing; --help lists the flags, each of which has a variable"
+        ),
+    });
+    said.collect()
+}
+
+/// The variable with the most similar name, by the measure that finds similar flags.
+fn similar(command: &Command, name: &str) -> Option<String> {
+    let flag = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+    let flag = OsString::from(format!("--{}", flag.replace('_', "-")));
+    let error = command
+        .clone()
+        .try_get_matches_from([OsString::new(), flag]);
+    match error.err()?.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(flag)) => {
+            let name = flag.trim_start_matches('-').to_ascii_uppercase();
+            Some(format!("{PREFIX}{}", name.replace('-', "_")))
+        }
+        _ => None,
+    }
 }
 
 /// The name of the variable of a flag; `None` for the path, and for flags that only print something.

@@ -360,6 +360,39 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn a_variable_without_a_meaning_is_named_with_the_one_that_was_meant() {
+    let said = |name: &str| environment::unknown([OsString::from(name)].into_iter());
+    for known in [
+        "ONELOOP_MAX_AGE",
+        "ONELOOP_AUTH",
+        "ONELOOP_ROOT",
+        "PORT",
+        "LANG",
+        "ONELOOPS",
+    ] {
+        assert_eq!(said(known), [""; 0], "{known}");
+    }
+    for (name, similar) in [
+        ("ONELOOP_MAXAGE", "ONELOOP_MAX_AGE"),
+        ("ONELOOP_ALLOW_HOSTS", "ONELOOP_ALLOW_HOST"),
+        ("ONELOOP_no_live", "ONELOOP_NO_LIVE"),
+        ("ONELOOP_AUT", "ONELOOP_AUTH"),
+    ] {
+        let expected =
+            format!("{name:?} in the environment means nothing; did you mean {similar}?");
+        assert_eq!(said(name), [expected]);
+    }
+    for strange in ["ONELOOP_", "ONELOOP_XYZZY", "ONELOOP_HELP", "ONELOOP_A\n=B"] {
+        let said = said(strange);
+        assert!(
+            said[0].ends_with("each of which has a variable"),
+            "{said:?}"
+        );
+        assert_eq!((said.len(), said[0].lines().count()), (1, 1));
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused() {
     for args in [
         ["--max-connections", "0"],

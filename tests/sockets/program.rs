@@ -81,6 +81,19 @@ fn a_flag_may_be_in_the_environment() {
 }
 
 #[test]
+fn a_variable_without_a_meaning_is_a_warning() {
+    let folder = Folder::with("a", "a");
+    let mut command = program();
+    command.arg(folder.path()).args(["-p", "0", "-q"]);
+    let mut process = Process::start(command.env("ONELOOP_MAXAGE", "60"));
+    let warning = process.stderr().find("warning: ");
+    assert_eq!(
+        warning,
+        "\"ONELOOP_MAXAGE\" in the environment means nothing; did you mean ONELOOP_MAX_AGE?"
+    );
+}
+
+#[test]
 fn a_log_file_that_cannot_be_opened_is_an_error() {
     let folder = Folder::with("a", "a");
     for (name, reason) in [
