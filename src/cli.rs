@@ -62,6 +62,13 @@ pub struct Cli {
     #[arg(help_heading = LISTEN, short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
     pub bind: Vec<Address>,
 
+    /// Open the server to the local network: phones, tablets, other computers
+    ///
+    /// Listens on every address, and shows the URL of this machine with a QR code. The host name and
+    /// HOSTNAME.local are allowed as if by --allow-host.
+    #[arg(help_heading = LISTEN, long, conflicts_with = "bind")]
+    pub lan: bool,
+
     /// Open the page in a browser, or the page at PATH
     ///
     /// With the programs in $BROWSER, or else with xdg-open.
@@ -505,6 +512,7 @@ impl Cli {
             Address::Ip(ip) => vec![*ip],
         });
         let bind = match &self.bind[..] {
+            _ if self.lan => Bind::Everywhere,
             [] | [Address::Localhost] => Bind::Loopback,
             _ => Bind::Addresses(ips.collect()),
         };

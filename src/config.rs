@@ -156,6 +156,10 @@ pub enum Bind {
     /// 127.0.0.1, and ::1 if the machine has IPv6. This is the default, because a development
     /// server should not be open to the network by accident.
     Loopback,
+    /// Every address of the machine: 0.0.0.0, and :: if the machine has IPv6. The server does not start for
+    /// the root of the file system, for the home folder of the user or a folder above, which nobody means
+    /// to show to a network.
+    Everywhere,
     /// The listed addresses. If one of the addresses cannot be bound, the server does not start.
     ///
     /// `::` without an IPv4 address beside it means every address of the machine: `0.0.0.0` is bound
@@ -171,6 +175,10 @@ impl Bind {
             Bind::Loopback => (
                 vec![Ipv4Addr::LOCALHOST.into()],
                 vec![Ipv6Addr::LOCALHOST.into()],
+            ),
+            Bind::Everywhere => (
+                vec![Ipv4Addr::UNSPECIFIED.into()],
+                vec![Ipv6Addr::UNSPECIFIED.into()],
             ),
             Bind::Addresses(list) => {
                 let every = list.iter().any(IpAddr::is_unspecified);

@@ -447,7 +447,8 @@
 //! libraries, of which none starts a thread: `rustix` (safe system calls), `memmap2` (memory that goes
 //! back to the system), `clap` (the command line, by the feature `cli`, which is on by default),
 //! `clap_complete` and `clap_mangen` (completions and a page for man(1), by the feature `manual`), `listenfd` (sockets from
-//! systemd, with the feature `cli`), `glob` (the patterns of `--ignore`), `hdrhistogram` (the spread of times), `httpdate` (the three forms of an HTTP-date), `serde_json` (the
+//! systemd, with the feature `cli`), `if-addrs` and `qrcodegen` (the addresses of this machine and a QR code of one, with
+//! the feature `cli`), `glob` (the patterns of `--ignore`), `hdrhistogram` (the spread of times), `httpdate` (the three forms of an HTTP-date), `serde_json` (the
 //! messages of live reload and of the inspector), `flate2` on `zlib-rs` (gzip and permessage-deflate),
 //! `brotli` (a content coding), `jiff` (local time in the log, dates in a listing), `mime_guess` (media
 //! types), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`

@@ -19,7 +19,7 @@ use std::time::Instant;
 use oneloop::cli::{Cli, Command, Conversion, Demo};
 use oneloop::config::{Config, Live, TraceTo};
 use oneloop::server::trace::{Trace, chrome};
-use oneloop::server::{BoundServer, Console, Server, Shown};
+use oneloop::server::{BoundServer, Console, Lan, Server, Shown};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -47,18 +47,21 @@ fn main() -> ExitCode {
         Ok(listeners) => listeners,
         Err(error) => return fail(1, &error.to_string()),
     };
-    if !inherited.is_empty() && (cli.port.is_some() || !cli.bind.is_empty()) {
+    if !inherited.is_empty() && (cli.port.is_some() || !cli.bind.is_empty() || cli.lan) {
         return fail(
             2,
             "the sockets to listen on are passed by LISTEN_FDS; leave the port and the address out",
         );
     }
     let screen = Screen::of(&io::stdout());
-    let config = cli.config(
+    let mut config = cli.config(
         screen.terminal,
         sys::raise_descriptor_limit(),
         sys::memory_limit(),
     );
+    if cli.lan {
+        config.allow_hosts.extend(sys::host_names());
+    }
     // The demo lasts as long as the server.
     let demo = match cli.demo.then(Demo::write).transpose() {
         Ok(demo) => demo,
@@ -217,15 +220,28 @@ fn run(
             "not listening on {ip} ({error}); going on without it"
         ));
     }
+    let lan = Lan {
+        scheme: "http",
+        listeners: bound.addresses.clone(),
+        draws: screen.terminal && !Screen::is_dumb(),
+        colour: screen.colour,
+    };
+    let opened = cli.lan.then_some(&lan);
     for doubt in &cli.doubts {
         log.warn(doubt);
     }
-    log.notice(&banner(&bound, config, screen, began));
-    let console = Console {
-        urls: urls(&bound),
+    log.notice(&banner(&bound, config, opened, screen, began));
+    let mut console = Console {
+        urls: urls(&bound, opened)
+            .iter()
+            .map(|url| format!("{url}\n"))
+            .collect(),
         page: page(&bound, cli.open.as_deref().unwrap_or("/")),
         clears: screen.terminal && !Screen::is_dumb(),
+        ..Console::default()
     };
+    console.hint = opened.map(Lan::hint);
+    console.lan = Some(lan);
     let mut server = bound.server.with_log(log).with_console(console);
     if config.trace == TraceTo::Pretty && Screen::of(&io::stderr()).colour {
         let (clock, bytes_max) = (config.trace_clock, config.limits.log_bytes_max);
@@ -239,10 +255,16 @@ fn run(
     Ok(())
 }
 
-/// The addresses of the server as URLs, in lines.
-fn urls(bound: &BoundServer) -> String {
-    let urls = bound.addresses.iter();
-    urls.map(|address| format!("http://{address}/\n")).collect()
+/// The addresses of the server as URLs. For a server that is open to the local network, those that other devices
+/// can open come first.
+fn urls(bound: &BoundServer, lan: Option<&Lan>) -> Vec<String> {
+    match lan {
+        Some(lan) => lan.urls().into_iter().chain([page(bound, "/")]).collect(),
+        None => {
+            let urls = bound.addresses.iter();
+            urls.map(|address| format!("http://{address}/")).collect()
+        }
+    }
 }
 
 /// The page of the server, as a browser on this machine reaches it. An address that stands for all is not
@@ -261,7 +283,13 @@ fn page(bound: &BoundServer, path: &str) -> String {
 
 /// Returns the addresses of the server and the path that is served, in lines. On a terminal, the
 /// lines are indented, with an empty line before and after.
-fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) -> String {
+fn banner(
+    bound: &BoundServer,
+    config: &Config,
+    lan: Option<&Lan>,
+    screen: Screen,
+    began: Instant,
+) -> String {
     let Screen { terminal, colour } = screen;
     let (bold, cyan, off) = match colour {
         true => ("\x1b[1m", "\x1b[36m", "\x1b[0m"),
@@ -276,8 +304,9 @@ fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) 
     let mut out = String::new();
     let mut line = |text: &str| writeln!(out, "{indent}{text}").expect("a String takes all");
     line(&format!("{bold}oneloop {version}{off} ready in {took}"));
-    for address in &bound.addresses {
-        line(&format!("{cyan}http://{address}/{off}"));
+    let urls = urls(bound, lan);
+    for url in &urls {
+        line(&format!("{cyan}{url}{off}"));
     }
     if let (Some(port), Some(taken)) = (bound.port_in_use, bound.addresses.first()) {
         line(&format!("port {port} is in use, took {}", taken.port()));
@@ -285,6 +314,13 @@ fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) 
     line(&format!("serving {}", Shown(&bound.root)));
     if let Some(doubt) = &bound.doubt {
         line(&format!("{bold}but {doubt}{off}"));
+    }
+    if lan.is_some() && urls.len() == 1 {
+        line("this machine is in no network now");
+    }
+    let obstacle = lan.and_then(Lan::obstacle);
+    if let Some(obstacle) = &obstacle {
+        line(obstacle);
     }
     let local = bound.addresses.iter().all(|a| a.ip().is_loopback());
     if terminal && config.live != Live::Off {
@@ -296,16 +332,28 @@ fn banner(bound: &BoundServer, config: &Config, screen: Screen, began: Instant) 
     if config.auth.is_some() {
         line("a user name and a password are asked for");
     }
-    line(match (local, &config.auth) {
-        (true, _) => "reachable from this machine only; Ctrl-C stops it",
-        (false, None) => "anyone who can reach these addresses can read the files; Ctrl-C stops it",
+    let who = match lan.map(Lan::is_public) {
+        None => "anyone who can reach these addresses",
+        Some(false) => "anyone in this network",
+        Some(true) => "anyone in this network, and in the internet if no firewall is in the way,",
+    };
+    line(&match (local, &config.auth) {
+        (true, _) => "reachable from this machine only; Ctrl-C stops it".into(),
+        (false, None) => format!("{who} can read the files and use the rooms; Ctrl-C stops it"),
         (false, Some(_)) => {
             "anyone with the password can read the files, and the network can read the password; \
              Ctrl-C stops it"
+                .into()
         }
     });
-    match terminal {
-        true => format!("\n{out}\n"),
-        false => out,
+    // The first URL is for other devices, if there is more than that for this machine.
+    let code = match (lan, &urls[..], obstacle) {
+        (Some(lan), [first, _, ..], None) => lan.code(first),
+        _ => None,
+    };
+    match (terminal, code) {
+        (true, Some(code)) => format!("\n{out}\n{code}\n"),
+        (true, None) => format!("\n{out}\n"),
+        (false, _) => out,
     }
 }

@@ -12,11 +12,17 @@
 //! would end the process.
 
 mod diag;
+#[cfg(feature = "cli")]
+mod network;
 mod output;
 mod watch;
 
 pub use diag::{AcceptQueue, Kernel, SocketDiag};
+#[cfg(feature = "cli")]
+pub use network::{Interface, Link, Machine, default_sources, host_names, interfaces, machine};
 pub use output::Output;
+#[cfg(feature = "cli")]
+pub use output::window;
 pub(crate) use watch::{
     Inotified, Inotify, has_terminal, is_ignored, is_in_foreground, is_out_of_watches, is_silent,
     may_be_in_the_making, terminal_input,

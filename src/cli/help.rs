@@ -26,7 +26,7 @@ Examples:
   oneloop -s --watch src dist      a single-page app that reloads with src
   oneloop --proxy /api=http://localhost:3000 dist
                                    pass requests below /api on
-  oneloop -b 0.0.0.0 --auth me:pw  for the whole network, with a password
+  oneloop --lan --auth me:pw       for the local network, with a password
   oneloop --trace pretty           show what the loop does
 
 Environment:

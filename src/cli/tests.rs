@@ -26,6 +26,7 @@ fn flags_become_a_configuration() {
         config(&["--host", "0.0.0.0", "-b", "[::]"]).bind,
         Bind::Addresses(vec![ip("0.0.0.0"), ip("::")])
     );
+    assert_eq!(config(&["--lan"]).bind, Bind::Everywhere);
     assert_eq!(config(&[]).log, LogFormat::Combined);
     assert_eq!(config(&["--log", "json"]).log, LogFormat::Json);
     assert_eq!(config(&["--log", "json", "-q"]).log, LogFormat::Off);

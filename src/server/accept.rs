@@ -85,6 +85,9 @@ where
         let now = self.turn.now.instant;
         let (stream, peer) = self.driver.accept(listener)?;
         self.tally.counters.connections += 1;
+        if let Some(console) = &mut self.console {
+            console.note(peer.ip());
+        }
         Ok(Newcomer {
             stream,
             peer,

@@ -4,7 +4,11 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
+#[cfg(feature = "cli")]
+use super::Lan;
 use super::{Driver, Log, Server, Signal};
 use crate::site::Files;
 use crate::sys;
@@ -19,6 +23,66 @@ pub struct Console {
     pub page: String,
     /// Whether the terminal can be cleared.
     pub clears: bool,
+    /// The answer to `l`.
+    #[cfg(feature = "cli")]
+    pub lan: Option<Lan>,
+    /// What to say if no other device connects within a minute of the start.
+    pub hint: Option<Hint>,
+}
+
+/// A line about other devices, for the case that none connects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hint {
+    text: String,
+    own: Vec<IpAddr>,
+    /// When to say it.
+    at: Option<Instant>,
+}
+
+impl Hint {
+    /// As long as it takes to find a phone and its camera.
+    const TIME: Duration = Duration::from_secs(60);
+
+    /// A hint with this line, which has its end. Connections of the machine itself, which has the addresses
+    /// `own`, do not count.
+    pub fn new(text: String, own: Vec<IpAddr>) -> Hint {
+        let at = None;
+        Hint { text, own, at }
+    }
+
+    /// Whether a client is on another device.
+    fn is_other(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        !client.is_loopback() && !self.own.contains(&client)
+    }
+}
+
+impl Console {
+    /// When the hint is to be given, if at all.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.hint.as_ref()?.at
+    }
+
+    /// Notes that a client with this address has connected: one on another device makes the hint needless.
+    pub(super) fn note(&mut self, client: IpAddr) {
+        self.hint.take_if(|hint| hint.is_other(client));
+    }
+
+    /// Takes the hint, if its time has come.
+    fn take_due(&mut self, now: Instant) -> Option<String> {
+        let due = |hint: &mut Hint| hint.at.is_some_and(|at| at <= now);
+        self.hint.take_if(due).map(|hint| hint.text)
+    }
+
+    #[cfg(feature = "cli")]
+    fn lan(&self) -> String {
+        self.lan.as_ref().map_or(String::new(), Lan::text)
+    }
+
+    #[cfg(not(feature = "cli"))]
+    fn lan(&self) -> String {
+        String::new()
+    }
 }
 
 /// The answer to `h`.
@@ -26,6 +90,7 @@ const HELP: &str = "\
 keys, each with Enter:
   r  reload the open pages
   u  show the URLs
+  l  show the URL for a phone, with a QR code
   o  open the page in a browser
   c  clear the screen
   s  show the report on the loop and the connections
@@ -85,6 +150,7 @@ fn demand(line: &[u8]) -> Option<Signal> {
     Some(match line.trim_ascii() {
         b"r" => Signal::Reload,
         b"u" => Signal::Urls,
+        b"l" => Signal::Lan,
         b"o" => Signal::Open,
         b"c" => Signal::Clear,
         b"s" => Signal::Report,
@@ -101,7 +167,11 @@ where
 {
     /// Answers the keys at the terminal with these texts.
     #[must_use]
-    pub fn with_console(mut self, console: Console) -> Self {
+    pub fn with_console(mut self, mut console: Console) -> Self {
+        let now = self.driver.now().instant;
+        if let Some(hint) = &mut console.hint {
+            hint.at = Some(now + Hint::TIME);
+        }
         self.console = Some(Box::new(console));
         self
     }
@@ -129,6 +199,7 @@ where
             }
             Signal::Help => say(HELP),
             Signal::Urls => say(console.map_or("", |console| &console.urls)),
+            Signal::Lan => say(&console.map_or(String::new(), Console::lan)),
             Signal::Clear if console.is_some_and(|console| console.clears) => {
                 self.log.iter_mut().for_each(Log::clear);
             }
@@ -139,6 +210,16 @@ where
                     format!("the browser ended with exit code {code}; open {page} by hand");
                 self.log.iter_mut().for_each(|log| log.warn(&warning));
             }
+        }
+    }
+
+    /// Gives the hint about other devices, if none has come.
+    pub(super) fn give_hint(&mut self) {
+        let now = self.turn.now.instant;
+        if let Some(console) = &mut self.console
+            && let Some(hint) = console.take_due(now)
+        {
+            self.log.iter_mut().for_each(|log| log.notice(&hint));
         }
     }
 
@@ -159,7 +240,7 @@ mod tests {
     #[test]
     fn a_stop_is_taken_first_and_each_demand_once() {
         let mut asked = Asked::default();
-        for line in ["h", " u ", "x", "", "rr", "h", "q", "r"] {
+        for line in ["h", " u ", "x", "", "rr", "h", "q", "l", "r"] {
             demand(line.as_bytes())
                 .into_iter()
                 .for_each(|signal| asked.add(signal));
@@ -168,7 +249,45 @@ mod tests {
         while let Some(signal) = asked.take() {
             taken.push(signal);
         }
-        let expected = [Signal::Stop, Signal::Help, Signal::Urls, Signal::Reload];
+        let expected = [
+            Signal::Stop,
+            Signal::Help,
+            Signal::Urls,
+            Signal::Lan,
+            Signal::Reload,
+        ];
         assert_eq!(taken, expected);
+    }
+
+    #[test]
+    fn the_hint_is_for_a_server_that_no_other_device_has_reached() {
+        let at = Instant::now() + Hint::TIME;
+        let soon = at - Duration::from_millis(1);
+        let told = |clients: &[&str]| {
+            let mut console = Console {
+                hint: Some(Hint {
+                    text: "told".into(),
+                    own: vec![[192, 168, 1, 20].into()],
+                    at: Some(at),
+                }),
+                ..Console::default()
+            };
+            for client in clients {
+                console.note(client.parse().expect("an address"));
+            }
+            assert_eq!(console.take_due(soon), None);
+            let told = console.take_due(at).is_some();
+            assert_eq!((console.take_due(at), console.due()), (None, None));
+            told
+        };
+        assert!(told(&[]));
+        assert!(told(&[
+            "127.0.0.1",
+            "::1",
+            "192.168.1.20",
+            "::ffff:192.168.1.20"
+        ]));
+        assert!(!told(&["127.0.0.1", "192.168.1.7"]));
+        assert!(!told(&["fd00::7"]));
     }
 }

@@ -50,11 +50,14 @@ where
         let alarm = self.shared.alarms.next();
         let reload = self.reload.as_ref().filter(|_| !self.turn.stopping);
         let reload = reload.and_then(|reload| reload.due());
+        let console = self.console.as_ref().filter(|_| !self.turn.stopping);
+        let hint = console.and_then(|console| console.due());
         // One after the other, and not as a list: this is done in each turn, and most are `None`.
         let backends = self.backends.as_ref().and_then(|backends| backends.due());
         let own = sooner(sooner(log, trace), sooner(alarm, sooner(tick, backends)));
         let held = sooner(sooner(files, stock), sooner(resume, self.stop_at));
-        let soonest = sooner(self.timers.next(), sooner(reload, sooner(own, held)));
+        let other = sooner(sooner(reload, hint), sooner(own, held));
+        let soonest = sooner(self.timers.next(), other);
         let timeout = soonest.map(|at| at.saturating_duration_since(now));
         match (timeout, inspect) {
             (Some(timeout), Some(inspect)) => Some(timeout.min(inspect)),
@@ -95,6 +98,9 @@ where
         }
         self.close_unused_files(now);
         self.free_stock(now);
+        if self.console.is_some() {
+            self.give_hint();
+        }
         if self.reload.is_some() {
             self.look_for_changes();
         }

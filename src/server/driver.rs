@@ -237,6 +237,8 @@ pub enum Signal {
     Report,
     /// The key `u`: the addresses are to be shown.
     Urls,
+    /// The key `l`: the address for other devices is to be shown.
+    Lan,
     /// The key `o`: a browser is to be opened.
     Open,
     /// A program that should have opened a browser has failed, with this exit code.

@@ -49,6 +49,14 @@ pub(super) fn doubt(root: &Path, home: Option<&Path>, is_app: bool) -> Option<St
     }
 }
 
+/// Whether a directory has far more than a site: the root of the file system, the home folder, or a folder
+/// above it, which has all home folders.
+pub(super) fn is_private(root: &Path, home: Option<&Path>) -> bool {
+    let real = home.and_then(|home| home.canonicalize().ok());
+    let holds = |home: Option<&Path>| home.is_some_and(|home| home.starts_with(root));
+    root == Path::new("/") || holds(home) || holds(real.as_deref())
+}
+
 /// The first 64 KiB of a regular file; `None` if there is none, or if it cannot be read. Never waits, as
 /// for the writer of a FIFO.
 fn beginning(path: &Path) -> Option<Vec<u8>> {
@@ -79,6 +87,25 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn a_home_folder_and_those_above_are_private() {
+        let home = std::env::temp_dir().join(format!("oneloop-home-{}", std::process::id()));
+        let (real, link) = (home.join("real"), home.join("link"));
+        fs::create_dir_all(real.join("site")).expect("the folder is ours");
+        std::os::unix::fs::symlink(&real, &link).expect("the folder is ours");
+        let real = real.canonicalize().expect("it is there");
+        for (root, expected) in [
+            (Path::new("/"), true),
+            (&real, true),
+            (real.parent().expect("it has one"), true),
+            (&real.join("site"), false),
+        ] {
+            assert_eq!(is_private(root, Some(&link)), expected, "{root:?}");
+        }
+        assert!(!is_private(&real, None));
+        fs::remove_dir_all(&home).expect("the folder is ours");
+    }
 
     #[test]
     fn the_source_of_a_site_is_told_from_the_site() {

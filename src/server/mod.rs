@@ -56,6 +56,8 @@ mod folder;
 mod formats;
 mod handle;
 mod inspect;
+#[cfg(feature = "cli")]
+mod lan;
 mod lines;
 mod log;
 mod memory;
@@ -69,12 +71,14 @@ pub(crate) mod timers;
 pub mod trace;
 mod view;
 
-pub use console::Console;
+pub use console::{Console, Hint};
 pub use driver::{Change, Driver, Event, Found, MioDriver, Signal, Source, Waker, Watch};
 pub use endpoints::{
     Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint, TestEndpoint,
 };
 pub use handle::{Handle, Stopped};
+#[cfg(feature = "cli")]
+pub use lan::Lan;
 pub use log::Log;
 pub use reload::LiveOptions;
 pub use start::{BoundServer, Shown, StartError};

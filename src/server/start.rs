@@ -15,7 +15,7 @@ use super::{
     Echo, Handle, Health, LiveOptions, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList,
     RoomsEndpoint, Server, Trace, endpoints::LiveScript, folder,
 };
-use crate::config::{Config, Cors, Live, Metrics, Port, ProxyPlace, ProxyTarget, TraceTo};
+use crate::config::{Bind, Config, Cors, Live, Metrics, Port, ProxyPlace, ProxyTarget, TraceTo};
 use crate::connection::Endpoint;
 use crate::site::proxy::Routes;
 use crate::site::{Auth, Client, Disk, Fallbacks, Guard, Policy, Site};
@@ -51,6 +51,8 @@ pub struct BoundServer {
 pub enum StartError {
     /// The path cannot be served.
     Root(PathBuf, io::Error),
+    /// The directory is not one to show to a network.
+    Exposed(PathBuf),
     /// The directory cannot be watched.
     Watch(PathBuf, io::Error),
     /// The server cannot listen on this address.
@@ -86,6 +88,14 @@ impl fmt::Display for StartError {
                     io::ErrorKind::PermissionDenied => "the server must be allowed to read it",
                     _ => "name a directory, or one file",
                 })
+            }
+            StartError::Exposed(path) => {
+                write!(
+                    f,
+                    "{} is not a folder to open to the whole network; ",
+                    Shown(path)
+                )?;
+                f.write_str("name the folder of the site")
             }
             StartError::Watch(path, error) => {
                 write!(f, "cannot watch {}: {}; ", Shown(path), plainly(error))?;
@@ -240,6 +250,13 @@ impl Server<MioDriver, Disk> {
         if config.follow_symlinks {
             disk = disk.following_symlinks();
         }
+        let home = env::home_dir();
+        if config.bind == Bind::Everywhere
+            && disk.only().is_none()
+            && folder::is_private(disk.path(), home.as_deref())
+        {
+            return Err(StartError::Exposed(disk.path().into()));
+        }
         for path in &config.watch {
             // A name that is no directory is not found with a slash behind it.
             fs::metadata(path.join("")).map_err(|e| StartError::Watch(path.clone(), e))?;
@@ -336,7 +353,7 @@ impl Server<MioDriver, Disk> {
         Ok(BoundServer {
             server,
             addresses,
-            doubt: folder::doubt(&root, env::home_dir().as_deref(), config.single_page),
+            doubt: folder::doubt(&root, home.as_deref(), config.single_page),
             root,
             missing,
             port_in_use,

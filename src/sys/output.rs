@@ -9,6 +9,14 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 
+/// Returns the size of the terminal at standard output, in columns and rows; `None` if standard output is no
+/// terminal, or one that does not tell.
+#[cfg(feature = "cli")]
+pub fn window() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
 /// Writes to standard output, standard error or a file without waiting for the reader. A terminal that
 /// was stopped with Ctrl-S, or a pager at the end of a pipe, must not stop the loop.
 #[derive(Debug)]

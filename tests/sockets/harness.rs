@@ -749,7 +749,7 @@ pub fn has_ipv6() -> bool {
 }
 
 /// Reports, past the capture of the test runner, that a test or a part of it was left out.
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let thread = std::thread::current();
     let line = format!("SKIPPED {}: {reason}\n", thread.name().unwrap_or("a test"));

@@ -73,6 +73,10 @@ fn a_letter_and_enter_are_a_command() {
     press("u\n");
     let address = server.address();
     assert_eq!(server.stderr.find("http://"), format!("{address}/"));
+    press("l\n");
+    server
+        .stderr
+        .find("only this machine can reach the server; --lan opens it");
     press("r\n");
     server
         .stderr

@@ -18,6 +18,7 @@ mod inspector;
 mod inspector_page;
 mod kernel;
 mod keys;
+mod lan;
 mod library;
 mod live;
 mod live_client;

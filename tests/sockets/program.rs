@@ -349,7 +349,7 @@ fn the_banner_says_where_and_what() {
         (
             root.join("page.html"),
             "0.0.0.0",
-            "anyone who can reach these addresses can read the files; Ctrl-C stops it",
+            "anyone who can reach these addresses can read the files and use the rooms; Ctrl-C stops it",
         ),
     ] {
         let server = Server::with(&root, &["--bind", bind]);
