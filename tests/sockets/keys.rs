@@ -16,7 +16,11 @@ use crate::live::terminal;
 /// not the superuser. That user finds the program in `folder`.
 fn start(folder: &Folder, input: fs::File, browser: &Path, flags: &[&str]) -> Server {
     let copy = folder.path().join("oneloop");
-    fs::copy(env!("CARGO_BIN_EXE_oneloop"), &copy).expect("the folder is ours");
+    // By another process: a child of another test would inherit the descriptor that writes the copy, and
+    // nobody can execute a file that is open for writing.
+    let mut copying = Command::new("cp");
+    let copying = copying.arg(env!("CARGO_BIN_EXE_oneloop")).arg(&copy);
+    assert!(copying.status().is_ok_and(|status| status.success()));
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
     let mut command = Command::new("setsid");
     let plain = program();
