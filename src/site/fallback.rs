@@ -377,6 +377,7 @@ impl<F> Reply<F> {
             sentence: &sentence,
             command,
             near,
+            retries: false,
         };
         let (code, reason) = (self.status.code(), self.status.reason());
         let mut page = Vec::new();

@@ -26,6 +26,7 @@ const LISTING_STYLE: &str = concat!(
 );
 const LISTING_SCRIPT: &str = include_str!("pages/listing.js");
 const ERROR: &str = include_str!("pages/error.html");
+const RETRY_SCRIPT: &str = include_str!("pages/retry.js");
 const ERROR_STYLE: &str = concat!(
     include_str!("pages/page.css"),
     include_str!("pages/error.css")
@@ -38,7 +39,13 @@ pub(super) const LISTING_POLICY: &str = "default-src 'none'; \
     script-src 'sha256-RSUXh5Za9CzbkGstlro6S9pWHFOLOUck5UwHYoc1eRk='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
-/// The `Content-Security-Policy` of the page of an error, which has no script.
+/// The `Content-Security-Policy` of the page of an error that asks again: its script may ask this server.
+pub(super) const RETRY_POLICY: &str = "default-src 'none'; \
+    style-src 'sha256-JxodU1KWE0myTCnLeBacVtpHsx0XwxcYgFKoUTcWlBo='; \
+    script-src 'sha256-VXCRtOQGfplBGoCcCwaBJtd+FJPM4+1Zw2kLN1IhyE0='; connect-src 'self'; \
+    img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// The `Content-Security-Policy` of the page of another error, which has no script.
 pub(super) const ERROR_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-JxodU1KWE0myTCnLeBacVtpHsx0XwxcYgFKoUTcWlBo='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
@@ -63,6 +70,8 @@ pub(super) struct Advice<'a> {
     pub command: Option<&'a str>,
     /// Paths that exist and look like the path of the request: decoded, and relative to the root.
     pub near: &'a [Vec<u8>],
+    /// Whether the page asks again, and loads itself anew when the error is over.
+    pub retries: bool,
 }
 
 /// Compares two entries by their places in a listing: directories come first, and names are in
@@ -221,6 +230,14 @@ pub(super) fn error_page(out: &mut Vec<u8>, code: u16, reason: &str, advice: &Ad
             }
             push(out, "</ul>\n");
         }
+        "js" if !advice.retries => {}
+        "js" => push(
+            out,
+            format_args!(
+                "<p>This page loads itself again when the server is back.</p>\n\
+                 <script>{RETRY_SCRIPT}</script>\n"
+            ),
+        ),
         _ => unreachable!("{slot}"),
     });
 }
@@ -359,7 +376,7 @@ impl Display for Visible<'_> {
 }
 
 /// Text inside of a JSON string (RFC 8259 §7).
-struct JsonText<'a>(&'a str);
+pub(super) struct JsonText<'a>(pub &'a str);
 
 impl Display for JsonText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -260,6 +260,7 @@ fn an_error_tells_the_advice_and_escapes_it() {
         sentence: "there is no <b> here",
         command: Some("oneloop --spa 'a&b'"),
         near: &near,
+        retries: false,
     };
     let page = text(|out| error_page(out, 404, "Not Found", &advice));
     for part in [
@@ -284,6 +285,7 @@ fn an_error_tells_the_advice_and_escapes_it() {
         sentence: "why not?",
         command: None,
         near: &[],
+        retries: false,
     };
     let page = text(|out| error_page(out, 403, "Forbidden", &advice));
     assert!(page.contains("<p class=\"say\">why not?</p>"), "{page}");
@@ -344,6 +346,7 @@ fn the_policies_have_the_hashes_of_the_style_and_the_script() {
         sentence: "no",
         command: Some("no"),
         near: &[],
+        retries: false,
     };
     let error = text(|out| error_page(out, 404, "Not Found", &advice));
     let policy = |sources: &str| {
@@ -355,7 +358,14 @@ fn the_policies_have_the_hashes_of_the_style_and_the_script() {
     let sources = hash(&listing, "style") + &hash(&listing, "script");
     assert_eq!(LISTING_POLICY, policy(&sources));
     assert_eq!(ERROR_POLICY, policy(&hash(&error, "style")));
-    for page in [listing, error] {
+    let advice = Advice {
+        retries: true,
+        ..advice
+    };
+    let retry = text(|out| error_page(out, 502, "Bad Gateway", &advice));
+    let sources = hash(&retry, "style") + &hash(&retry, "script") + "connect-src 'self'; ";
+    assert_eq!(RETRY_POLICY, policy(&sources));
+    for page in [listing, error, retry] {
         assert!(page.len() < 10_000, "{} bytes", page.len());
         assert!(!page.contains("{{"), "{page}");
     }

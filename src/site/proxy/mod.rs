@@ -10,10 +10,12 @@
 //! both ways.
 
 mod cookies;
+mod failure;
 mod gateway;
 mod request;
 mod response;
 
+pub use failure::{Attempt, Failure, FailureCause, in_words};
 pub(crate) use gateway::{Gateway, Origin};
 pub use request::{Asked, Onward, has_passed, push_request};
 pub use response::{

@@ -23,7 +23,9 @@ use std::net::IpAddr;
 
 use super::push_target;
 use crate::config::ProxyRoute;
-use crate::http::{Authority, Field, Framing, Method, Persistence, RequestHead, Version};
+use crate::http::{
+    Authority, Expectation, Field, Form, Framing, Method, Persistence, RequestHead, Version,
+};
 use crate::site::auth;
 use crate::site::guard::{is_ip, is_local, without_dot};
 
@@ -63,6 +65,8 @@ pub struct Asked {
     pub is_websocket: bool,
     /// Whether the client waits for 100 before it sends the body.
     pub expects_continue: bool,
+    /// The form in which the client wants the answer of this server, if the target does not answer.
+    pub form: Form,
     /// The host that the client has asked for, and the port with a colon in front; empty if the client
     /// named none.
     authority: Box<[u8]>,
@@ -88,7 +92,8 @@ impl Asked {
             is_tls,
             takes_trailers: takes_trailers(request),
             is_websocket: request.wants_websocket(),
-            expects_continue: request.expectation() == crate::http::Expectation::Continue,
+            expects_continue: request.expectation() == Expectation::Continue,
+            form: Form::from_request(request),
             authority: authority.into(),
             host_len,
             port,
