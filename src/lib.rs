@@ -234,6 +234,7 @@
 //! | a peer does not read the answers that it asked for | [`WriteBuffer::has_room`](transport::WriteBuffer::has_room): no room, no step, no read, and TCP holds the peer back |
 //! | a peer asks for too much at once | [`Budget`](connection::context::Budget): bytes, rounds, steps and work of one turn |
 //! | many peers ask for much, and others for little | a turn ends when it has done enough, and serves the light first: [`schedule`](server::schedule) |
+//! | TLS keeps bytes that no event reports, in both directions | `transport::tls`: decrypted bytes are read first, and what is born from input is sent at once |
 //! | a peer does nothing at all | deadlines, asked of the mode, kept in [`Timers`](server::timers::Timers) |
 //! | a peer has closed one direction | the end of file is an input like bytes; see [`Mode`](connection::Mode) |
 //! | closing destroys the bytes that the peer has not read | [`Lingering`](connection::mode::Lingering) |
@@ -432,12 +433,9 @@
 //! *A thing that concerns two connections*: an [`Effect`](connection::Effect), which the server carries
 //! out in *deliver*. A connection must not reach another one in any other way.
 //!
-//! *TLS* belongs behind [`Transport`](transport::Transport), around `Tcp`, not behind `Socket`: `Tcp`
-//! takes a short read as proof of an empty socket, which a record of TLS is not. The trait does not
-//! suffice as it is: `finish_write` cannot say that it is blocked, but a close_notify can be; no method
-//! asks for a write while the write buffer is empty, which handshakes and key updates need; `fill`
-//! reads only when the mode wants input, but a handshake always does; `is_drained` must count decrypted
-//! bytes; `send_file` has to copy, which must cost budget.
+//! *A transport below HTTP*, such as another library for TLS: an implementation of
+//! [`Transport`](transport::Transport) around [`Tcp`](transport::Tcp), not of `Socket`, because `Tcp` takes a short read as proof of
+//! an empty socket, which a record of TLS is not; and a variant of [`Channel`](transport::Channel). `Tls` is the example.
 //!
 //! # Dependencies
 //!
@@ -451,7 +449,7 @@
 //! the feature `cli`), `glob` (the patterns of `--ignore`), `hdrhistogram` (the spread of times), `httpdate` (the three forms of an HTTP-date), `serde_json` (the
 //! messages of live reload and of the inspector), `flate2` on `zlib-rs` (gzip and permessage-deflate),
 //! `brotli` (a content coding), `jiff` (local time in the log, dates in a listing), `mime_guess` (media
-//! types), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`
+//! types), `rustls` on `ring` (TLS, by the feature `tls`, which is on by default), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`
 //! (signals as events).
 
 #[cfg(not(target_os = "linux"))]

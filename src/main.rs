@@ -262,7 +262,7 @@ fn urls(bound: &BoundServer, lan: Option<&Lan>) -> Vec<String> {
         Some(lan) => lan.urls().into_iter().chain([page(bound, "/")]).collect(),
         None => {
             let urls = bound.addresses.iter();
-            urls.map(|address| format!("http://{address}/")).collect()
+            urls.map(|address| format!("{}://{address}/", bound.scheme)).collect()
         }
     }
 }
@@ -274,9 +274,10 @@ fn page(bound: &BoundServer, path: &str) -> String {
         let ip = address.ip();
         ip.is_unspecified() || ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
     };
+    let scheme = bound.scheme;
     match (bound.addresses.iter().find(usual), bound.addresses.first()) {
-        (Some(address), _) => format!("http://localhost:{}{path}", address.port()),
-        (None, Some(address)) => format!("http://{address}{path}"),
+        (Some(address), _) => format!("{scheme}://localhost:{}{path}", address.port()),
+        (None, Some(address)) => format!("{scheme}://{address}{path}"),
         (None, None) => String::new(),
     }
 }

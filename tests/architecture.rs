@@ -59,6 +59,7 @@ const PLAN: &[Module] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("mio", &["server/driver.rs", "transport/stream.rs"]),
     ("signal_hook_mio", &["server/driver.rs"]),
+    ("rustls", &["transport/tls.rs"]),
     (
         "rustix",
         &["sys.rs", "sys/diag.rs", "sys/output.rs", "sys/watch.rs"],

@@ -52,6 +52,8 @@ impl Cause {
             // The FIN found that the peer has reset the connection.
             io::ErrorKind::NotConnected => Cause::Reset,
             io::ErrorKind::UnexpectedEof => Cause::FileChanged,
+            // A peer that does not speak TLS, or speaks it wrongly.
+            io::ErrorKind::InvalidData => Cause::Refused,
             _ => Cause::Failed,
         }
     }

@@ -103,7 +103,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// [holds](Connection::held_bytes) much. The memory is free at once. The peer is told why, unless
     /// the memory is that of output, which is lost. [Pump](Connection::pump) the connection afterwards.
     pub fn end_for_memory(&mut self, cx: &mut Context<'_, S>) {
-        match self.write_buffer.held_bytes() > StallClock::PORTION_BYTES {
+        let unsent = self.write_buffer.held_bytes() + self.transport.held_bytes();
+        match unsent > StallClock::PORTION_BYTES {
             true => self.fail(Cause::Overloaded, cx),
             false => self.change_mode(cx, Mode::end_for_memory),
         }

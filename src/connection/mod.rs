@@ -68,7 +68,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::site::Files;
-use crate::transport::{Io, ReadBuffer, Transport, WriteBuffer};
+use crate::transport::{Io, ReadBuffer, Transport, Wire, WriteBuffer};
 use mode::{Step, Wanted};
 use stall_clock::StallClock;
 
@@ -88,6 +88,8 @@ pub(crate) struct Input<'a, S: Files> {
     write_time: Duration,
     /// The peer has ended its direction: the bytes in the read buffer are the last.
     eof: bool,
+    /// What the connection speaks below HTTP.
+    wire: Wire,
     /// The last read found that the kernel holds no more bytes.
     drained: bool,
     /// The peer expects to be [told of the end](Transport::announces_end).
@@ -155,6 +157,8 @@ pub(crate) struct Connection<S: Files, T: Transport<File = S::File>> {
     read_buffer: ReadBuffer,
     write_buffer: WriteBuffer<S::File>,
     mode: Mode<S>,
+    /// The number of bytes that the account is charged for the transport.
+    charged: usize,
     /// The peer has ended its direction, and every byte before the end was read.
     eof: bool,
     /// A deadline has passed, and the next step must learn of it.
@@ -194,6 +198,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             read_buffer: ReadBuffer::default(),
             write_buffer: WriteBuffer::default(),
             mode: Mode::first(now),
+            charged: 0,
             eof: false,
             expired: false,
             evict: false,
@@ -256,7 +261,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let limit = spare.len().min(cx.budget.bytes).min(wanted);
         let had_own = self.transport.wants_write();
         let moved = self.transport.read(&mut spare[..limit]);
-        self.charge_work(cx);
+        self.charge_transport(cx);
         if self.transport.wants_write() && !had_own && self.write_buffer.is_empty() {
             self.output = StallClock::new(cx.turn.now.instant);
         }
@@ -344,6 +349,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     pub fn release(&mut self, cx: &mut Context<'_, S>) {
         self.read_buffer.release(&mut cx.shared.pool);
         self.write_buffer.release(&mut cx.shared.pool);
+        self.charge_memory(0, cx);
         if self.cause().is_none() {
             self.fail(Cause::Failed, cx);
         }
@@ -452,6 +458,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             write_buffer: &mut self.write_buffer,
             write_time: self.write_time,
             eof: self.eof,
+            wire: self.transport.wire(),
             drained: self.transport.is_drained(),
             announces_end: self.transport.announces_end(),
             expired: mem::take(&mut self.expired),
@@ -502,11 +509,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Writes once, or ends our direction if all output is sent and the mode wants a FIN. Returns
     /// whether anything changed.
     fn flush_once(&mut self, cx: &mut Context<'_, S>) -> bool {
+        if self.transport.wants_write() {
+            return self.flush_transport(cx);
+        }
         if self.write_buffer.is_empty() {
-            return match self.transport.wants_write() {
-                true => self.flush_transport(cx),
-                false => self.mode.wants().fin && self.finish_write(cx),
-            };
+            return self.mode.wants().fin && self.finish_write(cx);
         }
         if cx.budget.bytes == 0 {
             self.hold_record(cx);
@@ -518,7 +525,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let pool = &mut cx.shared.pool;
         let began = cx.shared.stopwatch.map(|watch| watch.now());
         let moved = self.write_buffer.flush(&mut self.transport, limit, pool);
-        self.charge_work(cx);
+        self.charge_transport(cx);
         if let (Some(watch), Some(began)) = (cx.shared.stopwatch, began) {
             self.write_time += watch.now().saturating_duration_since(began);
         }
@@ -562,18 +569,32 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Charges the budget for the work of the transport.
+    /// Charges the budget for the work of the transport, and the account for its memory.
     #[inline]
-    fn charge_work(&mut self, cx: &mut Context<'_, S>) {
+    fn charge_transport(&mut self, cx: &mut Context<'_, S>) {
         let work = self.transport.take_work();
         if work > 0 {
             cx.budget.spend_work(work);
         }
+        let held = self.transport.held_bytes();
+        if held != self.charged {
+            self.charge_memory(held, cx);
+        }
     }
 
-    /// Sends bytes that the transport holds, while no output waits. Returns whether anything changed.
+    /// Makes `held` the number of bytes that the account is charged for the transport.
+    #[inline(never)]
+    fn charge_memory(&mut self, held: usize, cx: &mut Context<'_, S>) {
+        let account = cx.shared.pool.account_mut();
+        account.release(mem::replace(&mut self.charged, held));
+        account.charge(held);
+    }
+
+    /// Sends bytes that the transport holds. Returns whether anything changed.
     fn flush_transport(&mut self, cx: &mut Context<'_, S>) -> bool {
-        match self.transport.flush() {
+        let moved = self.transport.flush();
+        self.charge_transport(cx);
+        match moved {
             Io::Done(n) => {
                 cx.budget.spend_bytes(n);
                 self.output.add(n, cx.turn.now.instant);
@@ -583,7 +604,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 self.fail(Cause::of(&error), cx);
                 true
             }
-            Io::Blocked | Io::Eof => false,
+            Io::Blocked | Io::Eof => {
+                if !self.write_buffer.is_empty() {
+                    self.hold_record(cx);
+                }
+                false
+            }
         }
     }
 

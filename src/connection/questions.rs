@@ -155,7 +155,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Returns the number of bytes that the connection holds in memory because of its peer.
     pub fn held_bytes(&self) -> usize {
-        self.read_buffer.held_bytes() + self.write_buffer.held_bytes() + self.mode.held_bytes()
+        self.read_buffer.held_bytes()
+            + self.write_buffer.held_bytes()
+            + self.mode.held_bytes()
+            + self.transport.held_bytes()
     }
 
     /// Whether the connection holds a read buffer of the pool.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use percent_encoding::percent_decode_str;
 
 use super::Key;
-use crate::http::{Field, Framing, Head, Method, RequestHead, SitePath};
+use crate::http::{Field, Framing, Head, Method, RequestHead, Scheme, SitePath};
 use crate::site::Mount;
 use crate::transport::Pool;
 
@@ -35,6 +35,11 @@ impl<'a> Request<'a> {
     /// where GET is one of them. For an opening handshake of WebSocket the method is GET.
     pub fn method(&self) -> Method {
         self.head.method()
+    }
+
+    /// The scheme of the request: `https` if the connection has TLS.
+    pub fn scheme(&self) -> Scheme {
+        self.head.scheme()
     }
 
     /// The path, decoded, with the slash in front. Bytes that are not UTF-8 become U+FFFD.

@@ -69,7 +69,7 @@ impl HeadError {
             E::RequestLine => "the request line is not: method SP request-target SP HTTP-version",
             E::TargetByte => "the request target holds a byte that must be percent-encoded",
             E::TargetForm => "the request target has no form that fits its method",
-            E::TargetScheme => "this connection is for http:// alone, without TLS",
+            E::TargetScheme => "the scheme of the request target is not that of this connection",
             E::TargetTooLong => "the request target is too long",
             E::Version => "this server speaks HTTP/1.1 and HTTP/1.0",
             E::BareLineFeed => "a line must end in CR LF",

@@ -39,4 +39,4 @@ pub use range::{ByteRange, Ranges};
 pub use request::{Expectation, Framing, Head, Members, Method, RequestHead, Values, Version};
 pub use response::{HttpDate, Persistence, ResponseHead, finish_head};
 pub use status::{OtherStatus, Status};
-pub use target::{PathError, SitePath, Target};
+pub use target::{PathError, Scheme, SitePath, Target};

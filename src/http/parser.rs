@@ -34,7 +34,7 @@ use super::classes::{
     target_end,
 };
 use super::request::Span;
-use super::{Authority, Field, Framing, Head, Method, RequestHead, Target, Version};
+use super::{Authority, Field, Framing, Head, Method, RequestHead, Scheme, Target, Version};
 
 /// The error in a request head. [`status`](HeadError::status) and [`sentence`](HeadError::sentence)
 /// give the response to each error.
@@ -47,7 +47,7 @@ pub enum HeadError {
     /// A request target with none of the four forms of §3.2, or with a form that the method does
     /// not allow.
     TargetForm,
-    /// A request target in absolute-form with another scheme than `http` (RFC 9110 §7.4).
+    /// A request target in absolute-form with another scheme than that of the connection (RFC 9110 §7.4).
     TargetScheme,
     /// A request target longer than [`HeadLimits::target_bytes_max`].
     TargetTooLong,
@@ -144,6 +144,12 @@ impl Default for HeadParser {
 }
 
 impl HeadParser {
+    /// Tells the scheme of the connection. Without this call the scheme is `http`.
+    #[inline]
+    pub fn set_scheme(&mut self, scheme: Scheme) {
+        self.head.scheme = scheme;
+    }
+
     /// Continues the parse with `bytes`, which must hold every byte since the beginning of the
     /// head, including the bytes of earlier calls.
     ///
@@ -501,15 +507,17 @@ impl HeadParser {
 
     /// Checks the form of the target, and returns the place of the path; absent if the target has no path.
     fn path(&self, request: &RequestHead<'_>) -> Result<Span, HeadError> {
-        Ok(match Target::parse(request.method(), request.target())? {
-            Target::Path { path, query, .. } => {
-                // The query is at the end of the target, and the path is before the query.
-                let behind = query.map_or(0, |query| 1 + query.len());
-                let end = usize::from(self.head.target.end) - behind;
-                Span::new(end - path.len(), end)
-            }
-            Target::Asterisk | Target::Authority(_) => Span::default(),
-        })
+        Ok(
+            match Target::parse(request.method(), request.target(), request.scheme())? {
+                Target::Path { path, query, .. } => {
+                    // The query is at the end of the target, and the path is before the query.
+                    let behind = query.map_or(0, |query| 1 + query.len());
+                    let end = usize::from(self.head.target.end) - behind;
+                    Span::new(end - path.len(), end)
+                }
+                Target::Asterisk | Target::Authority(_) => Span::default(),
+            },
+        )
     }
 
     /// Checks Host. `None` means that the request names no host: Host is empty, or absent in

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::classes::position;
 use super::field::Field;
-use super::{Authority, FieldLines, Target};
+use super::{Authority, FieldLines, Scheme, Target};
 
 /// A request method (RFC 9110 §9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,6 +142,8 @@ pub struct Head {
     /// The port in Host; `None` if Host has no port.
     pub(super) port: Option<u16>,
     pub(super) framing: Framing,
+    /// The scheme of the connection.
+    pub(super) scheme: Scheme,
 }
 
 impl Default for Head {
@@ -159,6 +161,7 @@ impl Default for Head {
             host: Span::default(),
             port: None,
             framing: Framing::None,
+            scheme: Scheme::Http,
         }
     }
 }
@@ -204,6 +207,11 @@ impl<'a> RequestHead<'a> {
         self.head.method_token.of(self.bytes)
     }
 
+    /// The scheme of the connection, and so of the URI of the target.
+    pub fn scheme(&self) -> Scheme {
+        self.head.scheme
+    }
+
     /// The version of HTTP.
     pub fn version(&self) -> Version {
         self.head.version
@@ -245,7 +253,8 @@ impl<'a> RequestHead<'a> {
     pub fn authority(&self) -> Option<Authority<'a>> {
         // Nearly every target is in origin-form and needs no parsing.
         if self.target().first() != Some(&b'/')
-            && let Ok(Target::Path { authority, .. }) = Target::parse(self.method(), self.target())
+            && let Ok(Target::Path { authority, .. }) =
+                Target::parse(self.method(), self.target(), self.scheme())
             && authority.is_some()
         {
             return authority;

@@ -8,16 +8,51 @@
 //! asterisk-form  = "*"
 //! ```
 //!
-//! The scheme must be `http`: connections have no TLS here, and a request for a target with the
-//! scheme `https` must be rejected then (RFC 9110 §7.4): otherwise an attacker with control of the
+//! The scheme must be the one of the connection: a request for a target with the scheme `https` must be
+//! rejected on a connection without TLS (RFC 9110 §7.4), since otherwise an attacker with control of the
 //! network could make this server answer for a site behind TLS. The server has no authority for
 //! another scheme either. A URI without an authority (`urn:a`, `http:/a`) is not accepted, because
 //! the URI names no server.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::classes::{is_plain_path, position};
 use super::{Authority, HeadError, Method};
+
+/// The scheme of the URIs that a connection is for (RFC 9110 §4.2).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Scheme {
+    /// The connection has no TLS.
+    #[default]
+    Http,
+    /// The connection has TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme as URIs have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port of a URI without a port.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// A request target in one of the four forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,8 +80,12 @@ impl<'a> Target<'a> {
     /// # Errors
     /// [`HeadError::TargetForm`] if the target has none of the four forms, or has a form that the
     /// method does not allow, and [`HeadError::TargetScheme`] for absolute-form with another scheme
-    /// than `http`.
-    pub fn parse(method: Method, target: &'a [u8]) -> Result<Target<'a>, HeadError> {
+    /// than this one.
+    pub fn parse(
+        method: Method,
+        target: &'a [u8],
+        of_connection: Scheme,
+    ) -> Result<Target<'a>, HeadError> {
         if method == Method::Connect {
             // In authority-form the port is required (RFC 9110 §9.3.6).
             return match Authority::parse(target) {
@@ -70,7 +109,7 @@ impl<'a> Target<'a> {
                     .unwrap_or(rest.len());
                 let (authority, path) = rest.split_at(end);
                 let authority = Authority::parse(authority).ok_or(HeadError::TargetForm)?;
-                match scheme.eq_ignore_ascii_case(b"http") {
+                match scheme.eq_ignore_ascii_case(of_connection.as_str().as_bytes()) {
                     true => Ok(Target::with_path(Some(authority), path)),
                     false => Err(HeadError::TargetScheme),
                 }
@@ -304,7 +343,7 @@ mod tests {
             (Method::Connect, ":1", bad),
         ] {
             assert_eq!(
-                Target::parse(method, target.as_bytes()),
+                Target::parse(method, target.as_bytes(), Scheme::Http),
                 expected,
                 "{target}"
             );

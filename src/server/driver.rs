@@ -25,7 +25,9 @@ use super::console::{Asked, Keyboard};
 use crate::config::{ProxyPlace, ProxyTarget};
 use crate::connection::{Key, Now};
 use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag};
-use crate::transport::{Address, Ready, Stream, Tcp, Transport};
+use crate::transport::{Address, Channel, Ready, Stream, Tcp, Transport};
+#[cfg(feature = "tls")]
+use crate::transport::{Tls, TlsConfig};
 
 /// The source of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -288,6 +290,10 @@ pub struct MioDriver {
     keys: Option<Keyboard>,
     /// The programs that open a browser and have not ended.
     openers: Vec<Opener>,
+    /// The certificates of each listener, by its number; beyond the end and for `None`, connections are
+    /// plain.
+    #[cfg(feature = "tls")]
+    tls: Vec<Option<TlsConfig>>,
     /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Hangup`].
     had_terminal: bool,
 }
@@ -346,8 +352,34 @@ impl MioDriver {
             diag: SocketDiag::default(),
             keys: None,
             openers: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: Vec::new(),
             had_terminal: false,
         })
+    }
+
+    /// Lets the connections of the listener of this number speak TLS from now on.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, listener: u8, tls: TlsConfig) {
+        let listener = usize::from(listener);
+        if self.tls.len() <= listener {
+            self.tls.resize_with(listener + 1, || None);
+        }
+        self.tls[listener] = Some(tls);
+    }
+
+    /// The transport of a new connection of the listener of this number.
+    #[cfg(feature = "tls")]
+    fn channel(&self, listener: u8, tcp: Tcp<Stream>) -> Channel<Stream> {
+        match self.tls.get(usize::from(listener)) {
+            Some(Some(tls)) => Channel::Tls(Box::new(Tls::accept(tcp, tls.current()))),
+            Some(None) | None => Channel::Plain(tcp),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn channel(&self, _: u8, tcp: Tcp<Stream>) -> Channel<Stream> {
+        Channel::Plain(tcp)
     }
 
     /// Takes SIGHUP for [`Signal::Hangup`] from now on. Under nohup(1), SIGHUP stays ignored.
@@ -404,7 +436,7 @@ fn reserve() -> Option<File> {
 }
 
 impl Driver for MioDriver {
-    type Stream = Tcp<Stream>;
+    type Stream = Channel<Stream>;
 
     fn now(&self) -> Now {
         Now {
@@ -428,15 +460,17 @@ impl Driver for MioDriver {
 
     fn accept(&mut self, listener: u8) -> io::Result<(Self::Stream, SocketAddr)> {
         match self.listeners.get(usize::from(listener)) {
-            Some(listener) => listener
-                .accept()
-                .map(|(s, peer)| (Tcp::new(Stream::Tcp(s)), peer)),
+            Some(socket) => {
+                let (socket, peer) = socket.accept()?;
+                let tcp = Tcp::new(Stream::Tcp(socket));
+                Ok((self.channel(listener, tcp), peer))
+            }
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     fn connect(&mut self, address: &Address) -> io::Result<Self::Stream> {
-        Stream::connect(address).map(Tcp::new)
+        Stream::connect(address).map(|stream| Channel::Plain(Tcp::new(stream)))
     }
 
     fn resolve(&mut self, target: &ProxyTarget) -> io::Result<Vec<Address>> {

@@ -17,9 +17,12 @@ use super::{
 };
 use crate::config::{Bind, Config, Cors, Live, Metrics, Port, ProxyPlace, ProxyTarget, TraceTo};
 use crate::connection::Endpoint;
+use crate::http::Scheme;
 use crate::site::proxy::Routes;
 use crate::site::{Auth, Client, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
+#[cfg(feature = "tls")]
+use crate::transport::TlsConfig;
 
 /// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
 /// a second bound, 4,096 by default.
@@ -42,6 +45,8 @@ pub struct BoundServer {
     pub missing: Vec<(IpAddr, io::Error)>,
     /// The preferred port, if it was in use and one of the next ports was taken.
     pub port_in_use: Option<u16>,
+    /// The scheme of the URLs of the server: `https` after [`with_tls`](BoundServer::with_tls).
+    pub scheme: Scheme,
 }
 
 /// Why a server did not start.
@@ -186,6 +191,18 @@ impl BoundServer {
         BoundServer { server, ..self }
     }
 
+    /// Lets the connections of all listeners speak TLS. A client that speaks plain HTTP is led to `https`.
+    /// Keep a clone of `tls` to replace the certificates while the server runs.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: &TlsConfig) -> BoundServer {
+        for listener in 0..self.addresses.len() {
+            self.server.set_tls(listener as u8, tls.clone());
+        }
+        self.scheme = Scheme::Https;
+        self
+    }
+
     /// Returns the way to the server from other threads.
     ///
     /// # Errors
@@ -204,6 +221,21 @@ impl BoundServer {
 }
 
 impl Server<MioDriver, Disk> {
+    /// Lets the connections of the listener of this number speak TLS from now on; see
+    /// [`BoundServer::with_tls`].
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, listener: u8, tls: TlsConfig) {
+        self.driver.set_tls(listener, tls);
+    }
+
+    /// Answers requests to this path by plain HTTP too, where TLS is expected. There is one such path at
+    /// the most.
+    #[must_use]
+    pub fn with_plain_path(mut self, path: &str) -> Self {
+        self.shared.site.set_plain_path(path);
+        self
+    }
+
     /// Opens the root and binds the listeners as `config` says. Three lines start a server:
     ///
     /// ```no_run
@@ -357,6 +389,7 @@ impl Server<MioDriver, Disk> {
             root,
             missing,
             port_in_use,
+            scheme: Scheme::Http,
         })
     }
 }

@@ -24,7 +24,7 @@ use sha1::{Digest, Sha1};
 
 use super::Reply;
 use crate::config::Credentials;
-use crate::http::{Method, RequestHead, ResponseHead, Status};
+use crate::http::{Method, RequestHead, ResponseHead, Scheme, Status};
 
 /// The beginning of the name of each cookie with a token. The port follows.
 pub(super) const COOKIE: &str = "oneloop-";
@@ -116,8 +116,13 @@ impl Auth {
             is_for_page && !self.has_token(request) && self.has_credentials(request) == Some(true);
         is_due.then(|| {
             let port = request.authority().and_then(|authority| authority.port);
-            let (port, token) = (port.unwrap_or(80), &self.token);
-            format!("{COOKIE}{port}={token}; Path=/; HttpOnly; SameSite=Strict")
+            let port = port.unwrap_or(request.scheme().default_port());
+            let secure = match request.scheme() {
+                Scheme::Http => "",
+                Scheme::Https => "; Secure",
+            };
+            let token = &self.token;
+            format!("{COOKIE}{port}={token}; Path=/; HttpOnly; SameSite=Strict{secure}")
         })
     }
 

@@ -50,7 +50,7 @@
 //! | | Host | Origin, of an unsafe method or a WebSocket handshake; of another request, see above |
 //! |---|---|---|
 //! | absent | let in: HTTP/1.0, not a browser | let in: no page |
-//! | the request's authority | | let in; a missing port is the default port of the scheme |
+//! | the request's authority | | let in, but from `http` to `https`; a missing port is the default port of the scheme |
 //! | `localhost`, `*.localhost`, a loopback address | let in | let in, with any port |
 //! | an allowed name or address | let in | let in, with any port |
 //! | another IP address | let in | refused |
@@ -63,7 +63,7 @@ use std::error::Error;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::http::{Authority, Field, Method, RequestHead};
+use crate::http::{Authority, Field, Method, RequestHead, Scheme};
 
 /// The rules that decide which requests are let in; see the module's docs. The default guard has no
 /// allowed names, and lets in only requests that need no permission.
@@ -215,11 +215,11 @@ impl Guard {
             return self.check_origin(request, authority);
         }
         match request.value(Field::Referer).and_then(origin_of) {
-            Some(page) => self.check_page(page, authority),
+            Some(page) => self.check_page(page, request, authority),
             None if is_same_site && authority.is_some_and(|a| is_local(without_dot(a.host))) => {
                 Ok(())
             }
-            None => self.check_page(b"null", authority),
+            None => self.check_page(b"null", request, authority),
         }
     }
 
@@ -231,7 +231,7 @@ impl Guard {
         let mut values = request.values(Field::Origin);
         match (values.next(), values.next()) {
             (None, _) => Ok(()),
-            (Some(value), None) => self.check_page(value, authority),
+            (Some(value), None) => self.check_page(value, request, authority),
             (Some(_), Some(_)) => Err(Denial::OriginUnknown),
         }
     }
@@ -240,6 +240,7 @@ impl Guard {
     fn check_page<'a>(
         &self,
         value: &'a [u8],
+        request: &RequestHead<'a>,
         authority: Option<Authority<'a>>,
     ) -> Result<(), Denial<'a>> {
         let origin = Origin::parse(value).ok_or(Denial::OriginUnknown)?;
@@ -252,10 +253,14 @@ impl Guard {
             Origin::Web(page) => page,
         };
         let host = without_dot(page.authority.host);
-        let is_own = authority.is_some_and(|authority| {
-            let port = authority.port.unwrap_or(page.default_port);
-            port == page.port() && is_same(without_dot(authority.host), host)
-        });
+        // Anybody on the network can make a page that was loaded without TLS. (A page that was loaded by
+        // https may be ours without TLS here: a proxy in front may have it.)
+        let is_safe = request.scheme() == Scheme::Http || page.is_https();
+        let is_own = is_safe
+            && authority.is_some_and(|authority| {
+                let port = authority.port.unwrap_or(page.default_port);
+                port == page.port() && is_same(without_dot(authority.host), host)
+            });
         match is_own || is_local(host) || self.allows(host) {
             true => Ok(()),
             false => Err(Denial::Origin(host)),
@@ -413,6 +418,10 @@ fn origin_of(url: &[u8]) -> Option<&[u8]> {
 }
 
 impl WebOrigin<'_> {
+    fn is_https(&self) -> bool {
+        self.default_port == Scheme::Https.default_port()
+    }
+
     fn port(&self) -> u16 {
         self.authority.port.unwrap_or(self.default_port)
     }

@@ -95,6 +95,7 @@ mod fallback;
 mod files;
 mod freshness;
 mod guard;
+mod https;
 mod listing;
 pub(crate) mod live;
 mod made;
@@ -154,6 +155,8 @@ use select::Selected;
 #[derive(Debug)]
 pub struct Site<F: Files> {
     guard: Guard,
+    /// The path that may be asked for without TLS where TLS is expected.
+    plain_path: Option<Box<str>>,
     policy: Rc<Policy>,
     /// The credentials that each request must have; `None` if none are asked for.
     auth: Option<Auth>,
@@ -246,6 +249,7 @@ impl<F: Files> Site<F> {
     pub fn new(files: F, index: &[u8], limits: &Limits) -> Site<F> {
         Site {
             guard: Guard::default(),
+            plain_path: None,
             policy: Rc::default(),
             auth: None,
             gateway: None,

@@ -13,16 +13,22 @@
 //! or writing before the socket has returned `EAGAIN` (or a short read, see [`Transport::mark`]),
 //! gets no second event for the same bytes or the same space.
 
+mod channel;
 pub(crate) mod pool;
 mod read_buffer;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod write_buffer;
 
+pub use channel::Channel;
 pub(crate) use pool::{ChargedBytes, Pool};
 pub(crate) use read_buffer::ReadBuffer;
 pub use stream::{Address, Stream, UNIX_PEER};
 pub use tcp::{Socket, Tcp};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsConfig};
 pub(crate) use write_buffer::WriteBuffer;
 
 use std::io::{self, IoSlice};
@@ -68,9 +74,20 @@ pub enum Io {
     Failed(io::Error),
 }
 
-/// A non-blocking byte stream that remembers its readiness. The one implementation today is [`Tcp`];
-/// the simulator stands in for the kernel one level lower, behind [`Socket`], so that the flags of
-/// `Tcp` run in each test too.
+/// What a connection speaks below HTTP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wire {
+    /// Nothing: the bytes are those of HTTP.
+    Plain,
+    /// TLS, so the scheme of its URIs is `https`.
+    Tls,
+    /// Nothing, where TLS is expected: the client is to be told.
+    PlainForTls,
+}
+
+/// A non-blocking byte stream that remembers its readiness: [`Tcp`], `Tls` around it, and [`Channel`], which
+/// is either. The simulator stands in for the kernel one level lower, behind [`Socket`], so that the flags
+/// of `Tcp` run in each test too.
 ///
 /// A call is cheap while no byte can be moved: an operation whose readiness flag is clear returns
 /// [`Io::Blocked`] without a system call.
@@ -108,6 +125,12 @@ pub trait Transport {
     /// event will report them again.
     fn is_drained(&self) -> bool;
 
+    /// Returns what the connection speaks below HTTP. The answer is final when the first byte was read.
+    #[inline]
+    fn wire(&self) -> Wire {
+        Wire::Plain
+    }
+
     /// Whether a handshake is under way. Until its end, the transport takes no bytes to send, and must
     /// read even for a mode that wants no input.
     #[inline]
@@ -140,6 +163,12 @@ pub trait Transport {
     /// the bytes that the results tell: for signatures, encryption, and bytes copied from a file.
     #[inline]
     fn take_work(&mut self) -> u32 {
+        0
+    }
+
+    /// Returns the number of bytes in memory that the transport holds because of its peer.
+    #[inline]
+    fn held_bytes(&self) -> usize {
         0
     }
 

@@ -13,7 +13,7 @@ use oneloop::config::Limits;
 use oneloop::http::{
     Acceptable, Authority, BodyDecoder, BodyError, ByteRange, Coding, EntityTag, Field, Framing,
     HeadLimits, HeadParser, Method, Parsed, Precondition, Ranges, RequestHead, ResponseBody,
-    ResponseParser, SitePath, Target, Validators, Version, precondition,
+    ResponseParser, Scheme, SitePath, Target, Validators, Version, precondition,
 };
 use oneloop::site::{Guard, TagPlace};
 use world::{Action, play_with};
@@ -149,7 +149,7 @@ pub fn head(bytes: &[u8]) {
     assert!(head.end() <= bytes.len() && bytes[..head.end()].ends_with(b"\r\n\r\n"));
     let request = RequestHead::new(head, bytes);
     let _ = (request.wants_persistence(), request.expectation());
-    let (path, query) = match Target::parse(request.method(), request.target()) {
+    let (path, query) = match Target::parse(request.method(), request.target(), request.scheme()) {
         Ok(Target::Path {
             path: b"", query, ..
         }) => (Some(&b"/"[..]), query),
@@ -261,7 +261,7 @@ pub fn target(bytes: &[u8]) {
     for method in [Method::Get, Method::Options, Method::Connect] {
         let Ok(Target::Path {
             authority, path, ..
-        }) = Target::parse(method, bytes)
+        }) = Target::parse(method, bytes, Scheme::Http)
         else {
             continue;
         };

@@ -14,10 +14,10 @@ use crate::connection::request::{KeptRequest, is_coded, parameter};
 use crate::connection::why::{Facts, TimeLimit, Wait};
 use crate::connection::{Cause, Context, Errand, Input, Intake, Key, Refusal, Request};
 use crate::http::{
-    Expectation, Field, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Status,
+    Expectation, Field, Framing, Head, HeadError, HeadParser, Parsed, RequestHead, Scheme, Status,
 };
 use crate::site::{Asked, Files, Mount, Origin, Reply, Route};
-use crate::transport::UNIX_PEER;
+use crate::transport::{UNIX_PEER, Wire};
 use crate::websocket::{Accept, Opening, OpeningError};
 
 /// Waiting for a request, or receiving the head of a request.
@@ -63,6 +63,9 @@ impl ReadingHead {
                 .as_deref_mut()
                 .map(mem::take)
                 .unwrap_or_default();
+            if input.wire == Wire::Tls {
+                parser.set_scheme(Scheme::Https);
+            }
             if let Some(watch) = &mut cx.shared.stopwatch {
                 watch.begin_parse();
             }
@@ -145,7 +148,7 @@ impl ReadingHead {
         match Plan::of(&request, input, cx) {
             Plan::Answer(reply) => {
                 input.read_buffer.consume(head.end());
-                let (pending, cause) = match has_body {
+                let (pending, cause) = match has_body || input.wire == Wire::PlainForTls {
                     true => (pending.without_its_body(), Cause::Refused),
                     false => (pending, Cause::LastAnswer),
                 };
@@ -281,7 +284,7 @@ impl ReadingHead {
 /// The decision about a request, made from the head alone.
 enum Plan<S: Files> {
     /// Answer now. If the request has a body, the body is not read, and this answer is the last of
-    /// the connection.
+    /// the connection; so is the answer to a client that should speak TLS.
     Answer(Reply<S::File>),
     /// Accept the opening handshake, and go on by WebSocket.
     Open(Accept, Mount),
@@ -299,6 +302,11 @@ enum Plan<S: Files> {
 
 impl<S: Files> Plan<S> {
     fn of(request: &RequestHead<'_>, input: &Input<'_, S>, cx: &mut Context<'_, S>) -> Plan<S> {
+        if input.wire == Wire::PlainForTls
+            && let Some(reply) = cx.shared.site.by_https_alone(request)
+        {
+            return Plan::Answer(reply);
+        }
         let mount = match cx.shared.site.route(request) {
             Route::Files => None,
             Route::Backend(number) => return Plan::forward(number, request, input, cx),
@@ -389,7 +397,7 @@ impl<S: Files> Plan<S> {
     ) -> Plan<S> {
         let origin = Origin {
             ip: (*input.peer != UNIX_PEER).then(|| input.peer.ip()),
-            is_tls: false,
+            is_tls: input.wire == Wire::Tls,
             has_password: cx.shared.site.asks_for_password(),
         };
         let (head, asked) = cx.shared.site.gateway().onward(number, request, origin);

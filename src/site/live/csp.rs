@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::http::Scheme;
+
 /// The needs of the script, for the policy of its page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Needs<'a> {
@@ -11,6 +13,8 @@ pub(super) struct Needs<'a> {
     pub nonce: Option<&'a str>,
     /// The host and port of the server, as the browser has them; `None` if a policy cannot name them.
     pub authority: Option<&'a str>,
+    /// The scheme of the request.
+    pub scheme: Scheme,
 }
 
 /// A policy after a change.
@@ -147,8 +151,12 @@ impl<'a> Policy<'a> {
         let Some((_, mut sources)) = self.first_of(&["connect-src", "default-src"]) else {
             return;
         };
-        let socket = needs.authority.map(|authority| format!("ws://{authority}"));
-        let known = ["'self'", "*", "ws:"].into_iter().chain(socket.as_deref());
+        let scheme = match needs.scheme {
+            Scheme::Http => "ws:",
+            Scheme::Https => "wss:",
+        };
+        let socket = needs.authority.map(|to| format!("{scheme}//{to}"));
+        let known = ["'self'", "*", scheme].into_iter().chain(socket.as_deref());
         let known: Vec<&str> = known.collect();
         let is_enough = |source: &String| known.iter().any(|k| source.eq_ignore_ascii_case(k));
         if sources.iter().any(is_enough) {
@@ -169,6 +177,7 @@ mod tests {
     const NEEDS: Needs<'_> = Needs {
         nonce: Some("N"),
         authority: Some("localhost:8080"),
+        scheme: Scheme::Http,
     };
 
     /// The policy becomes `expected`; empty if the policy is enough.
@@ -261,6 +270,7 @@ mod tests {
         let own = Needs {
             nonce: None,
             authority: None,
+            scheme: Scheme::Https,
         };
         let Widened::To {
             policy,

@@ -473,6 +473,7 @@ impl Live {
         let needs = Needs {
             nonce: nonce.as_deref(),
             authority: authority.as_deref(),
+            scheme: request.scheme(),
         };
         match widen(&value, needs) {
             Widened::Enough => Allowed::AsItIs,

@@ -8,6 +8,8 @@ mod inspector;
 mod live;
 mod sessions;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
