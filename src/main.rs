@@ -262,7 +262,8 @@ fn urls(bound: &BoundServer, lan: Option<&Lan>) -> Vec<String> {
         Some(lan) => lan.urls().into_iter().chain([page(bound, "/")]).collect(),
         None => {
             let urls = bound.addresses.iter();
-            urls.map(|address| format!("{}://{address}/", bound.scheme)).collect()
+            urls.map(|address| format!("{}://{address}/", bound.scheme))
+                .collect()
         }
     }
 }

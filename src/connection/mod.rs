@@ -57,7 +57,7 @@ pub(crate) use hub::{Alarms, OwedAnswers};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
-pub(crate) use relay::{Errand, Failure, Piece};
+pub(crate) use relay::{Errand, NoAnswer, Piece};
 pub(crate) use rooms::Rooms;
 pub(crate) use timing::{Stopwatch, Timing};
 pub(crate) use why::Place;

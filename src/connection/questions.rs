@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::mode::Mode;
 use super::why::TimeLimit;
-use super::{Cause, Connection, Context, Errand, Failure, Key, ModeName};
+use super::{Cause, Connection, Context, Errand, Key, ModeName, NoAnswer};
 use crate::config::Limits;
 use crate::site::Files;
 use crate::transport::Transport;
@@ -65,7 +65,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Why a backend has not answered.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<NoAnswer> {
         match &self.mode {
             Mode::Upstream(mode) => mode.failure(),
             _ => None,

@@ -8,15 +8,14 @@
 //! reading, and TCP holds its peer back: in this way the pressure of a slow reader reaches through both
 //! sockets.
 
-use std::fmt;
 use std::io;
-use std::time::Duration;
 
 use super::mode::Mode;
 use super::{Cause, Connection, Context, StallClock};
-use crate::http::{FieldLines, Framing, Method, ReceivedHead, ResponseError, Status};
-use crate::site::proxy::push_chunk_size;
-use crate::site::{Files, Reply};
+use crate::config::Limits;
+use crate::http::{FieldLines, Framing, Method, ReceivedHead, ResponseError};
+use crate::site::Files;
+use crate::site::proxy::{Failure, FailureCause, push_chunk_size};
 use crate::transport::Transport;
 
 /// A part of a message, on its way from one connection of a pair to the other.
@@ -63,7 +62,7 @@ impl Errand {
 
 /// Why a backend has not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Failure {
+pub(crate) enum NoAnswer {
     /// The connection failed, before or after the request was sent.
     Io(io::ErrorKind),
     /// The backend has ended the connection before the head of its answer was whole.
@@ -71,24 +70,31 @@ pub(crate) enum Failure {
     /// The backend has sent what is no answer.
     Malformed(ResponseError),
     /// The backend switches to another protocol, which nobody has asked for.
-    UnwantedSwitch,
+    UnaskedSwitch,
     /// No connection was made in time.
     ConnectTimeout,
     /// No head came in time.
     HeadTimeout,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl NoAnswer {
+    /// What the client is told.
+    pub fn cause(self, has_sent_nothing: bool, limits: &Limits) -> FailureCause {
         match self {
-            Failure::Io(kind) => kind.fmt(f),
-            Failure::Closed => f.write_str("it closed the connection without an answer"),
-            Failure::Malformed(error) => error.fmt(f),
-            Failure::UnwantedSwitch => {
-                f.write_str("it switched to a protocol that was not asked for")
-            }
-            Failure::ConnectTimeout => f.write_str("no connection was made in time"),
-            Failure::HeadTimeout => f.write_str("no answer began in time"),
+            NoAnswer::Io(_) if has_sent_nothing => FailureCause::Unreachable,
+            NoAnswer::ConnectTimeout => FailureCause::Unreachable,
+            NoAnswer::Io(_) | NoAnswer::Closed => FailureCause::Closed,
+            NoAnswer::Malformed(error) => FailureCause::Malformed(error),
+            NoAnswer::UnaskedSwitch => FailureCause::UnaskedSwitch,
+            NoAnswer::HeadTimeout => FailureCause::Silent(limits.proxy_timeout),
+        }
+    }
+
+    /// The error in words, if no connection was made.
+    pub fn in_words(self) -> String {
+        match self {
+            NoAnswer::Io(kind) => kind.to_string(),
+            _ => io::ErrorKind::TimedOut.to_string(),
         }
     }
 }
@@ -144,22 +150,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Answers a client whose backend has not. [Pump](Connection::pump) the connection afterwards.
-    pub fn answer_for_backend(
-        &mut self,
-        target: &str,
-        failure: Failure,
-        down_for: Option<Duration>,
-        cx: &mut Context<'_, S>,
-    ) {
-        let status = match failure {
-            Failure::HeadTimeout => Status::GatewayTimeout,
-            _ => Status::BadGateway,
-        };
-        let _ = down_for;
-        let reply = Reply::plain(status, format!("{target} has not answered: {failure}"));
+    pub fn answer_for_backend(&mut self, failure: &Failure<'_>, cx: &mut Context<'_, S>) {
         let waiting = !self.write_buffer.is_empty();
         self.change_mode(cx, |mode, input, cx| match mode {
-            Mode::Forwarding(mode) => mode.answer(reply, input, cx),
+            Mode::Forwarding(mode) => mode.answer(failure, input, cx),
             mode => mode,
         });
         if !waiting {

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::couple::BackendEnd;
 use crate::config::{Limits, ProxyPlace, ProxyTarget};
-use crate::connection::{Failure, Key};
+use crate::connection::{Key, NoAnswer};
 use crate::transport::Address;
 
 /// The backends, and the state of the step *couple*.
@@ -27,7 +28,9 @@ pub(super) struct Backends {
 pub(super) struct Backend {
     pub target: ProxyTarget,
     /// The addresses, of which one is enough.
-    pub addresses: Vec<Address>,
+    addresses: Vec<Address>,
+    /// The error of the last attempt at each address; empty if it was reached, or not tried.
+    errors: Vec<String>,
     /// The address that was reached last.
     preferred: usize,
     /// The connections that wait for a request, the one used last at the end.
@@ -64,6 +67,25 @@ pub(super) enum Next {
     GiveUp,
 }
 
+impl Backend {
+    /// The addresses that were tried, each with the error.
+    pub fn tried(&self) -> Vec<(String, &str)> {
+        let all = self.addresses.iter().zip(&self.errors);
+        let tried = all.filter(|(_, error)| !error.is_empty());
+        tried
+            .map(|(address, error)| (address.to_string(), &**error))
+            .collect()
+    }
+
+    /// Replaces the addresses, of which there is at least one.
+    pub fn set_addresses(&mut self, addresses: Vec<Address>) {
+        if self.addresses != addresses {
+            self.errors = vec![String::new(); addresses.len()];
+            (self.addresses, self.preferred) = (addresses, 0);
+        }
+    }
+}
+
 impl Backends {
     /// The first pause before another attempt, and the longest. Each pause is half as long again as the
     /// one before.
@@ -73,7 +95,8 @@ impl Backends {
     const RESOLVED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
     pub fn new(list: Vec<(ProxyTarget, Vec<Address>)>, now: Instant) -> Backends {
-        let backend = |(target, addresses)| Backend {
+        let backend = |(target, addresses): (_, Vec<_>)| Backend {
+            errors: vec![String::new(); addresses.len()],
             target,
             addresses,
             preferred: 0,
@@ -110,20 +133,28 @@ impl Backends {
     /// Notes that a connection was made to an address.
     pub fn reached(&mut self, number: u16, address: usize, client: Key) {
         self.attempts.remove(&client.into());
-        let backend = self.get(number);
+        let backend = &mut self.list[usize::from(number)];
+        if backend.preferred == address && backend.down_since.is_none() {
+            return;
+        }
         (backend.preferred, backend.down_since) = (address, None);
+        backend.errors.iter_mut().for_each(String::clear);
     }
 
     /// Notes that no connection was made, and says what to do.
     pub fn missed(
         &mut self,
-        number: u16,
+        end: BackendEnd,
         client: Key,
-        failure: Failure,
+        failure: NoAnswer,
         (now, is_stopping): (Instant, bool),
         limits: &Limits,
     ) -> Next {
+        let number = end.number;
         let backend = &mut self.list[usize::from(number)];
+        if let Some(error) = backend.errors.get_mut(usize::from(end.address)) {
+            *error = failure.in_words();
+        }
         backend.down_since.get_or_insert(now);
         let addresses = backend.addresses.len();
         let attempt = self.attempts.entry(client.into()).or_insert(Attempt {
@@ -183,17 +214,17 @@ impl Backends {
 }
 
 /// Whether a failure may be over in a moment: the backend is not there yet, or something is short.
-fn may_pass(failure: Failure) -> bool {
+fn may_pass(failure: NoAnswer) -> bool {
     use io::ErrorKind as E;
     match failure {
-        Failure::Io(kind) => !matches!(
+        NoAnswer::Io(kind) => !matches!(
             kind,
             E::PermissionDenied | E::InvalidInput | E::NetworkUnreachable | E::Unsupported
         ),
-        Failure::ConnectTimeout => false,
-        Failure::Closed
-        | Failure::Malformed(_)
-        | Failure::UnwantedSwitch
-        | Failure::HeadTimeout => false,
+        NoAnswer::ConnectTimeout => false,
+        NoAnswer::Closed
+        | NoAnswer::Malformed(_)
+        | NoAnswer::UnaskedSwitch
+        | NoAnswer::HeadTimeout => false,
     }
 }

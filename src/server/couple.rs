@@ -12,8 +12,8 @@ use super::backends::{Backends, Next};
 use super::schedule::Debt;
 use super::start::plainly;
 use super::{Driver, Server, Slot, get};
-use crate::connection::{Connection, Context, Failure, Key, Piece};
-use crate::site::proxy::Routes;
+use crate::connection::{Connection, Context, Key, NoAnswer, Piece};
+use crate::site::proxy::{Attempt, Failure, FailureCause, Routes};
 use crate::site::{Files, Gateway};
 use crate::transport::Transport;
 
@@ -30,7 +30,7 @@ pub(super) struct BackendEnd {
 #[derive(Clone, Copy, Debug)]
 struct Loss {
     end: BackendEnd,
-    failure: Failure,
+    failure: NoAnswer,
     /// No byte of the request has left.
     has_sent_nothing: bool,
     /// An earlier request was answered on the connection.
@@ -151,19 +151,19 @@ where
         };
         let number = errand.backend;
         let Some((at, address)) = backends.address(number, client) else {
-            return self.missed(client, number, Failure::Io(io::ErrorKind::NotFound));
+            return;
+        };
+        let end = BackendEnd {
+            number,
+            address: at as u16,
         };
         self.work.spend(Self::CONNECT_WORK);
         match self.driver.connect(&address) {
             Ok(stream) => {
-                let end = BackendEnd {
-                    number,
-                    address: at as u16,
-                };
                 let key = self.insert_backend(stream, address.peer(), end);
                 self.pair(client, key);
             }
-            Err(error) => self.missed(client, number, Failure::Io(error.kind())),
+            Err(error) => self.missed(client, end, NoAnswer::Io(error.kind())),
         }
     }
 
@@ -306,7 +306,7 @@ where
     }
 
     /// The connection to the backend has failed. `key` is either of the pair.
-    fn lost(&mut self, key: Key, failure: Failure) {
+    fn lost(&mut self, key: Key, failure: NoAnswer) {
         let Some((client, backend)) = self.part(key) else {
             return;
         };
@@ -338,28 +338,34 @@ where
             slot.connection.take(Piece::Broken, cx);
             return self.pump(client);
         };
-        let is_over = matches!(loss.failure, Failure::Closed | Failure::Io(_));
+        let is_over = matches!(loss.failure, NoAnswer::Closed | NoAnswer::Io(_));
         let can_repeat = errand.is_idempotent() && slot.connection.can_repeat();
         if loss.is_reused && is_over && (can_repeat || loss.has_sent_nothing) {
             return self.connect(client);
         }
-        let is_unreached = matches!(loss.failure, Failure::Io(_) | Failure::ConnectTimeout);
+        let is_unreached = matches!(loss.failure, NoAnswer::Io(_) | NoAnswer::ConnectTimeout);
         match loss.has_sent_nothing && is_unreached {
-            true => self.missed(client, number, loss.failure),
-            false => self.answer_for_backend(client, number, loss.failure),
+            true => self.missed(client, loss.end, loss.failure),
+            false => {
+                let cause = loss.failure.cause(loss.has_sent_nothing, &self.turn.limits);
+                self.answer_for_backend(client, number, cause);
+            }
         }
     }
 
     /// No connection to the backend was made.
-    fn missed(&mut self, client: Key, number: u16, failure: Failure) {
+    fn missed(&mut self, client: Key, end: BackendEnd, failure: NoAnswer) {
+        let number = end.number;
         let Some(backends) = &mut self.backends else {
             return;
         };
         let now = self.turn.now.instant;
         let moment = (now, self.turn.stopping);
-        match backends.missed(number, client, failure, moment, &self.turn.limits) {
+        match backends.missed(end, client, failure, moment, &self.turn.limits) {
             Next::TryAgain => self.connect(client),
-            Next::GiveUp => self.answer_for_backend(client, number, failure),
+            Next::GiveUp => {
+                self.answer_for_backend(client, number, FailureCause::Unreachable);
+            }
             Next::Wait => {
                 if backends.should_resolve(number, now) {
                     let backend = backends.get(number);
@@ -367,7 +373,7 @@ where
                     if let Ok(addresses) = self.driver.resolve(&backend.target)
                         && !addresses.is_empty()
                     {
-                        backend.addresses = addresses;
+                        backend.set_addresses(addresses);
                     }
                 }
             }
@@ -375,18 +381,29 @@ where
     }
 
     /// Answers a client in place of its backend.
-    fn answer_for_backend(&mut self, client: Key, number: u16, failure: Failure) {
+    fn answer_for_backend(&mut self, client: Key, number: u16, cause: FailureCause) {
         self.tally.counters.backend_failures += 1;
         let Some(backends) = &mut self.backends else {
             return;
         };
         let backend = backends.get(number);
-        let since = backend.down_since.map(|at| self.turn.now.instant - at);
-        let target = backend.target.to_string();
+        let now = self.turn.now.instant;
+        let lasts = backend.down_since.map(|at| now - at);
+        let tried = backend.tried();
+        let tried: Vec<_> = tried
+            .iter()
+            .map(|(address, error)| Attempt { address, error })
+            .collect();
+        let route = self.shared.site.gateway().route(number).clone();
+        let failure = Failure {
+            route: &route,
+            cause,
+            tried: &tried,
+            lasts,
+        };
         if let Some(slot) = get(&mut self.connections, client) {
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
-            slot.connection
-                .answer_for_backend(&target, failure, since, cx);
+            slot.connection.answer_for_backend(&failure, cx);
             self.pump(client);
         }
     }
@@ -407,7 +424,7 @@ where
             Some(end) => {
                 let loss = Loss {
                     end,
-                    failure: Failure::Closed,
+                    failure: NoAnswer::Closed,
                     has_sent_nothing: false,
                     is_reused: false,
                 };

@@ -472,12 +472,20 @@ impl<F: Files> Site<F> {
             .is_some_and(|gateway| gateway.is_in_circle(request))
         {
             false => Route::Backend(number),
-            true => {
-                let sentence = "the backend has sent the request back to this server";
-                let reply = Reply::plain(Status::LoopDetected, sentence);
-                Route::Denied(fallback::in_form_for(reply, request))
-            }
+            true => Route::Denied(self.circle(number, request)),
         }
+    }
+
+    /// The answer to a request that has come through this server before: 508.
+    fn circle(&self, number: u16, request: &RequestHead<'_>) -> Reply<F::File> {
+        let gateway = self.gateway.as_ref();
+        let failure = proxy::Failure {
+            route: gateway.expect("the caller has asked it").route(number),
+            cause: proxy::FailureCause::Loop,
+            tried: &[],
+            lasts: None,
+        };
+        failure.reply(&Asked::new(request, false))
     }
 
     /// The route to the backend for everything that is not found here, if there is such a backend and the

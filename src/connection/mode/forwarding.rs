@@ -12,7 +12,7 @@ use crate::connection::stall_clock::StallClock;
 use crate::connection::why::{TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input, Record, Refusal};
 use crate::http::{BodyDecoder, Framing, Persistence, ReceivedHead, RequestHead, Status, Version};
-use crate::site::proxy::push_last_chunk;
+use crate::site::proxy::{Failure, push_last_chunk};
 use crate::site::{Asked, BackFraming, Files, Gateway, Reply};
 
 /// A backend has the request, or will get it as soon as there is a connection.
@@ -282,11 +282,14 @@ impl Forwarding {
     /// Answers in place of the backend.
     pub(in crate::connection) fn answer<S: Files>(
         self,
-        reply: Reply<S::File>,
+        failure: &Failure<'_>,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Mode<S> {
-        let Forwarded { body, stage, .. } = *self.forwarded;
+        let Forwarded {
+            asked, body, stage, ..
+        } = *self.forwarded;
+        let reply = failure.reply(&asked);
         match stage {
             Stage::Asked(pending) if body.is_some() => {
                 pending

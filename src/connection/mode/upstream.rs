@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Lingering, Mode, Step, Tunnel, Wanted, Wants};
 use crate::config::Limits;
-use crate::connection::relay::{Errand, Failure, Piece, append_chunk};
+use crate::connection::relay::{Errand, NoAnswer, Piece, append_chunk};
 use crate::connection::why::{TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input};
 use crate::http::{
@@ -41,7 +41,7 @@ struct Talk {
     /// Since when the stage lasts, or when the request was whole, if later.
     since: Instant,
     /// Why no answer will come, or no more of it.
-    failure: Option<Failure>,
+    failure: Option<NoAnswer>,
     /// Whether the request cannot be sent any more. An answer may have come all the same.
     is_deaf: bool,
 }
@@ -128,7 +128,7 @@ impl Upstream {
         self.talk.is_reused
     }
 
-    pub(in crate::connection) fn failure(&self) -> Option<Failure> {
+    pub(in crate::connection) fn failure(&self) -> Option<NoAnswer> {
         self.talk.failure
     }
 
@@ -170,8 +170,8 @@ impl Upstream {
                 .is_some_and(|l| l.end() <= now)
         {
             talk.failure = Some(match talk.has_sent_head {
-                true => Failure::HeadTimeout,
-                false => Failure::ConnectTimeout,
+                true => NoAnswer::HeadTimeout,
+                false => NoAnswer::ConnectTimeout,
             });
             return Step::Progress(Mode::Upstream(self));
         }
@@ -183,7 +183,7 @@ impl Upstream {
     pub(in crate::connection) fn io_failed(&mut self, kind: io::ErrorKind, is_write: bool) {
         match is_write && self.talk.has_sent_head {
             true => self.talk.is_deaf = true,
-            false => self.talk.failure = Some(Failure::Io(kind)),
+            false => self.talk.failure = Some(NoAnswer::Io(kind)),
         }
     }
 
@@ -297,22 +297,22 @@ impl Talk {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
         put: &mut dyn FnMut(Piece<'_>, &mut Context<'_, S>),
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, NoAnswer> {
         let Stage::Asked(parser) = &mut self.stage else {
             return Ok(false);
         };
         let bytes = input.read_buffer.bytes();
         if bytes.is_empty() {
             return match input.eof {
-                true => Err(Failure::Closed),
+                true => Err(NoAnswer::Closed),
                 false => Ok(false),
             };
         }
         let head = parser.parse(bytes, &cx.turn.head_limits);
-        let head = match head.map_err(Failure::Malformed)? {
+        let head = match head.map_err(NoAnswer::Malformed)? {
             Some(head) => head,
             None if input.eof => {
-                return Err(Failure::Malformed(ResponseError::Head(
+                return Err(NoAnswer::Malformed(ResponseError::Head(
                     HeadError::Incomplete,
                 )));
             }
@@ -320,7 +320,7 @@ impl Talk {
         };
         let (status, end) = (head.status(), head.end());
         if status == 101 && !self.wants_upgrade {
-            return Err(Failure::UnwantedSwitch);
+            return Err(NoAnswer::UnaskedSwitch);
         }
         let next = if status == 101 {
             put(Piece::Switch(&head), cx);
@@ -394,7 +394,7 @@ impl Talk {
             return n > 0 || input.eof;
         };
         let Ok(part) = decoder.decode(bytes) else {
-            self.failure = Some(Failure::Closed);
+            self.failure = Some(NoAnswer::Closed);
             return true;
         };
         let used = part.framing + part.content;
@@ -406,7 +406,7 @@ impl Talk {
             put(Piece::End(decoder.trailers()), cx);
             self.stage = self.end_stage(now);
         } else if used == 0 && input.eof {
-            self.failure = Some(Failure::Closed);
+            self.failure = Some(NoAnswer::Closed);
             return true;
         }
         input.read_buffer.consume(used);

@@ -169,10 +169,6 @@ impl Failure<'_> {
     }
 
     /// The answer to the request.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the core of the proxy is to come")
-    )]
     pub(crate) fn reply<F>(&self, asked: &Asked) -> Reply<F> {
         let status = self.cause.status();
         let (code, reason) = (status.code(), status.reason());
