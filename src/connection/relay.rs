@@ -93,6 +93,7 @@ impl NoAnswer {
     /// The error in words, if no connection was made.
     pub fn in_words(self) -> String {
         match self {
+            NoAnswer::Io(io::ErrorKind::NotFound) => "there is no such socket".into(),
             NoAnswer::Io(kind) => kind.to_string(),
             _ => io::ErrorKind::TimedOut.to_string(),
         }

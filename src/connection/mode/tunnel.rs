@@ -108,7 +108,9 @@ impl Tunnel {
                 let out = &mut *input.write_buffer;
                 out.append(&mut cx.shared.pool, |out| out.extend_from_slice(bytes));
             }
-            Piece::End(_) | Piece::Broken => self.taken = Some(self.since),
+            Piece::End(_) => self.taken = Some(self.since),
+            // The other end is gone, and nobody is left for what this peer sends.
+            Piece::Broken => (self.taken, self.given) = (Some(self.since), Some(self.since)),
             Piece::Interim(_) | Piece::Head(_) | Piece::Switch(_) => {
                 unreachable!("no response follows a switch of protocols")
             }
