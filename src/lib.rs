@@ -265,7 +265,7 @@
 //!  3  connection  one connection: the pump, the budget, the modes; the endpoint interface
 //!  2  site        files as answers: fresh, cached, encoded, guarded
 //!  1  http        RFC 9110 and 9112, pure    │    transport   bytes in and out, sticky readiness
-//!     websocket   RFC 6455 and 7692, pure    │
+//!     websocket   RFC 6455 and 7692, pure    │    certificates  of HTTPS, in memory and in files
 //!  0  config      the bounds                 │    sys         system calls that std lacks
 //! ```
 //!
@@ -276,7 +276,7 @@
 //! `site` and `transport`. `connection` joins them.
 //!
 //! Architecture invariant: below floor 4 only `transport::stream` names `mio`, and only `sys` names `rustix`
-//! and `memmap2`.
+//! and `memmap2`, and only `certificates` names `rcgen`.
 //!
 //! Architecture invariant: no threads, no `unsafe` code, and no `HashMap`, whose order differs from run
 //! to run.
@@ -449,7 +449,8 @@
 //! the feature `cli`), `glob` (the patterns of `--ignore`), `hdrhistogram` (the spread of times), `httpdate` (the three forms of an HTTP-date), `serde_json` (the
 //! messages of live reload and of the inspector), `flate2` on `zlib-rs` (gzip and permessage-deflate),
 //! `brotli` (a content coding), `jiff` (local time in the log, dates in a listing), `mime_guess` (media
-//! types), `rustls` on `ring` (TLS, by the feature `tls`, which is on by default), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`
+//! types), `rustls` on `ring` (TLS, by the feature `tls`, which is on by default; `ring` needs a C compiler), `rcgen`
+//! and `x509-parser` (certificates, with the feature `tls`), `percent-encoding` (queries, links, and the `Location` of a redirect) and `signal-hook-mio`
 //! (signals as events).
 
 #[cfg(not(target_os = "linux"))]
@@ -457,6 +458,8 @@ compile_error!(
     "oneloop runs on Linux alone for now: its loop relies on epoll's edges, sendfile and openat2"
 );
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -26,6 +26,7 @@ const fn module(name: &'static str, floor: Option<u8>, knows: &'static [&'static
 const PLAN: &[Module] = &[
     module("sys", Some(0), &[]),
     module("config", Some(0), &[]),
+    module("certificates", Some(1), &["sys"]),
     module("http", Some(1), &["sys", "config"]),
     module("transport", Some(1), &["sys", "config"]),
     module("websocket", Some(1), &["sys", "config"]),
@@ -41,6 +42,7 @@ const PLAN: &[Module] = &[
         &[
             "sys",
             "config",
+            "certificates",
             "http",
             "transport",
             "websocket",
@@ -59,13 +61,41 @@ const PLAN: &[Module] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("mio", &["server/driver.rs", "transport/stream.rs"]),
     ("signal_hook_mio", &["server/driver.rs"]),
-    ("rustls", &["transport/tls.rs"]),
+    (
+        "rustls",
+        &[
+            "certificates/authority.rs",
+            "certificates/form.rs",
+            "certificates/given.rs",
+            "certificates/leaf.rs",
+            "certificates/mod.rs",
+            "certificates/resolver.rs",
+            "certificates/tests/handshake.rs",
+            "transport/tls.rs",
+        ],
+    ),
     (
         "rustix",
         &["sys.rs", "sys/diag.rs", "sys/output.rs", "sys/watch.rs"],
     ),
     ("memmap2", &["sys.rs"]),
     ("listenfd", &["sys.rs"]),
+    (
+        "rcgen",
+        &[
+            "certificates/authority.rs",
+            "certificates/leaf.rs",
+            "certificates/tests.rs",
+        ],
+    ),
+    (
+        "x509_parser",
+        &[
+            "certificates/facts.rs",
+            "certificates/tests/authority.rs",
+            "certificates/tests/handshake.rs",
+        ],
+    ),
     // One thread, and no order that differs from run to run: the simulation replays runs.
     ("HashMap", &[]),
     ("HashSet", &[]),

@@ -50,6 +50,7 @@ pub(super) static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
         ("recorder", cfg!(feature = "recorder")),
         ("manual", cfg!(feature = "manual")),
         ("demo", cfg!(feature = "demo")),
+        ("tls", cfg!(feature = "tls")),
     ];
     let built_in = features.iter().filter(|(_, is_built_in)| *is_built_in);
     let built_in: Vec<_> = built_in.map(|(name, _)| *name).collect();
