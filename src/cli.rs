@@ -7,11 +7,13 @@ mod command;
 mod demo;
 mod environment;
 mod help;
+mod https;
 mod values;
 
 pub use choices::{CorsMode, Format, InspectFor, LiveFor, MetricsFor, Slow};
 pub use command::{Command, Conversion};
 pub use demo::Demo;
+pub use https::{CertificateQuestion, HttpsFlags};
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -68,6 +70,10 @@ pub struct Cli {
     /// HOSTNAME.local are allowed as if by --allow-host.
     #[arg(help_heading = LISTEN, long, conflicts_with = "bind")]
     pub lan: bool,
+
+    /// The flags for HTTPS.
+    #[command(flatten)]
+    pub https: HttpsFlags,
 
     /// Open the page in a browser, or the page at PATH
     ///
@@ -449,6 +455,7 @@ impl Cli {
         let mut cli = environment::parse(args, variables)?;
         cli.auth_file_is_variable = cli.auth_file.as_deref().map(Path::as_os_str)
             == variables("ONELOOP_AUTH_FILE").as_deref();
+        cli.https.check(variables)?;
         let root = variables("ONELOOP_ROOT").filter(|root| !root.is_empty());
         cli.root = cli.root.or(root.map(PathBuf::from));
         cli.with_port_of(variables("PORT").as_deref())?
@@ -585,6 +592,7 @@ impl Cli {
             ignore: self.ignore.clone(),
             poll: self.poll,
             proxies: self.proxy.clone(),
+            https: self.https.config(),
             trace: match &self.trace {
                 None => TraceTo::Off,
                 Some(file) if file == "pretty" => TraceTo::Pretty,

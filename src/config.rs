@@ -23,6 +23,8 @@ pub struct Config {
     pub bind: Bind,
     /// The port to listen on.
     pub port: Port,
+    /// Whether connections speak TLS, and with which certificate.
+    pub https: Https,
     /// The format of the access log, which has one line for each request.
     pub log: LogFormat,
     /// The file to whose end the access log is written; `None` for standard output. The file is opened
@@ -120,6 +122,7 @@ impl Config {
             root: root.into(),
             bind: Bind::Loopback,
             port: Port::Preferred(8080),
+            https: Https::Off,
             log: LogFormat::Off,
             log_file: None,
             follow_symlinks: false,
@@ -190,6 +193,23 @@ impl Bind {
             }
         }
     }
+}
+
+/// The use of TLS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Https {
+    /// Connections are plain.
+    Off,
+    /// Connections speak TLS, with certificates that are made while the server runs. They are signed by
+    /// mkcert's CA or by ours, whose directory the variables `CAROOT`, `XDG_DATA_HOME` and `HOME` name.
+    Made,
+    /// Connections speak TLS, with the certificate and the private key in these files, which may be one.
+    Given {
+        /// The file with the certificate, and with those of its CAs.
+        certificate: PathBuf,
+        /// The file with the private key.
+        key: PathBuf,
+    },
 }
 
 /// The port to listen on.

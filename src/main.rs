@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::Instant;
 
-use oneloop::cli::{Cli, Command, Conversion, Demo};
-use oneloop::config::{Config, Live, TraceTo};
+use oneloop::cli::{CertificateQuestion, Cli, Command, Conversion, Demo};
+use oneloop::config::{Config, Https, Live, TraceTo};
 use oneloop::server::trace::{Trace, chrome};
-use oneloop::server::{BoundServer, Console, Lan, Server, Shown};
+use oneloop::server::{self, BoundServer, Console, Lan, Server, Shown};
 use oneloop::sys::{self, Output};
 
 fn main() -> ExitCode {
@@ -32,15 +32,13 @@ fn main() -> ExitCode {
                 Err(error) => fail(1, &error),
             };
         }
-        Ok(Command::Print(text)) => {
-            return match io::stdout().write_all(&text) {
-                // A pager that was left has read enough.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    fail(1, &format!("cannot write to standard output: {error}"))
-                }
-                _ => ExitCode::SUCCESS,
+        Ok(Command::Certificate(question)) => {
+            return match of_authority(&question) {
+                Ok(text) => print(text.as_bytes()),
+                Err(error) => fail(1, &error),
             };
         }
+        Ok(Command::Print(text)) => return print(&text),
         Err(error) => return fail(2, &error),
     };
     let inherited = match sys::inherited_listeners() {
@@ -77,6 +75,16 @@ fn main() -> ExitCode {
     match run(&config, &cli, inherited, screen, began) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        // A pager that was left has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(1, &format!("cannot write to standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -164,6 +172,16 @@ impl Drop for Draft {
     }
 }
 
+/// The text about the CA of HTTPS. What the user should know beside goes to standard error.
+fn of_authority(question: &CertificateQuestion) -> Result<String, String> {
+    let (text, remarks) =
+        server::about_authority(&question.allow_host).map_err(|e| e.to_string())?;
+    for remark in remarks {
+        let _ = Output::stderr().write(format!("warning: {remark}\n").as_bytes());
+    }
+    Ok(text)
+}
+
 /// The kind of standard output or standard error.
 #[derive(Clone, Copy)]
 struct Screen {
@@ -221,7 +239,7 @@ fn run(
         ));
     }
     let lan = Lan {
-        scheme: "http",
+        scheme: bound.scheme.as_str(),
         listeners: bound.addresses.clone(),
         draws: screen.terminal && !Screen::is_dumb(),
         colour: screen.colour,
@@ -229,6 +247,9 @@ fn run(
     let opened = cli.lan.then_some(&lan);
     for doubt in &cli.doubts {
         log.warn(doubt);
+    }
+    for warning in &bound.warnings {
+        log.warn(warning);
     }
     log.notice(&banner(&bound, config, opened, screen, began));
     let mut console = Console {
@@ -314,6 +335,9 @@ fn banner(
         line(&format!("port {port} is in use, took {}", taken.port()));
     }
     line(&format!("serving {}", Shown(&bound.root)));
+    if let Some(certificate) = &bound.certificate {
+        line(certificate);
+    }
     if let Some(doubt) = &bound.doubt {
         line(&format!("{bold}but {doubt}{off}"));
     }
@@ -342,6 +366,9 @@ fn banner(
     line(&match (local, &config.auth) {
         (true, _) => "reachable from this machine only; Ctrl-C stops it".into(),
         (false, None) => format!("{who} can read the files and use the rooms; Ctrl-C stops it"),
+        (false, Some(_)) if config.https != Https::Off => {
+            "anyone with the password can read the files; Ctrl-C stops it".into()
+        }
         (false, Some(_)) => {
             "anyone with the password can read the files, and the network can read the password; \
              Ctrl-C stops it"

@@ -25,7 +25,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::facts::Facts;
 use super::leaf::{serial_number, set_validity};
 use super::store::{self, Private};
-use super::{DAY, Fault, Names, Places, Remark, date, to_pem};
+use super::{DAY, Fault, Names, Places, Remark, date, plainly, to_pem};
 
 /// The certificate of a CA, with its private key.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Authority {
             Ok(read) => read,
             Err(_) if !is_named => return Ok(None),
             Err(error) => {
-                let text = format!("CAROOT has no CA that can be used ({error})");
+                let text = format!("CAROOT has no CA that can be used ({})", plainly(&error));
                 return Err(Fault::new(directory, text));
             }
         };
@@ -127,7 +127,10 @@ impl Authority {
         let cannot = |what: &'static str| {
             move |error: io::Error| {
                 let next = "set XDG_DATA_HOME to a directory of yours, or give --tls-cert";
-                Fault::new(directory, format!("cannot {what} ({error}); {next}"))
+                Fault::new(
+                    directory,
+                    format!("cannot {what} ({}); {next}", plainly(&error)),
+                )
             }
         };
         store::make_directory(directory).map_err(cannot("be made to keep a CA"))?;
@@ -141,7 +144,10 @@ impl Authority {
         let path = directory.join(OWN);
         let read = store::read_private(&path).map_err(|error| {
             let next = "let this user read it, or set XDG_DATA_HOME to another directory";
-            Fault::new(&path, format!("cannot be read ({error}); {next}"))
+            Fault::new(
+                &path,
+                format!("cannot be read ({}); {next}", plainly(&error)),
+            )
         })?;
         let certificate_path = directory.join(OWN_CERTIFICATE);
         let unusable = match read {
@@ -255,7 +261,10 @@ impl Authority {
             return;
         }
         if let Err(error) = store::write(&self.path, self.pem.as_bytes(), 0o644) {
-            let text = format!("the certificate of the CA cannot be written there ({error})");
+            let text = format!(
+                "the certificate of the CA cannot be written there ({})",
+                plainly(&error)
+            );
             remarks.push(Remark::warning(&self.path, text));
         }
     }

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::facts::Facts;
-use super::{Fault, store};
+use super::{Fault, plainly, store};
 
 /// The content of a file.
 #[derive(Debug)]
@@ -41,9 +41,8 @@ enum Other {
 /// [`Fault`], if the file cannot be read, or if a certificate in it cannot.
 pub(super) fn read(path: &Path) -> Result<Held, Fault> {
     let bytes = store::read(path).map_err(|error| {
-        let error = error.to_string();
-        let error = error.split(" (os error").next().unwrap_or_default();
         let next = "name a file that this user may read";
+        let error = plainly(&error);
         Fault::new(path, format!("it cannot be read ({error}); {next}"))
     })?;
     hold(&bytes).map_err(|text| Fault::new(path, text))

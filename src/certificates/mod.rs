@@ -29,6 +29,7 @@ pub use names::Names;
 pub use places::Places;
 pub use trust::instructions;
 
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,7 +175,7 @@ impl Certificates {
             self.look(now);
         }
         if let (Source::Made { .. }, Some(local)) = (&self.source, local) {
-            self.resolver.add_address(local, now);
+            self.remarks.extend(self.resolver.add_address(local, now));
         }
     }
 
@@ -247,6 +248,15 @@ fn to_pem(der: &[u8]) -> String {
     }
     pem.push_str("-----END CERTIFICATE-----\n");
     pem
+}
+
+/// The text of an error without "(os error 2)" at the end.
+fn plainly(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
 }
 
 /// A day of the calendar, in UTC.

@@ -54,16 +54,7 @@ impl Resolver {
         others.extend(ips.map(IpAddr::to_string));
         others.dedup();
         if !others.is_empty() {
-            let others = others.join(", ");
-            let next = match authority.is_of_mkcert() {
-                true => "use --tls-cert".to_owned(),
-                false => {
-                    let directory = authority.path().parent().unwrap_or(authority.path());
-                    format!("remove {directory:?} to get a new CA, or use --tls-cert")
-                }
-            };
-            let text = format!("this CA may not sign for {others}; {next}");
-            remarks.push(Remark::warning(authority.path(), text));
+            remarks.push(beyond(&authority, &others.join(", ")));
         }
         names.names.retain(|name| constraints.allow_name(name));
         names.parents.retain(|name| constraints.allow_name(name));
@@ -88,10 +79,11 @@ impl Resolver {
         *self.pairs() = Pairs::Given(pair);
     }
 
-    /// Adds an address of this machine to the common certificate.
-    pub fn add_address(&self, ip: IpAddr, now: SystemTime) {
-        if let Pairs::Made(made) = &mut *self.pairs() {
-            made.add_address(ip, now);
+    /// Adds an address of this machine to the common certificate. A remark, if the CA may not sign for it.
+    pub fn add_address(&self, ip: IpAddr, now: SystemTime) -> Option<Remark> {
+        match &mut *self.pairs() {
+            Pairs::Made(made) => made.add_address(ip, now),
+            Pairs::Given(_) => None,
         }
     }
 
@@ -158,12 +150,17 @@ impl Made {
         Some(pair)
     }
 
-    fn add_address(&mut self, ip: IpAddr, now: SystemTime) {
-        let may_sign = |ip: IpAddr| self.authority.facts().constraints.allow_address(ip);
-        if self.names.add_address(ip) && may_sign(ip.to_canonical()) {
-            self.now = now;
-            self.issue_common();
+    fn add_address(&mut self, ip: IpAddr, now: SystemTime) -> Option<Remark> {
+        let ip = ip.to_canonical();
+        if !self.names.add_address(ip) {
+            return None;
         }
+        if !self.authority.facts().constraints.allow_address(ip) {
+            return Some(beyond(&self.authority, &ip.to_string()));
+        }
+        self.now = now;
+        self.issue_common();
+        None
     }
 
     fn issue_common(&mut self) {
@@ -172,6 +169,22 @@ impl Made {
             self.common = leaf;
         }
     }
+}
+
+/// Says that the CA may not sign for these names or addresses.
+fn beyond(authority: &Authority, others: &str) -> Remark {
+    let path = authority.path();
+    let next = match authority.is_of_mkcert() {
+        true => "use --tls-cert".to_owned(),
+        false => {
+            let directory = path.parent().unwrap_or(path);
+            format!(
+                "remove {directory:?} and run `oneloop cert --allow-host NAME` for a CA that may, \
+                 or use --tls-cert"
+            )
+        }
+    };
+    Remark::warning(path, format!("this CA may not sign for {others}; {next}"))
 }
 
 /// The certificate with all names and addresses for which the CA may sign.

@@ -45,24 +45,25 @@ The CA of {name}, which signs the certificates of oneloop --tls:
   SHA-256      {fingerprint}
   signs for    {limits}
 
-No program trusts it by itself. To trust it, on this machine:
-  Debian, Ubuntu    sudo cp {file} /usr/local/share/ca-certificates/oneloop.crt
+No program trusts it by itself. To trust it on this machine, begin with
+  CA={file}
+and go on for each kind of program:
+  Debian, Ubuntu    sudo cp \"$CA\" /usr/local/share/ca-certificates/oneloop.crt
                     sudo update-ca-certificates
-  Fedora            sudo cp {file} /etc/pki/ca-trust/source/anchors/oneloop.pem
+  Fedora            sudo cp \"$CA\" /etc/pki/ca-trust/source/anchors/oneloop.pem
                     sudo update-ca-trust
-  Arch              sudo trust anchor --store {file}
+  Arch              sudo trust anchor --store \"$CA\"
   Chromium, Chrome  mkdir -p ~/.pki/nssdb
-                    certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n oneloop -i {file}
+                    certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n oneloop -i \"$CA\"
   Firefox           for db in ~/.mozilla/firefox/*/cert9.db; do
-                      certutil -d sql:\"${{db%/*}}\" -A -t C,, -n oneloop -i {file}
+                      certutil -d sql:\"${{db%/*}}\" -A -t C,, -n oneloop -i \"$CA\"
                     done
-  curl              curl --cacert {file} https://localhost:8080/
-  Node.js           export NODE_EXTRA_CA_CERTS={file}
-  Python            export SSL_CERT_FILE={file}
-  Windows, in WSL   certutil.exe -user -addstore Root \"$(wslpath -w {file})\"
-certutil is in libnss3-tools (Debian), nss-tools (Fedora) or nss (Arch). The programs
-of snap have their files in ~/snap/chromium/current/.pki and ~/snap/firefox/common.
-Restart a browser afterwards.
+  curl              curl --cacert \"$CA\" https://localhost:8080/
+  Node.js           export NODE_EXTRA_CA_CERTS=\"$CA\"
+  Windows, in WSL   certutil.exe -user -addstore Root \"$(wslpath -w \"$CA\")\"
+certutil is in libnss3-tools (Debian), nss-tools (Fedora) or nss (Arch). Browsers from
+snap have their files in ~/snap/chromium/current/.pki and in
+~/snap/firefox/common/.mozilla. Start a browser anew afterwards.
 
 On another device, fetch /_oneloop/ca.crt of this server first, or copy the file:
   macOS             security add-trusted-cert -r trustRoot \\
@@ -75,9 +76,9 @@ On another device, fetch /_oneloop/ca.crt of this server first, or copy the file
 
 To undo: remove the file of the first three, and repeat their last line; then
   Chromium, Firefox certutil -d sql:DIRECTORY -D -n oneloop
-  Windows, in WSL   certutil.exe -user -delstore Root \"{common}\"
+  Windows, in WSL   certutil.exe -user -delstore Root {common}
 {change}",
-        common = facts.common_name,
+        common = quoted(OsStr::new(&facts.common_name)),
     )
 }
 
@@ -94,6 +95,7 @@ fn limits(constraints: &Constraints) -> String {
         None => "any name and address: whoever has the key can pose as any site".into(),
         Some(names) => {
             let names = names.join(", ");
+            let names = names.escape_default();
             format!("{names}, names below these, and private addresses")
         }
     }

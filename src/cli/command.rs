@@ -1,5 +1,6 @@
 //! The commands of the program: `oneloop [ROOT]` serves, `oneloop trace FILE` converts a trace, and `oneloop
-//! completions SHELL` and `oneloop man` print what a package of the program has beside it.
+//! completions SHELL` and `oneloop man` print what a package of the program has beside it, and `oneloop cert`
+//! tells of the CA of HTTPS.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use super::{Cli, explain};
+use super::{CertificateQuestion, Cli, explain};
 
 /// The task of the program.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum Command {
     Serve(Box<Cli>),
     /// Convert a trace.
     Convert(Conversion),
+    /// Tell of the CA of HTTPS.
+    Certificate(CertificateQuestion),
     /// Print this text.
     Print(Vec<u8>),
 }
@@ -55,6 +58,7 @@ fn whole() -> clap::Command {
     Cli::command()
         .disable_help_subcommand(true)
         .subcommand(Conversion::command().name("trace"))
+        .subcommand(CertificateQuestion::command().name("cert"))
         .subcommand(Completions::command().name("completions"))
         .subcommand(Man::command().name("man"))
 }
@@ -119,6 +123,7 @@ impl Command {
         let args: Vec<_> = std::env::args_os().skip(1).collect();
         match args.first().and_then(|first| first.to_str()) {
             Some("trace") => parsed(args).map(Command::Convert),
+            Some("cert") => parsed(args).map(Command::Certificate),
             Some("completions") => Ok(Command::Print(completions(&parsed(args)?)?)),
             Some("man") => Ok(Command::Print(man(&parsed(args)?)?)),
             _ => Cli::from_process().map(|cli| Command::Serve(Box::new(cli))),

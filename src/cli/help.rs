@@ -37,6 +37,7 @@ Environment:
 
 Commands:
   oneloop trace FILE --chrome OUT  convert a trace for Perfetto
+  oneloop cert                     tell how to trust the certificates of --tls
   oneloop completions SHELL        print completions for a shell
   oneloop man                      print a page for man(1)
   A directory with the name of a command is served as ./trace.

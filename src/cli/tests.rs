@@ -3,6 +3,7 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::config::Https;
 
 fn config(args: &[&str]) -> Config {
     let args = ["oneloop"].iter().chain(args);
@@ -122,6 +123,24 @@ fn flags_become_a_configuration() {
 }
 
 #[test]
+fn a_certificate_is_made_or_given() {
+    let given = |certificate: &str, key: &str| Https::Given {
+        certificate: certificate.into(),
+        key: key.into(),
+    };
+    for (args, expected) in [
+        (&[][..], Https::Off),
+        (&["--tls"], Https::Made),
+        (&["--tls-cert", "a", "--tls-key", "b"], given("a", "b")),
+        (&["--tls", "--tls-cert", "a"], given("a", "a")),
+    ] {
+        assert_eq!(config(args).https, expected, "{args:?}");
+    }
+    let error = "--tls-key needs --tls-cert with the file of the certificate";
+    assert_eq!(read(&["--tls-key", "a"], &[]).err().as_deref(), Some(error));
+}
+
+#[test]
 fn a_page_to_open_is_a_path_of_this_server() {
     let open = |args: &[&str]| {
         let cli = Cli::try_parse_from(["oneloop"].iter().chain(args));
@@ -227,7 +246,7 @@ fn each_flag_has_a_variable() {
         let name = environment::variable(flag).expect("a name");
         // Each variable is read: this value makes sense to no flag but those for a path or a text.
         let outcome = read(&[], &[(&name, "\u{1}")]);
-        let takes_all = ["WATCH", "TRACE", "IGNORE", "LOG_FILE", "OPEN"];
+        let takes_all = ["WATCH", "TRACE", "IGNORE", "LOG_FILE", "OPEN", "TLS_CERT"];
         let takes_all = takes_all.iter().any(|end| name.ends_with(end));
         match outcome {
             Ok(_) => assert!(takes_all, "{name}"),

@@ -88,6 +88,8 @@ where
         if let Some(console) = &mut self.console {
             console.note(peer.ip());
         }
+        #[cfg(feature = "tls")]
+        self.look_at_certificate(&stream);
         Ok(Newcomer {
             stream,
             peer,

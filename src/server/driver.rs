@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -116,6 +116,12 @@ pub trait Driver {
     /// # Errors
     /// The errors of epoll_ctl(2).
     fn register(&mut self, stream: &mut Self::Stream, key: Key) -> io::Result<()>;
+
+    /// The address of this machine to which a client has connected. `None`: there is none, or no kernel.
+    fn local_ip(&self, stream: &Self::Stream) -> Option<IpAddr> {
+        let _ = stream;
+        None
+    }
 
     /// The kernel's side of a connection. `None`: it does not say, or there is no kernel.
     fn kernel(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<Kernel> {
@@ -491,6 +497,10 @@ impl Driver for MioDriver {
         self.poll
             .registry()
             .register(stream.socket_mut(), token, both)
+    }
+
+    fn local_ip(&self, stream: &Self::Stream) -> Option<IpAddr> {
+        stream.socket().local_addr().map(|local| local.ip())
     }
 
     fn kernel(&mut self, stream: &Self::Stream, peer: SocketAddr) -> Option<Kernel> {

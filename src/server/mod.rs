@@ -55,6 +55,7 @@ mod flood;
 mod folder;
 mod formats;
 mod handle;
+mod https;
 mod inspect;
 #[cfg(feature = "cli")]
 mod lan;
@@ -77,6 +78,7 @@ pub use endpoints::{
     Echo, Health, MetricsEndpoint, PostEcho, RoomList, RoomsEndpoint, TestEndpoint,
 };
 pub use handle::{Handle, Stopped};
+pub use https::about_authority;
 #[cfg(feature = "cli")]
 pub use lan::Lan;
 pub use log::Log;
@@ -185,6 +187,9 @@ pub struct Server<D: Driver, F: Files<File = <D::Stream as Transport>::File>> {
     reload: Option<Box<Reload>>,
     /// The inspector, unless it is off.
     inspect: Option<Box<Inspect>>,
+    /// The certificate, if the configuration asks for TLS.
+    #[cfg(feature = "tls")]
+    certificate: Option<Box<https::Certificate>>,
     /// The texts for the keys at the terminal.
     console: Option<Box<Console>>,
     /// The memory in use after the last search for memory, if the search did not find enough.
@@ -256,6 +261,8 @@ where
             backends: None,
             reload: None,
             inspect: None,
+            #[cfg(feature = "tls")]
+            certificate: None,
             console: None,
             searched_at: None,
             due: VecDeque::new(),

@@ -11,11 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{env, fs};
 
+#[cfg(feature = "tls")]
+use super::https::Certificate;
 use super::{
     Echo, Handle, Health, LiveOptions, Log, MetricsEndpoint, MioDriver, PostEcho, RoomList,
     RoomsEndpoint, Server, Trace, endpoints::LiveScript, folder,
 };
-use crate::config::{Bind, Config, Cors, Live, Metrics, Port, ProxyPlace, ProxyTarget, TraceTo};
+use crate::config::{
+    Bind, Config, Cors, Https, Live, Metrics, Port, ProxyPlace, ProxyTarget, TraceTo,
+};
 use crate::connection::Endpoint;
 use crate::http::Scheme;
 use crate::site::proxy::Routes;
@@ -45,8 +49,13 @@ pub struct BoundServer {
     pub missing: Vec<(IpAddr, io::Error)>,
     /// The preferred port, if it was in use and one of the next ports was taken.
     pub port_in_use: Option<u16>,
-    /// The scheme of the URLs of the server: `https` after [`with_tls`](BoundServer::with_tls).
+    /// The scheme of the URLs of the server: `https` with [`Config::https`], or after
+    /// [`with_tls`](BoundServer::with_tls).
     pub scheme: Scheme,
+    /// The origin of the certificate, in a few words, if the configuration asks for TLS.
+    pub certificate: Option<String>,
+    /// What the user should know, each in a line.
+    pub warnings: Vec<String>,
 }
 
 /// Why a server did not start.
@@ -72,6 +81,12 @@ pub enum StartError {
     Proxy(String),
     /// The program was built without the flight recorder, so there is nothing to trace.
     NoRecorder,
+    /// The certificate for TLS cannot be had: the file or the directory, and the reason.
+    Certificate(PathBuf, String),
+    /// There is no home directory, so there is no place for the CA that signs certificates.
+    NoHome,
+    /// The program was built without TLS.
+    NoTls,
     /// The kernel refused an epoll instance or the signal handlers.
     Driver(io::Error),
 }
@@ -121,6 +136,16 @@ impl fmt::Display for StartError {
             StartError::NoRecorder => f.write_str(
                 "cannot write a trace: this program has no flight recorder; \
                  build it with the feature `recorder`",
+            ),
+            StartError::Certificate(path, text) => {
+                write!(f, "cannot speak TLS: {}: {text}", Shown(path))
+            }
+            StartError::NoHome => f.write_str(
+                "cannot keep a CA for certificates: there is no HOME; \
+                 set XDG_DATA_HOME to a directory of yours, or give --tls-cert",
+            ),
+            StartError::NoTls => f.write_str(
+                "cannot speak TLS: this program has none; build it with the feature `tls`",
             ),
             StartError::Listen(address, error) => match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -296,6 +321,18 @@ impl Server<MioDriver, Disk> {
         let Listening { listeners, missing } = listen()?;
         let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(StartError::Driver)?;
+        #[cfg(feature = "tls")]
+        let mut certificate = Certificate::of(config, &addresses)?;
+        #[cfg(feature = "tls")]
+        let (origin, warnings) = match &mut certificate {
+            Some(certificate) => (Some(certificate.origin()), certificate.take_warnings()),
+            None => (None, Vec::new()),
+        };
+        #[cfg(not(feature = "tls"))]
+        let (origin, warnings) = match config.https {
+            Https::Off => (None, Vec::new()),
+            Https::Made | Https::Given { .. } => return Err(StartError::NoTls),
+        };
         let port_in_use = match config.port {
             Port::Preferred(port) => {
                 Some(port).filter(|p| addresses.iter().all(|a| a.port() != *p))
@@ -382,6 +419,10 @@ impl Server<MioDriver, Disk> {
         if let Some(trace) = trace {
             server = server.with_trace(trace);
         }
+        #[cfg(feature = "tls")]
+        if let Some(certificate) = certificate {
+            server = server.with_certificate(certificate, addresses.len())?;
+        }
         Ok(BoundServer {
             server,
             addresses,
@@ -389,7 +430,12 @@ impl Server<MioDriver, Disk> {
             root,
             missing,
             port_in_use,
-            scheme: Scheme::Http,
+            scheme: match config.https {
+                Https::Off => Scheme::Http,
+                Https::Made | Https::Given { .. } => Scheme::Https,
+            },
+            certificate: origin,
+            warnings,
         })
     }
 }

@@ -342,10 +342,8 @@ impl Server {
             }
         }
         let address = |line: &String| {
-            line.strip_prefix("http://")?
-                .strip_suffix('/')?
-                .parse()
-                .ok()
+            let (_, rest) = line.split_once("://")?;
+            rest.strip_suffix('/')?.parse().ok()
         };
         Server {
             addresses: banner.iter().filter_map(address).collect(),

@@ -14,6 +14,8 @@ mod curl;
 mod files;
 mod guard;
 mod harness;
+#[cfg(feature = "tls")]
+mod https;
 mod inspector;
 mod inspector_page;
 mod kernel;

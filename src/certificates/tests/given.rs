@@ -91,7 +91,7 @@ fn files_that_cannot_be_used_are_told_with_what_they_hold() {
         (
             "absent.pem",
             "ec.sec1.pem",
-            "absent.pem: it cannot be read (No such file or directory); name a file that this \
+            "absent.pem: it cannot be read (no such file or directory); name a file that this \
              user may read",
         ),
         (
