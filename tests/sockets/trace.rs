@@ -266,11 +266,12 @@ fn a_trace_is_converted_for_a_viewer() {
         "{}",
         cut.stderr
     );
+    let before = fs::read(&chrome).expect("it was written");
     let broken = convert(Some(&text.replacen("\"e\"", "e", 3)));
     assert_eq!(broken.code, Some(1));
     assert!(broken.stderr.contains(": line 2: "), "{}", broken.stderr);
     // The last conversion that was complete is still there, and nothing else.
-    assert!(!fs::read(&chrome).expect("it was written").is_empty());
+    assert!(fs::read(&chrome).expect("it was written") == before);
     assert_eq!(fs::read_dir(out.path()).expect("ours").count(), 2);
     fs::write(&file, &text).expect("the folder is ours");
     let mut command = program();
