@@ -689,6 +689,11 @@ impl Client {
         Ok(n)
     }
 
+    /// Drops the bytes that were received and not read.
+    pub fn forget(&mut self) {
+        self.received.clear();
+    }
+
     /// The bytes that were received and not read, as text.
     pub fn received(&self) -> &str {
         str::from_utf8(&self.received).expect("it is text")

@@ -32,6 +32,7 @@ mod peer;
 mod policy;
 mod pressure;
 mod program;
+mod proxy;
 mod refusals;
 mod report;
 mod rooms;
