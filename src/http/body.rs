@@ -184,7 +184,6 @@ impl BodyDecoder {
             let next = self.frame(bytes[framing])?;
             if let Some(trailers) = &mut self.trailers
                 && self.state.is_trailer()
-                && next != State::EndLf
             {
                 trailers.push(bytes[framing]);
             }

@@ -5,8 +5,8 @@ use std::mem;
 use std::net::IpAddr;
 
 use super::{
-    Asked, Back, BackFraming, Noted, Onward, Routes, has_passed, push_interim, push_request,
-    push_response,
+    Asked, Back, BackFraming, Noted, Onward, Routes, has_dot_segment, has_passed, push_interim,
+    push_request, push_response,
 };
 use crate::config::ProxyRoute;
 use crate::http::{HttpDate, Persistence, ReceivedHead, RequestHead};
@@ -57,7 +57,9 @@ impl Gateway {
 
     /// The number of the route for what is not found.
     pub fn for_absent(&self, request: &RequestHead<'_>) -> Option<u16> {
-        request.path()?;
+        if has_dot_segment(request.path()?) {
+            return None;
+        }
         let route = self.routes.for_absent()?;
         Some(self.routes.number_of(route))
     }

@@ -8,6 +8,9 @@
 //! Paths are compared byte by byte, as the client wrote them. `/%61pi` is therefore not `/api`, and
 //! is looked for on the disk: two ways to write a path lead to two servers only if the user has named
 //! both ways.
+//!
+//! A path with the segment `.` or `..`, however encoded, is for no route: `/api/../admin` would lead the
+//! server of `/api=http://h/v1` to `/admin`, which the user has not opened. Browsers never send such a path.
 
 mod cookies;
 mod failure;
@@ -79,9 +82,9 @@ impl Routes {
     /// The route for a path, as [`RequestHead::path`](crate::http::RequestHead::path) has it. `None` also
     /// for a path that only the prefix `/` is for: see [`for_absent`](Routes::for_absent).
     pub fn for_path(&self, path: &[u8]) -> Option<&ProxyRoute> {
-        self.below
-            .iter()
-            .find(|route| is_below(path, route.prefix()))
+        let mut routes = self.below.iter();
+        let route = routes.find(|route| is_below(path, route.prefix()));
+        route.filter(|_| !has_dot_segment(path))
     }
 
     /// The route for a path that no endpoint and no file answers.
@@ -111,6 +114,22 @@ impl Routes {
 fn is_below(path: &[u8], prefix: &str) -> bool {
     let rest = path.strip_prefix(prefix.as_bytes());
     rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+/// Whether a path has the segment `.` or `..`. A dot may be percent-encoded (RFC 3986 §6.2.2.2).
+fn has_dot_segment(path: &[u8]) -> bool {
+    let is_dots = |segment: &[u8]| {
+        let (mut rest, mut dots) = (segment, 0);
+        loop {
+            rest = match rest {
+                [] => return matches!(dots, 1 | 2),
+                [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+                _ => return false,
+            };
+            dots += 1;
+        }
+    };
+    path.split(|b| *b == b'/').any(is_dots)
 }
 
 /// Appends the target that the server is asked for: `path` with the prefix kept or replaced, and the

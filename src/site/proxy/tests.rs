@@ -58,6 +58,12 @@ fn a_prefix_ends_at_a_segment_and_the_longest_wins() {
         ("/%61pi", None),
         ("/API", None),
         ("/x/api", None),
+        ("/api/..", None),
+        ("/api/../x", None),
+        ("/api/%2E./x", None),
+        ("/api/x/%2e", None),
+        ("/api/...", Some("a")),
+        ("/api/.x/..y/%2e%2e%2e", Some("a")),
         ("/", None),
     ] {
         let found = routes.for_path(path.as_bytes());
