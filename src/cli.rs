@@ -27,7 +27,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::config::{
     Bind, Config, Cors, Credentials, FieldChange, Inspect, Limits, Live, LogFormat, Metrics, Port,
-    ProxyRoute, SlowMember, TraceTo,
+    ProxyRoute, SlowMember, SocketPath, TraceTo,
 };
 use environment::Variables;
 use help::{ACCESS, BOUNDS, FILES, LISTEN, LIVE, LOOP, OUTPUT, PROXY};
@@ -60,7 +60,8 @@ pub struct Cli {
     /// Address to listen on; repeatable [default: localhost]
     ///
     /// An IP address, or `localhost` for both 127.0.0.1 and ::1; `::` is every address, of IPv6 and of
-    /// IPv4. Sockets that systemd passes (LISTEN_FDS) take the place of --bind and --port.
+    /// IPv4. Also unix:/path for a socket of the Unix domain, unix:/path?mode=660 for one that a group may
+    /// use. Sockets that systemd passes (LISTEN_FDS) take the place of --bind and --port.
     #[arg(help_heading = LISTEN, short, long, value_name = "ADDR", visible_alias = "host", value_parser = address)]
     pub bind: Vec<Address>,
 
@@ -351,12 +352,14 @@ impl std::fmt::Debug for Secret {
 }
 
 /// An address to listen on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Address {
     /// The word `localhost`, which stands for both loopback addresses.
     Localhost,
     /// A single IP address.
     Ip(IpAddr),
+    /// A socket of the Unix domain.
+    Unix(SocketPath),
 }
 
 /// The only line of a small file, without its end.
@@ -517,6 +520,11 @@ impl Cli {
                 [required, optional].concat()
             }
             Address::Ip(ip) => vec![*ip],
+            Address::Unix(_) => Vec::new(),
+        });
+        let sockets = self.bind.iter().filter_map(|address| match address {
+            Address::Unix(socket) => Some(socket.clone()),
+            Address::Localhost | Address::Ip(_) => None,
         });
         let bind = match &self.bind[..] {
             _ if self.lan => Bind::Everywhere,
@@ -602,6 +610,7 @@ impl Cli {
             keys: true,
             limits,
             bind,
+            sockets: sockets.collect(),
             log_file: self.log_file.clone(),
             port: self.port.map_or(Port::Preferred(8080), Port::Exactly),
             log,

@@ -21,6 +21,9 @@ pub struct Config {
     pub root: PathBuf,
     /// The addresses to listen on, all with the same port.
     pub bind: Bind,
+    /// The sockets of the Unix domain to listen on too. Their clients speak without TLS, and count as
+    /// clients on this machine.
+    pub sockets: Vec<SocketPath>,
     /// The port to listen on.
     pub port: Port,
     /// Whether connections speak TLS, and with which certificate.
@@ -121,6 +124,7 @@ impl Config {
         Config {
             root: root.into(),
             bind: Bind::Loopback,
+            sockets: Vec::new(),
             port: Port::Preferred(8080),
             https: Https::Off,
             log: LogFormat::Off,
@@ -210,6 +214,48 @@ pub enum Https {
         /// The file with the private key.
         key: PathBuf,
     },
+}
+
+/// The path of a socket of the Unix domain, and who may connect to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SocketPath {
+    /// The path. A socket that a crashed program has left there is replaced, and the socket is removed at
+    /// the end.
+    pub path: PathBuf,
+    /// The permissions of the file, such as 0o600, the default.
+    pub mode: u32,
+}
+
+impl SocketPath {
+    /// The bytes of a path in `sockaddr_un`, of which the last is NUL (unix(7)).
+    const PATH_BYTES_MAX: usize = 107;
+
+    /// Reads `/path` or `/path?mode=660`.
+    ///
+    /// # Errors
+    /// A sentence with the next step.
+    pub fn parse(text: &str) -> Result<SocketPath, String> {
+        let (path, mode) = match text.split_once('?') {
+            None => (text, Some(0o600)),
+            Some((path, option)) => {
+                let digits = option.strip_prefix("mode=").filter(|d| !d.starts_with('+'));
+                let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
+                (path, mode.filter(|mode| *mode <= 0o777))
+            }
+        };
+        let mode = mode.ok_or("the only option of a socket is ?mode=660, in octal digits")?;
+        if path.is_empty() || path.contains('\0') {
+            return Err("the path of a socket follows unix:, such as unix:/run/site.sock".into());
+        }
+        if path.len() > SocketPath::PATH_BYTES_MAX {
+            let max = SocketPath::PATH_BYTES_MAX;
+            return Err(format!("the path of a socket has at most {max} bytes"));
+        }
+        Ok(SocketPath {
+            path: path.into(),
+            mode,
+        })
+    }
 }
 
 /// The port to listen on.

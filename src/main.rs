@@ -331,6 +331,9 @@ fn banner(
     for url in &urls {
         line(&format!("{cyan}{url}{off}"));
     }
+    for socket in &config.sockets {
+        line(&format!("{cyan}unix:{}{off}", Shown(&socket.path)));
+    }
     if let (Some(port), Some(taken)) = (bound.port_in_use, bound.addresses.first()) {
         line(&format!("port {port} is in use, took {}", taken.port()));
     }

@@ -12,12 +12,14 @@
 //! would end the process.
 
 mod diag;
+mod local;
 #[cfg(feature = "cli")]
 mod network;
 mod output;
 mod watch;
 
 pub use diag::{AcceptQueue, Kernel, SocketDiag};
+pub(crate) use local::{SocketFile, listen_at};
 #[cfg(feature = "cli")]
 pub use network::{Interface, Link, Machine, default_sources, host_names, interfaces, machine};
 pub use output::Output;

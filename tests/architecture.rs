@@ -76,7 +76,13 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
     (
         "rustix",
-        &["sys.rs", "sys/diag.rs", "sys/output.rs", "sys/watch.rs"],
+        &[
+            "sys.rs",
+            "sys/diag.rs",
+            "sys/local.rs",
+            "sys/output.rs",
+            "sys/watch.rs",
+        ],
     ),
     ("memmap2", &["sys.rs"]),
     ("listenfd", &["sys.rs"]),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::Address;
-use crate::config::FieldChange;
+use crate::config::{FieldChange, SocketPath};
 use crate::http::{fixed_field, is_field_name, is_field_value};
 
 /// Parses a value of `--port` or of `PORT`.
@@ -108,8 +108,12 @@ pub(super) fn field_change(text: &str) -> Result<FieldChange, String> {
     }
 }
 
-/// Parses a value of `--bind`: `localhost` or an IP address. An IPv6 address may be in brackets.
+/// Parses a value of `--bind`: `localhost`, an IP address or `unix:/path`. An IPv6 address may be in
+/// brackets.
 pub(super) fn address(text: &str) -> Result<Address, String> {
+    if let Some(rest) = text.strip_prefix("unix:") {
+        return SocketPath::parse(rest).map(Address::Unix);
+    }
     if text.eq_ignore_ascii_case("localhost") {
         return Ok(Address::Localhost);
     }

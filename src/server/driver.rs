@@ -15,17 +15,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, UnixListener};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook_mio::v1_0::Signals;
 
 use super::browser::Opener;
 use super::console::{Asked, Keyboard};
-use crate::config::{ProxyPlace, ProxyTarget};
+use crate::config::{ProxyPlace, ProxyTarget, SocketPath};
 use crate::connection::{Key, Now};
-use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag};
-use crate::transport::{Address, Channel, Ready, Stream, Tcp, Transport};
+use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag, SocketFile};
+use crate::transport::{Address, Channel, Ready, Stream, Tcp, Transport, UNIX_PEER};
 #[cfg(feature = "tls")]
 use crate::transport::{Tls, TlsConfig};
 
@@ -282,7 +282,7 @@ pub enum Change {
 pub struct MioDriver {
     poll: Poll,
     events: Events,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     signals: Signals,
     asked: Asked,
     /// [`Driver::backlog_overflows`] when the driver was made.
@@ -302,6 +302,32 @@ pub struct MioDriver {
     tls: Vec<Option<TlsConfig>>,
     /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Hangup`].
     had_terminal: bool,
+}
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        /// Removed with the listener.
+        _file: SocketFile,
+    },
+}
+
+impl Listener {
+    fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let accepted = listener.accept();
+                accepted.map(|(socket, peer)| (Stream::Tcp(socket), peer))
+            }
+            Listener::Unix { listener, .. } => {
+                let accepted = listener.accept();
+                accepted.map(|(socket, _)| (Stream::Unix(socket), UNIX_PEER))
+            }
+        }
+    }
 }
 
 /// The watched directories.
@@ -346,6 +372,7 @@ impl MioDriver {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGXFSZ])?;
         poll.registry()
             .register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let listeners = listeners.into_iter().map(Listener::Tcp).collect();
         Ok(MioDriver {
             poll,
             events: Events::with_capacity(MioDriver::EVENTS),
@@ -362,6 +389,24 @@ impl MioDriver {
             tls: Vec::new(),
             had_terminal: false,
         })
+    }
+
+    /// Listens at a path of the file system too. The listener gets the next number.
+    ///
+    /// # Errors
+    /// `AddrInUse`: a program listens there, or there is a file of another kind. Otherwise the errors of
+    /// bind(2), chmod(2) and epoll_ctl(2).
+    pub fn listen_at(&mut self, socket: &SocketPath) -> io::Result<()> {
+        let (listener, file) = sys::listen_at(&socket.path, socket.mode)?;
+        let mut listener = UnixListener::from_std(listener);
+        let token = Token(LISTENERS + self.listeners.len());
+        let registry = self.poll.registry();
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        self.listeners.push(Listener::Unix {
+            listener,
+            _file: file,
+        });
+        Ok(())
     }
 
     /// Lets the connections of the listener of this number speak TLS from now on.
@@ -467,9 +512,8 @@ impl Driver for MioDriver {
     fn accept(&mut self, listener: u8) -> io::Result<(Self::Stream, SocketAddr)> {
         match self.listeners.get(usize::from(listener)) {
             Some(socket) => {
-                let (socket, peer) = socket.accept()?;
-                let tcp = Tcp::new(Stream::Tcp(socket));
-                Ok((self.channel(listener, tcp), peer))
+                let (stream, peer) = socket.accept()?;
+                Ok((self.channel(listener, Tcp::new(stream)), peer))
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -509,7 +553,10 @@ impl Driver for MioDriver {
     }
 
     fn accept_queue(&mut self, listener: u8) -> Option<AcceptQueue> {
-        let address = self.listeners.get(usize::from(listener))?.local_addr();
+        let Listener::Tcp(listener) = self.listeners.get(usize::from(listener))? else {
+            return None;
+        };
+        let address = listener.local_addr();
         self.diag.accept_queue(address.ok()?).unwrap_or(None)
     }
 

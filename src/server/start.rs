@@ -71,6 +71,8 @@ pub enum StartError {
     Watch(PathBuf, io::Error),
     /// The server cannot listen on this address.
     Listen(SocketAddr, io::Error),
+    /// The server cannot listen at this path.
+    Socket(PathBuf, io::Error),
     /// Neither the preferred port nor any of the ports tried next is free.
     NoPort(u16),
     /// The trace cannot be written to this file.
@@ -161,6 +163,20 @@ impl fmt::Display for StartError {
                 }
                 _ => write!(f, "cannot listen on {address}: {}", plainly(error)),
             },
+            StartError::Socket(path, error) => {
+                let path = Shown(path);
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => write!(
+                        f,
+                        "{path} is in use, or is no socket; stop the other program, or name another path"
+                    ),
+                    _ => {
+                        let reason = plainly(error);
+                        write!(f, "cannot listen at {path}: {reason}; ")?;
+                        f.write_str("name a path in a directory that may be written to")
+                    }
+                }
+            }
             StartError::NoPort(port) => {
                 let last = port.saturating_add(Port::HOPS);
                 write!(f, "the ports {port} to {last} are all in use; try -p 0")
@@ -339,7 +355,7 @@ impl Server<MioDriver, Disk> {
             }
             Port::Exactly(_) => None,
         };
-        let (folder, count) = (disk.path(), listeners.len());
+        let (folder, count) = (disk.path(), listeners.len() + config.sockets.len());
         let root = match disk.only() {
             Some(name) => folder.join(OsStr::from_bytes(name)),
             None => folder.to_path_buf(),
@@ -348,6 +364,10 @@ impl Server<MioDriver, Disk> {
         let log = Log::of(config)?;
         let routes = routes(config, &addresses)?;
         let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
+        for socket in &config.sockets {
+            let failed = |e| StartError::Socket(socket.path.clone(), e);
+            driver.listen_at(socket).map_err(failed)?;
+        }
         let live = live_options(config, folder).map_err(failed)?;
         if live.is_some() || config.log_file.is_some() {
             driver.take_hangups().map_err(StartError::Driver)?;

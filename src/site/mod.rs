@@ -449,7 +449,7 @@ impl<F: Files> Site<F> {
         }
         if let Some(auth) = &self.auth
             && !self.policy.is_preflight(request)
-            && let Err(reply) = auth.check(request, self.mounts.of(request).is_some())
+            && let Err(reply) = auth.check(request, self.is_for_program(request))
         {
             return Route::Denied(fallback::in_form_for(reply, request));
         }
@@ -462,6 +462,13 @@ impl<F: Files> Site<F> {
             Some(mount) => Route::Endpoint(mount),
             None => Route::Files,
         }
+    }
+
+    /// Whether a request is for an endpoint or for a backend. A page may not be able to send credentials
+    /// with its handshake of WebSocket.
+    fn is_for_program(&self, request: &RequestHead<'_>) -> bool {
+        let backend = |gateway: &Gateway| gateway.may_answer(request);
+        self.mounts.of(request).is_some() || self.gateway.as_deref().is_some_and(backend)
     }
 
     /// The route to a backend, unless the request would run in a circle.

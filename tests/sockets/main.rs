@@ -25,6 +25,7 @@ mod library;
 mod live;
 mod live_client;
 mod live_pages;
+mod local;
 mod log;
 mod metrics;
 mod pages;

@@ -50,6 +50,11 @@ impl Gateway {
         Some(self.routes.number_of(route))
     }
 
+    /// Whether a backend may answer a request.
+    pub fn may_answer(&self, request: &RequestHead<'_>) -> bool {
+        self.is_for_absent() || self.below_prefix(request).is_some()
+    }
+
     /// Whether there is a route for what is not found.
     pub fn is_for_absent(&self) -> bool {
         self.routes.for_absent().is_some()

@@ -1,0 +1,56 @@
+//! A socket of the Unix domain in place of an address and a port.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use crate::harness::{Folder, Server, program};
+
+/// Sends a request and returns all that comes until the end.
+fn ask(path: &Path, target: &str) -> String {
+    let mut stream = UnixStream::connect(path).expect("it listens");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[test]
+fn a_socket_has_the_permissions_that_were_asked_for_and_goes_with_the_server() {
+    let folder = Folder::with("index.html", "hello");
+    let path = folder.path().join("s.sock");
+    let bind = format!("unix:{}?mode=660", path.display());
+    let mut server = Server::with(folder.path(), &["--log=off", "--metrics", "--bind", &bind]);
+    assert!(server.addresses.is_empty(), "{:?}", server.banner);
+    let mode = fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o660);
+    assert!(ask(&path, "/").ends_with("\r\n\r\nhello"));
+    // Who can reach the socket is on this machine.
+    assert!(ask(&path, "/_oneloop/health").starts_with("HTTP/1.1 200 "));
+    server.signal(Signal::TERM);
+    assert_eq!(server.process.code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_address_and_a_socket_go_together_and_a_socket_in_use_is_an_error() {
+    let folder = Folder::with("index.html", "hello");
+    let path = folder.path().join("s.sock");
+    let bind = format!("--bind=unix:{}", path.display());
+    let server = Server::with(folder.path(), &["--log=off", "--bind=127.0.0.1", &bind]);
+    assert!(ask(&path, "/").ends_with("hello"));
+    assert_eq!(server.connect().get("/").text(), "hello");
+    let second = program().arg(folder.path()).arg(&bind).output();
+    let second = second.expect("it runs");
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).expect("text");
+    assert!(said.contains("s.sock is in use, or is no socket"), "{said}");
+}
