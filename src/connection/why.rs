@@ -483,7 +483,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             has_answered: self.sent > 0,
         };
         let of_output = Wait::Output {
-            queued: self.write_buffer.queued(),
+            queued: self.write_buffer.queued() + self.transport.unsent_bytes() as u64,
             unacknowledged: None,
             limit: self.stall_limit(&turn.limits),
         };

@@ -84,6 +84,10 @@ impl<S: Socket> Transport for Channel<S> {
         on_channel!(self, transport => transport.take_work())
     }
 
+    fn unsent_bytes(&self) -> usize {
+        on_channel!(self, transport => transport.unsent_bytes())
+    }
+
     #[inline]
     fn held_bytes(&self) -> usize {
         on_channel!(self, transport => transport.held_bytes())

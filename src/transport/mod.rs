@@ -166,6 +166,13 @@ pub trait Transport {
         0
     }
 
+    /// Returns the number of bytes that the transport holds to be sent, at least 1 while it
+    /// [wants a write](Transport::wants_write), for an observer.
+    #[inline]
+    fn unsent_bytes(&self) -> usize {
+        0
+    }
+
     /// Returns the number of bytes in memory that the transport holds because of its peer.
     #[inline]
     fn held_bytes(&self) -> usize {

@@ -268,6 +268,13 @@ impl<S: Socket> Transport for Tls<S> {
         }
     }
 
+    fn unsent_bytes(&self) -> usize {
+        match &self.state {
+            State::Secure(session) if session.connection.wants_write() => session.unsent.max(1),
+            State::Secure(_) | State::Opening(_) | State::Plain => 0,
+        }
+    }
+
     fn held_bytes(&self) -> usize {
         match &self.state {
             State::Secure(session) => session.held_bytes(),
@@ -341,6 +348,8 @@ struct Session {
     ended: bool,
     /// Our end was announced by close_notify.
     finished: bool,
+    /// Our direction has ended (FIN): what is born from input now has no way out.
+    shut: bool,
     /// The work since the last time that it was taken.
     work: u32,
 }
@@ -354,6 +363,7 @@ impl Session {
             unsent: 0,
             ended: false,
             finished: false,
+            shut: false,
             work: 0,
         }
     }
@@ -468,6 +478,10 @@ impl Session {
     /// Sends the records that wait, as the socket takes them.
     fn send<S: Socket>(&mut self, tcp: &mut Tcp<S>) -> Io {
         let mut sent = 0;
+        while self.shut && self.connection.wants_write() {
+            // A sink takes all.
+            let _ = self.connection.write_tls(&mut io::sink());
+        }
         while self.connection.wants_write() {
             match self.connection.write_tls(&mut Records(tcp)) {
                 Ok(n) => sent += n,
@@ -557,11 +571,13 @@ impl Session {
             Io::Done(_) | Io::Blocked | Io::Eof if self.connection.wants_write() => Io::Blocked,
             Io::Done(_) | Io::Blocked | Io::Eof => tcp.finish_write(),
         };
-        match moved {
+        let moved = match moved {
             // A peer that has ended its direction may be gone: the end is no failure then.
             Io::Failed(_) if self.ended => Io::Done(1),
             moved => moved,
-        }
+        };
+        self.shut |= matches!(moved, Io::Done(_));
+        moved
     }
 }
 

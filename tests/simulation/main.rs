@@ -126,6 +126,7 @@ mod reasons;
 mod rooms;
 mod scripts;
 mod talk;
+mod toy;
 mod verdict;
 mod weather;
 mod wire;
@@ -173,6 +174,30 @@ fn in_calm_weather_every_script_gets_the_answers_it_expects() {
         let name = role.script.name;
         let same = |other: &Role| other.script.name == name;
         assert!(!roles[..i].iter().any(same), "two scripts: {name}");
+    }
+}
+
+/// Whatever is between HTTP and the wire: the answers are the same, and the end is announced.
+#[test]
+fn in_calm_weather_every_script_gets_the_same_by_records() {
+    for role in roles() {
+        let scripts = [Rc::clone(&role.script)];
+        let weather = Weather {
+            secure: vec![0, 1],
+            ..Weather::calm()
+        };
+        let world = World::new(Rng::new(0), weather, &scripts, false);
+        let finished = run(world, weather::usual_limits());
+        let world = &finished.world;
+        let client = &world.clients[0];
+        assert!(!client.was_cut_short, "{}", client.status());
+        // Of an answer that is not read to its end, more or less is on the way.
+        let (got, expected) = (client.answered(), &role.expected[..]);
+        let is_cut =
+            !role.script.is_cooperative && (got.starts_with(expected) || expected.starts_with(got));
+        assert!(got == expected || is_cut, "{}", client.status());
+        let wire = world.wire(0);
+        assert!(!wire.has_bare_end(), "a bare end: {}", client.status());
     }
 }
 

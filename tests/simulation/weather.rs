@@ -103,6 +103,8 @@ pub struct Weather {
     pub jumps: Vec<(u64, Duration)>,
     /// When SIGTERM comes; it may come twice.
     pub signals: Vec<Moment>,
+    /// The listeners whose connections speak the toy of TLS.
+    pub secure: Vec<usize>,
 }
 
 /// A moment in a run. Many moves are made while the run is busy; much time passes while it is not.
@@ -146,6 +148,7 @@ impl Weather {
             disk_errors: 0,
             jumps: Vec::new(),
             signals: Vec::new(),
+            secure: Vec::new(),
         }
     }
 
@@ -189,6 +192,7 @@ impl Weather {
             disk_errors: *rng.pick(&[0, 10]),
             jumps,
             signals,
+            secure: rng.pick(&[&[][..], &[1], &[0, 1]]).to_vec(),
         }
     }
 

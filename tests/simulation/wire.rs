@@ -17,6 +17,7 @@ use std::time::Instant;
 use oneloop::connection::Key;
 use oneloop::transport::Ready;
 
+use crate::toy::ClientEnd;
 use crate::weather::PATIENCE;
 
 /// The owner of the server's end.
@@ -30,6 +31,13 @@ pub enum ServerEnd {
     Closed,
 }
 
+/// How a script ends its direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Shutdown,
+    Close,
+}
+
 #[derive(Debug)]
 pub struct Wire {
     /// The client of the connection.
@@ -39,6 +47,12 @@ pub struct Wire {
     pub is_shed: bool,
     /// The key under which epoll reports the connection.
     pub key: Option<Key>,
+    /// The client's end of the [toy](crate::toy) of TLS; `None` if the wire is plain.
+    toy: Option<ClientEnd>,
+    /// An end of the script that waits for the handshake of the toy.
+    ends: Option<End>,
+    /// The end of the script was announced in the toy: the FIN behind it need not be read.
+    has_announced: bool,
     /// Whether the connection is on epoll's ready list.
     on_ready_list: bool,
     /// When a connection, bytes, space or an end last came for the server.
@@ -98,6 +112,9 @@ impl Wire {
             end: ServerEnd::Backlog,
             is_shed: false,
             key: None,
+            toy: None,
+            ends: None,
+            has_announced: false,
             on_ready_list: false,
             touched: now,
             receive_buffer,
@@ -124,6 +141,28 @@ impl Wire {
         }
     }
 
+    /// Lets both ends speak the toy of TLS. The client begins.
+    pub fn secure(mut self) -> Wire {
+        self.toy = Some(ClientEnd::default());
+        self.put(&ClientEnd::hello());
+        self
+    }
+
+    pub fn is_secure(&self) -> bool {
+        self.toy.is_some()
+    }
+
+    /// Whether a handshake of the toy is under way, as the client knows.
+    fn is_opening(&self) -> bool {
+        self.toy.as_ref().is_some_and(|toy| !toy.is_open())
+    }
+
+    /// Whether the end of the server came to a client that was not told of it, and has not left.
+    pub fn has_bare_end(&self) -> bool {
+        let is_told = self.toy.as_ref().is_none_or(|toy| toy.is_told);
+        self.is_over() && !is_told && !self.client_closed && !self.reset
+    }
+
     fn edge(&mut self, now: Instant) {
         self.on_ready_list = true;
         self.touched = now;
@@ -132,22 +171,62 @@ impl Wire {
     // ── The client's system calls ──────────────────────────────────────────────────────────────
 
     pub fn client_send(&mut self, bytes: &[u8]) {
+        match &mut self.toy {
+            None => self.put(bytes),
+            Some(toy) => {
+                let bytes = toy.send(bytes);
+                self.put(&bytes);
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
         if !self.reset && !self.client_is_reset {
             self.in_flight.extend_from_slice(bytes);
         }
     }
 
     pub fn client_shutdown(&mut self) {
+        if let Some(toy) = &self.toy {
+            if !toy.is_open() {
+                self.ends = Some(End::Shutdown);
+                return;
+            }
+            self.announce();
+        }
         self.fin_in_flight = true;
+    }
+
+    fn announce(&mut self) {
+        self.put(&ClientEnd::end());
+        self.has_announced = true;
     }
 
     /// Gives the client up to `n` of the bytes that the server has sent. Returns their number.
     pub fn client_recv(&mut self, n: usize, into: &mut Vec<u8>, now: Instant) -> usize {
-        let n = n.min(self.queue.len());
-        move_bytes(&mut self.queue, into, n);
+        // A handshake goes on by itself.
+        let n = match &self.toy {
+            Some(toy) if !toy.is_open() => self.queue.len(),
+            Some(_) | None => n.min(self.queue.len()),
+        };
+        match &mut self.toy {
+            None => move_bytes(&mut self.queue, into, n),
+            Some(toy) => {
+                let bytes: Vec<u8> = self.queue.drain(..n).collect();
+                let answer = toy.receive(&bytes, into);
+                self.put(&answer);
+            }
+        }
         if self.no_space && self.has_space() {
             self.no_space = false;
             self.edge(now);
+        }
+        if self.toy.as_ref().is_some_and(ClientEnd::is_open) {
+            match self.ends.take() {
+                Some(End::Shutdown) => self.client_shutdown(),
+                Some(End::Close) => self.client_close(now),
+                None => {}
+            }
         }
         n
     }
@@ -159,8 +238,20 @@ impl Wire {
 
     /// close(2), which is a reset if the client leaves bytes unread.
     pub fn client_close(&mut self, now: Instant) {
+        if let Some(toy) = &self.toy {
+            if !toy.is_open() && !self.is_over() {
+                self.ends = Some(End::Close);
+                return;
+            }
+            if toy.is_idle_talk(&self.queue) {
+                self.queue.clear();
+            }
+        }
         if !self.queue.is_empty() {
             return self.client_reset(now);
+        }
+        if self.toy.is_some() && !self.fin_in_flight {
+            self.announce();
         }
         self.client_closed = true;
         self.fin_in_flight = true;
@@ -212,7 +303,8 @@ impl Wire {
 
     /// Whether every byte that the client has sent so far has arrived.
     pub fn has_arrived(&self) -> bool {
-        self.in_flight.is_empty()
+        let has_begun = !self.is_opening() || self.is_over();
+        self.in_flight.is_empty() && has_begun
     }
 
     /// Whether the server has also read every byte.
@@ -300,9 +392,13 @@ impl Wire {
         Ok(n)
     }
 
-    /// The number of bytes that the server has sent so far.
+    /// The number of bytes that the server has sent so far. The bytes of the toy are not the client's, and
+    /// do not count.
     pub fn sent(&self) -> usize {
-        self.sent
+        match self.toy {
+            None => self.sent,
+            Some(_) => 0,
+        }
     }
 
     /// The number of bytes that the server has read so far.
@@ -359,14 +455,15 @@ impl Wire {
     /// Blocked output is a reason. After the end of the client's direction there is nothing to read, and
     /// the server finds an error with its next write.
     pub fn is_neglected(&self) -> bool {
-        let is_failed = self.error.is_some() && !self.fin_read;
+        let is_failed = self.error.is_some() && !self.fin_read && !self.has_announced;
         (self.has_untold_input() && !self.write_blocked)
             || (is_failed && self.is_reported() && !self.on_ready_list)
     }
 
     /// Whether input of which no further event will tell waits to be read.
     pub fn has_untold_input(&self) -> bool {
-        let unread = !self.received.is_empty() || (self.fin_received && !self.fin_read);
+        let unread_fin = self.fin_received && !self.fin_read && !self.has_announced;
+        let unread = !self.received.is_empty() || unread_fin;
         unread && self.is_reported() && !self.on_ready_list
     }
 

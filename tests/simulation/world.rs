@@ -27,6 +27,7 @@ use crate::endpoints::Oracle;
 use crate::files::{SimFile, Tree};
 use crate::pages::Part;
 use crate::scripts;
+use crate::toy::Toy;
 use crate::weather::{ACCEPT_PAUSE_MAX, Moment, PATIENCE, PAUSE, Rng, Weather};
 use crate::wire::{ServerEnd, Wire};
 
@@ -406,8 +407,11 @@ impl World {
         listener.backlog.push_back(wire);
         listener.on_ready_list = true;
         let (receive_buffer, send_buffer) = (self.weather.receive_buffer, self.weather.send_buffer);
-        self.wires
-            .push(Wire::new(client, receive_buffer, send_buffer, self.now));
+        let wire_of_client = Wire::new(client, receive_buffer, send_buffer, self.now);
+        self.wires.push(match self.is_secure(client) {
+            true => wire_of_client.secure(),
+            false => wire_of_client,
+        });
         self.note("connects", wire, client);
         // Often the first bytes come right after the handshake, before the server has looked.
         for _ in 0..self.rng.below(3) * self.rng.below(3) {
@@ -415,6 +419,12 @@ impl World {
             self.make_move(client, Move::Arrive);
         }
         true
+    }
+
+    /// Whether a client speaks the toy of TLS. Pages do not.
+    fn is_secure(&self, client: usize) -> bool {
+        let listener = client % LISTENERS;
+        self.weather.secure.contains(&listener) && self.clients[client].page.is_none()
     }
 
     fn act(&mut self, client: usize, wire: usize) -> bool {
@@ -745,7 +755,7 @@ pub struct SimDriver {
 }
 
 impl Driver for SimDriver {
-    type Stream = Tcp<SimSocket>;
+    type Stream = Toy;
 
     fn now(&self) -> Now {
         let mut world = self.world.borrow_mut();
@@ -770,7 +780,11 @@ impl Driver for SimDriver {
         let world = Rc::clone(&self.world);
         // An address for documentation (RFC 5737).
         let peer = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), wire as u16));
-        Ok((Tcp::new(SimSocket { world, wire }), peer))
+        let is_secure = world.borrow().wires[wire].is_secure();
+        Ok((
+            Toy::new(Tcp::new(SimSocket { world, wire }), is_secure),
+            peer,
+        ))
     }
 
     fn shed(&mut self, listener: u8) {
@@ -886,8 +900,10 @@ impl Socket for SimSocket {
         }
     }
 
-    fn read_file(&mut self, _: &SimFile, _: &mut [u8], _: u64) -> io::Result<usize> {
-        unreachable!("sendfile works here")
+    fn read_file(&mut self, file: &SimFile, into: &mut [u8], at: u64) -> io::Result<usize> {
+        let bytes = file.slice(at, into.len());
+        into[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
