@@ -182,6 +182,10 @@ pub struct Cli {
     #[arg(help_heading = PROXY, long, value_name = "PATH=URL", value_parser = ProxyRoute::parse)]
     pub proxy: Vec<ProxyRoute>,
 
+    /// Trust any certificate of a server behind --proxy
+    #[arg(hide_short_help = true, help_heading = PROXY, long, requires = "proxy")]
+    pub proxy_insecure: bool,
+
     /// Seconds for which a request waits for a server that is being restarted [default: 10]
     #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = seconds, requires = "proxy", allow_negative_numbers = true)]
     pub proxy_wait: Option<u32>,
@@ -600,6 +604,7 @@ impl Cli {
             ignore: self.ignore.clone(),
             poll: self.poll,
             proxies: self.proxy.clone(),
+            proxy_insecure: self.proxy_insecure,
             https: self.https.config(),
             trace: match &self.trace {
                 None => TraceTo::Off,

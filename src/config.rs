@@ -109,6 +109,8 @@ pub struct Config {
     /// The routes of the reverse proxy: requests for a path below the prefix of a route are passed on to
     /// its target. The guard and the credentials come first. Two routes cannot have the same prefix.
     pub proxies: Vec<ProxyRoute>,
+    /// Whether a target that speaks TLS may have any certificate, such as one that it has signed itself.
+    pub proxy_insecure: bool,
     /// Where the server writes a trace of its loop.
     pub trace: TraceTo,
     /// Whether the trace has times and ports too, which differ from run to run.
@@ -150,6 +152,7 @@ impl Config {
             poll: false,
             keys: false,
             proxies: Vec::new(),
+            proxy_insecure: false,
             trace: TraceTo::Off,
             trace_clock: false,
             limits: Limits::default(),

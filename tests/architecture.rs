@@ -71,6 +71,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "certificates/mod.rs",
             "certificates/resolver.rs",
             "certificates/tests/handshake.rs",
+            "certificates/trusted.rs",
             "transport/tls.rs",
         ],
     ),

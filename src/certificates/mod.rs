@@ -23,11 +23,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod trusted;
 
 pub use authority::Authority;
 pub use names::Names;
 pub use places::Places;
 pub use trust::instructions;
+pub(crate) use trusted::client_config;
 
 use std::io;
 use std::net::IpAddr;

@@ -94,6 +94,11 @@ impl NoAnswer {
     pub fn in_words(self) -> String {
         match self {
             NoAnswer::Io(io::ErrorKind::NotFound) => "there is no such socket".into(),
+            // The only invalid data before an answer is that of TLS.
+            NoAnswer::Io(io::ErrorKind::InvalidData) => {
+                "it speaks no TLS, or its certificate is not trusted (--proxy-insecure takes any)"
+                    .into()
+            }
             NoAnswer::Io(kind) => kind.to_string(),
             _ => io::ErrorKind::TimedOut.to_string(),
         }

@@ -219,7 +219,11 @@ fn may_pass(failure: NoAnswer) -> bool {
     match failure {
         NoAnswer::Io(kind) => !matches!(
             kind,
-            E::PermissionDenied | E::InvalidInput | E::NetworkUnreachable | E::Unsupported
+            E::PermissionDenied
+                | E::InvalidData
+                | E::InvalidInput
+                | E::NetworkUnreachable
+                | E::Unsupported
         ),
         NoAnswer::ConnectTimeout => false,
         NoAnswer::Closed

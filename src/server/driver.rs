@@ -27,7 +27,7 @@ use crate::connection::{Key, Now};
 use crate::sys::{self, AcceptQueue, Inotified, Inotify, Kernel, SIGXFSZ, SocketDiag, SocketFile};
 use crate::transport::{Address, Channel, Ready, Stream, Tcp, Transport, UNIX_PEER};
 #[cfg(feature = "tls")]
-use crate::transport::{Tls, TlsConfig};
+use crate::transport::{Tls, TlsConfig, Trusted};
 
 /// The source of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -300,6 +300,9 @@ pub struct MioDriver {
     /// plain.
     #[cfg(feature = "tls")]
     tls: Vec<Option<TlsConfig>>,
+    /// Which backends are trusted that speak TLS.
+    #[cfg(feature = "tls")]
+    trusted: Option<Trusted>,
     /// Whether the process had a terminal when it began to take SIGHUP for [`Signal::Hangup`].
     had_terminal: bool,
 }
@@ -387,6 +390,8 @@ impl MioDriver {
             openers: Vec::new(),
             #[cfg(feature = "tls")]
             tls: Vec::new(),
+            #[cfg(feature = "tls")]
+            trusted: None,
             had_terminal: false,
         })
     }
@@ -407,6 +412,31 @@ impl MioDriver {
             _file: file,
         });
         Ok(())
+    }
+
+    /// Says which backends are trusted that speak TLS. Before, none is reached.
+    #[cfg(feature = "tls")]
+    pub fn set_trusted(&mut self, trusted: Trusted) {
+        self.trusted = Some(trusted);
+    }
+
+    /// Begins TLS with the server of this name.
+    #[cfg(feature = "tls")]
+    fn tls_channel(&self, tcp: Tcp<Stream>, name: &str) -> io::Result<Channel<Stream>> {
+        let Some(trusted) = &self.trusted else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let tls = Tls::to_server(tcp, trusted, name)?;
+        Ok(Channel::Tls(Box::new(tls)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(
+        clippy::unused_self,
+        reason = "with TLS, the driver knows whom to trust"
+    )]
+    fn tls_channel(&self, _: Tcp<Stream>, _: &str) -> io::Result<Channel<Stream>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Lets the connections of the listener of this number speak TLS from now on.
@@ -520,7 +550,11 @@ impl Driver for MioDriver {
     }
 
     fn connect(&mut self, address: &Address) -> io::Result<Self::Stream> {
-        Stream::connect(address).map(|stream| Channel::Plain(Tcp::new(stream)))
+        let tcp = Tcp::new(Stream::connect(address)?);
+        let Address::Tls(_, name) = address else {
+            return Ok(Channel::Plain(tcp));
+        };
+        self.tls_channel(tcp, name)
     }
 
     fn resolve(&mut self, target: &ProxyTarget) -> io::Result<Vec<Address>> {
@@ -715,7 +749,11 @@ pub(super) fn resolve(target: &ProxyTarget) -> io::Result<Vec<Address>> {
             None => (&**host, *port).to_socket_addrs()?.collect(),
         },
     };
-    Ok(addresses.into_iter().map(Address::Ip).collect())
+    let address = |address| match &target.place {
+        ProxyPlace::Host(host, _) if target.is_tls => Address::Tls(address, host.clone()),
+        _ => Address::Ip(address),
+    };
+    Ok(addresses.into_iter().map(address).collect())
 }
 
 /// What is at a path of the disk; see [`Driver::found`].

@@ -26,7 +26,7 @@ use crate::site::proxy::Routes;
 use crate::site::{Auth, Client, Disk, Fallbacks, Guard, Policy, Site};
 use crate::sys;
 #[cfg(feature = "tls")]
-use crate::transport::TlsConfig;
+use crate::transport::{TlsConfig, Trusted};
 
 /// The number of connections that the kernel completes ahead of accept(2). `net.core.somaxconn` is
 /// a second bound, 4,096 by default.
@@ -364,6 +364,11 @@ impl Server<MioDriver, Disk> {
         let log = Log::of(config)?;
         let routes = routes(config, &addresses)?;
         let mut driver = MioDriver::new(listeners).map_err(StartError::Driver)?;
+        #[cfg(feature = "tls")]
+        if routes.iter().any(|route| route.target().is_tls) {
+            let trusted = crate::certificates::client_config(config.proxy_insecure);
+            driver.set_trusted(Trusted::new(trusted.map_err(StartError::Proxy)?));
+        }
         for socket in &config.sockets {
             let failed = |e| StartError::Socket(socket.path.clone(), e);
             driver.listen_at(socket).map_err(failed)?;
@@ -462,7 +467,7 @@ impl Server<MioDriver, Disk> {
 
 /// The routes of the reverse proxy, none of which leads back to this server.
 fn routes(config: &Config, own: &[SocketAddr]) -> Result<Routes, StartError> {
-    let routes = Routes::new(&config.proxies, false);
+    let routes = Routes::new(&config.proxies, cfg!(feature = "tls"));
     let routes = routes.map_err(StartError::Proxy)?;
     let is_own = |place: &ProxyPlace| match place {
         ProxyPlace::Unix(_) => false,

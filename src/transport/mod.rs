@@ -28,7 +28,7 @@ pub(crate) use read_buffer::ReadBuffer;
 pub use stream::{Address, Stream, UNIX_PEER};
 pub use tcp::{Socket, Tcp};
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsConfig};
+pub use tls::{Tls, TlsConfig, Trusted};
 pub(crate) use write_buffer::WriteBuffer;
 
 use std::io::{self, IoSlice};

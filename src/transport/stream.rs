@@ -53,6 +53,8 @@ impl Stream {
 pub enum Address {
     /// An IP address, and a port of TCP.
     Ip(SocketAddr),
+    /// The same, and the server there speaks TLS and has this name.
+    Tls(SocketAddr, Box<str>),
     /// The path of a socket of the Unix domain.
     Unix(PathBuf),
 }
@@ -65,7 +67,7 @@ impl Address {
     /// The address as that of a peer.
     pub fn peer(&self) -> SocketAddr {
         match self {
-            Address::Ip(address) => *address,
+            Address::Ip(address) | Address::Tls(address, _) => *address,
             Address::Unix(_) => UNIX_PEER,
         }
     }
@@ -75,7 +77,7 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Ip(address) => address.fmt(f),
+            Address::Ip(address) | Address::Tls(address, _) => address.fmt(f),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -89,7 +91,7 @@ impl Stream {
     /// The errors of socket(2) and connect(2) but `EINPROGRESS`.
     pub fn connect(address: &Address) -> io::Result<Stream> {
         Ok(match address {
-            Address::Ip(address) => {
+            Address::Ip(address) | Address::Tls(address, _) => {
                 let socket = TcpStream::connect(*address)?;
                 // A small request must not wait for the acknowledgment of the one before.
                 socket.set_nodelay(true)?;

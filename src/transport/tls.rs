@@ -151,6 +151,17 @@ enum State {
     Plain,
 }
 
+/// Which servers are trusted, for the connections that this program makes.
+#[derive(Clone, Debug)]
+pub struct Trusted(Arc<ClientConfig>);
+
+impl Trusted {
+    /// Takes the rules of `rustls`.
+    pub fn new(config: Arc<ClientConfig>) -> Trusted {
+        Trusted(config)
+    }
+}
+
 impl<S: Socket> Tls<S> {
     /// The server's end of a new connection.
     pub fn accept(tcp: Tcp<S>, config: Arc<ServerConfig>) -> Tls<S> {
@@ -170,6 +181,17 @@ impl<S: Socket> Tls<S> {
         let connection = ClientConnection::new(config, name)?;
         let state = State::Secure(Session::new(connection.into()));
         Ok(Tls { tcp, state })
+    }
+
+    /// Makes the connection one of a client to the server with this name, which must have a certificate
+    /// for it.
+    ///
+    /// # Errors
+    /// `InvalidInput`: the name is no host.
+    pub fn to_server(tcp: Tcp<S>, trusted: &Trusted, name: &str) -> io::Result<Tls<S>> {
+        let name = ServerName::try_from(name.to_owned());
+        let name = name.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        Tls::connect(tcp, Arc::clone(&trusted.0), name).map_err(io::Error::other)
     }
 
     /// Reads the first bytes of a client, and decides by them what the client speaks.
