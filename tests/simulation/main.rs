@@ -112,6 +112,17 @@
 //! | a removed connection leaves its rooms at once | | | | `in_calm_weather_a_room_is_heard_…`: its last messages are lost |
 //! | queued output is not sent before a message is dropped | | | | `a_member_that_reads_hears_a_burst_…` |
 //!
+//! Of transports with bytes of their own, with a [toy] of TLS:
+//!
+//! | bug | noticed by, of 200 storms |
+//! |---|---|
+//! | what a transport holds is not flushed | a storm: the server sleeps on what it has read |
+//! | a close without a FIN before it | a storm: a wrong answer; in calm weather, a bare end |
+//! | what a transport holds has no deadline | a storm: a wrong reason |
+//! | the memory of a transport is not released | in calm weather: memory is held for nobody |
+//! | an answer to input is sent behind the FIN | a storm: a write behind our own FIN |
+//! | a handshake reads only when the mode wants input | none: all modes of a server want it then |
+//!
 //! One bug is not noticed, because the server makes up for it: the reader takes a text that ends
 //! within a character for complete. The text is checked again when it is handed over.
 

@@ -84,6 +84,8 @@ pub struct Wire {
     /// free.
     no_space: bool,
 
+    /// The client has left after an end of the server that was not announced in the toy.
+    had_bare_end: bool,
     /// The client has called close(2): bytes that still arrive are answered with a reset.
     client_closed: bool,
     /// The client has sent a reset, or its kernel has answered with a reset.
@@ -129,6 +131,7 @@ impl Wire {
             taken: 0,
             fin_sent: false,
             no_space: false,
+            had_bare_end: false,
             client_closed: false,
             reset: false,
             error: None,
@@ -157,10 +160,15 @@ impl Wire {
         self.toy.as_ref().is_some_and(|toy| !toy.is_open())
     }
 
-    /// Whether the end of the server came to a client that was not told of it, and has not left.
+    /// Whether the end of the server came to a client that was not told of it, before the client has left.
     pub fn has_bare_end(&self) -> bool {
+        let left = self.client_closed || self.reset;
+        self.had_bare_end || (!left && self.is_bare_end())
+    }
+
+    fn is_bare_end(&self) -> bool {
         let is_told = self.toy.as_ref().is_none_or(|toy| toy.is_told);
-        self.is_over() && !is_told && !self.client_closed && !self.reset
+        self.is_over() && !is_told && !self.client_is_reset
     }
 
     fn edge(&mut self, now: Instant) {
@@ -238,6 +246,7 @@ impl Wire {
 
     /// close(2), which is a reset if the client leaves bytes unread.
     pub fn client_close(&mut self, now: Instant) {
+        self.had_bare_end |= self.is_bare_end();
         if let Some(toy) = &self.toy {
             if !toy.is_open() && !self.is_over() {
                 self.ends = Some(End::Close);
