@@ -278,3 +278,41 @@ fn a_certificate_that_cannot_be_had_is_one_line_with_the_next_step() {
         "there is no HOME; set XDG_DATA_HOME",
     );
 }
+
+/// A backend that speaks TLS must be trusted by this machine, or by `--proxy-insecure`.
+#[test]
+fn the_proxy_reaches_a_backend_by_https_if_its_certificate_is_trusted() {
+    let (home, site) = (Folder::new(), Folder::with("api/a", "by two servers"));
+    let backend = serve(&home, &site, &["--tls", "--log=off"]);
+    let port = backend.address().port();
+    let route = format!("--proxy=/api=https://localhost:{port}");
+    let own = Folder::new();
+    let front = |more: &[&str]| {
+        let mut command = at_home(&home);
+        command
+            .arg(own.path())
+            .args(["--port=0", "--log=off", &route]);
+        // The authorities that this machine trusts: one of another purpose, and that of the backend.
+        let file = if more.contains(&"--trusting") {
+            ca(&home)
+        } else {
+            known("root.pem")
+        };
+        command
+            .env("SSL_CERT_FILE", file)
+            .env_remove("SSL_CERT_DIR");
+        command.args(more.iter().filter(|flag| **flag != "--trusting"));
+        Server::from(&mut command)
+    };
+    for more in ["--trusting", "--proxy-insecure"] {
+        let answer = front(&[more]).connect().get("/api/a");
+        assert_eq!(answer.text(), "by two servers", "{more}");
+    }
+    let answer = front(&[]).connect().get("/api/a");
+    assert_eq!(answer.status, 502);
+    assert!(
+        answer.text().contains("its certificate is not trusted"),
+        "{}",
+        answer.text()
+    );
+}
