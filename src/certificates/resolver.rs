@@ -47,7 +47,9 @@ impl Resolver {
     ) -> Result<Resolver, Fault> {
         let constraints = &authority.facts().constraints;
         let mut others: Vec<String> = Vec::new();
-        let all = names.names.iter().chain(&names.parents);
+        // A container has another name at each start, for which nobody has asked.
+        let asked = |name: &&String| !names.machine.contains(name);
+        let all = names.names.iter().chain(&names.parents).filter(asked);
         others.extend(all.filter(|name| !constraints.allow_name(name)).cloned());
         let ips = names.addresses.iter();
         let ips = ips.filter(|ip| !constraints.allow_address(**ip));

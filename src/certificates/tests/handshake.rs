@@ -16,7 +16,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
 use super::{Scratch, names, self_signed};
-use crate::certificates::{Certificates, DAY};
+use crate::certificates::{Certificates, DAY, Names};
 
 /// The clock of a client.
 #[derive(Debug)]
@@ -286,6 +286,22 @@ fn a_host_for_which_the_ca_may_not_sign_is_told_and_left_out() {
         ("www.example.org", false),
         ("203.0.113.7", false),
     ] {
+        let got = client.connect(&server, name);
+        assert_eq!(got.is_ok(), is_reached, "{name}: {got:?}");
+    }
+}
+
+#[test]
+fn another_name_of_the_machine_is_left_out_without_a_word() {
+    let (scratch, now) = (Scratch::new(), SystemTime::now());
+    make(&scratch, &[], now);
+    let names = Names::new(Some("renamed"), &[], &[]);
+    let made = Certificates::make(&scratch.places(), names, now);
+    let mut certificates = made.expect("a CA");
+    assert_eq!(certificates.take_remarks(), []);
+    let client = Client::new(&certificates, now);
+    let server = serve(&certificates);
+    for (name, is_reached) in [("renamed.local", true), ("renamed", false), ("box", false)] {
         let got = client.connect(&server, name);
         assert_eq!(got.is_ok(), is_reached, "{name}: {got:?}");
     }
