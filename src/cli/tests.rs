@@ -591,7 +591,7 @@ fn a_field_that_only_the_server_knows_is_refused_with_the_reason() {
         ("Content-Range: bytes 0-1/2", "range"),
         ("Accept-Ranges: none", "range"),
         ("!vary", "depend"),
-        ("strict-transport-security: max-age=1", "plain HTTP"),
+        ("strict-transport-security: max-age=1", "without TLS"),
     ] {
         let error = field_change(text).expect_err(text);
         assert!(error.contains(word), "{text}: {error}");

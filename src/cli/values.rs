@@ -81,8 +81,7 @@ pub(super) fn field_change(text: &str) -> Result<FieldChange, String> {
         ),
         (
             "Strict-Transport-Security",
-            "this server speaks plain HTTP, where browsers ignore the field, \
-             and a browser that learned it for localhost could not reach any other server there",
+            "a browser that learned it for localhost could not reach any server without TLS there",
         ),
     ];
     let (name, value) = match text.strip_prefix('!') {

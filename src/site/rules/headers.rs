@@ -275,8 +275,7 @@ const ONE_HOST: &str = "a rule for one host is not followed here; write the path
 
 /// A browser that has seen this field asks for the host by https only, and for localhost that would
 /// break every other server on the machine. Over plain HTTP the field means nothing (RFC 6797 §8.1).
-const HSTS: &str =
-    "this server speaks plain HTTP, and a browser would refuse localhost without TLS";
+const HSTS: &str = "a browser that learned it for localhost would refuse localhost without TLS";
 
 impl Rule {
     fn add(&mut self, line: usize, text: &str) -> Result<(), &'static str> {
@@ -415,7 +414,7 @@ mod tests {
             ("Content-Encoding: gzip", "coding"),
             ("Location: /b", "_redirects"),
             ("! Vary", "caches"),
-            ("Strict-Transport-Security: max-age=1", "plain HTTP"),
+            ("Strict-Transport-Security: max-age=1", "without TLS"),
         ] {
             let (headers, notes) = parse(&format!("/a\n  {line}\n  Y: 1"));
             assert_eq!(edits(&headers, "/a"), "Y=1", "{line}");
