@@ -209,7 +209,8 @@ impl HeadParser {
     /// [`next_line`](HeadParser::next_line) then takes the next line, or finds the error. It accepts every
     /// line that is accepted here, and does the same with it. `bytes` end at the bound of the head, if not
     /// before.
-    #[inline]
+    // Two parsers call this, and the call would be made for each head.
+    #[inline(always)]
     fn valid_lines(&mut self, bytes: &[u8], limits: &HeadLimits) -> bool {
         if self.searched != self.line || (self.at_request_line && !self.usual_line(bytes, limits)) {
             return false;
@@ -539,6 +540,7 @@ impl HeadParser {
 
     /// Determines the framing of the body. A request without Content-Length and Transfer-Encoding
     /// has no body (RFC 9112 §6.3).
+    #[inline(always)]
     fn framing(&self, request: &RequestHead<'_>) -> Result<Framing, HeadError> {
         let length = request.value(Field::ContentLength);
         if request.value(Field::TransferEncoding).is_some() {

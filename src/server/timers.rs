@@ -147,6 +147,7 @@ impl Timers {
     }
 
     /// When the next deadline is due; `None` if no deadline is armed.
+    #[inline(always)]
     pub fn next(&self) -> Option<Instant> {
         let first = (self.now + 1) % SLOTS as u64;
         let (word, bit) = (first as usize / 64, first % 64);

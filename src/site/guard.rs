@@ -160,7 +160,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Denial`], if the request is not let in.
-    #[inline]
+    #[inline(always)]
     pub fn check<'a>(&mut self, request: &RequestHead<'a>) -> Result<(), Denial<'a>> {
         let authority = request.authority();
         if let Some(Authority { host, .. }) = authority

@@ -102,7 +102,7 @@ impl<S: Socket> Transport for Channel<S> {
         on_channel!(self, transport => transport.ready())
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, into: &mut [u8]) -> Io {
         on_channel!(self, transport => transport.read(into))
     }

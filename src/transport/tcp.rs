@@ -119,6 +119,7 @@ impl<S: Socket> Transport for Tcp<S> {
         }
     }
 
+    #[inline(always)]
     fn read(&mut self, into: &mut [u8]) -> Io {
         debug_assert!(!into.is_empty(), "a read of nothing looks like an eof");
         if !self.readable {

@@ -466,6 +466,7 @@ impl<S: Files> Mode<S> {
     /// Returns when the mode must be stepped although nothing has happened; `None`: never.
     /// `last_progress` is when output last moved, and `pending` is whether output waits: a
     /// receiving peer is not idle.
+    #[inline(always)]
     pub(super) fn deadline(
         &self,
         last_progress: Instant,
