@@ -137,7 +137,7 @@
 //! | `site/mod.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
 //! | `site/select.rs` `Site::lookup` | trusts a cached file only if its stat(2) is unchanged | `newfstatat` |
 //! | `connection/mode/pending_response.rs` `PendingResponse::answer` | appends head and body to the write buffer | |
-//! | `connection/mod.rs` `Connection::flush_once` | hands the write buffer to the transport, by `WriteBuffer::flush` | |
+//! | `connection/output.rs` `Connection::flush_once` | hands the write buffer to the transport, by `WriteBuffer::flush` | |
 //! | `transport/tcp.rs` `Tcp::write` | clears `writable` only if the kernel says EAGAIN | `send` |
 //! | `server/timers.rs` `Timers::arm` | a deadline that moved later leaves the old alarm in place; when it rings, the server asks for the present one | |
 //! | `server/log.rs` `Log::record` | formats the exchanges of the turn, for one write | `write` |
@@ -413,7 +413,7 @@
 //!
 //! From the top down, with the lines of the functions that matter most:
 //!
-//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 31 lines.
+//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 33 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 38 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 19 lines.

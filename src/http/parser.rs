@@ -248,7 +248,7 @@ impl HeadParser {
     }
 
     /// Takes a request line of HTTP/1.1, if it is complete and valid.
-    #[inline]
+    #[inline(always)]
     fn usual_line(&mut self, bytes: &[u8], limits: &HeadLimits) -> bool {
         const BEHIND: &[u8] = b" HTTP/1.1\r\n";
         let begin = self.line;

@@ -78,6 +78,7 @@ where
     }
 
     /// Sends new requests to their backends, and lets pieces pass between the pairs.
+    #[inline(never)]
     pub(super) fn couple(&mut self) {
         let Some(backends) = &mut self.backends else {
             return;

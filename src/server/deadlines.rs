@@ -31,7 +31,7 @@ where
         let has_jobs = self.jobs.as_ref().is_some_and(Jobs::are_waiting);
         let busy =
             !self.runnable.is_empty() || self.has_effects() || !self.due.is_empty() || has_jobs;
-        let busy = busy || self.has_couples();
+        let busy = busy || self.backends.is_some() && self.has_couples();
         if busy || (accepting && self.accept_paused_until.is_none()) {
             return Some(Duration::ZERO);
         }
@@ -41,8 +41,10 @@ where
             return inspect;
         }
         // A server that is stopping does not tick, and must not wake up for it.
-        let ticks = self.ticks.iter().filter(|_| !self.turn.stopping);
-        let tick = ticks.map(|tick| tick.next).min();
+        let tick = match self.turn.stopping || self.ticks.is_empty() {
+            true => None,
+            false => self.next_tick(),
+        };
         let log = self.log.as_ref().and_then(|log| log.retry_at(now));
         let trace = self.retry_trace_at(now);
         let resume = self.accept_paused_until.filter(|_| accepting);
@@ -63,6 +65,12 @@ where
             (Some(timeout), Some(inspect)) => Some(timeout.min(inspect)),
             (timeout, inspect) => timeout.or(inspect),
         }
+    }
+
+    /// When the next endpoint with an interval is called.
+    #[inline(never)]
+    fn next_tick(&self) -> Option<Instant> {
+        self.ticks.iter().map(|tick| tick.next).min()
     }
 
     /// Notifies the connections whose deadline has passed. The reaction can wait, because no peer waits

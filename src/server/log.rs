@@ -182,7 +182,7 @@ impl Log {
     }
 
     /// When to run a turn even if no event comes, because lines are waiting; `None` if none are.
-    #[inline]
+    #[inline(always)]
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
         let blocked = self.log.is_blocked() || self.errors.is_blocked();
         let retry = blocked.then(|| now + Log::RETRY);

@@ -369,7 +369,9 @@ where
         self.work.begin_turn(self.turn.limits.turn_work);
         self.accept();
         self.run_queued();
-        self.couple();
+        if self.backends.is_some() {
+            self.couple();
+        }
         self.deliver();
         self.expire();
         self.record();

@@ -198,6 +198,7 @@ fn copy_file<S: Socket>(
 const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// Makes a system call and counts it, repeats an interrupted call (`EINTR`), and names the outcome.
+#[inline(always)]
 fn attempt<S>(
     socket: &mut S,
     calls: &mut u32,

@@ -1,5 +1,5 @@
 //! Floor 2, site: the routes of the reverse proxy: which server answers for a path, and the path that
-//! the server is asked for. [`ProxyRoute`](crate::config::ProxyRoute) has the syntax, and the table of
+//! the server is asked for. [`ProxyRoute`] has the syntax, and the table of
 //! paths.
 //!
 //! A prefix ends at the boundary of a segment: `/api` is for `/api`, `/api/…` and `/api?…`, and not for
