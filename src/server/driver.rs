@@ -312,9 +312,9 @@ pub struct MioDriver {
 enum Listener {
     Tcp(TcpListener),
     Unix {
-        listener: UnixListener,
-        /// Removed with the listener.
+        /// Removed before the listener is closed: fields are dropped in this order.
         _file: SocketFile,
+        listener: UnixListener,
     },
 }
 

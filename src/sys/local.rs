@@ -10,7 +10,8 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 
 /// The file of a socket that this process has made. The file is removed with this value, unless another
-/// program has put a file of its own there.
+/// program has put a file of its own there. While somebody listens, no other program does so; the value is
+/// therefore to be dropped before the listener.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -99,7 +100,7 @@ mod tests {
     fn a_socket_that_was_left_is_replaced_and_one_in_use_is_not() {
         let place = Place::new("left");
         let path = place.socket();
-        let (_listener, file) = listen_at(&path, 0o660).expect("a new path");
+        let (listener, file) = listen_at(&path, 0o660).expect("a new path");
         let mode = fs::metadata(&path)
             .expect("it is there")
             .permissions()
@@ -107,13 +108,23 @@ mod tests {
         assert_eq!(mode & 0o777, 0o660);
         let in_use = listen_at(&path, 0o600).expect_err("it is in use");
         assert_eq!(in_use.kind(), io::ErrorKind::AddrInUse);
-        drop(_listener);
         // As after a crash: the file is still there.
+        std::mem::forget(file);
+        drop(listener);
         let (_other, replaced) = listen_at(&path, 0o600).expect("nobody listens");
-        drop(file);
-        assert!(path.exists(), "the file is another by now");
         drop(replaced);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_put_there_stays() {
+        let place = Place::new("other");
+        let (_listener, file) = listen_at(&place.socket(), 0o600).expect("a new path");
+        // The socket is only moved: the number of its inode is still taken.
+        fs::rename(place.socket(), place.0.join("moved")).expect("it is there");
+        fs::write(place.socket(), "text").expect("it is writable");
+        drop(file);
+        assert_eq!(fs::read(place.socket()).expect("it is there"), b"text");
     }
 
     #[test]
