@@ -207,9 +207,32 @@ impl Backends {
         due
     }
 
-    /// Forgets a client that has left.
-    pub fn forget(&mut self, client: Key) {
+    /// Forgets a client that has left, or a connection to the backend of this number that has ended.
+    pub fn forget(&mut self, key: Key, number: Option<u16>) {
+        match number {
+            // A request that cannot be sent again takes no connection from the list, but adds one.
+            Some(number) => self.get(number).idle.retain(|kept| *kept != key),
+            None => self.settled(key),
+        }
+    }
+
+    /// Forgets the attempts for a client whose request was answered.
+    pub fn settled(&mut self, client: Key) {
         self.attempts.remove(&client.into());
+    }
+
+    /// Checks the invariants that hold between turns. `is_kept` says whether a connection waits for a
+    /// request, and `waits` whether a client waits for a backend.
+    ///
+    /// # Panics
+    /// If an invariant does not hold.
+    pub fn check(&self, is_kept: impl Fn(Key) -> bool, waits: impl Fn(Key) -> bool) {
+        for backend in &self.list {
+            let are_kept = backend.idle.iter().all(|key| is_kept(*key));
+            assert!(are_kept, "a connection is in the list that is not kept");
+        }
+        let all_wait = self.attempts.keys().all(|key| waits(Key::from(*key)));
+        assert!(all_wait, "a backend is tried for nobody");
     }
 }
 

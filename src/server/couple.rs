@@ -387,6 +387,7 @@ where
         let Some(backends) = &mut self.backends else {
             return;
         };
+        backends.settled(client);
         let backend = backends.get(number);
         let now = self.turn.now.instant;
         let lasts = backend.down_since.map(|at| now - at);

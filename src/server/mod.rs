@@ -532,8 +532,11 @@ where
             }
             Verdict::Throttled => {
                 self.tally.postpone(key, true);
-                (slot.queued, slot.throttled) = (true, true);
-                self.runnable.throttled.push_back(key);
+                // In the step *couple*, the connection may be queued already.
+                if !mem::replace(&mut slot.queued, true) {
+                    slot.throttled = true;
+                    self.runnable.throttled.push_back(key);
+                }
             }
             Verdict::Wait => {
                 // A connection is registered once, at the first wait. Registration reports the
@@ -566,6 +569,9 @@ where
             slot.connection.count_calls(cx);
             let interrupted = slot.connection.was_interrupted(cause);
             let (partner, backend) = (slot.partner, slot.backend);
+            if slot.queued {
+                self.runnable.forget(key);
+            }
             if backend.is_none() {
                 self.tally.counters.count(cause, interrupted);
             }
@@ -576,7 +582,7 @@ where
             // The close has made a descriptor and a slot available.
             self.accept_paused_until = None;
             if let Some(backends) = &mut self.backends {
-                backends.forget(key);
+                backends.forget(key, backend.map(|end| end.number));
             }
             if let Some(partner) = partner {
                 self.widowed(partner, backend);

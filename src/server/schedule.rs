@@ -164,6 +164,23 @@ impl Runnable {
         self.light.len() + self.heavy.len() + self.throttled.len() + held
     }
 
+    /// Takes out a connection that ends while it is queued, which is rare: its partner has ended it. The
+    /// connection counts as served.
+    #[cold]
+    pub fn forget(&mut self, key: Key) {
+        let take_out = |queue: &mut VecDeque<Key>| {
+            let before = queue.len();
+            queue.retain(|queued| *queued != key);
+            (before - queue.len()) as u64
+        };
+        self.served[0] += take_out(&mut self.light);
+        self.served[1] += take_out(&mut self.heavy);
+        take_out(&mut self.throttled);
+        for queue in &mut self.held {
+            take_out(queue);
+        }
+    }
+
     /// Empties all queues.
     pub fn clear(&mut self) {
         self.let_go();

@@ -66,6 +66,7 @@ where
                 is_heavy: slot.heavy,
             },
             (false, _) if slot.pending_flush => Place::Deliveries,
+            (false, _) if slot.is_coupled => Place::Queue { is_heavy: false },
             (false, _) => Place::Nowhere,
         };
         slot.connection.view(place, &self.turn, &self.shared)
@@ -90,6 +91,7 @@ where
     pub fn is_quiet(&self) -> bool {
         self.runnable.is_empty()
             && !self.has_effects()
+            && !self.has_couples()
             && self.due.is_empty()
             && !self.acceptable.contains(&true)
     }
@@ -146,6 +148,15 @@ where
             self.timers.armed() <= self.connections.len(),
             "a deadline for nobody"
         );
+        if let Some(backends) = &self.backends {
+            let connection = |key: Key| {
+                let slot = self.connections.get(key.index());
+                slot.filter(|slot| slot.connection.key() == key)
+            };
+            let is_kept = |key| connection(key).is_some_and(|slot| slot.partner.is_none());
+            let waits = |key| connection(key).is_some();
+            backends.check(is_kept, waits);
+        }
         if self.connections.is_empty() && !self.has_effects() {
             let held = self.shared.pool.account().used();
             let remembered = self.shared.rooms.charged_bytes();
