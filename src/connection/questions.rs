@@ -59,7 +59,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     pub fn is_done_backend(&self) -> bool {
         match &self.mode {
             Mode::Upstream(mode) => mode.is_done(),
-            Mode::Tunnel(_) => false,
+            Mode::Tunnel(mode) => mode.has_ended(),
             _ => true,
         }
     }

@@ -63,6 +63,11 @@ impl Tunnel {
         }
     }
 
+    /// Whether both directions have ended. The last bytes may wait to be sent.
+    pub(in crate::connection) fn has_ended(&self) -> bool {
+        self.given.is_some() && self.taken.is_some()
+    }
+
     /// Whether bytes can come.
     pub(super) fn takes_pieces(&self) -> bool {
         self.taken.is_none()
