@@ -476,8 +476,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         if from == ModeName::ReadingHead && self.answers == 0 {
             self.asked_at = cx.turn.now.instant;
         }
-        if to == ModeName::Lingering {
-            self.left = from;
+        if to as u8 >= ModeName::Lingering as u8 {
+            self.ends(from, to);
         }
         // A change to WebSocket (101) is no answer that ends.
         if status >= 200 {
@@ -491,6 +491,16 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             to,
             status,
         });
+    }
+
+    /// Notes that the connection ends.
+    fn ends(&mut self, from: ModeName, to: ModeName) {
+        if to == ModeName::Lingering {
+            self.left = from;
+        } else if from == ModeName::Forwarding && matches!(self.mode, Mode::Closed(Cause::Failed)) {
+            // The mode has closed by itself: the end of the connection would be the end of the answer.
+            self.transport.reset_at_close();
+        }
     }
 
     /// Changes the mode from outside the pump.
@@ -519,7 +529,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let Mode::Upstream(mode) = &mut self.mode else {
             return self.fail(Cause::of(error), cx);
         };
-        mode.io_failed(error.kind(), is_write);
+        mode.io_failed(error.kind(), is_write, self.write_buffer.is_empty());
         self.write_buffer.release(&mut cx.shared.pool);
         self.eof |= !is_write;
     }
@@ -527,6 +537,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
         self.interrupted |= self.mode.owes_answer() || self.answers > 0;
+        if self.mode.ends_answer_with_connection() {
+            // A FIN would be the end of a whole answer (RFC 9112 §8).
+            self.transport.reset_at_close();
+        }
         let logged = cx.tally.records.len();
         let waits_for = match cx.tally.is_logging {
             true => Some(self.why(Place::Nowhere, cx.turn, cx.shared)),

@@ -171,10 +171,6 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// afterwards.
     pub fn take(&mut self, piece: Piece<'_>, cx: &mut Context<'_, S>) {
         let waiting = !self.write_buffer.is_empty();
-        if matches!(piece, Piece::Broken) && self.mode.ends_answer_with_connection() {
-            // A FIN would be the end of a complete answer (RFC 9112 §8).
-            self.transport.reset_at_close();
-        }
         let (mode, mut input) = self.take_mode(cx);
         let from = mode.name();
         let mode = mode.take(piece, &mut input, cx);

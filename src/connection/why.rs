@@ -126,6 +126,8 @@ pub(crate) enum Wait {
     },
     /// The next request for the backend that is the peer.
     Errand(Option<TimeLimit>),
+    /// The client of a pair, to take more of the answer that has come.
+    Taker,
     /// Bytes of another protocol.
     Tunnel {
         since: Instant,
@@ -183,6 +185,7 @@ impl Why {
             | Wait::Connect { .. }
             | Wait::Reply { .. }
             | Wait::Errand(_)
+            | Wait::Taker
             | Wait::Tunnel { .. } => "proxy",
             Wait::Output { .. } => "slow-reader",
             Wait::Frame { .. } => "websocket-idle",
@@ -211,6 +214,7 @@ impl Why {
             Wait::Uptake { .. }
             | Wait::Backend { .. }
             | Wait::Errand(_)
+            | Wait::Taker
             | Wait::Tunnel { .. }
             | Wait::Effects
             | Wait::Answer { .. }
@@ -255,6 +259,7 @@ impl Wait {
             | Wait::Tunnel { ended, .. } => ended,
             Wait::Connect { limit, .. } | Wait::Reply { limit, .. } | Wait::Errand(limit) => limit,
             Wait::Uptake { .. }
+            | Wait::Taker
             | Wait::Effects
             | Wait::Piece { .. }
             | Wait::Room
@@ -333,6 +338,7 @@ impl fmt::Display for Why {
                 Some(limit) => write!(f, "kept for the next request: {}", of(limit)),
                 None => write!(f, "the backend's answer has ended"),
             },
+            Wait::Taker => write!(f, "held back: the client takes no more of the answer"),
             Wait::Tunnel { since: at, ended } => {
                 write!(f, "a tunnel: no byte for {}", since(at))?;
                 match ended {
@@ -451,6 +457,8 @@ pub struct View {
 pub(super) struct Facts {
     /// Bytes in the read buffer.
     pub unread: usize,
+    /// Whether no more bytes can come: the read buffer is full, or the peer has ended its direction.
+    pub is_full: bool,
     /// When output last moved on, or began to wait.
     pub last_progress: Instant,
     /// Whether output waits.
@@ -478,6 +486,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     fn wait(&self, turn: &Turn, shared: &Shared<S>) -> Wait {
         let facts = Facts {
             unread: self.read_buffer.bytes().len(),
+            is_full: self.read_buffer.is_full() || self.eof,
             last_progress: self.output.last_progress(),
             pending: self.has_output(),
             has_answered: self.sent > 0,

@@ -9,7 +9,7 @@ use super::{Lingering, Mode, ReadingHead, Step, Tunnel, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::relay::{Errand, Piece, append_chunk};
 use crate::connection::stall_clock::StallClock;
-use crate::connection::why::{TimeLimit, Wait};
+use crate::connection::why::{Facts, TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input, Record, Refusal};
 use crate::http::{BodyDecoder, Framing, Persistence, ReceivedHead, RequestHead, Status, Version};
 use crate::site::proxy::{Failure, push_last_chunk};
@@ -205,6 +205,10 @@ impl Forwarding {
             return (Mode::Forwarding(self), false);
         };
         let bytes = input.read_buffer.bytes();
+        if bytes.is_empty() {
+            // No step either: the other connection of the pair may need it.
+            return (Mode::Forwarding(self), false);
+        }
         let part = match body.decoder.decode(bytes) {
             Ok(part) => part,
             Err(error) => return (self.refuse(error.into(), input, cx), true),
@@ -268,14 +272,7 @@ impl Forwarding {
                 }
                 Mode::Forwarding(self)
             }
-            Piece::Broken => {
-                let ends_with_connection = self.ends_answer_with_connection();
-                let mode = self.break_off(Cause::Backend, cx);
-                match ends_with_connection {
-                    true => Mode::Closed(Cause::Backend),
-                    false => mode,
-                }
-            }
+            Piece::Broken => self.break_off(Cause::Backend, cx),
         }
     }
 
@@ -389,7 +386,12 @@ impl Forwarding {
 
     /// Ends the connection after the queued bytes, without the rest of the answer.
     fn break_off<S: Files>(self, cause: Cause, cx: &mut Context<'_, S>) -> Mode<S> {
+        let ends_with_connection = self.ends_answer_with_connection();
         self.abandon(0, cx);
+        if ends_with_connection {
+            // With a reset: a FIN would be the end of a whole answer (RFC 9112 §8).
+            return Mode::Closed(cause);
+        }
         // The peer may be sending, and a reset would destroy the bytes written before.
         Mode::Lingering(Lingering::after(cause, true, cx.turn.now.instant))
     }
@@ -474,10 +476,16 @@ impl Forwarding {
     }
 
     /// Returns the wait of the mode; `None`: for its output to leave.
-    pub(super) fn wait(&self, last_progress: Instant, limits: &Limits) -> Option<Wait> {
+    pub(super) fn wait(&self, facts: &Facts, limits: &Limits) -> Option<Wait> {
         let forwarded = &*self.forwarded;
+        let is_held = facts.unread > 0 || forwarded.goes_ahead_at.is_some();
         match (&forwarded.stage, &forwarded.body) {
             (Stage::Answering(answering), _) if answering.is_whole => None,
+            // The backend takes no more of the body, or the client waits for its 100.
+            (_, Some(_)) if is_held => Some(Wait::Backend {
+                since: forwarded.last_piece,
+                ended: None,
+            }),
             (_, Some(body)) => Some(Wait::Body {
                 received: body.given,
                 length: None,
@@ -485,7 +493,7 @@ impl Forwarding {
             }),
             (_, None) => Some(Wait::Backend {
                 since: forwarded.last_piece,
-                ended: forwarded.gone_limit(last_progress, limits),
+                ended: forwarded.gone_limit(facts.last_progress, limits),
             }),
         }
     }

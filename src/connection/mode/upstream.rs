@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::{Lingering, Mode, Step, Tunnel, Wanted, Wants};
 use crate::config::Limits;
 use crate::connection::relay::{Errand, NoAnswer, Piece, append_chunk};
-use crate::connection::why::{TimeLimit, Wait};
+use crate::connection::why::{Facts, TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input};
 use crate::http::{
     BodyDecoder, FieldLines, Framing, HeadError, Method, ResponseBody, ResponseError,
@@ -180,7 +180,16 @@ impl Upstream {
 
     /// A read or a write has failed. After a failed write, what the backend has sent before is still to be
     /// read: it may have answered without the rest of the request.
-    pub(in crate::connection) fn io_failed(&mut self, kind: io::ErrorKind, is_write: bool) {
+    ///
+    /// `has_sent` says whether all output had left. No step may have seen that the head of the request has:
+    /// the write was a moment ago.
+    pub(in crate::connection) fn io_failed(
+        &mut self,
+        kind: io::ErrorKind,
+        is_write: bool,
+        has_sent: bool,
+    ) {
+        self.talk.has_sent_head |= has_sent && matches!(self.talk.stage, Stage::Asked(_));
         match is_write && self.talk.has_sent_head {
             true => self.talk.is_deaf = true,
             false => self.talk.failure = Some(NoAnswer::Io(kind)),
@@ -198,10 +207,10 @@ impl Upstream {
         if talk.failure.is_some() {
             return (Mode::Upstream(self), false);
         }
-        cx.budget.spend_step();
         let gave = match &mut talk.stage {
             Stage::Asked(_) => match talk.give_head(input, cx, put) {
                 Ok(true) if talk.wants_upgrade && matches!(talk.stage, Stage::Done) => {
+                    cx.budget.spend_step();
                     return (Mode::Tunnel(Tunnel::after(cx.turn.now.instant)), true);
                 }
                 Ok(gave) => gave,
@@ -213,6 +222,9 @@ impl Upstream {
             Stage::Answered(_) => talk.give_content(input, cx, put),
             Stage::Idle | Stage::Done => false,
         };
+        if gave {
+            cx.budget.spend_step();
+        }
         (Mode::Upstream(self), gave)
     }
 
@@ -259,14 +271,16 @@ impl Upstream {
     }
 
     /// Returns the wait of the mode.
-    pub(super) fn wait(&self, last_progress: Instant, limits: &Limits) -> Wait {
-        let talk = &*self.talk;
+    pub(super) fn wait(&self, facts: &Facts, limits: &Limits) -> Wait {
+        let (talk, last_progress) = (&*self.talk, facts.last_progress);
         match talk.stage {
             Stage::Idle | Stage::Done => Wait::Errand(talk.limit(limits, last_progress)),
             Stage::Asked(_) if !talk.has_sent_head => Wait::Connect {
                 since: talk.since,
                 limit: talk.limit(limits, last_progress),
             },
+            Stage::Asked(_) | Stage::Answered(_) if facts.is_full => Wait::Taker,
+            Stage::Answered(_) if facts.unread > 0 => Wait::Taker,
             Stage::Asked(_) | Stage::Answered(_) => Wait::Reply {
                 since: talk.since,
                 limit: talk.limit(limits, last_progress),
@@ -360,7 +374,7 @@ impl Talk {
         self.since = now;
         match &mut self.keeps {
             // The rest of a request whose answer has come cannot be sent, and the next one not before it.
-            Keeps::Until(limit) if self.is_asked => {
+            Keeps::Until(limit) if self.is_asked && !self.is_deaf => {
                 *limit = limit.beginning(now);
                 self.is_reused = true;
                 Stage::Idle
@@ -387,6 +401,9 @@ impl Talk {
                 put(Piece::Content(bytes), cx);
                 input.read_buffer.consume(n);
                 self.since = now;
+            } else if input.eof && self.is_deaf {
+                // The write has met a reset, of which a read does not tell any more.
+                self.failure = Some(NoAnswer::Closed);
             } else if input.eof {
                 put(Piece::End(FieldLines::default()), cx);
                 self.stage = Stage::Done;
