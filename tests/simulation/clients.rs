@@ -15,6 +15,7 @@ use oneloop::http::{BodyDecoder, BodyPart, Framing};
 use crate::disk::Disk;
 use crate::files::Tree;
 use crate::pages::Part;
+use crate::proxied::{Call, Calls};
 use crate::talk::Talk;
 use crate::weather::PAUSE;
 use crate::wire::{ServerEnd, Wire};
@@ -77,6 +78,18 @@ pub enum Act {
     AwaitClose(Option<u16>),
     /// Answers no ping from here on.
     Mute,
+    /// Sends a request that a backend is to answer, and its body unless a 100 is to come first.
+    Call(Call),
+    /// Waits for a 100, or for an answer, and sends the body of the latest call in the first case.
+    GoAhead,
+    /// Waits for the answer to the first call without one.
+    Reply,
+    /// Waits for the end of the connection, which must not come after a whole answer of the backend.
+    Cut,
+    /// Sends this many bytes through the tunnel that the latest call has opened.
+    Tunnel(usize),
+    /// Waits until this many bytes have come through it.
+    Echo(usize),
     /// Leaves. Every script ends with this act or the next.
     Close,
     /// Waits until every byte has arrived, and leaves with a reset.
@@ -86,10 +99,21 @@ pub enum Act {
 impl Act {
     /// Whether the act waits for bytes from the server.
     fn wants_more(&self) -> bool {
-        use Act::{Answer, AwaitClose, AwaitPong, Hear, Sip, Switch, Witness};
+        use Act::{
+            Answer, AwaitClose, AwaitPong, Echo, GoAhead, Hear, Reply, Sip, Switch, Witness,
+        };
         matches!(
             self,
-            Answer(_) | Witness | Sip(_) | Switch | Hear | AwaitPong | AwaitClose(_)
+            Answer(_)
+                | Witness
+                | Sip(_)
+                | Switch
+                | Hear
+                | AwaitPong
+                | AwaitClose(_)
+                | GoAhead
+                | Reply
+                | Echo(_)
         )
     }
 }
@@ -183,6 +207,8 @@ pub struct Client {
     pub page: Option<Part>,
     /// The client's latest connection.
     pub wire: Option<usize>,
+    /// What the client has asked backends for.
+    pub calls: Calls,
     /// The client has left.
     pub is_done: bool,
     /// The client does nothing before this time.
@@ -231,6 +257,7 @@ impl Client {
             next: 0,
             page: None,
             wire: None,
+            calls: Calls::default(),
             is_done: false,
             not_before,
             listens: true,
@@ -254,6 +281,7 @@ impl Client {
     pub fn try_again(&mut self, not_before: Instant) {
         assert!(self.received.is_empty(), "nobody has accepted it");
         self.asked.clear();
+        self.calls.begin_again();
         self.talk = Talk::new(self.number);
         (self.next, self.wire, self.listens) = (0, None, true);
         self.not_before = not_before;
@@ -430,6 +458,18 @@ impl Client {
                 self.talk.is_mute = true;
                 true
             }
+            Act::Call(call) => {
+                self.call(call, wire);
+                true
+            }
+            Act::GoAhead => self.go_ahead(wire),
+            Act::Reply => self.await_reply(wire),
+            Act::Cut => self.is_cut(wire),
+            Act::Tunnel(length) => {
+                wire.client_send(&self.calls.through(*length));
+                true
+            }
+            Act::Echo(length) => self.received.len() - self.seen >= *length,
             Act::AwaitEnd => wire.is_over(),
             Act::Outstay => wire.end == ServerEnd::Closed,
             Act::Reset => {
@@ -633,7 +673,7 @@ impl<'a> Answer<'a> {
 }
 
 /// The content of a chunked body, and the length of the body with its framing.
-fn dechunked<'a>(bytes: &[u8]) -> Option<(Cow<'a, [u8]>, usize)> {
+pub fn dechunked<'a>(bytes: &[u8]) -> Option<(Cow<'a, [u8]>, usize)> {
     let mut decoder = BodyDecoder::new(Framing::Chunked)?;
     let (mut content, mut at) = (Vec::new(), 0);
     loop {

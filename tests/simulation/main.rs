@@ -58,6 +58,9 @@
 //! - An endpoint is told of the beginning and the end of each session, once ([`endpoints`]).
 //! - A page with live reload has, or was told of, what is on the disk, when the writers have rested. It
 //!   is told of nothing else, and its script is all that is added to its file ([`live`]).
+//! - Whatever backends do behind the reverse proxy: an answer that looks whole is whole, and belongs to the
+//!   request. No POST reaches a backend twice, and no other request more often than twice. What goes into a
+//!   tunnel comes out ([`backend`], [`proxied`]).
 //! - Every transition between modes is in the table, and every row of the table is seen.
 //!
 //! # Bugs that were put back, one at a time, and how they were noticed
@@ -126,6 +129,7 @@
 //! One bug is not noticed, because the server makes up for it: the reader takes a text that ends
 //! within a character for complete. The text is checked again when it is handed over.
 
+mod backend;
 mod clients;
 mod conversations;
 mod disk;
@@ -133,6 +137,7 @@ mod endpoints;
 mod files;
 mod live;
 mod pages;
+mod proxied;
 mod reasons;
 mod rooms;
 mod scripts;
@@ -152,9 +157,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use memchr::memmem;
-use oneloop::config::{Limits, SlowMember};
+use oneloop::config::{Limits, ProxyRoute, SlowMember};
 use oneloop::connection::{Cause, Counters, ModeName, TRANSITIONS, Transitions};
 use oneloop::server::{Echo, Flow, PostEcho, RoomsEndpoint, Server};
+use oneloop::site::proxy::Routes;
 use oneloop::site::{Guard, Site};
 
 use clients::{Act, Client, Script};
@@ -171,6 +177,7 @@ const RESTLESS_SEEDS: u64 = 200;
 const ENDING_SEEDS: u64 = 500;
 const TALKING_SEEDS: u64 = 500;
 const LIVE_SEEDS: u64 = 500;
+const PROXIED_SEEDS: u64 = 500;
 
 /// The largest number of turns in a run. The longest of a hundred thousand runs had 40,000.
 const TURNS_MAX: u32 = 60_000;
@@ -709,16 +716,28 @@ fn an_open_page_has_what_is_on_the_disk_and_is_told_of_nothing_else() {
 }
 
 #[test]
+fn in_calm_weather_a_client_gets_what_the_backend_means() {
+    proxied::roles()
+        .iter()
+        .for_each(|role| drop(proxied::rehearse(role)));
+}
+
+#[test]
+fn whatever_backends_do_an_answer_that_looks_whole_is_whole_and_its_own() {
+    match replayed() {
+        Some(seed) => drop(proxied::season(seed, &proxied::roles(), true)),
+        None => drop(proxied_season()),
+    }
+}
+
+#[test]
 fn every_transition_in_the_table_is_seen_and_no_other() {
     if replayed().is_some() {
         return;
     }
-    let seen = stormy_season();
-    let rows = TRANSITIONS.iter();
-    let modes = rows.flat_map(|(from, to, _)| [*from, *to]);
-    // There is no backend in these seasons.
-    let of_backends = [ModeName::Forwarding, ModeName::Upstream, ModeName::Tunnel];
-    let modes: Vec<ModeName> = modes.filter(|m| !of_backends.contains(m)).collect();
+    let mut seen = stormy_season().clone();
+    seen.add(proxied_season());
+    let modes = ModeName::ALL;
     for from in &modes {
         for to in &modes {
             let legal = TRANSITIONS.iter().any(|(a, b, _)| (a, b) == (from, to));
@@ -779,6 +798,26 @@ fn how_many_seeds_notice() {
         });
     }
     println!("in {LIVE_SEEDS} runs with pages: {pages:?}");
+}
+
+/// The same for the runs with backends.
+#[test]
+fn how_many_proxied_seeds_notice() {
+    if env::var_os("ONELOOP_COUNT").is_none() {
+        return;
+    }
+    panic::set_hook(Box::new(|_| {}));
+    let (mut rehearsals, mut proxies) = (BTreeMap::new(), BTreeMap::new());
+    let roles = proxied::roles();
+    for role in &roles {
+        count(&mut rehearsals, || drop(proxied::rehearse(role)));
+    }
+    println!("in calm weather with backends: {rehearsals:?}");
+    let seeds = seeds(PROXIED_SEEDS);
+    for seed in 0..seeds {
+        count(&mut proxies, || drop(proxied::season(seed, &roles, false)));
+    }
+    println!("in {seeds} runs with backends: {proxies:?}");
 }
 
 /// Counts a failed run under the words of its assertion before the colon.
@@ -858,6 +897,16 @@ fn stormy_season() -> &'static Transitions {
         for seed in 0..seeds(STORMY_SEEDS) {
             seen.add(&stormy(seed, &roles, false).transitions);
         }
+        seen
+    })
+}
+
+/// The transitions that the runs with backends have seen. The runs are made once, as the stormy ones.
+fn proxied_season() -> &'static Transitions {
+    static SEEN: OnceLock<Transitions> = OnceLock::new();
+    SEEN.get_or_init(|| {
+        let mut seen = Transitions::default();
+        proxied::add_seen(&mut seen, seeds(PROXIED_SEEDS));
         seen
     })
 }
@@ -1024,6 +1073,7 @@ fn run(mut world: World, limits: Limits) -> Finished {
         world: Rc::clone(&world),
     };
     let mut site = Site::new(files, b"index.html", &limits).with_guard(Guard::new(["x"]));
+    let has_backend = world.borrow().backend.is_some();
     let live = world.borrow_mut().live_options();
     if live.is_some() {
         site = site.with_live(pages::SCRIPT).with_uses();
@@ -1037,6 +1087,11 @@ fn run(mut world: World, limits: Limits) -> Finished {
         .with_endpoint("/fountain/*", book.over(Fountain::default()))
         .with_endpoint("/oracle/*", book.over(Oracle::default()))
         .with_test_endpoints();
+    if has_backend {
+        let route = ProxyRoute::parse("/api=http://backend.test:9000").expect("a route");
+        let routes = Routes::new(&[route], false).expect("one route");
+        server = server.with_proxy(routes, "sim").expect("an address");
+    }
     if let Some(options) = live {
         server = server.with_live_reload(&options);
     }

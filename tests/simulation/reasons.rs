@@ -23,9 +23,14 @@ use crate::world::{SimDriver, World};
 /// Checks the reason of each open connection.
 pub fn judge(server: &Server<SimDriver, SimFiles>, world: &World) {
     for view in server.views() {
-        let wire = world.wire(view.peer.port());
+        let Some(wire) = world.wire_of(&view) else {
+            continue;
+        };
         if let Some(error) = contradiction(&view, wire) {
-            let client = world.client_of(wire).status();
+            let client = match wire.visit {
+                Some(visit) => format!("visit {visit} of {:?}", world.backend),
+                None => world.client_of(wire).status(),
+            };
             panic!(
                 "a wrong reason: {error}: {:?}, {client}",
                 view.why.to_string()

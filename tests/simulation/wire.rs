@@ -40,8 +40,12 @@ enum End {
 
 #[derive(Debug)]
 pub struct Wire {
-    /// The client of the connection.
+    /// The client of the connection. Without a meaning if the peer is a backend.
     pub client: usize,
+    /// The number of the visit, if the peer is a [backend](crate::backend).
+    pub visit: Option<usize>,
+    /// The backend has not taken the connection yet.
+    is_connecting: bool,
     pub end: ServerEnd,
     /// The connection was closed because the server had no descriptor: the client tries again.
     pub is_shed: bool,
@@ -111,6 +115,8 @@ impl Wire {
     pub fn new(client: usize, receive_buffer: usize, send_buffer: usize, now: Instant) -> Wire {
         Wire {
             client,
+            visit: None,
+            is_connecting: false,
             end: ServerEnd::Backlog,
             is_shed: false,
             key: None,
@@ -142,6 +148,37 @@ impl Wire {
             may_look: now,
             may_read: now,
         }
+    }
+
+    /// A connection that the server makes. What is called the client here is the backend.
+    pub fn to_backend(
+        visit: usize,
+        receive_buffer: usize,
+        send_buffer: usize,
+        now: Instant,
+    ) -> Wire {
+        let mut wire = Wire::new(0, receive_buffer, send_buffer, now);
+        wire.accept(now);
+        (wire.visit, wire.is_connecting) = (Some(visit), true);
+        wire
+    }
+
+    /// The backend takes the connection.
+    pub fn establish(&mut self, now: Instant) {
+        self.is_connecting = false;
+        self.edge(now);
+    }
+
+    /// The connection is refused.
+    pub fn refuse(&mut self, now: Instant) {
+        self.is_connecting = false;
+        self.client_reset(now);
+        self.error = Some(ErrorKind::ConnectionRefused);
+    }
+
+    /// Whether the connection was ended by a reset of either end.
+    pub fn is_reset(&self) -> bool {
+        self.reset || self.client_is_reset
     }
 
     /// Lets both ends speak the toy of TLS. The client begins.
@@ -382,7 +419,11 @@ impl Wire {
         if self.reset {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let (wanted, space) = (bytes.len().min(n), self.send_buffer - self.queue.len());
+        let space = match self.is_connecting {
+            true => 0,
+            false => self.send_buffer - self.queue.len(),
+        };
+        let wanted = bytes.len().min(n);
         self.no_space |= wanted > space;
         self.write_blocked = space == 0;
         if space == 0 {
@@ -501,7 +542,7 @@ impl Wire {
     /// Linux calls a socket writable when a third of its send buffer is free: a single free byte is
     /// not worth an event.
     fn has_space(&self) -> bool {
-        3 * (self.send_buffer - self.queue.len()) >= self.send_buffer
+        3 * (self.send_buffer - self.queue.len()) >= self.send_buffer && !self.is_connecting
     }
 }
 

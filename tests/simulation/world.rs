@@ -17,15 +17,18 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use oneloop::connection::{Key, Now};
+use oneloop::config::ProxyTarget;
+use oneloop::connection::{Key, Now, View};
 use oneloop::server::{Change, Driver, Event, Found, LiveOptions, Signal, Source, Waker, Watch};
-use oneloop::transport::{Ready, Socket, Tcp};
+use oneloop::transport::{Address, Ready, Socket, Tcp};
 
+use crate::backend::Backend;
 use crate::clients::{Client, Script};
 use crate::disk::{Disk, ROOT};
 use crate::endpoints::Oracle;
 use crate::files::{SimFile, Tree};
 use crate::pages::Part;
+use crate::proxied::LOOKS_AGAIN;
 use crate::scripts;
 use crate::toy::Toy;
 use crate::weather::{ACCEPT_PAUSE_MAX, Moment, PATIENCE, PAUSE, Rng, Weather};
@@ -44,6 +47,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The time of day when every run begins.
 const MORNING: Duration = Duration::from_secs(1_800_000_000);
 
+/// The address of the backend (RFC 5737). Somebody listens at one port, and nobody at the other.
+const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+const BACKEND_PORTS: [u16; 2] = [9000, 9001];
+
 #[derive(Debug)]
 pub struct World {
     pub rng: Rng,
@@ -51,6 +58,8 @@ pub struct World {
     pub tree: Tree,
     /// The disk of the pages, if there are pages.
     pub disk: Option<Disk>,
+    /// The backend of the reverse proxy, if there is one.
+    pub backend: Option<Backend>,
     pub clients: Vec<Client>,
     wires: Vec<Wire>,
     /// Connections that a page has left.
@@ -130,6 +139,7 @@ impl World {
             weather,
             tree,
             disk: None,
+            backend: None,
             wires: Vec::new(),
             orphans: Vec::new(),
             began,
@@ -169,6 +179,23 @@ impl World {
                 self.clients.push(client);
             }
         }
+    }
+
+    /// Gives the world a backend.
+    pub fn add_backend(&mut self, new: impl FnOnce(Instant) -> Backend) {
+        self.backend = Some(new(self.now));
+    }
+
+    /// Gives the world any backend. Returns whether it may destroy answers.
+    pub fn add_backend_drawn(&mut self) -> bool {
+        let backend = Backend::drawn(&mut self.rng, self.now);
+        self.backend.insert(backend).is_chaotic
+    }
+
+    /// The number of clients and visits.
+    fn peers(&self) -> usize {
+        let visits = self.backend.as_ref().map(|backend| backend.visits.len());
+        self.clients.len() + visits.unwrap_or_default()
     }
 
     /// How the server is to be told of live reload, if there are pages.
@@ -214,6 +241,17 @@ impl World {
         &self.wires[usize::from(number)]
     }
 
+    /// The connection of a view. `None`: the server has not waited for it yet.
+    pub fn wire_of(&self, view: &View) -> Option<&Wire> {
+        match view.peer.ip() == BACKEND {
+            false => Some(self.wire(view.peer.port())),
+            true => {
+                let mut open = self.wires.iter().filter(|w| w.end == ServerEnd::Open);
+                open.find(|wire| wire.key == Some(view.key))
+            }
+        }
+    }
+
     /// The client of a connection.
     pub fn client_of(&self, wire: &Wire) -> &Client {
         &self.clients[wire.client]
@@ -238,6 +276,14 @@ impl World {
             if !self.move_anybody() {
                 let next = self.next_move();
                 self.now = next.unwrap_or_else(|| self.despair());
+            }
+        }
+        // The backend takes what is on the way.
+        while self.backend.is_some() {
+            match self.next_move() {
+                _ if self.move_anybody() => {}
+                Some(at) => self.now = at,
+                None => break,
             }
         }
     }
@@ -285,7 +331,10 @@ impl World {
     fn hurry_on(&mut self, wire: usize) {
         self.hurry();
         if self.rng.chance(self.weather.haste / 2) {
-            let client = self.wires[wire].client;
+            let client = match self.wires[wire].visit {
+                Some(visit) => self.clients.len() + visit,
+                None => self.wires[wire].client,
+            };
             while Move::ALL.iter().any(|kind| self.make_move(client, *kind)) {}
         }
     }
@@ -296,13 +345,18 @@ impl World {
             while self.move_anybody() {}
             return;
         }
-        for _ in 0..self.rng.below(2 * self.clients.len() + 4) {
-            let client = self.rng.below(self.clients.len());
+        for _ in 0..self.rng.below(2 * self.peers() + 4) {
+            let client = self.rng.below(self.peers());
             let kind = *self.rng.pick(&Move::ALL);
             self.make_move(client, kind);
         }
         if self.rng.chance(self.weather.edits) {
             self.edit();
+        }
+        if let Some(restarts) = self.backend.as_ref().map(|backend| backend.restarts)
+            && self.rng.chance(restarts)
+        {
+            self.restart_backend();
         }
         if self.disk.is_some() {
             if self.rng.chance(50) {
@@ -337,7 +391,7 @@ impl World {
 
     /// Makes one move, if any is possible.
     fn move_anybody(&mut self) -> bool {
-        let count = self.clients.len();
+        let count = self.peers();
         let first = self.rng.below(count);
         let mut clients = (first..count).chain(0..first);
         if self.write_on() || self.arrive_late() {
@@ -362,24 +416,97 @@ impl World {
             (Some(part), Some(disk)) => part.wakes_at(client, disk, self.now),
             _ => Some(client.not_before),
         });
-        let moments = moments.chain(signals).chain(writer);
+        let visits = self.backend.iter().flat_map(Backend::moments);
+        let moments = moments.chain(signals).chain(writer).chain(visits);
         moments.filter(|at| *at > self.now).min()
     }
 
     /// Makes a move. Returns `false` if the move is impossible.
     fn make_move(&mut self, client: usize, kind: Move) -> bool {
-        let moved = match (kind, self.clients[client].wire) {
-            (Move::Act, None) => self.connect(client),
-            (Move::Act, Some(wire)) => self.act(client, wire),
-            (Move::Arrive, Some(wire)) => self.arrive(wire),
-            (Move::Take, Some(wire)) => self.take(client, wire),
-            (Move::Arrive | Move::Take, None) => false,
+        let moved = match (kind, self.clients.get(client).map(|client| client.wire)) {
+            (kind, None) => self.move_visit(client - self.clients.len(), kind),
+            (Move::Act, Some(None)) => self.connect(client),
+            (Move::Act, Some(Some(wire))) => self.act(client, wire),
+            (Move::Arrive, Some(Some(wire))) => self.arrive(wire),
+            (Move::Take, Some(Some(wire))) => self.take(client, wire),
+            (Move::Arrive | Move::Take, Some(None)) => false,
         };
         if moved {
             self.moves += 1;
             self.change_weather();
         }
         moved
+    }
+
+    /// Makes a move of the backend for a visit.
+    fn move_visit(&mut self, visit: usize, kind: Move) -> bool {
+        let most = self.piece(self.weather.take_max);
+        let Some(backend) = &mut self.backend else {
+            return false;
+        };
+        let number = backend.visits[visit].wire;
+        let wire = &mut self.wires[number];
+        match kind {
+            Move::Act => {
+                let done = backend.act(visit, wire, self.now, &mut self.rng);
+                done.is_some_and(|what| {
+                    self.note(what, number, visit);
+                    true
+                })
+            }
+            Move::Arrive => backend.is_open(visit) && self.arrive(number),
+            Move::Take => {
+                let taken = backend.take(visit, most, wire, self.now);
+                taken.is_some_and(|n| {
+                    self.note("the backend takes", number, n);
+                    true
+                })
+            }
+        }
+    }
+
+    /// The backend is started anew.
+    fn restart_backend(&mut self) {
+        let Some(backend) = &mut self.backend else {
+            return;
+        };
+        for (wire, is_busy) in backend.restart(self.now, &mut self.rng) {
+            // A FIN would be the end of an answer that ends with its connection.
+            match is_busy || self.rng.chance(50) {
+                true => self.wires[wire].client_reset(self.now),
+                false => self.wires[wire].client_close(self.now),
+            }
+        }
+        self.note("the backend is started anew", 0, 0);
+    }
+
+    /// connect(2) to a backend, which is finished later.
+    fn connect_to(&mut self, address: &Address) -> io::Result<usize> {
+        const EMFILE: i32 = 24;
+        self.hurry();
+        if self.is_full() {
+            return Err(io::Error::from_raw_os_error(EMFILE));
+        }
+        let is_dead = address.peer().port() != BACKEND_PORTS[0];
+        if is_dead && self.rng.chance(50) {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        let Some(backend) = &mut self.backend else {
+            return Err(ErrorKind::Unsupported.into());
+        };
+        let (wire, now) = (self.wires.len(), self.now);
+        let visit = backend.visits.len();
+        backend.connect(wire, is_dead, now, &mut self.rng);
+        let (receive_buffer, send_buffer) = (self.weather.receive_buffer, self.weather.send_buffer);
+        // The machine may have slept since the turn began, which is the time that the server knows.
+        let begun = now - (self.jumped - self.jumped_before);
+        let to_backend = Wire::to_backend(visit, receive_buffer, send_buffer, begun);
+        self.wires.push(to_backend);
+        self.note("a connection is begun", wire, visit);
+        if self.rng.chance(30) {
+            self.move_visit(visit, Move::Act);
+        }
+        Ok(wire)
     }
 
     fn connect(&mut self, client: usize) -> bool {
@@ -549,15 +676,57 @@ impl World {
             panic!("an edge was lost: somebody waits to be accepted");
         }
         if let Some(wire) = self.wires.iter().find(|wire| wire.is_neglected()) {
-            let client = &self.clients[wire.client];
-            panic!("an edge was lost: nobody reads from {}", client.status());
+            let is_held = match wire.visit {
+                // One end of a pair may hold back the other.
+                Some(_) => self
+                    .wires
+                    .iter()
+                    .any(|w| w.visit.is_none() && w.is_write_blocked()),
+                None => {
+                    let waits = self.clients[wire.client].waits_for_backend();
+                    let mut visits = self.wires.iter().filter(|w| w.visit.is_some());
+                    let looks_again = until.is_some_and(|at| at - self.now <= LOOKS_AGAIN);
+                    let is_busy = |b: &Backend| b.is_busy_for(wire.client);
+                    // Requests behind the present one wait in the kernel.
+                    let is_busy = self.backend.as_ref().is_some_and(is_busy);
+                    waits
+                        && (looks_again
+                            || is_busy
+                            || visits.any(|w| w.is_write_blocked() || w.is_reset()))
+                }
+            };
+            if !is_held {
+                self.panic_neglected(wire);
+            }
         }
+        self.check_silence(until);
+    }
+
+    fn panic_neglected(&self, wire: &Wire) -> ! {
+        match wire.visit {
+            Some(visit) => panic!("an edge was lost: nobody reads from the backend: {visit}"),
+            None => {
+                let client = &self.clients[wire.client];
+                panic!("an edge was lost: nobody reads from {}", client.status());
+            }
+        }
+    }
+
+    /// Checks that no client waits for what the server knows.
+    fn check_silence(&self, until: Option<Instant>) {
         // An endpoint that is in no hurry wakes the server.
         let wakes_for_oracle = until.is_some_and(|at| at - self.now <= Oracle::DELAY);
         let silent = |wire: &&Wire| {
-            let may_wait = wakes_for_oracle && self.clients[wire.client].script.asks_oracle();
+            let client = &self.clients[wire.client];
+            let may_wait = wakes_for_oracle && client.script.asks_oracle();
+            let looks_again = until.is_some_and(|at| at - self.now <= LOOKS_AGAIN);
+            let is_busy = |backend: &Backend| looks_again || backend.is_busy_for(client.number);
+            let is_with_backend =
+                client.waits_for_backend() && self.backend.as_ref().is_some_and(is_busy);
             wire.is_reported()
+                && wire.visit.is_none()
                 && !may_wait
+                && !is_with_backend
                 && wire.is_quiet()
                 && self.clients[wire.client].is_owed_something(self.now)
         };
@@ -690,8 +859,13 @@ impl World {
         const ENOSPC: i32 = 28;
         self.hurry();
         if self.rng.chance(self.weather.unregistered) {
-            let client = self.wires[wire].client;
-            self.clients[client].is_excused = true;
+            match self.wires[wire].visit {
+                Some(_) => self
+                    .clients
+                    .iter_mut()
+                    .for_each(|client| client.is_excused = true),
+                None => self.clients[self.wires[wire].client].is_excused = true,
+            }
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         self.wires[wire].register(key);
@@ -733,6 +907,9 @@ impl World {
         } = self.wires[wire];
         self.wires[wire].close();
         self.stale.extend(key);
+        if self.wires[wire].visit.is_some() {
+            return;
+        }
         let client = &self.clients[client];
         let idle = self.now - touched;
         assert!(
@@ -785,6 +962,21 @@ impl Driver for SimDriver {
             Toy::new(Tcp::new(SimSocket { world, wire }), is_secure),
             peer,
         ))
+    }
+
+    fn connect(&mut self, address: &Address) -> io::Result<Self::Stream> {
+        let wire = self.world.borrow_mut().connect_to(address)?;
+        let world = Rc::clone(&self.world);
+        Ok(Toy::new(Tcp::new(SimSocket { world, wire }), false))
+    }
+
+    fn resolve(&mut self, _: &ProxyTarget) -> io::Result<Vec<Address>> {
+        let mut ports = BACKEND_PORTS;
+        if self.world.borrow_mut().rng.chance(50) {
+            ports.reverse();
+        }
+        let address = |port| Address::Ip(SocketAddr::from((BACKEND, port)));
+        Ok(ports.map(address).to_vec())
     }
 
     fn shed(&mut self, listener: u8) {
