@@ -526,6 +526,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// Acts on the error of a read or a write. Waiting output is lost.
     #[cold]
     fn io_failed(&mut self, error: &io::Error, is_write: bool, cx: &mut Context<'_, S>) {
+        if self.cause().is_some() {
+            // A mode has closed by itself, and the last write has failed: the connection keeps its cause.
+            return self.write_buffer.release(&mut cx.shared.pool);
+        }
         let Mode::Upstream(mode) = &mut self.mode else {
             return self.fail(Cause::of(error), cx);
         };
