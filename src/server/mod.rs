@@ -444,8 +444,10 @@ where
             }
             self.runnable.served[0] += pumped as u64;
             for key in batch.drain(pumped..).rev() {
-                if let Some(slot) = get(&mut self.connections, key) {
-                    slot.queued = true;
+                // The end of a partner may have queued the connection meanwhile.
+                if let Some(slot) = get(&mut self.connections, key)
+                    && !mem::replace(&mut slot.queued, true)
+                {
                     self.runnable.light.push_front(key);
                 }
             }
