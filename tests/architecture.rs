@@ -59,8 +59,11 @@ const PLAN: &[Module] = &[
 
 /// Names that may appear in these files only.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("mio", &["server/driver.rs", "transport/stream.rs"]),
-    ("signal_hook_mio", &["server/driver.rs"]),
+    (
+        "mio",
+        &["server/driver/mio_driver.rs", "transport/stream.rs"],
+    ),
+    ("signal_hook_mio", &["server/driver/mio_driver.rs"]),
     (
         "rustls",
         &[
