@@ -338,6 +338,14 @@ fn banner(
         line(&format!("port {port} is in use, took {}", taken.port()));
     }
     line(&format!("serving {}", Shown(&bound.root)));
+    for route in &config.proxies {
+        let prefix = if route.prefix().is_empty() {
+            "what is not found"
+        } else {
+            route.prefix()
+        };
+        line(&format!("{prefix} is passed on to {}", route.target()));
+    }
     if let Some(certificate) = &bound.certificate {
         line(certificate);
     }

@@ -9,6 +9,7 @@
 //! the borrow ends with the call.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -79,7 +80,7 @@ pub(crate) struct Shared<S: Files> {
     /// The members of the rooms. The server changes this, and endpoints read it.
     pub(crate) rooms: Rooms,
     /// The connections whose request is for a backend, and that the server has not connected yet.
-    pub(crate) errands: Vec<Key>,
+    pub(crate) errands: VecDeque<Key>,
     /// The answers that endpoints owe.
     pub(crate) owed: OwedAnswers,
     /// The timers of endpoints.
@@ -112,7 +113,7 @@ impl<S: Files> Shared<S> {
             endpoints: Endpoints::default(),
             effects: Effects::default(),
             rooms: Rooms::new(limits),
-            errands: Vec::new(),
+            errands: VecDeque::new(),
             owed: OwedAnswers::default(),
             alarms: Alarms::default(),
             deflater: Deflater::default(),

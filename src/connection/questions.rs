@@ -64,6 +64,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
+    /// Whether a backend has begun to answer, or to switch protocols.
+    pub fn has_answered(&self) -> bool {
+        match &self.mode {
+            Mode::Upstream(mode) => mode.has_answered(),
+            Mode::Tunnel(_) => true,
+            _ => false,
+        }
+    }
+
     /// Why a backend has not answered.
     pub fn failure(&self) -> Option<NoAnswer> {
         match &self.mode {

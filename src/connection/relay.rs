@@ -75,6 +75,8 @@ pub(crate) enum NoAnswer {
     ConnectTimeout,
     /// No head came in time.
     HeadTimeout,
+    /// The backend takes no more of the request.
+    Stalled,
 }
 
 impl NoAnswer {
@@ -87,6 +89,7 @@ impl NoAnswer {
             NoAnswer::Malformed(error) => FailureCause::Malformed(error),
             NoAnswer::UnaskedSwitch => FailureCause::UnaskedSwitch,
             NoAnswer::HeadTimeout => FailureCause::Silent(limits.proxy_timeout),
+            NoAnswer::Stalled => FailureCause::Silent(limits.stall_time),
         }
     }
 
@@ -100,6 +103,7 @@ impl NoAnswer {
                     .into()
             }
             NoAnswer::Io(kind) => kind.to_string(),
+            NoAnswer::Closed => "it closed the connection".into(),
             _ => io::ErrorKind::TimedOut.to_string(),
         }
     }

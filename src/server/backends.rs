@@ -39,6 +39,14 @@ pub(super) struct Backend {
     pub down_since: Option<Instant>,
     /// When the name was last resolved.
     resolved_at: Instant,
+    /// The clients that wait, the one that waits longest first. Some may have left.
+    waiting: VecDeque<Key>,
+    /// When one of them tries again, for all. `None`: one is trying, or none waits.
+    probe_at: Option<Instant>,
+    /// The next pause.
+    pause: Duration,
+    /// Whether a client has waited in vain, and no connection was made since. Nobody waits then.
+    is_given_up: bool,
 }
 
 /// The attempts to reach a backend for a client.
@@ -46,12 +54,10 @@ pub(super) struct Backend {
 struct Attempt {
     /// The number of the backend.
     backend: u16,
-    /// How many addresses were tried since the last pause.
+    /// How many addresses were tried since the client waited last.
     tried: usize,
-    /// When to try again. `None`: a connection is being made.
-    next: Option<Instant>,
-    /// The next pause.
-    pause: Duration,
+    /// How often the request was sent, and lost.
+    losses: u8,
     /// When to give up.
     until: Instant,
 }
@@ -68,6 +74,15 @@ pub(super) enum Next {
 }
 
 impl Backend {
+    /// Lets a client wait that has just tried. It has waited longest.
+    fn wait(&mut self, client: Key, now: Instant) {
+        self.waiting.push_front(client);
+        if self.probe_at.is_none() {
+            self.probe_at = Some(now + self.pause);
+            self.pause = (self.pause * 3 / 2).min(Backends::PAUSES.1);
+        }
+    }
+
     /// The addresses that were tried, each with the error.
     pub fn tried(&self) -> Vec<(String, &str)> {
         let all = self.addresses.iter().zip(&self.errors);
@@ -91,6 +106,12 @@ impl Backends {
     /// one before.
     const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
+    /// How often a request is sent again that was sent on a new connection, and lost.
+    const LOSSES_MAX: u8 = 1;
+
+    /// The number of clients that are told in a turn that their backend has not come.
+    const OVER_MAX: usize = 64;
+
     /// How often the name of a backend is resolved at most. The look-up blocks all connections.
     const RESOLVED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
@@ -103,6 +124,10 @@ impl Backends {
             idle: Vec::new(),
             down_since: None,
             resolved_at: now,
+            waiting: VecDeque::new(),
+            probe_at: None,
+            pause: Self::PAUSES.0,
+            is_given_up: false,
         };
         Backends {
             list: list.into_iter().map(backend).collect(),
@@ -118,27 +143,50 @@ impl Backends {
 
     /// The address to try next for this client.
     pub fn address(&mut self, number: u16, client: Key) -> Option<(usize, Address)> {
-        let tried = match self.attempts.get_mut(&client.into()) {
-            Some(attempt) => {
-                attempt.next = None;
-                attempt.tried
-            }
-            None => 0,
-        };
+        let attempt = self.attempts.get(&client.into());
+        let tried = attempt.map_or(0, |attempt| attempt.tried);
         let backend = self.get(number);
         let at = (backend.preferred + tried) % backend.addresses.len().max(1);
         Some((at, backend.addresses.get(at)?.clone()))
     }
 
-    /// Notes that a connection was made to an address.
-    pub fn reached(&mut self, number: u16, address: usize, client: Key) {
-        self.attempts.remove(&client.into());
+    /// Whether it was tried before to get an answer for this client.
+    pub fn has_tried(&self, client: Key) -> bool {
+        self.attempts.contains_key(&client.into())
+    }
+
+    /// Lets a client wait, if others do so already: one attempt is enough for all.
+    pub fn joins_others(
+        &mut self,
+        number: u16,
+        client: Key,
+        now: Instant,
+        limits: &Limits,
+    ) -> bool {
         let backend = &mut self.list[usize::from(number)];
-        if backend.preferred == address && backend.down_since.is_none() {
-            return;
+        if backend.waiting.is_empty() {
+            return false;
+        }
+        backend.waiting.push_back(client);
+        self.attempts
+            .entry(client.into())
+            .or_insert(Attempt::new(number, now, limits));
+        true
+    }
+
+    /// Notes that a connection was made. Returns the clients that have waited.
+    pub fn reached(&mut self, end: BackendEnd) -> VecDeque<Key> {
+        let backend = &mut self.list[usize::from(end.number)];
+        let address = usize::from(end.address);
+        let is_known = backend.preferred == address && backend.down_since.is_none();
+        if is_known && backend.waiting.is_empty() {
+            return VecDeque::new();
         }
         (backend.preferred, backend.down_since) = (address, None);
+        backend.is_given_up = false;
         backend.errors.iter_mut().for_each(String::clear);
+        (backend.pause, backend.probe_at) = (Self::PAUSES.0, None);
+        std::mem::take(&mut backend.waiting)
     }
 
     /// Notes that no connection was made, and says what to do.
@@ -156,26 +204,39 @@ impl Backends {
             *error = failure.in_words();
         }
         backend.down_since.get_or_insert(now);
-        let addresses = backend.addresses.len();
-        let attempt = self.attempts.entry(client.into()).or_insert(Attempt {
-            backend: number,
-            tried: 0,
-            next: None,
-            pause: Self::PAUSES.0,
-            until: now + limits.proxy_wait,
-        });
+        let attempt = self
+            .attempts
+            .entry(client.into())
+            .or_insert(Attempt::new(number, now, limits));
         attempt.tried += 1;
-        if attempt.tried < addresses {
+        if attempt.tried < backend.addresses.len() {
             return Next::TryAgain;
         }
-        if now >= attempt.until || is_stopping || !may_pass(failure) {
-            self.attempts.remove(&client.into());
+        attempt.tried = 0;
+        if now >= attempt.until || backend.is_given_up || is_stopping || !may_pass(failure) {
+            backend.is_given_up |= now >= attempt.until;
+            self.settled(client, now);
             return Next::GiveUp;
         }
-        attempt.tried = 0;
-        attempt.next = Some(now + attempt.pause);
-        attempt.pause = (attempt.pause * 3 / 2).min(Self::PAUSES.1);
+        backend.wait(client, now);
         Next::Wait
+    }
+
+    /// Notes that a request was sent, and that the backend has ended the connection without an answer, as
+    /// one does that is being stopped. Whether the request waits to be sent again.
+    pub fn lost(&mut self, end: BackendEnd, client: Key, now: Instant, limits: &Limits) -> bool {
+        let number = end.number;
+        let attempt = self
+            .attempts
+            .entry(client.into())
+            .or_insert(Attempt::new(number, now, limits));
+        attempt.losses += 1;
+        if attempt.losses > Self::LOSSES_MAX {
+            self.settled(client, now);
+            return false;
+        }
+        self.list[usize::from(number)].wait(client, now);
+        true
     }
 
     /// Whether the name of a backend that was not reached should be resolved again.
@@ -190,35 +251,73 @@ impl Backends {
         is_due && has_name
     }
 
-    /// When the next attempt is due.
+    /// When something is to be done without an event.
     pub fn due(&self) -> Option<Instant> {
-        self.attempts.values().filter_map(|a| a.next).min()
+        let due = |backend: &Backend| {
+            let first = backend.waiting.front()?;
+            let until = self.attempts.get(&(*first).into()).map(|a| a.until);
+            // Who has left is forgotten at once.
+            let until = until.or(backend.probe_at);
+            match (until, backend.probe_at) {
+                (Some(until), Some(probe)) => Some(until.min(probe)),
+                (until, probe) => until.or(probe),
+            }
+        };
+        self.list.iter().filter_map(due).min()
     }
 
-    /// The clients whose next attempt is due, each with its backend. All of them at a stop.
-    pub fn take_due(&mut self, now: Instant, is_stopping: bool) -> Vec<(Key, u16)> {
-        let mut due = Vec::new();
-        for (client, attempt) in &mut self.attempts {
-            if attempt.next.is_some_and(|at| at <= now || is_stopping) {
-                attempt.next = None;
-                due.push((Key::from(*client), attempt.backend));
+    /// The clients that try again, one for each backend, and those whose time is over, a bounded number.
+    /// At a stop, the time of all is over.
+    pub fn take_due(&mut self, now: Instant, is_stopping: bool) -> (Vec<Key>, Vec<(Key, u16)>) {
+        let (mut tries, mut over) = (Vec::new(), Vec::new());
+        for (number, backend) in self.list.iter_mut().enumerate() {
+            while over.len() < Self::OVER_MAX
+                && let Some(client) = backend.waiting.front()
+            {
+                let key = u64::from(*client);
+                match self.attempts.get(&key) {
+                    Some(attempt) if attempt.until > now && !is_stopping => break,
+                    Some(_) => {
+                        backend.is_given_up = true;
+                        over.push((*client, number as u16));
+                        self.attempts.remove(&key);
+                    }
+                    None => {}
+                }
+                backend.waiting.pop_front();
+            }
+            if backend.probe_at.is_some_and(|at| at <= now) {
+                backend.probe_at = None;
+                // Some have left.
+                while let Some(client) = backend.waiting.pop_front() {
+                    if self.attempts.contains_key(&client.into()) {
+                        tries.push(client);
+                        break;
+                    }
+                }
             }
         }
-        due
+        (tries, over)
     }
 
     /// Forgets a client that has left, or a connection to the backend of this number that has ended.
-    pub fn forget(&mut self, key: Key, number: Option<u16>) {
+    pub fn forget(&mut self, key: Key, number: Option<u16>, now: Instant) {
         match number {
             // A request that cannot be sent again takes no connection from the list, but adds one.
             Some(number) => self.get(number).idle.retain(|kept| *kept != key),
-            None => self.settled(key),
+            None => self.settled(key, now),
         }
     }
 
-    /// Forgets the attempts for a client whose request was answered.
-    pub fn settled(&mut self, client: Key) {
-        self.attempts.remove(&client.into());
+    /// Forgets the attempts for a client whose request was answered. If it was the client that tried for
+    /// all, another one does.
+    pub fn settled(&mut self, client: Key, now: Instant) {
+        if let Some(attempt) = self.attempts.remove(&client.into()) {
+            let backend = &mut self.list[usize::from(attempt.backend)];
+            if !backend.waiting.is_empty() {
+                backend.probe_at.get_or_insert(now);
+            }
+        }
     }
 
     /// Checks the invariants that hold between turns. `is_kept` says whether a connection waits for a
@@ -233,6 +332,17 @@ impl Backends {
         }
         let all_wait = self.attempts.keys().all(|key| waits(Key::from(*key)));
         assert!(all_wait, "a backend is tried for nobody");
+    }
+}
+
+impl Attempt {
+    fn new(backend: u16, now: Instant, limits: &Limits) -> Attempt {
+        Attempt {
+            backend,
+            tried: 0,
+            losses: 0,
+            until: now + limits.proxy_wait,
+        }
     }
 }
 
@@ -252,6 +362,7 @@ fn may_pass(failure: NoAnswer) -> bool {
         NoAnswer::Closed
         | NoAnswer::Malformed(_)
         | NoAnswer::UnaskedSwitch
+        | NoAnswer::Stalled
         | NoAnswer::HeadTimeout => false,
     }
 }

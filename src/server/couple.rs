@@ -12,7 +12,7 @@ use super::backends::{Backends, Next};
 use super::schedule::Debt;
 use super::start::plainly;
 use super::{Driver, Server, Slot, get};
-use crate::connection::{Connection, Context, Key, NoAnswer, Piece};
+use crate::connection::{Cause, Connection, Context, Key, NoAnswer, Piece};
 use crate::site::proxy::{Attempt, Failure, FailureCause, Routes};
 use crate::site::{Files, Gateway};
 use crate::transport::Transport;
@@ -24,6 +24,8 @@ pub(super) struct BackendEnd {
     pub number: u16,
     /// The place of the address in the list of the backend.
     pub address: u16,
+    /// Whether it is known that the connection was made. Only the news of it is a sign of life.
+    pub is_known: bool,
 }
 
 /// What is known of a connection to a backend that has failed.
@@ -83,18 +85,21 @@ where
         let Some(backends) = &mut self.backends else {
             return;
         };
-        let now = self.turn.now.instant;
-        let due = match backends.due() {
-            Some(at) if at <= now || self.turn.stopping => {
-                backends.take_due(now, self.turn.stopping)
-            }
-            _ => Vec::new(),
+        let (now, is_stopping) = (self.turn.now.instant, self.turn.stopping);
+        let (tries, over) = match backends.due() {
+            Some(at) if at <= now || is_stopping => backends.take_due(now, is_stopping),
+            _ => (Vec::new(), Vec::new()),
         };
         self.work.begin_part();
-        for (client, _) in due {
+        for client in tries {
             self.connect(client);
         }
-        for client in std::mem::take(&mut self.shared.errands) {
+        for (client, number) in over {
+            self.answer_for_backend(client, number, FailureCause::Unreachable);
+        }
+        while self.work.is_left()
+            && let Some(client) = self.shared.errands.pop_front()
+        {
             self.send_errand(client);
         }
         while self.work.is_left() {
@@ -132,7 +137,8 @@ where
             return;
         };
         let number = errand.backend;
-        if errand.is_idempotent() {
+        // A request that was lost once is not risked again.
+        if errand.is_idempotent() && !backends.has_tried(client) {
             while let Some(kept) = backends.get(number).idle.pop() {
                 let slot = get(&mut self.connections, kept);
                 if slot.is_some_and(|slot| slot.connection.is_idle_backend()) {
@@ -140,6 +146,10 @@ where
                     return self.pair(client, kept);
                 }
             }
+        }
+        let now = self.turn.now.instant;
+        if backends.joins_others(number, client, now, &self.turn.limits) {
+            return;
         }
         self.connect(client);
     }
@@ -157,6 +167,7 @@ where
         let end = BackendEnd {
             number,
             address: at as u16,
+            is_known: false,
         };
         self.work.spend(Self::CONNECT_WORK);
         match self.driver.connect(&address) {
@@ -255,11 +266,17 @@ where
         let (end, failure) = (backend_slot.backend, b.failure());
         let is_wanted = c.is_forwarding();
         let is_done = b.is_done_backend();
-        if let (Some(end), Some(_)) = (end, self.backends.as_ref())
-            && !b.has_sent_nothing()
-            && let Some(backends) = &mut self.backends
-        {
-            backends.reached(end.number, usize::from(end.address), client);
+        let (is_connected, has_answered) = (!b.has_sent_nothing(), b.has_answered());
+        let known = backend_slot.backend.as_mut().map(|end| &mut end.is_known);
+        let is_news = known.is_some_and(|known| !std::mem::replace(known, is_connected));
+        let is_news = is_news && is_connected;
+        if let (Some(end), Some(backends)) = (end, &mut self.backends) {
+            if is_news {
+                self.shared.errands.extend(backends.reached(end));
+            }
+            if has_answered {
+                backends.settled(client, self.turn.now.instant);
+            }
         }
         match failure {
             Some(failure) if is_wanted => return self.lost(key, failure),
@@ -344,6 +361,16 @@ where
         if loss.is_reused && is_over && (can_repeat || loss.has_sent_nothing) {
             return self.connect(client);
         }
+        // A backend that is being stopped takes connections to the last, and answers none.
+        if is_over
+            && can_repeat
+            && !loss.has_sent_nothing
+            && let Some(backends) = &mut self.backends
+            && !self.turn.stopping
+            && backends.lost(loss.end, client, self.turn.now.instant, &self.turn.limits)
+        {
+            return;
+        }
         let is_unreached = matches!(loss.failure, NoAnswer::Io(_) | NoAnswer::ConnectTimeout);
         match loss.has_sent_nothing && is_unreached {
             true => self.missed(client, loss.end, loss.failure),
@@ -387,7 +414,7 @@ where
         let Some(backends) = &mut self.backends else {
             return;
         };
-        backends.settled(client);
+        backends.settled(client, self.turn.now.instant);
         let backend = backends.get(number);
         let now = self.turn.now.instant;
         let lasts = backend.down_since.map(|at| now - at);
@@ -411,7 +438,7 @@ where
     }
 
     /// One connection of a pair was removed: its partner goes on alone, or ends.
-    pub(super) fn widowed(&mut self, partner: Key, end: Option<BackendEnd>) {
+    pub(super) fn widowed(&mut self, partner: Key, end: Option<BackendEnd>, cause: Cause) {
         let Some(slot) = get(&mut self.connections, partner) else {
             return;
         };
@@ -426,7 +453,10 @@ where
             Some(end) => {
                 let loss = Loss {
                     end,
-                    failure: NoAnswer::Closed,
+                    failure: match cause {
+                        Cause::Stalled => NoAnswer::Stalled,
+                        _ => NoAnswer::Closed,
+                    },
                     has_sent_nothing: false,
                     is_reused: false,
                 };

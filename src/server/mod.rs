@@ -584,10 +584,10 @@ where
             // The close has made a descriptor and a slot available.
             self.accept_paused_until = None;
             if let Some(backends) = &mut self.backends {
-                backends.forget(key, backend.map(|end| end.number));
+                backends.forget(key, backend.map(|end| end.number), self.turn.now.instant);
             }
             if let Some(partner) = partner {
-                self.widowed(partner, backend);
+                self.widowed(partner, backend, cause);
             }
         }
     }

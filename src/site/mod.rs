@@ -510,9 +510,13 @@ impl<F: Files> Site<F> {
             return Route::Files;
         };
         if matches!(request.method(), Method::Get | Method::Head) && !request.wants_websocket() {
-            let reply = self.answer(request, now);
-            if reply.status != Status::NotFound {
-                return Route::Denied(reply);
+            // A look alone: the page of a backend has no script of ours, and says no hello.
+            self.is_looking = true;
+            self.cost = 0;
+            let is_absent = self.answer_plainly(request, now).status == Status::NotFound;
+            self.is_looking = false;
+            if !is_absent {
+                return Route::Files;
             }
         }
         self.to_backend(number, request)

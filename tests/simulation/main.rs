@@ -177,7 +177,7 @@ const RESTLESS_SEEDS: u64 = 200;
 const ENDING_SEEDS: u64 = 500;
 const TALKING_SEEDS: u64 = 500;
 const LIVE_SEEDS: u64 = 500;
-const PROXIED_SEEDS: u64 = 500;
+const PROXIED_SEEDS: u64 = 200;
 
 /// The largest number of turns in a run. The longest of a hundred thousand runs had 40,000.
 const TURNS_MAX: u32 = 60_000;

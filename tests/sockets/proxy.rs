@@ -90,7 +90,7 @@ fn requests_that_come_together_are_answered_in_order() {
 
 /// A kept connection may end at its other end while a request is on its way.
 #[test]
-fn a_get_that_a_closing_connection_has_lost_is_sent_again_once() {
+fn a_get_that_a_closing_connection_has_lost_is_sent_again() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
@@ -102,10 +102,12 @@ fn a_get_that_a_closing_connection_has_lost_is_sent_again_once() {
     client.request("/api/2");
     kept.head();
     kept.reset();
-    let mut peer = backend.accept();
-    assert!(peer.head().starts_with("GET /api/2 "));
-    // A new connection is not closing: the request was lost for another reason.
-    peer.reset();
+    // A backend that is being stopped takes new connections too, and answers none: once more.
+    for _ in 0..2 {
+        let mut peer = backend.accept();
+        assert!(peer.head().starts_with("GET /api/2 "));
+        peer.reset();
+    }
     let answer = client.answer();
     assert_eq!(answer.status, 502);
     assert_eq!(
@@ -142,6 +144,9 @@ fn a_request_waits_for_a_backend_that_is_being_started() {
     let mut client = server.connect();
     client.send("POST /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi");
     client.send(get("/none"));
+    // Others wait too, and one attempt is for all.
+    let mut others = [server.connect(), server.connect()];
+    others.iter_mut().for_each(|other| other.request("/api/2"));
     let backend = Backend::at(address);
     let mut peer = backend.accept();
     assert!(peer.head().starts_with("POST /api "));
@@ -149,6 +154,35 @@ fn a_request_waits_for_a_backend_that_is_being_started() {
     peer.answer("here again");
     assert_eq!(client.answer().text(), "here again");
     assert_eq!(client.answer().status, 404);
+    for other in &mut others {
+        let mut peer = backend.accept();
+        assert!(peer.head().starts_with("GET /api/2 "));
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n2");
+        drop(peer);
+        assert_eq!(other.answer().text(), "2");
+    }
+}
+
+/// A page must not wait for each of its requests when the server is known to be away.
+#[test]
+fn after_one_wait_in_vain_nobody_waits() {
+    let folder = Folder::new();
+    let backend = Backend::new();
+    let address = backend.address();
+    let server = backend.server(&folder, &["--proxy-wait", "1"]);
+    drop(backend);
+    let mut client = server.connect();
+    assert_eq!(client.get("/api").status, 502);
+    // Within the patience of a test, so many waits would not end.
+    for _ in 0..100 {
+        assert_eq!(client.get("/api").status, 502);
+    }
+    let backend = Backend::at(address);
+    client.request("/api");
+    let mut peer = backend.accept();
+    peer.head();
+    peer.answer("back");
+    assert_eq!(client.answer().text(), "back");
 }
 
 #[test]
@@ -361,7 +395,11 @@ fn a_100_comes_from_the_backend_or_from_the_server_when_the_backend_is_silent() 
     let mut peer = backend.accept();
     peer.head();
     peer.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(client.answer().status, 401);
+    let answer = client.answer();
+    assert_eq!(
+        (answer.status, answer.field("Connection")),
+        (401, Some("close"))
+    );
     client.assert_end();
 }
 

@@ -92,7 +92,7 @@ impl Forwarding {
             progress: StallClock::new(now),
         });
         let awaits_100 = body.is_some() && asked.expects_continue;
-        cx.shared.errands.push(input.key);
+        cx.shared.errands.push_back(input.key);
         Mode::Forwarding(Forwarding {
             forwarded: Box::new(Forwarded {
                 errand,
@@ -319,7 +319,8 @@ impl Forwarding {
         };
         let framing = BackFraming::of(head.body(errand.method), pending.version());
         let ends_with_connection = framing == BackFraming::UntilClose;
-        let pending = match ends_with_connection {
+        // The rest of the request's body is for nobody, so no other request can follow it.
+        let pending = match ends_with_connection || body.is_some() {
             true => pending.ending_the_connection(),
             false => pending,
         };

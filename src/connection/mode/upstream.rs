@@ -10,7 +10,7 @@ use crate::connection::relay::{Errand, NoAnswer, Piece, append_chunk};
 use crate::connection::why::{Facts, TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input};
 use crate::http::{
-    BodyDecoder, FieldLines, Framing, HeadError, Method, ResponseBody, ResponseError,
+    BodyDecoder, FieldLines, Framing, HeadError, Method, ReceivedHead, ResponseBody, ResponseError,
     ResponseParser,
 };
 use crate::site::Files;
@@ -117,6 +117,15 @@ impl Upstream {
     /// Whether the connection is of no further use to a client.
     pub(in crate::connection) fn is_done(&self) -> bool {
         matches!(self.talk.stage, Stage::Idle | Stage::Done) || self.talk.failure.is_some()
+    }
+
+    /// Whether a whole head of an answer has come.
+    pub(in crate::connection) fn has_answered(&self) -> bool {
+        match self.talk.stage {
+            Stage::Answered(_) | Stage::Done => true,
+            Stage::Idle => self.talk.is_reused,
+            Stage::Asked(_) => false,
+        }
     }
 
     /// Whether no byte of the request has left.
@@ -333,7 +342,11 @@ impl Talk {
             None => return Ok(false),
         };
         let (status, end) = (head.status(), head.end());
-        if status == 101 && !self.wants_upgrade {
+        let is_websocket = |head: &ReceivedHead<'_>| {
+            let protocol = head.named("Upgrade").unwrap_or_default();
+            protocol.eq_ignore_ascii_case(b"websocket")
+        };
+        if status == 101 && !(self.wants_upgrade && is_websocket(&head)) {
             return Err(NoAnswer::UnaskedSwitch);
         }
         let next = if status == 101 {

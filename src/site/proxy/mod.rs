@@ -116,7 +116,9 @@ fn is_below(path: &[u8], prefix: &str) -> bool {
     rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-/// Whether a path has the segment `.` or `..`. A dot may be percent-encoded (RFC 3986 §6.2.2.2).
+/// Whether a path has the segment `.` or `..`. A dot may be percent-encoded (RFC 3986 §6.2.2.2). A segment
+/// also ends at what some servers take for its end: a backslash, a semicolon, and an encoded slash or
+/// backslash.
 fn has_dot_segment(path: &[u8]) -> bool {
     let is_dots = |segment: &[u8]| {
         let (mut rest, mut dots) = (segment, 0);
@@ -124,12 +126,25 @@ fn has_dot_segment(path: &[u8]) -> bool {
             rest = match rest {
                 [] => return matches!(dots, 1 | 2),
                 [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+                [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => {
+                    return matches!(dots, 1 | 2);
+                }
                 _ => return false,
             };
             dots += 1;
         }
     };
-    path.split(|b| *b == b'/').any(is_dots)
+    let ends = |at: usize| match &path[at..] {
+        [b'/' | b'\\' | b';', ..] => Some(at + 1),
+        [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => Some(at + 3),
+        _ => None,
+    };
+    let begins = (0..path.len()).filter_map(ends);
+    begins.into_iter().any(|at| {
+        let rest = &path[at..];
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'\\' | b';'));
+        is_dots(&rest[..end.unwrap_or(rest.len())])
+    })
 }
 
 /// Appends the target that the server is asked for: `path` with the prefix kept or replaced, and the

@@ -185,9 +185,9 @@ pub fn push_request(out: &mut Vec<u8>, request: &RequestHead<'_>, onward: &Onwar
                 false => true,
             },
             Kind::ForwardedFor => false,
-            Kind::ForwardedHost => keep(&mut has_host, trusts_client),
-            Kind::ForwardedProto => keep(&mut has_proto, trusts_client),
-            Kind::ForwardedPort => keep(&mut has_port, trusts_client),
+            Kind::ForwardedHost => keep(&mut has_host, trusts_client && !is_named(request, name)),
+            Kind::ForwardedProto => keep(&mut has_proto, trusts_client && !is_named(request, name)),
+            Kind::ForwardedPort => keep(&mut has_port, trusts_client && !is_named(request, name)),
             Kind::AcceptEncoding => !onward.wants_identity,
             Kind::Authorization => !onward.hides_credentials,
             Kind::Cookie if onward.hides_credentials => {
@@ -304,10 +304,9 @@ fn is_named(request: &RequestHead<'_>, name: &[u8]) -> bool {
         .any(|option| option.eq_ignore_ascii_case(name))
 }
 
-/// Whether a line is copied from a client that is trusted; remembers that the field is there.
-fn keep(has: &mut bool, trusts_client: bool) -> bool {
-    *has |= trusts_client;
-    trusts_client
+/// Whether a line is copied: the first of its name, from a client that is trusted.
+fn keep(has: &mut bool, is_trusted: bool) -> bool {
+    is_trusted && !std::mem::replace(has, true)
 }
 
 /// Appends an Origin or a Referer that names this server, with the origin of the target in its place, if

@@ -171,7 +171,8 @@ pub fn push_chunk_size(out: &mut Vec<u8>, length: u64) {
 /// Appends the end of a chunked body, with the trailers that may be passed on: no field that frames or
 /// routes a message, or that a recipient must know before the content (RFC 9110 §6.5.1).
 pub fn push_last_chunk(out: &mut Vec<u8>, trailers: Option<FieldLines<'_>>) {
-    const FORBIDDEN: [&str; 24] = [
+    const FORBIDDEN: [&str; 31] = [
+        "Accept-Encoding",
         "Age",
         "Authorization",
         "Cache-Control",
@@ -185,9 +186,11 @@ pub fn push_last_chunk(out: &mut Vec<u8>, trailers: Option<FieldLines<'_>>) {
         "Date",
         "Expect",
         "Expires",
+        "Forwarded",
         "Host",
         "Location",
         "Max-Forwards",
+        "Origin",
         "Set-Cookie",
         "Strict-Transport-Security",
         "TE",
@@ -196,6 +199,10 @@ pub fn push_last_chunk(out: &mut Vec<u8>, trailers: Option<FieldLines<'_>>) {
         "Vary",
         "Via",
         "WWW-Authenticate",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Proto",
     ];
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
