@@ -16,7 +16,7 @@ use super::{Fault, plainly, store};
 pub(super) struct Held {
     pub certificates: Vec<(CertificateDer<'static>, Facts)>,
     pub keys: Vec<PrivateKeyDer<'static>>,
-    /// What else there is.
+    /// The other contents.
     others: Vec<Other>,
 }
 
@@ -126,7 +126,7 @@ impl Held {
         }
     }
 
-    /// Says that there is no certificate, and what to do. `is_single`: the file is also that of the key.
+    /// Says that there is no certificate, and the next step. `is_single`: the file is also that of the key.
     pub fn lacks_certificate(&self, is_single: bool) -> String {
         let next = match self.others.first() {
             Some(Other::Archive) => "`openssl pkcs12 -nodes -in OLD -out NEW` writes both as PEM",
@@ -140,7 +140,7 @@ impl Held {
         format!("it holds {}, and no certificate; {next}", self.what())
     }
 
-    /// Says that there is no private key, and what to do.
+    /// Says that there is no private key, and the next step.
     pub fn lacks_key(&self, is_single: bool) -> String {
         let next = match self.others.first() {
             Some(Other::EncryptedKey) => {
@@ -155,7 +155,7 @@ impl Held {
         format!("it holds {}, and no private key; {next}", self.what())
     }
 
-    /// What the file holds.
+    /// The contents of the file.
     fn what(&self) -> String {
         let mut all = Vec::new();
         match self.certificates.len() {

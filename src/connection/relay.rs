@@ -1,4 +1,4 @@
-//! Floor 3, connection: what passes between the two connections of a pair: that of a client, and that
+//! Floor 3, connection: the pieces that pass between the two connections of a pair: that of a client, and that
 //! to the backend which answers the client's request.
 //!
 //! A connection gives *pieces*, and takes pieces. A piece has no framing of its own: the giver has taken
@@ -67,9 +67,9 @@ pub(crate) enum NoAnswer {
     Io(io::ErrorKind),
     /// The backend has ended the connection before the head of its answer was whole.
     Closed,
-    /// The backend has sent what is no answer.
+    /// The backend has sent bytes that are no answer.
     Malformed(ResponseError),
-    /// The backend switches to another protocol, which nobody has asked for.
+    /// The backend switches to another protocol without being asked.
     UnaskedSwitch,
     /// No connection was made in time.
     ConnectTimeout,
@@ -80,7 +80,7 @@ pub(crate) enum NoAnswer {
 }
 
 impl NoAnswer {
-    /// What the client is told.
+    /// The cause that the client is told.
     pub fn cause(self, has_sent_nothing: bool, limits: &Limits) -> FailureCause {
         match self {
             NoAnswer::Io(_) if has_sent_nothing => FailureCause::Unreachable,
@@ -151,7 +151,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         self.output = StallClock::new(cx.turn.now.instant);
     }
 
-    /// Ends a connection to a backend at once: nobody waits for the answer. The backend sees a reset.
+    /// Ends a connection to a backend at once: no client waits for the answer. The backend sees a reset.
     pub fn abandon(&mut self, cx: &mut Context<'_, S>) {
         if self.cause().is_none() {
             self.transport.reset_at_close();

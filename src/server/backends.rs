@@ -45,7 +45,7 @@ pub(super) struct Backend {
     probe_at: Option<Instant>,
     /// The next pause.
     pause: Duration,
-    /// Whether a client has waited in vain, and no connection was made since. Nobody waits then.
+    /// Whether a client has waited in vain, and no connection was made since. No client waits then.
     is_given_up: bool,
 }
 
@@ -62,7 +62,7 @@ struct Attempt {
     until: Instant,
 }
 
-/// What to do about a backend that was not reached.
+/// The next step after a backend was not reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
     /// Try another address at once.
@@ -189,7 +189,7 @@ impl Backends {
         std::mem::take(&mut backend.waiting)
     }
 
-    /// Notes that no connection was made, and says what to do.
+    /// Notes that no connection was made, and returns the next step.
     pub fn missed(
         &mut self,
         end: BackendEnd,
@@ -256,7 +256,7 @@ impl Backends {
         let due = |backend: &Backend| {
             let first = backend.waiting.front()?;
             let until = self.attempts.get(&(*first).into()).map(|a| a.until);
-            // Who has left is forgotten at once.
+            // A client that has left is forgotten at once.
             let until = until.or(backend.probe_at);
             match (until, backend.probe_at) {
                 (Some(until), Some(probe)) => Some(until.min(probe)),

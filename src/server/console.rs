@@ -14,7 +14,7 @@ use crate::site::Files;
 use crate::sys;
 use crate::transport::Transport;
 
-/// What the keys at the terminal show.
+/// The texts that the keys at the terminal show.
 #[derive(Clone, Default, Debug)]
 pub struct Console {
     /// The answer to `u`: a line for each address, each with a line end.
@@ -26,7 +26,7 @@ pub struct Console {
     /// The answer to `l`.
     #[cfg(feature = "cli")]
     pub lan: Option<Lan>,
-    /// What to say if no other device connects within a minute of the start.
+    /// The hint if no other device connects within a minute of the start.
     pub hint: Option<Hint>,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct BackendEnd {
     pub is_known: bool,
 }
 
-/// What is known of a connection to a backend that has failed.
+/// The facts about a connection to a backend that has failed.
 #[derive(Clone, Copy, Debug)]
 struct Loss {
     end: BackendEnd,
@@ -70,7 +70,7 @@ where
         Ok(self)
     }
 
-    /// The work of making a connection: three system calls, and what the kernel does for two sockets.
+    /// The work of making a connection: three system calls, and the work of the kernel for two sockets.
     const CONNECT_WORK: u32 = 40;
 
     /// Whether the step has something to do without an event.
@@ -314,7 +314,7 @@ where
         }
     }
 
-    /// Ends a connection to a backend at once. The backend sees a reset: nobody waits for the answer.
+    /// Ends a connection to a backend at once. The backend sees a reset: no client waits for the answer.
     fn abandon(&mut self, key: Key) {
         if let Some(slot) = get(&mut self.connections, key) {
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);

@@ -13,11 +13,11 @@ pub struct Interface {
     pub name: String,
     /// The address.
     pub ip: IpAddr,
-    /// What is at the other end.
+    /// The thing at the other end.
     pub link: Link,
 }
 
-/// What is at the other end of an interface.
+/// The thing at the other end of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Link {
     /// This machine.
@@ -52,7 +52,7 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
 /// The kind of an interface, by what the kernel says of it below `devices`. Names count too: a sandbox may
 /// hide the kernel's files.
 fn link(name: &str, is_point_to_point: bool, devices: &Path) -> Link {
-    /// What docker, podman, libvirt, LXC, Kubernetes, VMware and VirtualBox call their ends.
+    /// Names that docker, podman, libvirt, LXC, Kubernetes, VMware and VirtualBox give their ends.
     const BRIDGES: &[&str] = &[
         "docker", "br-", "veth", "podman", "cni", "virbr", "vnet", "lxc", "lxd", "flannel", "cali",
         "vmnet", "vboxnet",

@@ -21,7 +21,7 @@
 //!   its own length (RFC 9112 §6), so a request that was cut off is known as incomplete in any case. An answer
 //!   may end with the connection (§6.3), so for a client the end without close_notify is a failure.
 //!
-//! # What a connection costs
+//! # The cost of a connection
 //!
 //! No memory of `rustls` before the first byte; then about 8 KiB, of which 4 KiB are its buffer for input, and while
 //! it waits, up to 16 KiB of an incomplete record, 32 KiB of decrypted bytes and 64 KiB of records to be
@@ -64,7 +64,7 @@ const RECORD_OVERHEAD: usize = 22;
 /// The largest content of a record (RFC 8446 §5.1).
 const RECORD_BYTES: usize = 16 << 10;
 
-/// What a connection holds while nothing waits.
+/// The memory of a connection while no bytes wait.
 const IDLE_BYTES: usize = 8 << 10;
 
 /// The work of the step of a handshake that agrees on a key and signs.
@@ -194,7 +194,7 @@ impl<S: Socket> Tls<S> {
         Tls::connect(tcp, Arc::clone(&trusted.0), name).map_err(io::Error::other)
     }
 
-    /// Reads the first bytes of a client, and decides by them what the client speaks.
+    /// Reads the first bytes of a client, which show the protocol.
     #[inline(never)]
     fn open(&mut self, into: &mut [u8]) -> Io {
         let State::Opening(config) = &self.state else {
@@ -370,7 +370,7 @@ struct Session {
     ended: bool,
     /// Our end was announced by close_notify.
     finished: bool,
-    /// Our direction has ended (FIN): what is born from input now has no way out.
+    /// Our direction has ended (FIN): bytes that input causes now have no way out.
     shut: bool,
     /// The work since the last time that it was taken.
     work: u32,
@@ -440,11 +440,11 @@ impl Session {
         }
     }
 
-    /// Hands encrypted bytes to `rustls`, and sends what it answers.
+    /// Hands encrypted bytes to `rustls`, and sends the bytes that `rustls` answers.
     fn feed<S: Socket>(&mut self, tcp: &mut Tcp<S>, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.connection.read_tls(&mut bytes) {
-                // What comes after close_notify is ignored (RFC 8446 §6.1).
+                // Bytes after close_notify are ignored (RFC 8446 §6.1).
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 // Full: the decrypted bytes must be taken first.
@@ -533,7 +533,7 @@ impl Session {
         self.connection.is_handshaking().then_some(Io::Blocked)
     }
 
-    /// Encrypts a part of the output, and sends what the socket takes of it.
+    /// Encrypts a part of the output, and sends as much as the socket takes.
     fn write<S: Socket>(&mut self, tcp: &mut Tcp<S>, slices: &[IoSlice<'_>]) -> Io {
         if let Some(refused) = self.refuses(tcp) {
             return refused;
@@ -583,7 +583,7 @@ impl Session {
         }
     }
 
-    /// Announces the end, sends what waits, and sends the FIN.
+    /// Announces the end, sends the bytes that wait, and sends the FIN.
     fn finish_write<S: Socket>(&mut self, tcp: &mut Tcp<S>) -> Io {
         if !mem::replace(&mut self.finished, true) {
             self.connection.send_close_notify();

@@ -209,14 +209,7 @@ impl Client {
             (_, Some(_)) => return false,
             (_, None) if is_chunked => match dechunked(rest) {
                 Some((body, n)) => {
-                    return self.has_reply(
-                        &id,
-                        &call,
-                        name.is_some(),
-                        status,
-                        &body.into_owned(),
-                        end + n,
-                    );
+                    return self.has_reply(&id, &call, name.is_some(), status, &body, end + n);
                 }
                 None => return false,
             },
@@ -844,11 +837,11 @@ fn judge(finished: &Finished, cast: &[&Role]) {
 
 /// The bytes that the backend says first in a tunnel.
 fn tunnel_length(role: &Role) -> usize {
-    let lengths = role.script.acts.iter().filter_map(|act| match act {
+    let mut lengths = role.script.acts.iter().filter_map(|act| match act {
         Act::Call(call) => Some(call.n),
         _ => None,
     });
-    lengths.last().unwrap_or_default()
+    lengths.next_back().unwrap_or_default()
 }
 
 /// The transitions that the calm runs and the season have seen.

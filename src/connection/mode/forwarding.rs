@@ -25,7 +25,7 @@ pub(crate) struct Forwarding {
 #[derive(Debug)]
 struct Forwarded {
     errand: Errand,
-    /// What the answer must be made to fit.
+    /// The facts about the client that the answer must fit.
     asked: Asked,
     /// The body of the request, until its end was given. `None`: there is none, or no more of it.
     body: Option<Body>,
@@ -108,7 +108,7 @@ impl Forwarding {
 }
 
 impl Forwarding {
-    /// Returns what the backend is asked for, while no answer has begun.
+    /// Returns the request for the backend, while no answer has begun.
     pub(in crate::connection) fn errand(&self) -> Option<&Errand> {
         match self.forwarded.stage {
             Stage::Asked(_) => Some(&self.forwarded.errand),

@@ -228,7 +228,7 @@ impl MioDriver {
         Ok(())
     }
 
-    /// Takes the [keys](super::Console) at the terminal from now on, if standard input is one.
+    /// Takes the [keys](crate::server::Console) at the terminal from now on, if standard input is one.
     pub fn take_keys(&mut self) {
         // A terminal that cannot be registered gives no commands.
         let terminal = sys::terminal_input().filter(|terminal| {

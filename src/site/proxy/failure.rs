@@ -16,12 +16,12 @@ use crate::http::{Form, Method, ResponseError, ResponseHead, Status};
 use crate::site::pages::{self, Advice, JsonText};
 use crate::site::{Body, Reply};
 
-/// What is known about a request that the server of a route has not answered.
+/// A request that the server of a route has not answered, as far as it is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
     /// The route of the request.
     pub route: &'a ProxyRoute,
-    /// What went wrong.
+    /// The cause.
     pub cause: FailureCause,
     /// The addresses that were tried last, in order. May be empty.
     pub tried: &'a [Attempt<'a>],
@@ -38,7 +38,7 @@ pub struct Attempt<'a> {
     pub error: &'a str,
 }
 
-/// What went wrong between this server and the server of a route.
+/// The cause of a failure between this server and the server of a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailureCause {
     /// No connection could be made, within the time for which a request waits.
@@ -47,7 +47,7 @@ pub enum FailureCause {
     Closed,
     /// The server has sent something that is no answer.
     Malformed(ResponseError),
-    /// The server has switched to another protocol, which nobody has asked for.
+    /// The server has switched to another protocol without being asked.
     UnaskedSwitch,
     /// The server has not begun its answer in this time.
     Silent(Duration),
@@ -146,7 +146,7 @@ impl fmt::Display for Failure<'_> {
 }
 
 impl Failure<'_> {
-    /// A command that shows more: whether anybody listens, or what the server answers.
+    /// A command that shows more: the program that listens, or the answer of the server.
     fn command(&self) -> Option<String> {
         let target = self.route.target();
         Some(match (self.cause, &target.place) {

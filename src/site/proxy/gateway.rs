@@ -11,18 +11,18 @@ use super::{
 use crate::config::ProxyRoute;
 use crate::http::{HttpDate, Persistence, ReceivedHead, RequestHead};
 
-/// The routes, and what the site remembers of them.
+/// The routes, and the facts that the site remembers of them.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     routes: Routes,
     /// The name of this run of the server in `Via`.
     via: String,
-    /// For each route, what the user was told of.
+    /// For each route, the changes that the user was told of.
     told: Vec<Noted>,
     warnings: Vec<String>,
 }
 
-/// The client of a forwarded request: what its head does not tell.
+/// The facts about a client that the head of its request does not tell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     /// The address; `None` at a Unix-domain socket.
@@ -55,12 +55,12 @@ impl Gateway {
         self.is_for_absent() || self.below_prefix(request).is_some()
     }
 
-    /// Whether there is a route for what is not found.
+    /// Whether there is a route for paths that are not found.
     pub fn is_for_absent(&self) -> bool {
         self.routes.for_absent().is_some()
     }
 
-    /// The number of the route for what is not found.
+    /// The number of the route for paths that are not found.
     pub fn for_absent(&self, request: &RequestHead<'_>) -> Option<u16> {
         if has_dot_segment(request.path()?) {
             return None;
@@ -133,7 +133,7 @@ impl Gateway {
         push_interim(out, head);
     }
 
-    /// Says once for each route what was changed in the answers.
+    /// Says once for each route that fields of answers were changed.
     fn note(&mut self, number: u16, noted: Noted) {
         let Some(told) = self.told.get_mut(usize::from(number)) else {
             return;

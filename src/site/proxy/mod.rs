@@ -3,7 +3,7 @@
 //! paths.
 //!
 //! A prefix ends at the boundary of a segment: `/api` is for `/api`, `/api/…` and `/api?…`, and not for
-//! `/apis`. The longest prefix wins. The prefix `/` is for what no endpoint and no file answers.
+//! `/apis`. The longest prefix wins. The prefix `/` is for paths that no endpoint and no file answers.
 //!
 //! Paths are compared byte by byte, as the client wrote them. `/%61pi` is therefore not `/api`, and
 //! is looked for on the disk: two ways to write a path lead to two servers only if the user has named
@@ -34,7 +34,7 @@ use crate::config::{ProxyPlace, ProxyRoute, ProxyTarget};
 pub struct Routes {
     /// The routes with a prefix, the longest first.
     below: Vec<ProxyRoute>,
-    /// The route for what is not found.
+    /// The route for paths that are not found.
     rest: Option<ProxyRoute>,
 }
 

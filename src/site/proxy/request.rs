@@ -29,7 +29,7 @@ use crate::http::{
 use crate::site::auth;
 use crate::site::guard::{is_ip, is_local, without_dot};
 
-/// What the proxy knows about a request beyond its head.
+/// The facts about a request beyond its head.
 #[derive(Clone, Copy, Debug)]
 pub struct Onward<'a> {
     /// The route of the request.
@@ -50,7 +50,7 @@ pub struct Onward<'a> {
     pub wants_identity: bool,
 }
 
-/// What the way back of a response needs to know of its request.
+/// The facts about a request that the way back of its response needs.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The method of the request.
@@ -76,7 +76,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Remembers what the response to a request needs.
+    /// Remembers the facts that the response to a request needs.
     pub fn new(request: &RequestHead<'_>, is_tls: bool) -> Asked {
         let (authority, host_len, port) = match request.authority() {
             None => (Vec::new(), 0, None),

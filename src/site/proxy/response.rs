@@ -51,7 +51,7 @@ impl BackFraming {
     }
 }
 
-/// What the proxy knows about a response beyond its head.
+/// The facts about a response beyond its head.
 #[derive(Clone, Copy, Debug)]
 pub struct Back<'a> {
     /// The route of the request.
@@ -67,7 +67,7 @@ pub struct Back<'a> {
     pub date: &'a HttpDate,
 }
 
-/// What the user of the program may want to be told of, once for each route.
+/// Changes that the user of the program may want to be told of, once for each route.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Noted {
     /// Strict-Transport-Security was left out.
@@ -150,7 +150,7 @@ pub fn push_response(out: &mut Vec<u8>, head: &ReceivedHead<'_>, back: &Back<'_>
 
 /// Appends an interim response, such as 103, whose fields are stripped like those of a final one. A
 /// client of HTTP/1.0 cannot take one (RFC 9110 §15.2), and a 100 is for a client that expects it: both
-/// are up to the caller, and so is a 102, which nobody needs.
+/// are up to the caller, and so is a 102, which no client needs.
 pub fn push_interim(out: &mut Vec<u8>, head: &ReceivedHead<'_>) {
     push_status_line(out, head.status());
     for (name, value) in head.lines() {
@@ -161,7 +161,7 @@ pub fn push_interim(out: &mut Vec<u8>, head: &ReceivedHead<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends what comes before the content of a chunk, which must have at least one byte. After the
+/// Appends the line before the content of a chunk, which must have at least one byte. After the
 /// content comes CRLF.
 pub fn push_chunk_size(out: &mut Vec<u8>, length: u64) {
     debug_assert!(length > 0, "a chunk without content ends the body");
