@@ -305,7 +305,7 @@ fn every_form_of_a_violation_is_seen() {
     // Code without a violation.
     for (file, code) in [
         (
-            "server/driver.rs",
+            "server/driver/mio_driver.rs",
             "use mio::{Poll, Token}; use crate::{site::Site, http::A};",
         ),
         ("sys.rs", "use rustix::fs; fn f() { rustix::net::g() }"),
