@@ -509,6 +509,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         cx: &mut Context<'_, S>,
         change: impl FnOnce(Mode<S>, &mut Input<'_, S>, &mut Context<'_, S>) -> Mode<S>,
     ) {
+        if self.cause().is_some() {
+            // It has ended, and waits to be removed.
+            return;
+        }
         let (mode, mut input) = self.take_mode(cx);
         let from = mode.name();
         let mode = change(mode, &mut input, cx);

@@ -228,7 +228,9 @@ fn a_snapshot_shows_each_client_as_it_is() {
     let own = row(&snapshot, &watcher.peer).expect("it is open");
     assert_eq!(own[0], watcher.hello["you"]);
     assert_eq!(snapshot["counters"]["open"], 4);
-    let modes = json!({ "R": 2, "B": 0, "A": 0, "S": 1, "W": 1, "L": 0 });
+    let modes = json!({
+        "R": 2, "B": 0, "A": 0, "F": 0, "S": 1, "W": 1, "U": 0, "T": 0, "L": 0
+    });
     assert_eq!(snapshot["modes"], modes);
     // The ways that they have taken, and who took them last.
     let ways = watcher.hello["transitions"].as_array().expect("ways");

@@ -304,7 +304,7 @@ fn flags_that_make_no_sense_are_a_usage_error() {
         (&["--header", "ETag: 1"], "the server makes the tag"),
         (
             &["--header", "Strict-Transport-Security: max-age=1"],
-            "plain HTTP",
+            "could not reach any server without TLS",
         ),
         (&["--max-age", "1h"], "not a number of seconds"),
         (&["--cors=all"], "credentials"),
