@@ -544,6 +544,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Gives up at once. Waiting output is lost.
     fn fail(&mut self, cause: Cause, cx: &mut Context<'_, S>) {
+        if self.cause().is_some() {
+            // The mode has closed by itself, with output that was to be written still.
+            return;
+        }
         self.interrupted |= self.mode.owes_answer() || self.answers > 0;
         if self.mode.ends_answer_with_connection() {
             // A FIN would be the end of a whole answer (RFC 9112 §8).
