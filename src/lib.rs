@@ -133,7 +133,7 @@
 //! | `connection/mode/reading_head.rs` `ReadingHead::step` | parses the bytes in the read buffer | |
 //! | `http/parser.rs` `HeadParser::parse` | finds the end of the head; an incomplete head goes on from there after the next read | |
 //! | `connection/mode/reading_head.rs` `ReadingHead::serve` | makes a plan from the head, then carries it out | |
-//! | `site/mod.rs` `Site::route` | asks the guard, and for a password if there is one, then looks for an endpoint at the path | |
+//! | `site/route.rs` `Site::route` | asks the guard, and for a password if there is one, then looks for an endpoint at the path | |
 //! | `site/mod.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
 //! | `site/select.rs` `Site::lookup` | trusts a cached file only if its stat(2) is unchanged | `newfstatat` |
 //! | `connection/mode/pending_response.rs` `PendingResponse::answer` | appends head and body to the write buffer | |

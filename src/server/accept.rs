@@ -19,7 +19,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::schedule::Debt;
 use super::{Driver, Server, Slot, get};
 use crate::connection::{Connection, Context, Key, TraceRecord};
 use crate::site::Files;
@@ -150,19 +149,10 @@ where
             listener,
             port: peer.port(),
         });
-        let slot = entry.insert(Slot {
-            connection: Connection::new(key, stream, peer, self.turn.now.instant),
-            queued: false,
-            throttled: false,
-            held: false,
-            heavy: false,
-            debt: Debt::default(),
-            pending_flush: false,
-            registered: false,
-            is_coupled: false,
-            partner: None,
-            backend: None,
-        });
+        let slot = entry.insert(Slot::new(
+            Connection::new(key, stream, peer, self.turn.now.instant),
+            None,
+        ));
         if !has_slot {
             let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
             slot.connection.reject_overloaded(cx);

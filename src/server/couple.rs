@@ -9,7 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::backends::{Backends, Next};
-use super::schedule::Debt;
 use super::start::plainly;
 use super::{Driver, Server, Slot, get};
 use crate::connection::{Cause, Connection, Context, Key, NoAnswer, Piece};
@@ -185,19 +184,10 @@ where
         let entry = self.connections.vacant_entry();
         let key = Key::new(entry.key(), self.generation);
         self.tally.counters.backend_connections += 1;
-        entry.insert(Slot {
-            connection: Connection::to_backend(key, stream, peer, &self.turn),
-            queued: false,
-            throttled: false,
-            held: false,
-            heavy: false,
-            debt: Debt::default(),
-            pending_flush: false,
-            registered: false,
-            is_coupled: false,
-            partner: None,
-            backend: Some(end),
-        });
+        entry.insert(Slot::new(
+            Connection::to_backend(key, stream, peer, &self.turn),
+            Some(end),
+        ));
         key
     }
 

@@ -138,6 +138,25 @@ struct Slot<F: Files, T: Transport<File = F::File>> {
     registered: bool,
 }
 
+impl<F: Files, T: Transport<File = F::File>> Slot<F, T> {
+    /// A slot for a connection in no queue. `backend`: the connection leads there.
+    fn new(connection: Connection<F, T>, backend: Option<BackendEnd>) -> Slot<F, T> {
+        Slot {
+            connection,
+            queued: false,
+            throttled: false,
+            held: false,
+            heavy: false,
+            debt: Debt::default(),
+            pending_flush: false,
+            is_coupled: false,
+            partner: None,
+            backend,
+            registered: false,
+        }
+    }
+}
+
 /// The next step for the caller of [`Server::turn`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
