@@ -21,7 +21,7 @@ pub(crate) enum Route<F> {
 }
 
 impl<F: Files> Site<F> {
-    /// Decides which part of the server answers a request. The [`Guard`] comes first, and then the
+    /// Decides which part of the server answers a request. The [`Guard`](super::Guard) comes first, and then the
     /// question for credentials. A browser sends none with a preflight. No other place asks the guard,
     /// and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
