@@ -565,6 +565,28 @@ fn a_stop_finishes_the_answer_that_was_begun() {
     assert_eq!(server.process.code(), Some(0));
 }
 
+/// RFC 9110 §7.6.2.
+#[test]
+fn a_request_that_may_pass_no_other_server_is_answered_here() {
+    let (backend, folder) = (Backend::new(), Folder::with("api", "a file"));
+    let server = backend.server(&folder, &[]);
+    let mut client = server.connect();
+    let bound =
+        |method| format!("{method} /api HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n\r\n");
+    client.send(bound("OPTIONS"));
+    let answer = client.head();
+    assert_eq!(
+        (answer.status, answer.field("Allow").is_some()),
+        (204, true)
+    );
+    client.send(bound("TRACE"));
+    assert_eq!(client.answer().status, 405);
+    assert!(backend.is_quiet(), "neither is for the backend");
+    client.send(bound("GET"));
+    let mut peer = backend.accept();
+    assert!(peer.head().contains("\r\nMax-Forwards: 0\r\n"));
+}
+
 /// Another site's page cannot reach the backend through the server.
 #[test]
 fn the_guard_comes_before_the_backend() {

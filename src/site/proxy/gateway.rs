@@ -5,8 +5,8 @@ use std::mem;
 use std::net::IpAddr;
 
 use super::{
-    Asked, Back, BackFraming, Noted, Onward, Routes, has_dot_segment, has_passed, push_interim,
-    push_request, push_response,
+    Asked, Back, BackFraming, Noted, Onward, Routes, forwards_left, has_dot_segment, has_passed,
+    push_interim, push_request, push_response,
 };
 use crate::config::ProxyRoute;
 use crate::http::{HttpDate, Persistence, ReceivedHead, RequestHead};
@@ -44,8 +44,12 @@ impl Gateway {
         }
     }
 
-    /// The number of the route for a request, if its path is below a prefix.
+    /// The number of the route for a request, if its path is below a prefix. A request that may pass no
+    /// other server is answered here (RFC 9110 §7.6.2).
     pub fn below_prefix(&self, request: &RequestHead<'_>) -> Option<u16> {
+        if forwards_left(request) == Some(0) {
+            return None;
+        }
         let route = self.routes.for_path(request.path()?)?;
         Some(self.routes.number_of(route))
     }
@@ -62,7 +66,7 @@ impl Gateway {
 
     /// The number of the route for paths that are not found.
     pub fn for_absent(&self, request: &RequestHead<'_>) -> Option<u16> {
-        if has_dot_segment(request.path()?) {
+        if has_dot_segment(request.path()?) || forwards_left(request) == Some(0) {
             return None;
         }
         let route = self.routes.for_absent()?;

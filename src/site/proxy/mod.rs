@@ -20,6 +20,7 @@ mod response;
 
 pub use failure::{Attempt, Failure, FailureCause, in_words};
 pub(crate) use gateway::{Gateway, Origin};
+use request::forwards_left;
 pub use request::{Asked, Onward, has_passed, push_request};
 pub use response::{
     Back, BackFraming, Noted, is_unasked_switch, push_chunk_size, push_interim, push_last_chunk,

@@ -13,8 +13,10 @@
 //! | TE | `trailers` or nothing |
 //! | Expect | copied |
 //! | Via | one more member |
+//! | Max-Forwards | one less, with OPTIONS and TRACE |
 //! | X-Forwarded-For | the address of the client at the end |
 //! | X-Forwarded-Host, -Proto, -Port | made anew, or copied from a proxy on this machine |
+//! | Forwarded | copied from a proxy on this machine, else left out |
 //! | Origin, Referer | copied; if Host is the target's own, the origin of this server becomes the target's |
 //! | Authorization, Cookie | copied, but for what the password of this server has put there |
 
@@ -144,6 +146,20 @@ pub fn has_passed(request: &RequestHead<'_>, via: &str) -> bool {
         .any(|word| word == via.as_bytes())
 }
 
+/// How many servers a request may pass still, by its field Max-Forwards; `None`: the request has no bound.
+/// Only OPTIONS and TRACE can have one (RFC 9110 §7.6.2).
+pub(super) fn forwards_left(request: &RequestHead<'_>) -> Option<u64> {
+    if !matches!(request.method(), Method::Options | Method::Trace) {
+        return None;
+    }
+    let digit = |n: u64, d: &u8| n.saturating_mul(10).saturating_add(u64::from(d - b'0'));
+    let values = request.values_named("Max-Forwards");
+    values
+        .filter(|value| !value.is_empty() && value.iter().all(u8::is_ascii_digit))
+        .map(|value| value.iter().fold(0, digit))
+        .min()
+}
+
 /// Whether trailers of the response may be passed on to the client (RFC 9110 §6.5.1).
 fn takes_trailers(request: &RequestHead<'_>) -> bool {
     request.version() == Version::Http11
@@ -176,6 +192,7 @@ pub fn push_request(out: &mut Vec<u8>, request: &RequestHead<'_>, onward: &Onwar
         .client
         .is_none_or(|ip| ip.to_canonical().is_loopback());
     let [mut has_host, mut has_proto, mut has_port] = [false; 3];
+    let forwards_left = forwards_left(request);
     for (name, value) in request.lines() {
         let copy = match Kind::of(name) {
             Kind::OfConnection => false,
@@ -185,10 +202,12 @@ pub fn push_request(out: &mut Vec<u8>, request: &RequestHead<'_>, onward: &Onwar
                 false => true,
             },
             Kind::ForwardedFor => false,
+            Kind::Forwarded => trusts_client,
             Kind::ForwardedHost => keep(&mut has_host, trusts_client && !is_named(request, name)),
             Kind::ForwardedProto => keep(&mut has_proto, trusts_client && !is_named(request, name)),
             Kind::ForwardedPort => keep(&mut has_port, trusts_client && !is_named(request, name)),
             Kind::AcceptEncoding => !onward.wants_identity,
+            Kind::MaxForwards => forwards_left.is_none(),
             Kind::Authorization => !onward.hides_credentials,
             Kind::Cookie if onward.hides_credentials => {
                 push_cookies(out, name, value);
@@ -203,6 +222,12 @@ pub fn push_request(out: &mut Vec<u8>, request: &RequestHead<'_>, onward: &Onwar
 
     if onward.wants_identity {
         push_line(out, b"Accept-Encoding", b"identity");
+    }
+    if let Some(left) = forwards_left {
+        write(
+            out,
+            format_args!("Max-Forwards: {}\r\n", left.saturating_sub(1)),
+        );
     }
     push_forwarded_for(out, request, onward.client);
     if let Some(authority) = authority.filter(|_| !has_host) {
@@ -241,11 +266,13 @@ enum Kind {
     Expect,
     /// Origin and Referer.
     Address,
+    Forwarded,
     ForwardedFor,
     ForwardedHost,
     ForwardedProto,
     ForwardedPort,
     AcceptEncoding,
+    MaxForwards,
     Authorization,
     Cookie,
     Other,
@@ -253,7 +280,7 @@ enum Kind {
 
 impl Kind {
     fn of(name: &[u8]) -> Kind {
-        const KINDS: [(&[u8], Kind); 16] = [
+        const KINDS: [(&[u8], Kind); 18] = [
             (b"Host", Kind::OfConnection),
             (b"Content-Length", Kind::OfConnection),
             (b"Upgrade", Kind::OfConnection),
@@ -262,11 +289,13 @@ impl Kind {
             (b"Expect", Kind::Expect),
             (b"Origin", Kind::Address),
             (b"Referer", Kind::Address),
+            (b"Forwarded", Kind::Forwarded),
             (b"X-Forwarded-For", Kind::ForwardedFor),
             (b"X-Forwarded-Host", Kind::ForwardedHost),
             (b"X-Forwarded-Proto", Kind::ForwardedProto),
             (b"X-Forwarded-Port", Kind::ForwardedPort),
             (b"Accept-Encoding", Kind::AcceptEncoding),
+            (b"Max-Forwards", Kind::MaxForwards),
             (b"Authorization", Kind::Authorization),
             (b"Cookie", Kind::Cookie),
             (b"Trailer", Kind::OfConnection),

@@ -148,7 +148,8 @@ fn host_is_kept_or_the_targets_own() {
 #[test]
 fn the_client_is_told_of_and_only_a_proxy_here_may_tell_more() {
     let lines = "X-Forwarded-For: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2, 3.3.3.3\r\n\
-                 X-Forwarded-Host: a.test\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n";
+                 X-Forwarded-Host: a.test\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n\
+                 Forwarded: for=1.1.1.1\r\n";
     let text = format!("GET /api HTTP/1.1\r\nHost: b.test\r\n{lines}\r\n");
     for (client, expected) in [
         (Some(LOOPBACK), ["127.0.0.1", "a.test", "https", "443"]),
@@ -179,6 +180,8 @@ fn the_client_is_told_of_and_only_a_proxy_here_may_tell_more() {
             assert!(sent.contains(&line), "{line} {sent}");
             assert_eq!(sent.matches(name).count(), 1, "{name} {sent}");
         }
+        let is_told = sent.contains("\r\nForwarded: for=1.1.1.1\r\n");
+        assert_eq!(is_told, ip == "127.0.0.1", "{sent}");
     }
     let sent = forwarded(
         &text,
@@ -335,6 +338,45 @@ fn the_password_of_this_server_stays_here() {
     };
     let lines = "Authorization: Basic YTpi\r\nCookie: a=b; oneloop-8080=token;c=d\r\n";
     check(lines, &open, lines);
+}
+
+#[test]
+fn a_request_may_be_bound_to_a_number_of_servers() {
+    let facts = Facts::new("http://127.0.0.1:3000");
+    for (method, lines, expected) in [
+        ("OPTIONS", "Max-Forwards: 7\r\n", Some("6")),
+        ("TRACE", "max-forwards: 1\r\n", Some("0")),
+        (
+            "OPTIONS",
+            "Max-Forwards: 9\r\nMax-Forwards: 3\r\n",
+            Some("2"),
+        ),
+        (
+            "OPTIONS",
+            "Max-Forwards: 99999999999999999999\r\n",
+            Some("18446744073709551614"),
+        ),
+        // Nobody is told to drop it on the way.
+        (
+            "TRACE",
+            "Connection: Max-Forwards\r\nMax-Forwards: 2\r\n",
+            Some("1"),
+        ),
+        ("TRACE", "Max-Forwards: two\r\n", Some("two")),
+        ("GET", "Max-Forwards: 7\r\n", Some("7")),
+        ("OPTIONS", "", None),
+    ] {
+        let sent = forwarded(
+            &format!("{method} /api HTTP/1.1\r\nHost: a\r\n{lines}\r\n"),
+            &facts,
+        );
+        let mut values = sent.split("\r\n").filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("Max-Forwards").then_some(value)
+        });
+        assert_eq!(values.next(), expected, "{method} {lines}");
+        assert_eq!(values.next(), None, "{method} {lines}");
+    }
 }
 
 #[test]
