@@ -104,12 +104,10 @@ pub struct Guard {
 pub enum Denial<'a> {
     /// The request is for this host, which is not allowed.
     Host(&'a [u8]),
-    /// The request is sent by a page of this host, which is not allowed.
+    /// The request is sent by a page of this origin, which is not allowed.
     Origin(&'a [u8]),
     /// The request is sent by a page without an origin (a sandboxed frame, a local file).
     OriginNull,
-    /// The request is sent by a page of this origin, whose scheme is neither http nor https.
-    OriginScheme(&'a [u8]),
     /// The value of Origin is not a single origin.
     OriginUnknown,
 }
@@ -249,7 +247,7 @@ impl Guard {
         }
         let page = match origin {
             Origin::Null => return Err(Denial::OriginNull),
-            Origin::Other => return Err(Denial::OriginScheme(value)),
+            Origin::Other => return Err(Denial::Origin(value)),
             Origin::Web(page) => page,
         };
         let host = without_dot(page.authority.host);
@@ -263,7 +261,7 @@ impl Guard {
             });
         match is_own || is_local(host) || self.allows(host) {
             true => Ok(()),
-            false => Err(Denial::Origin(host)),
+            false => Err(Denial::Origin(value)),
         }
     }
 
@@ -448,19 +446,11 @@ impl fmt::Display for Denial<'_> {
                 ),
                 None => f.write_str("a host of this name is not served here"),
             },
-            Denial::Origin(host) => match shown(host) {
-                Some(host) => write!(
-                    f,
-                    "pages of \"{host}\" may not ask for this; \
-                     if they should, start with --allow-host {host}"
-                ),
-                None => f.write_str("pages of this origin may not ask for this"),
-            },
             Denial::OriginNull => f.write_str(
                 "pages that do not tell their origin may not ask for this; \
                  if they should, start with --allow-origin null",
             ),
-            Denial::OriginScheme(origin) => match shown_origin(origin) {
+            Denial::Origin(origin) => match shown_origin(origin) {
                 Some(origin) => write!(
                     f,
                     "pages of \"{origin}\" may not ask for this; \
@@ -492,8 +482,8 @@ fn shown(host: &[u8]) -> Option<&str> {
     is_name.then_some(text)
 }
 
-/// An origin of another scheme than http and https, as written on the command line after
-/// `--allow-origin`. `None` for an origin that a shell would read otherwise, or that is long.
+/// An origin as written on the command line after `--allow-origin`. `None` for an origin that a shell would
+/// read otherwise, or that is long.
 fn shown_origin(origin: &[u8]) -> Option<&str> {
     const ORIGIN_BYTES_MAX: usize = 300;
     let is_plain =
