@@ -58,7 +58,7 @@ pub(crate) use hub::{Alarms, OwedAnswers};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
 pub(crate) use refusal::Refusal;
-pub(crate) use relay::{Errand, NoAnswer, Piece};
+pub(crate) use relay::{Errand, NoAnswer, Piece, ReplyStage};
 pub(crate) use rooms::Rooms;
 pub(crate) use timing::{Stopwatch, Timing};
 pub(crate) use why::Place;
@@ -469,15 +469,20 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         (mode, input)
     }
 
-    /// Notes a change of the mode, and the answer that came with it.
+    /// Notes a change that the mode has made itself.
     fn changed(&mut self, from: ModeName, to: ModeName, cx: &mut Context<'_, S>) {
+        if to as u8 >= ModeName::Lingering as u8 {
+            self.ends(from, to);
+        }
+        self.note_change(from, to, cx);
+    }
+
+    /// Notes a change of the mode, and the answer that came with it.
+    fn note_change(&mut self, from: ModeName, to: ModeName, cx: &mut Context<'_, S>) {
         let key = self.key;
         let status = mem::take(&mut cx.tally.answered);
         if from == ModeName::ReadingHead && self.answers == 0 {
             self.asked_at = cx.turn.now.instant;
-        }
-        if to as u8 >= ModeName::Lingering as u8 {
-            self.ends(from, to);
         }
         // A change to WebSocket (101) is no answer that ends.
         if status >= 200 {
@@ -493,12 +498,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         });
     }
 
-    /// Notes that the connection ends.
+    /// Notes that the mode has ended the connection.
     fn ends(&mut self, from: ModeName, to: ModeName) {
         if to == ModeName::Lingering {
             self.left = from;
-        } else if from == ModeName::Forwarding && matches!(self.mode, Mode::Closed(Cause::Failed)) {
-            // The mode has closed by itself: the end of the connection would be the end of the answer.
+        } else if from == ModeName::Forwarding {
+            // A FIN would be the end of a whole answer (RFC 9112 §8).
             self.transport.reset_at_close();
         }
     }
@@ -559,7 +564,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             false => None,
         };
         let mode = mem::replace(&mut self.mode, Mode::Closed(cause));
-        self.changed(mode.name(), ModeName::Closed, cx);
+        self.note_change(mode.name(), ModeName::Closed, cx);
         self.log_unsent(cx);
         self.mode = mode.fail(self.key, cause, self.write_buffer.queued(), cx);
         if let Some(why) = waits_for {

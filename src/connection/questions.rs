@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::mode::Mode;
 use super::why::TimeLimit;
-use super::{Cause, Connection, Context, Errand, Key, ModeName, NoAnswer};
+use super::{Cause, Connection, Context, Errand, Key, ModeName, ReplyStage};
 use crate::config::Limits;
 use crate::site::Files;
 use crate::transport::Transport;
@@ -55,12 +55,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         is_quiet && matches!(&self.mode, Mode::Upstream(mode) if mode.is_idle())
     }
 
-    /// Whether the answer of a backend is whole.
-    pub fn is_done_backend(&self) -> bool {
+    /// How far a backend is with its answer, or the tunnel that the connection has become.
+    pub fn reply_stage(&self) -> ReplyStage {
         match &self.mode {
-            Mode::Upstream(mode) => mode.is_done(),
-            Mode::Tunnel(mode) => mode.has_ended(),
-            _ => true,
+            Mode::Upstream(mode) => mode.reply_stage(),
+            Mode::Tunnel(mode) if !mode.has_ended() => ReplyStage::Begun,
+            _ => ReplyStage::Over,
         }
     }
 
@@ -70,14 +70,6 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             Mode::Upstream(mode) => mode.has_answered(),
             Mode::Tunnel(_) => true,
             _ => false,
-        }
-    }
-
-    /// Why a backend has not answered.
-    pub fn failure(&self) -> Option<NoAnswer> {
-        match &self.mode {
-            Mode::Upstream(mode) => mode.failure(),
-            _ => None,
         }
     }
 

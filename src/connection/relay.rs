@@ -79,6 +79,19 @@ pub(crate) enum NoAnswer {
     Stalled,
 }
 
+/// How far a backend is with its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReplyStage {
+    /// The request goes out, or has gone out.
+    Awaited,
+    /// The answer comes in, or bytes of another protocol.
+    Begun,
+    /// The answer is whole, or both directions of the other protocol have ended.
+    Over,
+    /// No answer will come, or no more of it.
+    Failed(NoAnswer),
+}
+
 impl NoAnswer {
     /// The cause that the client is told.
     pub fn cause(self, has_sent_nothing: bool, limits: &Limits) -> FailureCause {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use super::backends::{Backends, Next};
 use super::start::plainly;
 use super::{Driver, Server, Slot, get};
-use crate::connection::{Cause, Connection, Context, Key, NoAnswer, Piece};
+use crate::connection::{Cause, Connection, Context, Key, NoAnswer, Piece, ReplyStage};
 use crate::site::proxy::{Attempt, Failure, FailureCause, Routes};
 use crate::site::{Files, Gateway};
 use crate::transport::Transport;
@@ -36,6 +36,15 @@ struct Loss {
     has_sent_nothing: bool,
     /// An earlier request was answered on the connection.
     is_reused: bool,
+}
+
+/// What has passed between the two connections of a pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Passed {
+    Nothing,
+    Something,
+    /// Nothing, because the budget of the step was spent: the rest is for the next turn.
+    BudgetSpent,
 }
 
 impl<D, F> Server<D, F>
@@ -223,24 +232,60 @@ where
         })
     }
 
-    /// Lets pieces pass between the two connections of a pair.
+    /// Lets pieces pass between the two connections of a pair, and goes on as they have come to stand.
     fn couple_pair(&mut self, key: Key) {
-        let Some(slot) = get(&mut self.connections, key) else {
+        let Some((client, backend)) = self.pair_of(key) else {
             return;
         };
+        let passed = self.pass(client, backend);
+        self.note_news(client, backend);
+        let slot = get(&mut self.connections, client);
+        let is_wanted = slot.is_some_and(|slot| slot.connection.is_forwarding());
+        let slot = get(&mut self.connections, backend);
+        let stage = slot.map(|slot| slot.connection.reply_stage());
+        match stage {
+            Some(ReplyStage::Failed(failure)) if is_wanted => return self.lost(key, failure),
+            Some(ReplyStage::Awaited | ReplyStage::Begun) if is_wanted => {
+                return match passed {
+                    Passed::Something => {
+                        self.pump(backend);
+                        self.pump(client);
+                    }
+                    Passed::BudgetSpent => self.note_couple(key),
+                    Passed::Nothing => {}
+                };
+            }
+            _ => {}
+        }
+        // The client has its answer, or wants none any more.
+        self.part(key);
+        match stage {
+            Some(ReplyStage::Over) => self.keep(backend),
+            _ => self.abandon(backend),
+        }
+        self.pump(client);
+    }
+
+    /// Finds the pair of a connection: the keys of the client and of the connection to the backend. From
+    /// now on the connection can be noted again.
+    fn pair_of(&mut self, key: Key) -> Option<(Key, Key)> {
+        let slot = get(&mut self.connections, key)?;
         slot.is_coupled = false;
-        let Some(partner) = slot.partner else {
-            return;
-        };
-        let (client, backend) = match slot.backend {
+        let partner = slot.partner?;
+        Some(match slot.backend {
             None => (key, partner),
             Some(_) => (partner, key),
+        })
+    }
+
+    /// Carries pieces from each connection of a pair to the other, as long as there is room and the budget
+    /// lasts.
+    fn pass(&mut self, client: Key, backend: Key) -> Passed {
+        let slots = self.connections.get2_mut(client.index(), backend.index());
+        let Some((client, backend)) = slots else {
+            return Passed::Nothing;
         };
-        let (c, b) = (client.index(), backend.index());
-        let Some((client_slot, backend_slot)) = self.connections.get2_mut(c, b) else {
-            return;
-        };
-        let (c, b) = (&mut client_slot.connection, &mut backend_slot.connection);
+        let (c, b) = (&mut client.connection, &mut backend.connection);
         let cx = &mut Context::new(&self.turn, &mut self.shared, &mut self.tally);
         let mut has_moved = false;
         while cx.has_steps() && b.takes_pieces(cx) && c.give(cx, &mut |piece, cx| b.take(piece, cx))
@@ -251,44 +296,30 @@ where
         {
             has_moved = true;
         }
-        let is_spent = !cx.has_steps();
         self.work.spend(1 + cx.used_work());
-        let (end, failure) = (backend_slot.backend, b.failure());
-        let is_wanted = c.is_forwarding();
-        let is_done = b.is_done_backend();
-        let (is_connected, has_answered) = (!b.has_sent_nothing(), b.has_answered());
-        let known = backend_slot.backend.as_mut().map(|end| &mut end.is_known);
-        let is_news = known.is_some_and(|known| !std::mem::replace(known, is_connected));
-        let is_news = is_news && is_connected;
-        if let (Some(end), Some(backends)) = (end, &mut self.backends) {
-            if is_news {
-                self.shared.errands.extend(backends.reached(end));
-            }
-            if has_answered {
-                backends.settled(client, self.turn.now.instant);
-            }
+        match (has_moved, cx.has_steps()) {
+            (true, _) => Passed::Something,
+            (false, false) => Passed::BudgetSpent,
+            (false, true) => Passed::Nothing,
         }
-        match failure {
-            Some(failure) if is_wanted => return self.lost(key, failure),
-            Some(_) => {}
-            None if is_wanted && !is_done => {
-                if has_moved {
-                    self.pump(backend);
-                    self.pump(client);
-                } else if is_spent {
-                    self.note_couple(key);
-                }
-                return;
-            }
-            None => {}
+    }
+
+    /// Tells the backends of a connection that was made, and of an answer that has begun.
+    fn note_news(&mut self, client: Key, backend: Key) {
+        let (Some(slot), Some(backends)) =
+            (get(&mut self.connections, backend), &mut self.backends)
+        else {
+            return;
+        };
+        if let Some(end) = &mut slot.backend
+            && !slot.connection.has_sent_nothing()
+            && !std::mem::replace(&mut end.is_known, true)
+        {
+            self.shared.errands.extend(backends.reached(*end));
         }
-        self.part(key);
-        match is_done && failure.is_none() {
-            true => self.keep(backend),
-            // The client has its answer, or wants none any more.
-            false => self.abandon(backend),
+        if slot.connection.has_answered() {
+            backends.settled(client, self.turn.now.instant);
         }
-        self.pump(client);
     }
 
     /// Keeps a connection to a backend for the next request, or lets it end.

@@ -130,8 +130,44 @@ fn a_post_is_not_risked_on_a_kept_connection() {
     client.send("POST /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     let mut peer = backend.accept();
     assert!(peer.head().starts_with("POST /api "));
+    // The backend may have acted on it before it went.
     drop(peer);
     assert_eq!(client.answer().status, 502);
+    assert!(backend.is_quiet(), "it is not sent again");
+}
+
+/// The bytes are gone from this server, so a method that allows it is not enough.
+#[test]
+fn a_request_is_not_sent_again_when_content_of_it_was() {
+    let (backend, folder) = (Backend::new(), Folder::new());
+    let server = backend.server(&folder, &[]);
+    let mut client = server.connect();
+    client.send("PUT /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\n\r\nabc");
+    let mut peer = backend.accept();
+    peer.head();
+    peer.bytes(3);
+    peer.reset();
+    assert_eq!(client.answer().status, 502);
+    assert!(backend.is_quiet(), "the rest is for nobody");
+}
+
+/// The answer to the next request could not be told from such bytes.
+#[test]
+fn a_connection_on_which_more_came_than_the_answer_is_not_used_again() {
+    let (backend, folder) = (Backend::new(), Folder::new());
+    let server = backend.server(&folder, &[]);
+    let mut client = server.connect();
+    client.request("/api/1");
+    let mut first = backend.accept();
+    first.head();
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    assert_eq!(client.answer().text(), "1");
+    client.request("/api/2");
+    let mut second = backend.accept();
+    assert!(second.head().starts_with("GET /api/2 "));
+    second.answer("2");
+    assert_eq!(client.answer().text(), "2");
+    first.assert_gone();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Lingering, Mode, Step, Tunnel, Wanted, Wants};
 use crate::config::Limits;
-use crate::connection::relay::{Errand, NoAnswer, Piece, append_chunk};
+use crate::connection::relay::{Errand, NoAnswer, Piece, ReplyStage, append_chunk};
 use crate::connection::why::{Facts, TimeLimit, Wait};
 use crate::connection::{Cause, Context, Input};
 use crate::http::{
@@ -114,9 +114,14 @@ impl Upstream {
         matches!(self.talk.stage, Stage::Idle) && matches!(self.talk.keeps, Keeps::Until(_))
     }
 
-    /// Whether the connection is of no further use to a client.
-    pub(in crate::connection) fn is_done(&self) -> bool {
-        matches!(self.talk.stage, Stage::Idle | Stage::Done) || self.talk.failure.is_some()
+    /// How far the backend is with its answer.
+    pub(in crate::connection) fn reply_stage(&self) -> ReplyStage {
+        match (self.talk.failure, &self.talk.stage) {
+            (Some(failure), _) => ReplyStage::Failed(failure),
+            (None, Stage::Asked(_)) => ReplyStage::Awaited,
+            (None, Stage::Answered(_)) => ReplyStage::Begun,
+            (None, Stage::Idle | Stage::Done) => ReplyStage::Over,
+        }
     }
 
     /// Whether a whole head of an answer has come.
@@ -135,10 +140,6 @@ impl Upstream {
 
     pub(in crate::connection) fn is_reused(&self) -> bool {
         self.talk.is_reused
-    }
-
-    pub(in crate::connection) fn failure(&self) -> Option<NoAnswer> {
-        self.talk.failure
     }
 
     /// Whether content of the request can come: not before the connection is made, because a request
