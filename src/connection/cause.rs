@@ -15,6 +15,8 @@ pub enum Cause {
     LastAnswer,
     /// The peer broke the protocol, exceeded a limit, or sent a body that the server does not read.
     Refused,
+    /// The handshake of TLS has failed: the peer speaks no TLS, or does not trust the certificate.
+    Handshake,
     /// No request came in time.
     Idle,
     /// A request did not come whole in time.
@@ -52,7 +54,7 @@ impl Cause {
             // The FIN found that the peer has reset the connection.
             io::ErrorKind::NotConnected => Cause::Reset,
             io::ErrorKind::UnexpectedEof => Cause::FileChanged,
-            // A peer that does not speak TLS, or speaks it wrongly.
+            // A peer that speaks TLS wrongly.
             io::ErrorKind::InvalidData => Cause::Refused,
             _ => Cause::Failed,
         }
@@ -85,6 +87,7 @@ impl Cause {
         (Cause::PeerClosed, "peer_closed", "closed by the peer"),
         (Cause::LastAnswer, "last_answer", "after the last answer"),
         (Cause::Refused, "refused", "refused"),
+        (Cause::Handshake, "handshake", "failed in the handshake"),
         (Cause::Idle, "idle", "idle"),
         (Cause::Late, "late", "timed out"),
         (Cause::Stalled, "stalled", "stalled"),

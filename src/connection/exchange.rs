@@ -1,5 +1,5 @@
-//! Floor 3, connection: the records of the log: a request and its answer, or the end of a WebSocket
-//! connection.
+//! Floor 3, connection: the records of the log: a request and its answer, the end of a WebSocket
+//! connection, or a handshake that has failed.
 
 use std::borrow::Cow;
 use std::mem;
@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::Key;
 use crate::http::{Field, RefusedLine, RequestHead};
+use crate::transport::FailedHandshake;
 use crate::websocket::CloseCode;
 
 /// A record for the log.
@@ -17,6 +18,8 @@ pub(crate) enum Record {
     Exchange(Box<Exchange>),
     /// A WebSocket connection has ended.
     Conversation(Box<Conversation>),
+    /// A handshake of TLS has failed.
+    Handshake(Box<Handshake>),
 }
 
 /// A request and its answer, for the log.
@@ -111,6 +114,19 @@ impl Exchange {
             self.minor_version = line.version as u8;
         }
     }
+}
+
+/// A handshake of TLS that has failed, for the log.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    /// The key of the connection.
+    pub key: Key,
+    /// The address of the peer.
+    pub peer: SocketAddr,
+    /// When the connection was accepted.
+    pub began: Instant,
+    /// The reason.
+    pub failed: FailedHandshake,
 }
 
 /// A WebSocket connection, from the opening handshake to its end, for the log.

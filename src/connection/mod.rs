@@ -53,7 +53,7 @@ pub use why::{View, Why};
 pub(crate) use context::{Context, Served, Shared, Tally, Turn};
 pub(crate) use effect::{Audience, Effect, Effects, Wish};
 pub(crate) use endpoint::Endpoints;
-pub(crate) use exchange::{Conversation, Exchange, Record};
+pub(crate) use exchange::{Conversation, Exchange, Handshake, Record};
 pub(crate) use hub::{Alarms, OwedAnswers};
 pub(crate) use message::{Broadcast, PlainFrame};
 pub(crate) use mode::Mode;
@@ -69,7 +69,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::site::Files;
-use crate::transport::{Io, ReadBuffer, Transport, Wire, WriteBuffer};
+use crate::transport::{FailedHandshake, Io, ReadBuffer, Transport, Wire, WriteBuffer};
 use mode::{Step, Wanted};
 use stall_clock::StallClock;
 
@@ -540,11 +540,29 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             return self.write_buffer.release(&mut cx.shared.pool);
         }
         let Mode::Upstream(mode) = &mut self.mode else {
-            return self.fail(Cause::of(error), cx);
+            // No byte of HTTP has come: the handshake has failed, or its end was not accepted.
+            return match FailedHandshake::of(error).filter(|_| self.received == 0) {
+                Some(failed) => self.handshake_failed(failed, cx),
+                None => self.fail(Cause::of(error), cx),
+            };
         };
         mode.io_failed(error.kind(), is_write, self.write_buffer.is_empty());
         self.write_buffer.release(&mut cx.shared.pool);
         self.eof |= !is_write;
+    }
+
+    /// Gives up a connection whose handshake has failed, and tells the log. The line is there although no
+    /// request is: the user of a client sees little more than that the connection has ended.
+    fn handshake_failed(&mut self, failed: &FailedHandshake, cx: &mut Context<'_, S>) {
+        if cx.tally.is_logging {
+            cx.tally.log(Record::Handshake(Box::new(Handshake {
+                key: self.key,
+                peer: self.peer,
+                began: self.asked_at,
+                failed: failed.clone(),
+            })));
+        }
+        self.fail(Cause::Handshake, cx);
     }
 
     /// Gives up at once. Waiting output is lost.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 
-use crate::connection::{Conversation, Exchange};
+use crate::connection::{Conversation, Exchange, Handshake};
 use crate::site::Size;
 
 /// `12:34:56.789  404     42 B    61 µs  GET /nope (there is no such file here)`. The columns whose
@@ -62,6 +62,26 @@ pub(super) fn pretty_close(
         "",
         Took(took),
         or_dash(&conversation.target),
+    )
+}
+
+/// `12:34:56.789    -            12 ms  TLS with 192.168.1.7 has failed: the client does not speak TLS`
+pub(super) fn pretty_handshake(
+    out: &mut Vec<u8>,
+    handshake: &Handshake,
+    next: &str,
+    took: Duration,
+    time: &Time,
+    colour: bool,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "{time} {} {:>8} {:>7}  TLS with {} has failed: {}{next}",
+        Code { code: 0, colour },
+        "",
+        Took(took),
+        handshake.peer.ip(),
+        Sentence(&handshake.failed.reason),
     )
 }
 
@@ -158,6 +178,25 @@ pub(super) fn json_close(
         conversation.code.0,
         conversation.received,
         conversation.sent,
+        took.as_secs_f64() * 1e3,
+    )
+}
+
+/// An object for a handshake of TLS that has failed, which has a `handshake` in place of a `status`.
+pub(super) fn json_handshake(
+    out: &mut Vec<u8>,
+    handshake: &Handshake,
+    took: Duration,
+    wall: SystemTime,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "{{\"time\":{},\"peer\":\"{}\",\"slot\":{},\"handshake\":\"failed\",\"reason\":\"{}\",\
+         \"ms\":{:.3}}}",
+        Unix(wall),
+        handshake.peer,
+        handshake.key.index(),
+        JsonText(handshake.failed.reason.as_bytes()),
         took.as_secs_f64() * 1e3,
     )
 }
@@ -334,6 +373,7 @@ mod tests {
     use std::time::Instant;
 
     use crate::connection::Key;
+    use crate::transport::FailedHandshake;
     use crate::websocket::CloseCode;
 
     fn exchange() -> Exchange {
@@ -430,6 +470,26 @@ mod tests {
             shown(|out| json_close(out, &conversation, took, SystemTime::UNIX_EPOCH)),
             "{\"time\":0.000,\"peer\":\"127.0.0.1:5\",\"slot\":3,\"target\":\"/echo\",\
              \"close_code\":1000,\"received\":1,\"sent\":2,\"ms\":4240.000}\n"
+        );
+    }
+
+    #[test]
+    fn a_handshake_that_has_failed_has_a_line_with_its_reason() {
+        let handshake = Handshake {
+            key: Key::new(3, 1),
+            peer: "192.168.1.7:5".parse().unwrap(),
+            began: Instant::now(),
+            failed: FailedHandshake::new("no \"\x1b[1m\""),
+        };
+        let took = Duration::from_millis(12);
+        assert_eq!(
+            shown(|out| pretty_handshake(out, &handshake, "; next", took, &time(), false)),
+            "12:34:56.007    -            12 ms  TLS with 192.168.1.7 has failed: no \"\\x1b[1m\"; next\n"
+        );
+        assert_eq!(
+            shown(|out| json_handshake(out, &handshake, took, SystemTime::UNIX_EPOCH)),
+            "{\"time\":0.000,\"peer\":\"192.168.1.7:5\",\"slot\":3,\"handshake\":\"failed\",\
+             \"reason\":\"no \\\"\\u001b[1m\\\"\",\"ms\":12.000}\n"
         );
     }
 

@@ -31,7 +31,7 @@ mod with_tls {
     use std::{env, fs, io};
 
     use super::super::start::{Shown, StartError};
-    use super::super::{Driver, MioDriver, Server};
+    use super::super::{Driver, Log, MioDriver, Server};
     use crate::certificates::{
         Authority, Certificates, Fault, Names, Places, Remark, instructions,
     };
@@ -117,6 +117,7 @@ mod with_tls {
             }
             if let Some(pem) = certificate.0.authority_pem() {
                 let pem = pem.to_owned();
+                self.log.iter_mut().for_each(Log::set_authority);
                 self = self
                     .with_endpoint(AuthorityFile::PATH, AuthorityFile { pem })
                     .with_plain_path(AuthorityFile::PATH);

@@ -37,6 +37,8 @@ pub struct Log {
     notices: bool,
     /// Whether the report is written at the end, however few the requests were.
     reports: bool,
+    /// Whether `oneloop cert` tells how to trust the certificate.
+    has_authority: bool,
     /// Whether the reader knows what a stop waits for.
     stop_told: bool,
     clock: Clock,
@@ -66,6 +68,7 @@ impl Log {
             flood: Flood::default(),
             notices: false,
             reports: false,
+            has_authority: false,
             stop_told: false,
             clock: Clock::new(),
             reported: None,
@@ -115,6 +118,12 @@ impl Log {
     pub fn with_report(mut self) -> Log {
         self.reports = true;
         self
+    }
+
+    /// The certificates are signed by a CA of this machine: a client that does not trust them can be told to.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_authority(&mut self) {
+        self.has_authority = true;
     }
 
     /// Standard output is a terminal, so a person reads the log, unless it goes to a file. Notices then
@@ -260,6 +269,17 @@ impl Log {
                 LogFormat::Pretty => formats::pretty_close(out, c, took(c.began), time, colour),
                 LogFormat::Json => formats::json_close(out, c, took(c.began), now.wall),
                 // The combined format has lines for requests alone.
+                LogFormat::Combined | LogFormat::Off => Ok(()),
+            },
+            Record::Handshake(h) => match self.format {
+                LogFormat::Pretty => {
+                    let next = match h.failed.is_distrust && self.has_authority {
+                        true => "; `oneloop cert` tells how to trust it",
+                        false => "",
+                    };
+                    formats::pretty_handshake(out, h, next, took(h.began), time, colour)
+                }
+                LogFormat::Json => formats::json_handshake(out, h, took(h.began), now.wall),
                 LogFormat::Combined | LogFormat::Off => Ok(()),
             },
         }

@@ -206,9 +206,10 @@ impl Report<'_> {
     }
 }
 
-/// Whether an end is the work of the client. At the end of its time, wrk resets its connections.
+/// Whether an end is the work of the client. At the end of its time, wrk resets its connections. A handshake
+/// that fails has no request.
 fn is_by_client(cause: Cause) -> bool {
-    matches!(cause, Cause::PeerClosed | Cause::Reset)
+    matches!(cause, Cause::PeerClosed | Cause::Reset | Cause::Handshake)
 }
 
 /// The percentiles of times in nanoseconds.

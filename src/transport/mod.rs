@@ -14,6 +14,7 @@
 //! gets no second event for the same bytes or the same space.
 
 mod channel;
+mod handshake;
 pub(crate) mod pool;
 mod read_buffer;
 mod stream;
@@ -23,6 +24,7 @@ pub mod tls;
 mod write_buffer;
 
 pub use channel::Channel;
+pub use handshake::FailedHandshake;
 pub(crate) use pool::{ChargedBytes, Pool};
 pub(crate) use read_buffer::ReadBuffer;
 pub use stream::{Address, Stream, UNIX_PEER};

@@ -15,7 +15,7 @@
 //! - *No output is taken before the end of the handshake*: `rustls` would keep it beyond our accounts.
 //! - *A full buffer is back-pressure.* `rustls` refuses more records when more than 16 KiB of decrypted
 //!   bytes wait. The rest of what was read, 16 KiB at most, waits here.
-//! - *A fatal error* sends one alert, and the connection fails.
+//! - *A fatal error* sends one alert, and the connection fails, with the [reason](FailedHandshake) in words.
 //! - *The end of our bytes* is an alert, close_notify, and then the FIN. The end of the peer's bytes is its
 //!   close_notify or its FIN. Without close_notify, the last bytes of a peer may be missing. A request tells
 //!   its own length (RFC 9112 §6), so a request that was cut off is known as incomplete in any case. An answer
@@ -36,7 +36,9 @@
 //! The first byte of TLS is 0x16, the type of a record with a handshake (RFC 8446 §5.1). An upper-case
 //! letter begins a request without TLS: the connection stays plain, and its [wire](Transport::wire) tells
 //! the floors above to lead the client to `https`. After any other byte the connection fails.
+//! A connection that ends before its first byte is no failure: browsers open some ahead of need.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write};
 use std::mem;
@@ -44,9 +46,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::ServerName;
 use rustls::server::{ResolvesServerCert, ServerConfig};
-use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ServerConnection};
+use rustls::{
+    AlertDescription as Alert, ClientConfig, ClientConnection, Connection, Error, HandshakeKind,
+    ServerConnection,
+};
 
-use super::{Calls, Io, Ready, Socket, Tcp, Transport, Wire};
+use super::{Calls, FailedHandshake, Io, Ready, Socket, Tcp, Transport, Wire};
 
 /// The type of a record that has messages of a handshake.
 const HANDSHAKE: u8 = 0x16;
@@ -210,7 +215,7 @@ impl<S: Socket> Tls<S> {
                 self.state = State::Plain;
                 return Io::Done(n);
             }
-            _ => return Io::Failed(io::ErrorKind::InvalidData.into()),
+            _ => return Io::Failed(FailedHandshake::new("the client does not speak TLS").into()),
         }
         let mut session = match ServerConnection::new(Arc::clone(config)) {
             Ok(connection) => Session::new(connection.into()),
@@ -463,7 +468,7 @@ impl Session {
                 Err(error) => {
                     // The alert, as far as the socket takes it.
                     let _ = self.send(tcp);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                    return Err(explain(&error).into());
                 }
             }
             if self.connection.wants_write() {
@@ -601,6 +606,38 @@ impl Session {
         self.shut |= matches!(moved, Io::Done(_));
         moved
     }
+}
+
+/// The reason of a failure, in words. Alerts have the names of RFC 8446 §6.2.
+fn explain(error: &Error) -> FailedHandshake {
+    const NOT_IN_COMMON: &str = "no version or cipher of TLS is common to the client and this server, which speaks TLS 1.2 and 1.3";
+    const NO_HTTP_1: &str = "the client takes no HTTP/1.1 (ALPN)";
+    let distrust = |alert: &str| FailedHandshake {
+        is_distrust: true,
+        ..FailedHandshake::new(format!(
+            "the client does not trust the certificate (alert {alert})"
+        ))
+    };
+    FailedHandshake::new(match error {
+        Error::AlertReceived(alert) => match alert {
+            Alert::UnknownCA => return distrust("unknown_ca"),
+            Alert::BadCertificate => return distrust("bad_certificate"),
+            Alert::CertificateUnknown => return distrust("certificate_unknown"),
+            Alert::CertificateExpired => {
+                "the certificate has expired, by the clock of the client (alert certificate_expired)"
+                    .into()
+            }
+            Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+                NOT_IN_COMMON.into()
+            }
+            Alert::NoApplicationProtocol => NO_HTTP_1.into(),
+            other => Cow::from(format!("the client has sent the alert {other:?}")),
+        },
+        Error::NoApplicationProtocol => NO_HTTP_1.into(),
+        Error::PeerIncompatible(_) => NOT_IN_COMMON.into(),
+        // The text of `rustls` has numbers and names, and no bytes of the peer.
+        other => format!("the client breaks the rules of TLS ({other})").into(),
+    })
 }
 
 /// The socket, as `rustls` writes to it.

@@ -87,6 +87,47 @@ fn a_client_that_trusts_the_ca_reaches_the_server_by_each_name() {
     );
 }
 
+/// The user of a phone sees little more than that the connection has ended.
+#[test]
+fn the_log_says_why_a_handshake_has_failed() {
+    let (home, site) = (Folder::new(), Folder::with("a", "by TLS"));
+    let flags = ["--tls", "--metrics", "--log"];
+    let pretty = [&flags[..], &["pretty"]].concat();
+    let mut server = serve(&home, &site, &pretty);
+    // A browser opens connections ahead of need.
+    drop(server.connect());
+    server.connect().send([0]);
+    let line = server.stdout.next().expect("a line");
+    let expected = "TLS with 127.0.0.1 has failed: the client does not speak TLS";
+    assert!(line.ends_with(expected), "{line}");
+    // A message of a handshake that makes no sense.
+    server.connect().send([22, 3, 1, 0, 4, 99, 0, 0, 0]);
+    let line = server.stdout.next().expect("a line");
+    let expected = "TLS with 127.0.0.1 has failed: the client breaks the rules of TLS (";
+    assert!(line.contains(expected), "{line}");
+    let url = "https://localhost:PORT/_oneloop/metrics";
+    if curl(&server, &known("root.pem"), url).is_none() {
+        return;
+    }
+    let line = server.stdout.next().expect("a line");
+    let expected = "TLS with 127.0.0.1 has failed: the client does not trust the certificate \
+                    (alert unknown_ca); `oneloop cert` tells how to trust it";
+    assert!(line.ends_with(expected), "{line}");
+    let metrics = curl(&server, &ca(&home), url).expect("there is one").stdout;
+    let count = "oneloop_connections_closed_total{cause=\"handshake\"} 3\n";
+    assert!(metrics.contains(count), "{metrics}");
+
+    // `oneloop cert` tells nothing of a certificate of the user, and a client may want another protocol.
+    let both = known("both.pem");
+    let both = both.to_str().expect("text");
+    let flags = ["--log=json", "--tls-cert", both];
+    let mut server = serve(&home, &site, &flags);
+    curl(&server, &ca(&home), "https://localhost:PORT/a");
+    let line = server.stdout.next().expect("a line");
+    let expected = r#""handshake":"failed","reason":"the client does not trust the certificate (alert unknown_ca)","ms":"#;
+    assert!(line.contains(expected), "{line}");
+}
+
 #[test]
 fn the_certificate_of_the_ca_is_handed_out_without_tls_too() {
     let (home, site) = (Folder::new(), Folder::new());

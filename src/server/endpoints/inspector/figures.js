@@ -68,8 +68,8 @@ function bars(dl, rows) {
   });
 }
 
-// Ends that wrk makes itself: it resets its connections when its time is over.
-const ITS_OWN = ["peer_closed", "reset"];
+// Ends that wrk makes itself: it resets its connections when its time is over. A handshake has no request.
+const ITS_OWN = ["peer_closed", "reset", "handshake"];
 
 /** The ends that wrk counts as errors of its reads. */
 function reads({ closed, interrupted }, causes) {
