@@ -72,6 +72,8 @@ pub(crate) enum Place {
 pub(crate) enum Wait {
     /// The first request, of which no byte has come. (Empty lines before a request do not count.)
     FirstRequest(TimeLimit),
+    /// The end of a handshake of TLS, before any bytes of HTTP.
+    Handshake(TimeLimit),
     /// The next request.
     NextRequest(TimeLimit),
     /// The rest of the head of a request.
@@ -176,6 +178,7 @@ impl Why {
     pub fn anchor(&self) -> &'static str {
         match self.wait {
             Wait::FirstRequest(_) => "preconnect",
+            Wait::Handshake(_) => "handshake",
             Wait::NextRequest(_) => "idle",
             Wait::Head { .. } => "partial-head",
             Wait::Body { .. } => "body",
@@ -204,6 +207,7 @@ impl Why {
     pub fn waits_for_input(&self) -> bool {
         match self.wait {
             Wait::FirstRequest(_)
+            | Wait::Handshake(_)
             | Wait::NextRequest(_)
             | Wait::Head { .. }
             | Wait::Body { .. }
@@ -248,6 +252,7 @@ impl Wait {
     fn limit(&self) -> Option<TimeLimit> {
         match *self {
             Wait::FirstRequest(limit)
+            | Wait::Handshake(limit)
             | Wait::NextRequest(limit)
             | Wait::Head { limit, .. }
             | Wait::Body { limit, .. }
@@ -280,6 +285,7 @@ impl fmt::Display for Why {
                 let time = since(limit.since);
                 write!(f, "opened ahead of need: 0 bytes in {time}")
             }
+            Wait::Handshake(limit) => write!(f, "TLS handshake under way: {}", of(limit)),
             Wait::NextRequest(limit) => write!(f, "idle {}", of(limit)),
             Wait::Head { received, limit } => {
                 let received = Size(received as u64);
@@ -500,10 +506,18 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         // was tight before.
         let is_held_back = self.mode.wants().input == Wanted::WithRoom
             && (self.wanted_bytes(turn, shared) == 0 || !self.transport.is_drained());
-        match self.mode.wait(&facts, &turn.limits) {
+        let told = match self.mode.wait(&facts, &turn.limits) {
             Some(own) if !facts.pending => own,
             Some(own) if !is_held_back && is_first(&own, &of_output) => own,
             Some(_) | None => of_output,
+        };
+        match told {
+            // Before the end of the handshake, no peer can read, nor ask.
+            Wait::Output { limit, .. } if self.transport.is_opening() => Wait::Handshake(limit),
+            Wait::FirstRequest(limit) if self.transport.is_opening() && self.charged > 0 => {
+                Wait::Handshake(limit)
+            }
+            told => told,
         }
     }
 
@@ -551,6 +565,11 @@ mod tests {
                 "preconnect",
             ),
             (Wait::NextRequest(limit(30)), "idle 4.0 of 30 s", "idle"),
+            (
+                Wait::Handshake(limit(30)),
+                "TLS handshake under way: 4.0 of 30 s",
+                "handshake",
+            ),
             (
                 Wait::Head {
                     received: 61,

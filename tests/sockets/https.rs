@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Finished, Folder, Process, Server, eventually, outside, program};
+use rustix::process::Signal;
+
+use crate::harness::{Client, Finished, Folder, Process, Server, eventually, outside, program};
 
 /// The program, with its CA in a folder of its own, and without one of mkcert.
 fn at_home(home: &Folder) -> Command {
@@ -126,6 +128,37 @@ fn the_log_says_why_a_handshake_has_failed() {
     let line = server.stdout.next().expect("a line");
     let expected = r#""handshake":"failed","reason":"the client does not trust the certificate (alert unknown_ca)","ms":"#;
     assert!(line.contains(expected), "{line}");
+}
+
+/// A client that has not ended its handshake cannot read, and is no slow reader.
+#[test]
+fn a_handshake_that_is_under_way_is_told_as_one() {
+    let (home, site) = (Folder::new(), Folder::new());
+    let flags = ["--tls", "--log=off", "--max-connections", "1"];
+    let mut server = serve(&home, &site, &flags);
+    let told = |server: &mut Server, client: &Client| {
+        let address = client.local_address().to_string();
+        eventually("the handshake is told", || {
+            server.signal(Signal::USR1);
+            server.stderr.find("key ");
+            // The table ends where the next report begins.
+            server.signal(Signal::USR1);
+            let lines = std::iter::from_fn(|| server.stderr.next());
+            let mut rows = lines.take_while(|line| !line.starts_with("the loop after"));
+            let rows = rows.by_ref().collect::<Vec<_>>();
+            let row = rows.iter().find(|row| row.contains(&address));
+            row.is_some_and(|row| row.contains("TLS handshake under way: "))
+        });
+    };
+    let mut begun = server.connect();
+    begun.send([22, 3, 1]);
+    told(&mut server, &begun);
+    begun.reset();
+    // At the limit of connections, the 503 waits for the end of the handshake.
+    let mut busy = server.connect();
+    busy.send("GET /a HTTP/1.1\r\n");
+    let waiting = server.connect();
+    told(&mut server, &waiting);
 }
 
 #[test]
