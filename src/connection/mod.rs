@@ -546,7 +546,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                 None => self.fail(Cause::of(error), cx),
             };
         };
-        mode.io_failed(error.kind(), is_write, self.write_buffer.is_empty());
+        mode.io_failed(error, is_write, self.write_buffer.is_empty());
         self.write_buffer.release(&mut cx.shared.pool);
         self.eof |= !is_write;
     }

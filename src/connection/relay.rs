@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::http::{FieldLines, Framing, Method, ReceivedHead, ResponseError};
 use crate::site::Files;
 use crate::site::proxy::{Failure, FailureCause, push_chunk_size};
-use crate::transport::Transport;
+use crate::transport::{FailedHandshake, Transport};
 
 /// A part of a message, on its way from one connection of a pair to the other.
 pub(crate) enum Piece<'a> {
@@ -65,6 +65,10 @@ impl Errand {
 pub(crate) enum NoAnswer {
     /// The connection failed, before or after the request was sent.
     Io(io::ErrorKind),
+    /// The handshake of TLS failed: the backend speaks no TLS, or none that fits.
+    NoTls,
+    /// The certificate of the backend is not trusted.
+    Untrusted,
     /// The backend has ended the connection before the head of its answer was whole.
     Closed,
     /// The backend has sent bytes that are no answer.
@@ -93,12 +97,29 @@ pub(crate) enum ReplyStage {
 }
 
 impl NoAnswer {
+    /// The failure that the error of a read or a write is.
+    pub fn of(error: &io::Error) -> NoAnswer {
+        match FailedHandshake::of(error) {
+            Some(failed) if failed.is_distrust => NoAnswer::Untrusted,
+            Some(_) => NoAnswer::NoTls,
+            None => NoAnswer::Io(error.kind()),
+        }
+    }
+
+    /// Whether it can be that no connection was made.
+    pub fn is_of_connection(self) -> bool {
+        use NoAnswer as N;
+        matches!(self, N::Io(_) | N::NoTls | N::Untrusted | N::ConnectTimeout)
+    }
+
     /// The cause that the client is told.
     pub fn cause(self, has_sent_nothing: bool, limits: &Limits) -> FailureCause {
         match self {
-            NoAnswer::Io(_) if has_sent_nothing => FailureCause::Unreachable,
             NoAnswer::ConnectTimeout => FailureCause::Unreachable,
-            NoAnswer::Io(_) | NoAnswer::Closed => FailureCause::Closed,
+            failure if failure.is_of_connection() && has_sent_nothing => FailureCause::Unreachable,
+            NoAnswer::Io(_) | NoAnswer::NoTls | NoAnswer::Untrusted | NoAnswer::Closed => {
+                FailureCause::Closed
+            }
             NoAnswer::Malformed(error) => FailureCause::Malformed(error),
             NoAnswer::UnaskedSwitch => FailureCause::UnaskedSwitch,
             NoAnswer::HeadTimeout => FailureCause::Silent(limits.proxy_timeout),
@@ -110,10 +131,9 @@ impl NoAnswer {
     pub fn in_words(self) -> String {
         match self {
             NoAnswer::Io(io::ErrorKind::NotFound) => "there is no such socket".into(),
-            // The only invalid data before an answer is that of TLS.
-            NoAnswer::Io(io::ErrorKind::InvalidData) => {
-                "it speaks no TLS, or its certificate is not trusted (--proxy-insecure takes any)"
-                    .into()
+            NoAnswer::NoTls => "it speaks no TLS of version 1.2 or 1.3".into(),
+            NoAnswer::Untrusted => {
+                "its certificate is not trusted here (--proxy-insecure takes any)".into()
             }
             NoAnswer::Io(kind) => kind.to_string(),
             NoAnswer::Closed => "it closed the connection".into(),

@@ -352,14 +352,12 @@ fn may_pass(failure: NoAnswer) -> bool {
     match failure {
         NoAnswer::Io(kind) => !matches!(
             kind,
-            E::PermissionDenied
-                | E::InvalidData
-                | E::InvalidInput
-                | E::NetworkUnreachable
-                | E::Unsupported
+            E::PermissionDenied | E::InvalidInput | E::NetworkUnreachable | E::Unsupported
         ),
         NoAnswer::ConnectTimeout => false,
-        NoAnswer::Closed
+        NoAnswer::NoTls
+        | NoAnswer::Untrusted
+        | NoAnswer::Closed
         | NoAnswer::Malformed(_)
         | NoAnswer::UnaskedSwitch
         | NoAnswer::Stalled

@@ -392,8 +392,7 @@ where
         {
             return;
         }
-        let is_unreached = matches!(loss.failure, NoAnswer::Io(_) | NoAnswer::ConnectTimeout);
-        match loss.has_sent_nothing && is_unreached {
+        match loss.has_sent_nothing && loss.failure.is_of_connection() {
             true => self.missed(client, loss.end, loss.failure),
             false => {
                 let cause = loss.failure.cause(loss.has_sent_nothing, &self.turn.limits);

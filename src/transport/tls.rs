@@ -468,7 +468,7 @@ impl Session {
                 Err(error) => {
                     // The alert, as far as the socket takes it.
                     let _ = self.send(tcp);
-                    return Err(explain(&error).into());
+                    return Err(self.explain(&error).into());
                 }
             }
             if self.connection.wants_write() {
@@ -479,6 +479,14 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The reason of a failure.
+    fn explain(&self, error: &Error) -> FailedHandshake {
+        match *self.connection {
+            Connection::Server(_) => explain_client(error),
+            Connection::Client(_) => explain_server(error),
+        }
     }
 
     /// Charges for an answer that was born from input.
@@ -608,8 +616,16 @@ impl Session {
     }
 }
 
-/// The reason of a failure, in words. Alerts have the names of RFC 8446 §6.2.
-fn explain(error: &Error) -> FailedHandshake {
+/// The reason why a server is not spoken to. Its certificate is judged by this side.
+fn explain_server(error: &Error) -> FailedHandshake {
+    FailedHandshake {
+        is_distrust: matches!(error, Error::InvalidCertificate(_)),
+        ..FailedHandshake::new(error.to_string())
+    }
+}
+
+/// The reason why a client is not spoken to, in words. Alerts have the names of RFC 8446 §6.2.
+fn explain_client(error: &Error) -> FailedHandshake {
     const NOT_IN_COMMON: &str = "no version or cipher of TLS is common to the client and this server, which speaks TLS 1.2 and 1.3";
     const NO_HTTP_1: &str = "the client takes no HTTP/1.1 (ALPN)";
     let distrust = |alert: &str| FailedHandshake {

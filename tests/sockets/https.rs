@@ -382,10 +382,18 @@ fn the_proxy_reaches_a_backend_by_https_if_its_certificate_is_trusted() {
         let answer = front(&[more]).connect().get("/api/a");
         assert_eq!(answer.text(), "by two servers", "{more}");
     }
-    let answer = front(&[]).connect().get("/api/a");
+    let distrust = front(&[]).connect().get("/api/a");
+    assert!(distrust.text().contains("its certificate is not trusted"));
+    let command = format!("\ntry: curl -v https://localhost:{port}/\n");
+    assert!(distrust.text().contains(&command), "{}", distrust.text());
+    let plain = serve(&home, &site, &["--log=off"]);
+    let route = format!("--proxy=/api=https://{}", plain.address());
+    let answer = Server::with(own.path(), &["--log=off", &route])
+        .connect()
+        .get("/api/a");
     assert_eq!(answer.status, 502);
     assert!(
-        answer.text().contains("its certificate is not trusted"),
+        answer.text().contains(": it speaks no TLS of version"),
         "{}",
         answer.text()
     );

@@ -195,14 +195,14 @@ impl Upstream {
     /// the write was a moment ago.
     pub(in crate::connection) fn io_failed(
         &mut self,
-        kind: io::ErrorKind,
+        error: &io::Error,
         is_write: bool,
         has_sent: bool,
     ) {
         self.talk.has_sent_head |= has_sent && matches!(self.talk.stage, Stage::Asked(_));
         match is_write && self.talk.has_sent_head {
             true => self.talk.is_deaf = true,
-            false => self.talk.failure = Some(NoAnswer::Io(kind)),
+            false => self.talk.failure = Some(NoAnswer::of(error)),
         }
     }
 

@@ -154,7 +154,9 @@ impl Failure<'_> {
             (FailureCause::Unreachable, ProxyPlace::Unix(socket)) => {
                 format!("ls -l {}", shell_word(&socket.to_string_lossy()))
             }
-            (FailureCause::Unreachable, ProxyPlace::Host(_, port)) if target.is_local() => {
+            (FailureCause::Unreachable, ProxyPlace::Host(_, port))
+                if target.is_local() && !target.is_tls =>
+            {
                 format!("ss -ltnp 'sport = :{port}'")
             }
             (_, ProxyPlace::Unix(socket)) => {
