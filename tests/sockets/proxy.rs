@@ -136,6 +136,34 @@ fn a_post_is_not_risked_on_a_kept_connection() {
     assert!(backend.is_quiet(), "it is not sent again");
 }
 
+/// A 404 may be of this server or of another.
+#[test]
+fn the_log_tells_whose_error_an_answer_is() {
+    let (backend, folder) = (Backend::new(), Folder::new());
+    let address = backend.address();
+    let route = format!("--proxy=/api=http://{address}");
+    let mut server = Server::with(folder.path(), &["--log=json", "--no-live", &route]);
+    let mut client = server.connect();
+    for (status, reason) in [
+        (
+            "404 Not Found",
+            format!("\"the answer of http://{address}\""),
+        ),
+        ("200 OK", "\"\"".into()),
+    ] {
+        client.request("/api/a");
+        let mut peer = backend.accept();
+        peer.head();
+        peer.send(format!(
+            "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ));
+        drop(peer);
+        client.head();
+        let line = server.stdout.next().expect("a line");
+        assert!(line.contains(&format!("\"reason\":{reason}")), "{line}");
+    }
+}
+
 /// The bytes are gone from this server, so a method that allows it is not enough.
 #[test]
 fn a_request_is_not_sent_again_when_content_of_it_was() {

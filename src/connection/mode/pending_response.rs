@@ -181,6 +181,10 @@ impl PendingResponse {
         self.pass_back(head, route, asked, framing, input, cx);
         if let Some(exchange) = &mut self.exchange {
             exchange.status = head.status();
+            if head.status() >= 400 {
+                let target = cx.shared.site.gateway().route(route).target();
+                exchange.reason = Some(format!("the answer of {target}").into());
+            }
         }
         Begun {
             persistence: self.persistence,
