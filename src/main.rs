@@ -349,6 +349,11 @@ fn banner(
     if let Some(certificate) = &bound.certificate {
         line(certificate);
     }
+    if config.https == Https::Made
+        && let Some(url) = lan.and_then(Lan::authority_url)
+    {
+        line(&format!("another device gets the CA at {url}"));
+    }
     if let Some(doubt) = &bound.doubt {
         line(&format!("{bold}but {doubt}{off}"));
     }

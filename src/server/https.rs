@@ -6,6 +6,10 @@ use super::start::StartError;
 #[cfg(feature = "tls")]
 pub(super) use with_tls::Certificate;
 
+/// The path of the certificate of the CA, for a device that is to trust it.
+#[cfg(any(feature = "tls", feature = "cli"))]
+pub(super) const AUTHORITY_PATH: &str = "/_oneloop/ca.crt";
+
 /// Tells of the CA that signs for [`Https::Made`](crate::config::Https::Made), which is made if there is none:
 /// the text of `oneloop cert`, and lines for standard error.
 ///
@@ -32,6 +36,7 @@ mod with_tls {
 
     use super::super::start::{Shown, StartError};
     use super::super::{Driver, Log, MioDriver, Server};
+    use super::AUTHORITY_PATH;
     use crate::certificates::{
         Authority, Certificates, Fault, Names, Places, Remark, instructions,
     };
@@ -119,8 +124,8 @@ mod with_tls {
                 let pem = pem.to_owned();
                 self.log.iter_mut().for_each(Log::set_authority);
                 self = self
-                    .with_endpoint(AuthorityFile::PATH, AuthorityFile { pem })
-                    .with_plain_path(AuthorityFile::PATH);
+                    .with_endpoint(AUTHORITY_PATH, AuthorityFile { pem })
+                    .with_plain_path(AUTHORITY_PATH);
             }
             self.certificate = Some(Box::new(certificate));
             Ok(self)
@@ -164,10 +169,6 @@ mod with_tls {
     #[derive(Debug)]
     struct AuthorityFile {
         pem: String,
-    }
-
-    impl AuthorityFile {
-        const PATH: &str = "/_oneloop/ca.crt";
     }
 
     impl Endpoint for AuthorityFile {

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use qrcodegen::{QrCode, QrCodeEcc};
 
 use super::Hint;
+use super::https::AUTHORITY_PATH;
 use crate::sys::{self, Interface, Link, Machine};
 
 /// The listeners of a server, as other devices may reach them.
@@ -31,8 +32,21 @@ impl Lan {
         self.urls_of(&reachable(&interfaces, sys::default_sources()))
     }
 
+    /// The URL at which another device gets the certificate of the CA before it trusts the CA: by plain HTTP.
+    pub fn authority_url(&self) -> Option<String> {
+        let interfaces = sys::interfaces().unwrap_or_default();
+        let addresses = self.addresses_of(&reachable(&interfaces, sys::default_sources()));
+        let first = addresses.first()?;
+        Some(format!("http://{first}{AUTHORITY_PATH}"))
+    }
+
     fn urls_of(&self, ips: &[IpAddr]) -> Vec<String> {
-        let mut urls = Vec::new();
+        let url = |address| format!("{}://{address}/", self.scheme);
+        self.addresses_of(ips).into_iter().map(url).collect()
+    }
+
+    fn addresses_of(&self, ips: &[IpAddr]) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
         for listener in &self.listeners {
             let all = listener.ip().is_unspecified();
             let is_same_family = |ip: &&IpAddr| ip.is_ipv4() == listener.is_ipv4();
@@ -41,12 +55,9 @@ impl Lan {
                 false => vec![listener.ip()],
             };
             let ips = ips.into_iter().filter(|ip| !ip.is_loopback());
-            urls.extend(ips.map(|ip| {
-                let address = SocketAddr::new(ip, listener.port());
-                format!("{}://{address}/", self.scheme)
-            }));
+            addresses.extend(ips.map(|ip| SocketAddr::new(ip, listener.port())));
         }
-        urls
+        addresses
     }
 
     /// The QR code of a URL, in lines; `None` if the terminal cannot show it.

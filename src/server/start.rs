@@ -269,8 +269,8 @@ impl Server<MioDriver, Disk> {
         self.driver.set_tls(listener, tls);
     }
 
-    /// Answers requests to this path by plain HTTP too, where TLS is expected. There is one such path at
-    /// the most.
+    /// Answers requests to this path by plain HTTP too, where TLS is expected, and without credentials, which
+    /// everybody on the network could read. There is one such path at the most.
     #[must_use]
     pub fn with_plain_path(mut self, path: &str) -> Self {
         self.shared.site.set_plain_path(path);

@@ -5,8 +5,8 @@ use super::{Files, Reply, Site};
 use crate::http::{Method, RequestHead, ResponseHead, Status};
 
 impl<F: Files> Site<F> {
-    /// Answers requests to this path by plain HTTP too, where TLS is expected: for the certificate that a
-    /// client needs before it can trust TLS.
+    /// Answers requests to this path by plain HTTP too, where TLS is expected, and asks for no credentials
+    /// there: for the certificate that a client needs before it can trust TLS.
     pub(crate) fn set_plain_path(&mut self, path: &str) {
         self.plain_path = Some(path.into());
     }
@@ -19,8 +19,7 @@ impl<F: Files> Site<F> {
     /// a program may have sent secrets with it: such a request is refused. Credentials are not asked for,
     /// because everybody on the network could read them.
     pub(crate) fn by_https_alone(&mut self, request: &RequestHead<'_>) -> Option<Reply<F::File>> {
-        let (path, plain) = (request.path(), self.plain_path.as_deref());
-        if path.is_some() && path == plain.map(str::as_bytes) {
+        if self.is_for_all(request) {
             return None;
         }
         let reply = match self.guard.check(request) {
@@ -28,6 +27,19 @@ impl<F: Files> Site<F> {
             Ok(()) => to_https(request),
         };
         Some(fallback::in_form_for(reply, request))
+    }
+
+    /// Whether a request is for the endpoint at the plain path, which may be read without credentials. The
+    /// guard is asked all the same.
+    pub(super) fn is_for_all(&self, request: &RequestHead<'_>) -> bool {
+        let (path, plain) = (request.path(), self.plain_path.as_deref());
+        let is_read = matches!(request.method(), Method::Get | Method::Head);
+        let is_at = path.is_some() && path == plain.map(str::as_bytes);
+        let has_endpoint = || self.mounts.of(request).is_some();
+        let gateway = self.gateway.as_deref();
+        let is_passed_on =
+            || gateway.is_some_and(|gateway| gateway.below_prefix(request).is_some());
+        is_at && is_read && !request.wants_websocket() && has_endpoint() && !is_passed_on()
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) enum Route<F> {
 
 impl<F: Files> Site<F> {
     /// Decides which part of the server answers a request. The [`Guard`](super::Guard) comes first, and then the
-    /// question for credentials. A browser sends none with a preflight. No other place asks the guard,
-    /// and every request comes through here once, when its head is complete.
+    /// question for credentials. A browser sends none with a preflight, and the certificate of a CA is for
+    /// all. No other place asks the guard, and every request comes through here once, when its head is complete.
     pub(crate) fn route(&mut self, request: &RequestHead<'_>) -> Route<F::File> {
         if let Err(denial) = self.guard.check(request) {
             let reply = Reply::plain(Status::Forbidden, denial.to_string());
@@ -31,6 +31,7 @@ impl<F: Files> Site<F> {
         }
         if let Some(auth) = &self.auth
             && !self.policy.is_preflight(request)
+            && !self.is_for_all(request)
             && let Err(reply) = auth.check(request, self.is_for_program(request))
         {
             return Route::Denied(fallback::in_form_for(reply, request));

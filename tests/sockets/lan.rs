@@ -105,6 +105,43 @@ fn a_device_is_asked_for_the_password() {
     }
 }
 
+/// Before a phone trusts the CA, it can ask by plain HTTP alone, and a password would be read by everybody.
+#[cfg(feature = "tls")]
+#[test]
+fn a_device_gets_the_ca_without_tls_and_without_a_password() {
+    let (home, folder) = (Folder::new(), Folder::with("a", "secret"));
+    let mut command = program();
+    command
+        .arg(folder.path())
+        .args(["--lan", "--tls", "-p", "0", "--auth", "me:pw", "--log=off"])
+        .env("XDG_DATA_HOME", home.path())
+        .env_remove("CAROOT");
+    let server = Server::from(&mut command);
+    if !is_in_network(&server) {
+        return;
+    }
+    let address = server.address();
+    let told = format!("another device gets the CA at http://{address}/_oneloop/ca.crt");
+    assert!(server.banner.contains(&told), "{:?}", server.banner);
+    let ask = |method: &str, path: &str, host: &str| {
+        let mut client = server.connect();
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.answer()
+    };
+    let path = "/_oneloop/ca.crt";
+    for host in hosts(&server) {
+        let answer = ask("GET", path, &host);
+        assert_eq!(answer.status, 200, "{host}");
+        assert!(answer.text().starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+    let own = address.to_string();
+    assert_eq!(ask("GET", path, "stranger.example").status, 403);
+    assert_eq!(ask("POST", path, &own).status, 400);
+    let other = ask("GET", "/a", &own);
+    assert_eq!(other.status, 307);
+    assert_eq!(other.field("WWW-Authenticate"), None);
+}
+
 #[test]
 fn without_the_flag_the_name_of_the_machine_is_one_of_a_stranger() {
     let folder = Folder::with("none", "a");
