@@ -307,7 +307,8 @@ impl Authority {
 fn permitted(names: &Names) -> Vec<GeneralSubtree> {
     // A name stands for itself and for those below.
     let mut trees: Vec<_> = ["localhost", "local"].map(String::from).into();
-    for name in names.names.iter().chain(&names.parents) {
+    let all = names.machine.iter().chain(&names.names);
+    for name in all.chain(&names.parents) {
         if !trees.contains(name) {
             trees.push(name.clone());
         }

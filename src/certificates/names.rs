@@ -14,7 +14,8 @@ pub struct Names {
     pub(super) parents: Vec<String>,
     /// Whether any name gets a certificate of its own.
     pub(super) is_any: bool,
-    /// The first names of `names` that are of this machine, and need not be allowed by the user.
+    /// The names of this machine. A new CA may sign for them; only those that are allowed as hosts are in a
+    /// certificate, as only those are let in.
     pub(super) machine: Vec<String>,
 }
 
@@ -30,14 +31,14 @@ impl Names {
             // mDNS has the first label alone (RFC 6762, section 3).
             let first = name.split('.').next().unwrap_or_default();
             let local = format!("{first}.local");
-            for name in [name.clone(), local] {
+            for name in [name.clone(), first.to_owned(), local] {
                 if !machine.contains(&name) {
                     machine.push(name);
                 }
             }
         }
         let mut all = Names {
-            names: machine.clone(),
+            names: vec!["localhost".into()],
             addresses: Vec::new(),
             parents: vec!["localhost".into()],
             is_any: false,

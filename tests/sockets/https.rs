@@ -24,6 +24,7 @@ fn serve(home: &Folder, site: &Folder, flags: &[&str]) -> Server {
     Server::from(&mut command)
 }
 
+/// The file with the certificate of the CA.
 fn ca(home: &Folder) -> PathBuf {
     home.path().join("data/oneloop/ca.crt")
 }
@@ -75,6 +76,12 @@ fn a_client_that_trusts_the_ca_reaches_the_server_by_each_name() {
             "{name}: {}",
             got.stderr
         );
+    }
+    // The guard lets in no name of the machine without --lan, so no certificate has one.
+    for name in oneloop::sys::host_names() {
+        let url = format!("https://{name}:PORT/a");
+        let other = curl(&server, &ca(&home), &url).expect("there is one");
+        assert!(other.stderr.contains("certificate"), "{}", other.stderr);
     }
     let other = curl(&server, &known("root.pem"), "https://localhost:PORT/a");
     assert_ne!(other.expect("there is one").code, Some(0));

@@ -105,6 +105,40 @@ fn a_device_is_asked_for_the_password() {
     }
 }
 
+/// With `--lan`, the guard lets the names of the machine in, and the certificate has them.
+#[cfg(feature = "tls")]
+#[test]
+fn a_device_that_trusts_the_ca_reaches_the_machine_by_name() {
+    let (home, folder) = (Folder::new(), Folder::with("a", "by TLS"));
+    let mut command = program();
+    command
+        .arg(folder.path())
+        .args(["--lan", "--tls", "-p", "0", "--log=off"])
+        .env("XDG_DATA_HOME", home.path())
+        .env_remove("CAROOT");
+    let server = Server::from(&mut command);
+    let port = server.listening()[0].port();
+    for name in oneloop::sys::host_names() {
+        let Some(mut curl) = outside("curl") else {
+            return;
+        };
+        curl.args([
+            "-q",
+            "-sS",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+            "--cacert",
+        ])
+        .arg(home.path().join("oneloop/ca.crt"))
+        .args(["--connect-to", &format!("::127.0.0.1:{port}")])
+        .arg(format!("https://{name}:{port}/a"));
+        let got = Process::start(&mut curl).finish();
+        assert_eq!(got.stdout, "by TLS", "{name}: {}", got.stderr);
+    }
+}
+
 /// Before a phone trusts the CA, it can ask by plain HTTP alone, and a password would be read by everybody.
 #[cfg(feature = "tls")]
 #[test]

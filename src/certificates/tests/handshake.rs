@@ -111,8 +111,6 @@ fn a_client_that_trusts_the_ca_reaches_each_name_and_address() {
         "localhost",
         "127.0.0.1",
         "::1",
-        "box",
-        "box.local",
         "app.test",
         "example.org",
         "203.0.113.7",
@@ -138,6 +136,8 @@ fn a_client_that_trusts_the_ca_reaches_each_name_and_address() {
         "example.com",
         "192.168.1.20",
         "wwwexample.org",
+        "box",
+        "box.local",
     ] {
         client.connect(&server, name).expect_err(name);
     }
@@ -291,11 +291,30 @@ fn a_host_for_which_the_ca_may_not_sign_is_told_and_left_out() {
     }
 }
 
+/// A certificate has the names that the guard lets in: those of the machine among them with `--lan`, which
+/// allows them. The CA may sign for them from its beginning.
+#[test]
+fn a_name_of_the_machine_is_in_the_certificate_if_it_is_allowed() {
+    let (scratch, now) = (Scratch::new(), SystemTime::now());
+    for (hosts, is_reached) in [(&[][..], false), (&["box", "box.local"], true)] {
+        let mut certificates = make(&scratch, hosts, now);
+        assert_eq!(certificates.take_remarks(), []);
+        let client = Client::new(&certificates, now);
+        let server = serve(&certificates);
+        for name in ["box", "box.local"] {
+            let got = client.connect(&server, name);
+            assert_eq!(got.is_ok(), is_reached, "{name}: {got:?}");
+        }
+        client.connect(&server, "localhost").expect("it is let in");
+    }
+}
+
 #[test]
 fn another_name_of_the_machine_is_left_out_without_a_word() {
     let (scratch, now) = (Scratch::new(), SystemTime::now());
     make(&scratch, &[], now);
-    let names = Names::new(Some("renamed"), &[], &[]);
+    let allowed = ["renamed", "renamed.local"].map(String::from);
+    let names = Names::new(Some("renamed"), &allowed, &[]);
     let made = Certificates::make(&scratch.places(), names, now);
     let mut certificates = made.expect("a CA");
     assert_eq!(certificates.take_remarks(), []);
