@@ -167,7 +167,7 @@ pub enum Bind {
     /// server should not be open to the network by accident.
     Loopback,
     /// Every address of the machine: 0.0.0.0, and :: if the machine has IPv6. The server does not start for
-    /// the root of the file system, for the home folder of the user or a folder above, which nobody means
+    /// the root of the file system, for the home folder of the user or a folder above, which no user means
     /// to show to a network.
     Everywhere,
     /// The listed addresses. If one of the addresses cannot be bound, the server does not start.
@@ -219,7 +219,7 @@ pub enum Https {
     },
 }
 
-/// The path of a socket of the Unix domain, and who may connect to it.
+/// The path of a socket of the Unix domain, and the users that may connect to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SocketPath {
     /// The path. A socket that a crashed program has left there is replaced, and the socket is removed at
@@ -309,7 +309,7 @@ pub enum Cors {
 /// Behind a reverse proxy on the same machine, every client has a loopback address.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Metrics {
-    /// Nobody: the two endpoints are not there.
+    /// No client: the two endpoints are not there.
     #[default]
     Off,
     /// Clients with a loopback address. Others get 403.
@@ -324,7 +324,7 @@ pub enum Metrics {
 /// client has a loopback address.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Inspect {
-    /// Nobody: the page `/_oneloop/` and what belongs to it are not there.
+    /// No client: the page `/_oneloop/` and its endpoints are not there.
     #[default]
     Off,
     /// Clients with a loopback address. Others get 403.

@@ -205,12 +205,12 @@
 //! # The life of an edit
 //!
 //! A page that a browser opens has one more element, a script, which keeps a WebSocket connection to
-//! the server. Somebody saves `app.css`, which the page uses:
+//! the server. The developer saves `app.css`, which the page uses:
 //!
 //! | function | step | system call |
 //! |---|---|---|
 //! | `server/mod.rs` `Server::mark` | notes that the watch has something to tell | |
-//! | `server/reload/mod.rs` `Server::take_news` | reads what has happened at which names | `read` |
+//! | `server/reload/mod.rs` `Server::take_news` | reads the changes, each at a name | `read` |
 //! | `server/reload/quiet.rs` `Quiet::done` | waits 30 ms for the end of the saving, or longer for that of a build | |
 //! | `server/reload/watches.rs` `Watches::step` | watches all paths again, because a directory may be another one | `statx`, `inotify_add_watch` |
 //! | `site/live/survey.rs` `Site::survey` | takes each use in turn | |
@@ -405,7 +405,7 @@
 //! - *A client may leave while an answer is to come later.* `on_leave` tells of a reset. A client that
 //!   only ends its own direction may still read, so it gets its answer.
 //! - *The handle is the only way in from another thread.* It can be cloned and sent. [`Handle::stop`]
-//!   ends what is in flight in an orderly way, and then [`Server::run`] returns.
+//!   ends the work in flight in an orderly way, and then [`Server::run`] returns.
 //! - *A panic in a method ends the program*, or the thread of the loop: there is no other state to go
 //!   on with.
 //!

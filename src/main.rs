@@ -172,7 +172,7 @@ impl Drop for Draft {
     }
 }
 
-/// The text about the CA of HTTPS. What the user should know beside goes to standard error.
+/// The text about the CA of HTTPS. Notes go to standard error.
 fn of_authority(question: &CertificateQuestion) -> Result<String, String> {
     let (text, remarks) =
         server::about_authority(&question.allow_host).map_err(|e| e.to_string())?;

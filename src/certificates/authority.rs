@@ -303,7 +303,7 @@ impl Authority {
     }
 }
 
-/// What our CA may sign.
+/// The names and addresses that our CA may sign.
 fn permitted(names: &Names) -> Vec<GeneralSubtree> {
     // A name stands for itself and for those below.
     let mut trees: Vec<_> = ["localhost", "local"].map(String::from).into();

@@ -28,7 +28,7 @@ pub(super) struct Facts {
     pub is_of_version_3: bool,
     /// Whether the certificate has names or addresses (`subjectAltName`).
     pub has_names: bool,
-    /// What a CA may sign.
+    /// The names and addresses that a CA may sign.
     pub constraints: Constraints,
 }
 

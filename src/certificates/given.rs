@@ -132,7 +132,7 @@ impl Given {
         None
     }
 
-    /// Tells what browsers will not like about a certificate that was read.
+    /// Tells the faults of a certificate for which browsers will refuse it.
     fn remark(&mut self, read: &Read, now: SystemTime, remarks: &mut Vec<Remark>) {
         let mut warn = |text: String| remarks.push(Remark::warning(&self.certificate, text));
         if read.facts.begins > now {

@@ -63,7 +63,7 @@ impl Fault {
     }
 }
 
-/// A line about a file for the user, who need not act at once.
+/// A line about a file for the user. There is no hurry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Remark {
     /// The file.

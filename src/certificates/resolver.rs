@@ -13,7 +13,7 @@ use super::names::plain;
 use super::{Authority, Fault, Names, Remark};
 
 /// The certificates to choose from. `rustls` wants a value that may be shared between threads; there is one
-/// thread, so nobody ever waits for the lock.
+/// thread, so the lock is always free.
 #[derive(Debug)]
 pub(super) struct Resolver(Mutex<Pairs>);
 

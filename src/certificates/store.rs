@@ -27,7 +27,7 @@ pub(super) fn lock(directory: &Path) -> Option<File> {
     Some(directory)
 }
 
-/// Whether other users can change a file or what is in a directory.
+/// Whether other users can change a file, or the files in a directory.
 pub(super) fn is_open_to_others(directory: &Path) -> io::Result<bool> {
     Ok(fs::metadata(directory)?.mode() & 0o022 != 0)
 }

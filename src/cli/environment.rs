@@ -10,7 +10,7 @@
 //!   whose value may be left out understands these too.
 //!
 //! `ONELOOP_AUTH` is not read here: an empty one is an error. A variable with an unknown name is a mistake of
-//! somebody, perhaps of long ago, and only a warning.
+//! another day, perhaps of long ago, and only a warning.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -43,7 +43,7 @@ pub(super) fn parse(mut args: Vec<OsString>, variables: Variables<'_>) -> Result
     if !flags.iter().any(|flag| is_set(flag)) {
         return read(&command, &args).map_err(said);
     }
-    // Mistakes on the command line are told first. What is missing may be in a variable.
+    // Mistakes on the command line are told first. A missing flag may be in a variable.
     let given = command.clone().ignore_errors(true);
     let given = given.try_get_matches_from(&args).map_err(said)?;
     if let Err(error) = read(&command, &args)

@@ -312,7 +312,7 @@ fn a_variable_counts_where_the_command_line_says_nothing_else() {
         config(&["b"], &[("ONELOOP_ROOT", "a")]).root,
         Path::new("b")
     );
-    // A flag of the command line excludes what the variable asks for, whichever of both says so.
+    // A flag of the command line excludes a variable, whichever of the two has the rule.
     assert_eq!(
         config(&["--no-live"], &[("ONELOOP_LIVE", "all")]).live,
         Live::Off
@@ -321,7 +321,7 @@ fn a_variable_counts_where_the_command_line_says_nothing_else() {
         config(&["--live=all"], &[("ONELOOP_NO_LIVE", "1")]).live,
         Live::All
     );
-    // What a flag needs may be in a variable.
+    // The flag that another flag needs may be in a variable.
     let traced = config(&["--trace-clock"], &[("ONELOOP_TRACE", "a")]);
     assert_eq!(
         (traced.trace, traced.trace_clock),

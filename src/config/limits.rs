@@ -120,7 +120,7 @@ pub struct Limits {
     /// comes in with a 503, a WebSocket connection with the code 1013, and a connection whose memory is
     /// output that its peer does not take at once. A connection that holds at most 24 KiB goes on. A
     /// room drops its history with the next message. Within one batch of 64 connections, the bound may
-    /// be exceeded by what these read in a turn.
+    /// be exceeded by the bytes that these read in a turn.
     ///
     /// Why 256 MiB: about 26 KiB for each of 10,000 connections, and affordable on a developer's
     /// machine. The program lowers the bound to a quarter of the memory that it may use, which is
@@ -430,7 +430,7 @@ pub struct Limits {
     ///
     /// Over the bound, the answer is 504.
     ///
-    /// Why 120 s: servers that ask a language model take a minute and more, and nobody waits longer
+    /// Why 120 s: servers that ask a language model take a minute and more, and no person waits longer
     /// for a page.
     pub proxy_timeout: Duration,
 }

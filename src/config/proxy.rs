@@ -249,7 +249,7 @@ const RESERVED: &str = "/_oneloop";
 /// A target, and the path that takes the place of the prefix.
 type Target<'a> = (ProxyTarget, Option<&'a str>);
 
-/// Reads what follows `http:` or `https:`.
+/// Reads the rest of a URL after `http:` or `https:`.
 fn web(is_tls: bool, rest: &str) -> Result<Target<'_>, String> {
     let scheme = if is_tls { "https" } else { "http" };
     let rest = rest
@@ -306,7 +306,7 @@ fn web(is_tls: bool, rest: &str) -> Result<Target<'_>, String> {
     Ok((ProxyTarget { is_tls, place }, path))
 }
 
-/// Reads what follows `unix:`.
+/// Reads the rest of a target after `unix:`.
 fn unix(rest: &str) -> Result<Target<'_>, String> {
     /// The bytes of a path in `sockaddr_un`, of which the last is NUL (unix(7)).
     const SOCKET_BYTES_MAX: usize = 107;

@@ -115,7 +115,7 @@ impl From<Event> for Vec<u8> {
 mod tests {
     use super::*;
 
-    /// What a browser makes of a stream (HTML §9.2.6): the type, the data and the last identifier of each
+    /// The events that a browser finds in a stream (HTML §9.2.6): type, data and last identifier of each
     /// event that it dispatches.
     fn dispatched(stream: &[u8]) -> Vec<(String, String, String)> {
         let (mut kind, mut data, mut id) = (String::new(), String::new(), String::new());

@@ -61,7 +61,7 @@ pub struct BodyDecoder {
     left: u64,
     /// The number of bytes of extensions and trailers so far.
     skipped: u16,
-    /// The lines of the trailer section so far, each with its CRLF. `None` if nobody asked for trailers.
+    /// The lines of the trailer section so far, each with its CRLF. `None` if the trailers are not wanted.
     trailers: Option<Vec<u8>>,
 }
 

@@ -68,7 +68,7 @@ pub struct Acceptable {
 }
 
 impl Acceptable {
-    /// What a request accepts that has no Accept-Encoding: identity alone.
+    /// The codings of a request without Accept-Encoding: identity alone.
     pub const NOTHING_SAID: Acceptable = Acceptable {
         weights: [0, 0, 0, 1],
         order: [Coding::Identity, Coding::Brotli, Coding::Zstd, Coding::Gzip],

@@ -127,7 +127,7 @@ impl Keyboard {
     /// come: the end of the input is not the end of the server.
     pub fn read(&mut self, asked: &mut Asked) -> bool {
         let mut chunk = [0; 256];
-        // What is typed while another program is in the foreground is for that program.
+        // A line that is typed while another program is in the foreground is for that program.
         while sys::is_in_foreground(&self.terminal) {
             match self.terminal.read(&mut chunk) {
                 Ok(0) => return false,
@@ -145,7 +145,7 @@ impl Keyboard {
     }
 }
 
-/// What a line asks for.
+/// The demand of a line.
 fn demand(line: &[u8]) -> Option<Signal> {
     Some(match line.trim_ascii() {
         b"r" => Signal::Reload,

@@ -39,7 +39,7 @@ struct Sending {
     broadcast: Rc<Broadcast>,
     /// The recipients that have not got it yet, the next one last.
     recipients: Vec<Key>,
-    /// What happens to a recipient without space for the message.
+    /// The fate of a recipient without space for the message.
     slow: SlowMember,
 }
 

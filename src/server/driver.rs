@@ -189,13 +189,13 @@ pub trait Driver {
     /// [`Source::Watch`].
     ///
     /// A change may be told several times, and equal changes that follow each other may be told once. A
-    /// change says nothing about what is at the name by now.
+    /// change says nothing about the file that is at the name by now.
     fn changes(&mut self, changes: &mut Vec<Change>) -> bool {
         let _ = changes;
         false
     }
 
-    /// What is at this path. Symbolic links on the way are followed, and one at the end is not.
+    /// The kind of file at this path. Symbolic links on the way are followed, and one at the end is not.
     ///
     /// # Errors
     /// The errors of lstat(2) and readlink(2).
@@ -212,7 +212,7 @@ pub trait Driver {
     }
 }
 
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
     /// A directory.
@@ -253,7 +253,7 @@ pub enum Signal {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Watch(pub u32);
 
-/// What has happened in a watched directory.
+/// A change in a watched directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     /// Something has happened at this name, and it is over: a file was closed after writing, moved to or

@@ -14,7 +14,7 @@ const BUILDS: &[&str] = &["dist", "build", "out", "public", "_site", "www"];
 /// The endings of files that a browser cannot run.
 const SOURCES: &[&str] = &[".tsx", ".ts", ".jsx", ".vue", ".svelte"];
 
-/// Returns a sentence about a folder that was hardly meant, with what was meant; `None` if the folder
+/// Returns a sentence about a folder that was hardly meant, with the folder that was meant; `None` if the folder
 /// looks right.
 pub(super) fn doubt(root: &Path, home: Option<&Path>, is_app: bool) -> Option<String> {
     if root == Path::new("/") {

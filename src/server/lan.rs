@@ -72,7 +72,7 @@ impl Lan {
         fits.then(|| lines.iter().map(|line| format!("{line}\n")).collect())
     }
 
-    /// What keeps other devices away from this machine, with the remedy; `None` if nothing does.
+    /// The obstacle between other devices and this machine, with the remedy; `None` if there is none.
     pub fn obstacle(&self) -> Option<String> {
         let interfaces = sys::interfaces().unwrap_or_default();
         let port = self.listeners.first().map_or(0, SocketAddr::port);
@@ -97,7 +97,7 @@ impl Lan {
         text
     }
 
-    /// What to say if no other device comes.
+    /// The hint if no other device comes.
     pub fn hint(&self) -> Hint {
         let port = self.listeners.first().map_or(0, SocketAddr::port);
         let interfaces = sys::interfaces().unwrap_or_default();

@@ -39,7 +39,7 @@ pub struct Log {
     reports: bool,
     /// Whether `oneloop cert` tells how to trust the certificate.
     has_authority: bool,
-    /// Whether the reader knows what a stop waits for.
+    /// Whether the reader was told the reason of a long stop.
     stop_told: bool,
     clock: Clock,
     /// When a failure to accept, or a crowd at the limit of connections, was last reported.

@@ -22,7 +22,7 @@
 //!
 //! *Throttled* connections wait in a third queue, for room in the queue of effects.
 //!
-//! Nobody starves. However many light connections there are, heavy connections get a quarter of each
+//! No connection starves. However many light connections there are, heavy connections get a quarter of each
 //! turn, and at least one of them is served. Both levels are served in the order of arrival, so a heavy
 //! connection is served at the latest after as many turns as there are heavy connections before it, or
 //! nine times as many if it is as deep in debt as can be. The same quarter is set aside for deliveries
@@ -136,7 +136,7 @@ impl Runnable {
         }
     }
 
-    /// Queues a connection at the level of what can wait, unless the connection is queued already.
+    /// Queues a connection at the heavy level, unless the connection is queued already.
     pub fn enqueue_heavy<F: Files, T: Transport<File = F::File>>(&mut self, slot: &mut Slot<F, T>) {
         slot.heavy = true;
         self.enqueue(slot);

@@ -54,7 +54,7 @@ pub struct BoundServer {
     pub scheme: Scheme,
     /// The origin of the certificate, in a few words, if the configuration asks for TLS.
     pub certificate: Option<String>,
-    /// What the user should know, each in a line.
+    /// The notes for the user, each in a line.
     pub warnings: Vec<String>,
 }
 
@@ -408,7 +408,7 @@ impl Server<MioDriver, Disk> {
         if let Some(client) = &client {
             site = site.with_live(&client.path).with_uses();
         }
-        // What is wrong with the rules is said at the start, and not with the first request.
+        // A fault of the rules is told at the start, and not with the first request.
         site.read_rules(SystemTime::now());
         let mut server = Server::new(driver, count, site, config.limits.clone())
             .with_log(log)
@@ -506,7 +506,7 @@ fn trace(config: &Config) -> Result<Option<Trace>, StartError> {
     }
 }
 
-/// What live reload needs to know; `None` if it is off.
+/// The options of live reload; `None` if it is off.
 fn live_options(config: &Config, root: &Path) -> io::Result<Option<LiveOptions>> {
     let watch = config.watch.iter().map(std::path::absolute);
     let mut watch = watch.collect::<io::Result<Vec<_>>>()?;

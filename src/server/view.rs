@@ -72,7 +72,7 @@ where
         slot.connection.view(place, &self.turn, &self.shared)
     }
 
-    /// What the kernel knows of the connection with this key, which costs two system calls. `None`: the
+    /// The kernel's side of the connection with this key, which costs two system calls. `None`: the
     /// connection is gone, or the driver cannot say.
     pub fn kernel_of(&mut self, key: Key) -> Option<Kernel> {
         let slot = get(&mut self.connections, key)?;

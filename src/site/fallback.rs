@@ -1,4 +1,4 @@
-//! Floor 2, site: what answers when no file is at the path of a request.
+//! Floor 2, site: the answer when no file is at the path of a request.
 //!
 //! In this order: the page with `.html` behind the path (`/about` finds `about.html`, also if there is a
 //! directory `about/`); a redirect to the slash, if the path names a directory; the endpoint at the
@@ -22,7 +22,7 @@ use crate::http::{
 };
 use crate::sys::FileKind;
 
-/// What a site does where no file is, as the user of the program wants it.
+/// The answers of a site where no file is, as the user of the program wants them.
 #[derive(Clone, Copy, Debug)]
 pub struct Fallbacks {
     /// Whether the site is a single-page app: the index of the root answers navigations that find no

@@ -95,7 +95,7 @@ impl<F> Listing<F> {
         self.held.set(self.names.len() + self.entries.len());
     }
 
-    /// Appends what stands before the entries.
+    /// Appends the part before the entries.
     fn begin(&self, out: &mut Vec<u8>) {
         match self.form {
             Form::Json => pages::json_begin(out, &self.path),
@@ -108,7 +108,7 @@ impl<F> Listing<F> {
         }
     }
 
-    /// Appends the next `most` entries, and what stands behind the last one.
+    /// Appends the next `most` entries, and the part behind the last one.
     fn append(&mut self, most: usize, out: &mut Vec<u8>) {
         let mut number = self.sent.unwrap_or_default();
         let end = number.saturating_add(most);

@@ -46,7 +46,7 @@ fn bit(method: Method) -> u16 {
 pub(crate) struct Mount {
     /// The number of the endpoint in the server's table.
     pub number: u16,
-    /// What the endpoint takes.
+    /// The requests that the endpoint takes.
     pub takes: Takes,
     /// The segment of the path in place of the `*`, decoded; empty if the mount has no `*`.
     pub name: Box<str>,
@@ -129,7 +129,7 @@ impl Mounts {
         found.next()
     }
 
-    /// What the endpoint at a decoded path takes. `None` if no endpoint is mounted there.
+    /// The requests that the endpoint at a decoded path takes. `None` if no endpoint is mounted there.
     pub fn takes(&self, path: &[u8]) -> Option<Takes> {
         self.find(path).map(|(_, point, _)| point.takes)
     }

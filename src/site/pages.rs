@@ -61,7 +61,7 @@ pub(super) struct Listed {
     pub modified: SystemTime,
 }
 
-/// What the page of an error tells its reader.
+/// The content of the page of an error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Advice<'a> {
     /// Why the request failed, as a sentence.

@@ -275,7 +275,7 @@ impl<F> Reply<F> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed {
     pub has_file: bool,
-    /// What the endpoint takes, if there is one.
+    /// The requests that the endpoint takes, if there is one.
     pub endpoint: Option<Takes>,
 }
 

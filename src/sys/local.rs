@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 use rustix::process::umask;
 
 /// The file of a socket that this process has made. The file is removed with this value, unless another
-/// program has put a file of its own there. While somebody listens, no other program does so; the value is
+/// program has put a file of its own there. While a program listens, no other program can; the value is
 /// therefore to be dropped before the listener.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
@@ -63,7 +63,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     bound
 }
 
-/// Whether there is a socket at which nobody listens.
+/// Whether there is a socket at which no program listens.
 fn is_left_over(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     let refused = |e: io::Error| e.kind() == io::ErrorKind::ConnectionRefused;

@@ -76,7 +76,7 @@ pub enum Io {
     Failed(io::Error),
 }
 
-/// What a connection speaks below HTTP.
+/// The protocol of a connection below HTTP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wire {
     /// Nothing: the bytes are those of HTTP.
@@ -127,7 +127,7 @@ pub trait Transport {
     /// event will report them again.
     fn is_drained(&self) -> bool;
 
-    /// Returns what the connection speaks below HTTP. The answer is final when the first byte was read.
+    /// Returns the protocol below HTTP. The answer is final when the first byte was read.
     #[inline]
     fn wire(&self) -> Wire {
         Wire::Plain

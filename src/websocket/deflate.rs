@@ -78,7 +78,7 @@ impl Deflater {
     /// The work of a message besides its bytes: the compressor forgets the message before.
     const MESSAGE_WORK: u32 = 6;
 
-    /// Returns the work done since the last call, for the budget of those who caused it.
+    /// Returns the work done since the last call, for the budget of the connection that caused the work.
     pub fn take_work(&mut self) -> u32 {
         std::mem::take(&mut self.work)
     }

@@ -319,7 +319,7 @@ impl Forwarding {
         };
         let framing = BackFraming::of(head.body(errand.method), pending.version());
         let ends_with_connection = framing == BackFraming::UntilClose;
-        // The rest of the request's body is for nobody, so no other request can follow it.
+        // The backend does not want the rest of the request's body, so no other request can follow.
         let pending = match ends_with_connection || body.is_some() {
             true => pending.ending_the_connection(),
             false => pending,

@@ -49,7 +49,7 @@ pub(super) enum Purpose {
     Whole(Key, Mount),
     /// An endpoint, piece by piece.
     Pieces(Key, Mount),
-    /// Nobody: the body is read to find its end, and then the request is answered from the files.
+    /// No endpoint: the body is read to find its end, and then the request is answered from the files.
     End,
 }
 

@@ -114,7 +114,7 @@ impl Tunnel {
                 out.append(&mut cx.shared.pool, |out| out.extend_from_slice(bytes));
             }
             Piece::End(_) => self.taken = Some(self.since),
-            // The other end is gone, and nobody is left for what this peer sends.
+            // The other end is gone, and the bytes of this peer lead nowhere.
             Piece::Broken => (self.taken, self.given) = (Some(self.since), Some(self.since)),
             Piece::Interim(_) | Piece::Head(_) | Piece::Switch(_) => {
                 unreachable!("no response follows a switch of protocols")

@@ -87,7 +87,7 @@ impl Listener {
 #[derive(Debug)]
 struct Watching {
     inotify: Inotify,
-    /// A path to each directory, to find out what was made at a name.
+    /// A path to each directory, to look at the file that was made at a name.
     directories: BTreeMap<i32, PathBuf>,
 }
 
@@ -506,7 +506,7 @@ fn resolve(target: &ProxyTarget) -> io::Result<Vec<Address>> {
     Ok(addresses.into_iter().map(address).collect())
 }
 
-/// What is at a path of the disk; see [`Driver::found`].
+/// The kind of file at a path of the disk; see [`Driver::found`].
 pub(in crate::server) fn found(path: &Path) -> io::Result<Found> {
     let kind = fs::symlink_metadata(path)?.file_type();
     Ok(match (kind.is_symlink(), kind.is_dir()) {

@@ -106,7 +106,7 @@ fn denial(audience: Inspect, request: &Request<'_>) -> Option<Answer> {
 }
 
 /// Whether a page of another origin sends the request. A link from elsewhere may lead here, and its page
-/// cannot read what the browser then shows.
+/// cannot read the text that the browser then shows.
 fn is_of_other_origin(request: &Request<'_>) -> bool {
     let site = request.field("Sec-Fetch-Site");
     let is_foreign = matches!(site, Some("cross-site" | "same-site"));

@@ -42,7 +42,7 @@ pub(in crate::server) struct Pages {
     questions: VecDeque<(Key, Question, usize)>,
     /// The bytes of the messages in `questions`.
     bytes: usize,
-    /// Each page is to be loaded again, because somebody has asked for it.
+    /// Each page is to be loaded again, because the user has asked for it.
     is_reload_asked: bool,
     /// Whether anything has happened here that the server does not know yet.
     has_news: bool,

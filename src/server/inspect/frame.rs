@@ -134,7 +134,7 @@ where
         format!("{object}\n")
     }
 
-    /// The part of a snapshot that is the same for all watchers, of whom there are `watchers`.
+    /// The part of a snapshot that is the same for each of the `watchers`.
     pub(super) fn common(&self, inspect: &Inspect, watchers: usize) -> Common {
         let (counters, pace) = (&self.tally.counters, &self.pace);
         let motion = inspect.gate.motion();

@@ -161,7 +161,7 @@ impl Quiet {
 mod tests {
     use super::*;
 
-    /// What happens in a test: at a time in milliseconds.
+    /// An event of a test, at a time in milliseconds.
     enum Step {
         /// A change at the name is over.
         Done(&'static str),

@@ -42,7 +42,7 @@ where
         let changed_at = reload.quiet.last().unwrap_or(now);
         let is_missing = !outcome.missing.is_empty() || !outcome.is_certain;
         // The first look at new uses comes in the middle of a burst, perhaps, or between two polls of which
-        // the second is to confirm what the first has found.
+        // the second is to confirm the changes that the first has found.
         let is_unsettled = reload.quiet.last().is_some() || !reload.polled.is_empty();
         match was_survey {
             true if reload.quiet.looked(is_missing, now) == Next::LookAgain => return,

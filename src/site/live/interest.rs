@@ -9,7 +9,7 @@ use slab::Slab;
 
 use super::uses::Use;
 
-/// What the uses want from one directory.
+/// The interest of the uses in one directory.
 #[derive(Default, Debug)]
 struct Names {
     /// The next segments of the paths that lead on from the directory, as [`folded`].
@@ -18,7 +18,7 @@ struct Names {
     own: Vec<usize>,
 }
 
-/// What the uses want from the directories that were asked about, as long as the uses stay the same.
+/// The interest of the uses in the directories that were asked about, as long as the uses stay the same.
 #[derive(Default, Debug)]
 pub(super) struct Interests(BTreeMap<Box<[u8]>, Names>);
 

@@ -344,7 +344,7 @@ fn push_refresh(out: &mut Vec<u8>, value: &[u8], back: &Back<'_>) {
     out.extend_from_slice(quote);
 }
 
-/// Appends a policy without the directive that sends a browser to https, where nobody listens. Without
+/// Appends a policy without the directive that sends a browser to https, where no server listens. Without
 /// another directive, the line is left out.
 fn push_policy(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     const DIRECTIVE: &[u8] = b"upgrade-insecure-requests";

@@ -76,7 +76,7 @@ struct Target {
     fragment: Option<Template>,
 }
 
-/// What a rule says about a request.
+/// The verdict of a rule on a request.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Found {
     /// The number of the line in the file.
@@ -293,7 +293,7 @@ impl Redirect {
             && self.outcome(&path, None, &captures).is_none()
     }
 
-    /// What the rule, which matches, says; `None` if nothing can be said.
+    /// The verdict of a rule that matches; `None` if there is none.
     fn outcome(
         &self,
         path: &CanonicalPath,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::connection::Request;
 use crate::http::Status;
 
-/// A kind of value: how it is read, and what it is, for a sentence.
+/// A kind of value: its parser, and its name in a sentence.
 #[derive(Clone, Copy)]
 pub(super) struct Form<T> {
     pub read: fn(&str) -> Option<T>,
