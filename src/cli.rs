@@ -8,6 +8,7 @@ mod demo;
 mod environment;
 mod help;
 mod https;
+mod needs;
 mod values;
 
 pub use choices::{CorsMode, Format, InspectFor, LiveFor, MetricsFor, Slow};
@@ -33,6 +34,7 @@ use environment::Variables;
 use help::{ACCESS, BOUNDS, FILES, LISTEN, LIVE, LOOP, OUTPUT, PROXY};
 use values::{
     address, count, field_change, glob_pattern, host_name, origin, page_path, port, seconds, size,
+    some_seconds,
 };
 
 /// A web server in one thread: one loop serves files and WebSocket rooms to all connections.
@@ -183,15 +185,15 @@ pub struct Cli {
     pub proxy: Vec<ProxyRoute>,
 
     /// Trust any certificate of a server behind --proxy
-    #[arg(hide_short_help = true, help_heading = PROXY, long, requires = "proxy")]
+    #[arg(hide_short_help = true, help_heading = PROXY, long)]
     pub proxy_insecure: bool,
 
-    /// Seconds for which a request waits for a server that is being restarted [default: 10]
-    #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = seconds, requires = "proxy", allow_negative_numbers = true)]
+    /// Seconds for which a request waits for a server that is being restarted; 0: no wait [default: 10]
+    #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = seconds, allow_negative_numbers = true)]
     pub proxy_wait: Option<u32>,
 
     /// Seconds until the server must have begun its answer [default: 120]
-    #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = seconds, requires = "proxy", allow_negative_numbers = true)]
+    #[arg(hide_short_help = true, help_heading = PROXY, long, value_name = "SECS", value_parser = some_seconds, allow_negative_numbers = true)]
     pub proxy_timeout: Option<u32>,
 
     /// Ask for this user name and password
@@ -295,7 +297,7 @@ pub struct Cli {
     pub trace: Option<PathBuf>,
 
     /// Write times and ports to the trace too, which differ from run to run
-    #[arg(hide_short_help = true, help_heading = LOOP, long, requires = "trace")]
+    #[arg(hide_short_help = true, help_heading = LOOP, long)]
     pub trace_clock: bool,
 
     /// Serve endpoints for tests of clients: POST /_oneloop/echo answers with the request body, and below
@@ -391,6 +393,9 @@ fn explain(error: &clap::Error) -> String {
         _ => "",
     };
     // `clap` names a flag together with its value: `--log <FORMAT>`, `--cors[=<MODE>]`.
+    if let Some(sentence) = needs::explain(error) {
+        return sentence;
+    }
     let name = |kind| {
         let text = text(kind).trim_matches(['[', ']']);
         text.split([' ', '=', '[']).next().unwrap_or_default()

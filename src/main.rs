@@ -17,7 +17,7 @@ use std::process::{self, ExitCode};
 use std::time::Instant;
 
 use oneloop::cli::{CertificateQuestion, Cli, Command, Conversion, Demo};
-use oneloop::config::{Config, Https, Live, TraceTo};
+use oneloop::config::{Config, Https, Live, SocketPath, TraceTo};
 use oneloop::server::trace::{Trace, chrome};
 use oneloop::server::{self, BoundServer, Console, Lan, Server, Shown};
 use oneloop::sys::{self, Output};
@@ -254,7 +254,8 @@ fn run(
     log.notice(&banner(&bound, config, opened, screen, began));
     let mut console = Console {
         urls: urls(&bound, opened)
-            .iter()
+            .into_iter()
+            .chain(config.sockets.iter().map(of_socket))
             .map(|url| format!("{url}\n"))
             .collect(),
         page: page(&bound, cli.open.as_deref().unwrap_or("/")),
@@ -287,6 +288,11 @@ fn urls(bound: &BoundServer, lan: Option<&Lan>) -> Vec<String> {
                 .collect()
         }
     }
+}
+
+/// A socket of the Unix domain, as --bind names it.
+fn of_socket(socket: &SocketPath) -> String {
+    format!("unix:{}", Shown(&socket.path))
 }
 
 /// The page of the server, as a browser on this machine reaches it. An address that stands for all is not
@@ -332,7 +338,7 @@ fn banner(
         line(&format!("{cyan}{url}{off}"));
     }
     for socket in &config.sockets {
-        line(&format!("{cyan}unix:{}{off}", Shown(&socket.path)));
+        line(&format!("{cyan}{}{off}", of_socket(socket)));
     }
     if let (Some(port), Some(taken)) = (bound.port_in_use, bound.addresses.first()) {
         line(&format!("port {port} is in use, took {}", taken.port()));

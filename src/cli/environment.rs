@@ -19,7 +19,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::{Cli, explain};
+use super::{Cli, explain, needs};
 
 /// Reads a variable of the environment.
 pub(super) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -46,11 +46,11 @@ pub(super) fn parse(mut args: Vec<OsString>, variables: Variables<'_>) -> Result
     // Mistakes on the command line are told first. A missing flag may be in a variable.
     let given = command.clone().ignore_errors(true);
     let given = given.try_get_matches_from(&args).map_err(said)?;
-    if let Err(error) = read(&command, &args)
-        && error.kind() != ErrorKind::MissingRequiredArgument
-    {
-        return Err(said(error));
-    }
+    let lacks = match read(&command, &args) {
+        Ok(_) => false,
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => true,
+        Err(error) => return Err(said(error)),
+    };
     let mut from_variables = Vec::new();
     for flag in flags.iter().filter(|flag| counts(flag, &command, &given)) {
         if let Some(name) = variable(flag)
@@ -70,7 +70,7 @@ pub(super) fn parse(mut args: Vec<OsString>, variables: Variables<'_>) -> Result
                 said = renamed(&said, &format!("--{long}"), &name);
             }
         }
-        match said.contains(PREFIX) {
+        match lacks || said.contains(PREFIX) {
             true => said,
             false => format!("{said} (a variable {PREFIX}... in the environment asks for it)"),
         }
@@ -81,6 +81,7 @@ const PREFIX: &str = "ONELOOP_";
 
 fn read(command: &Command, args: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command.clone().try_get_matches_from(args)?;
+    needs::check(&matches)?;
     Cli::from_arg_matches(&matches)
 }
 

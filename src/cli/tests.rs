@@ -360,8 +360,18 @@ fn a_wrong_variable_is_named() {
         (
             &[],
             &[("ONELOOP_TRACE_CLOCK", "1")],
-            "--trace <FILE> is missing; --help says more (a variable ONELOOP_... in the environment \
-             asks for it)",
+            "ONELOOP_TRACE_CLOCK needs --trace; add --trace FILE, or leave ONELOOP_TRACE_CLOCK out",
+        ),
+        (
+            &["--proxy-wait=1"],
+            &[("ONELOOP_SPA", "1")],
+            "--proxy-wait needs --proxy; add --proxy PATH=URL, or leave --proxy-wait out",
+        ),
+        (
+            &["-bunix:/a"],
+            &[("ONELOOP_TLS", "1")],
+            "ONELOOP_TLS needs a TCP address, and --bind names only Unix sockets; add localhost to \
+             --bind, or leave ONELOOP_TLS out",
         ),
         // The command line is looked at first.
         (
@@ -483,8 +493,8 @@ fn a_wrong_argument_is_explained_in_one_line_with_the_next_step() {
             "--port is given more than once; give it once",
         ),
         (
-            &["--trace-clock"],
-            "--trace <FILE> is missing; --help says more",
+            &["--proxy-timeout=0", "--proxy=/a=unix:/b"],
+            r#"--proxy-timeout "0": no server answers in 0 seconds; leave it out for 120 seconds"#,
         ),
         (
             &["--auth=u:p", "--auth-file=x"],
@@ -501,6 +511,48 @@ fn a_wrong_argument_is_explained_in_one_line_with_the_next_step() {
         assert!(!said.contains(char::is_control), "{said:?}");
     }
 }
+
+#[test]
+fn a_flag_that_needs_another_is_not_taken_in_silence() {
+    for (args, lacking) in [
+        (
+            &["--trace-clock"][..],
+            Some(("--trace", "add --trace FILE")),
+        ),
+        (
+            &["--proxy-insecure"],
+            Some(("--proxy", "add --proxy PATH=URL")),
+        ),
+        (
+            &["--proxy-wait", "3"],
+            Some(("--proxy", "add --proxy PATH=URL")),
+        ),
+        (
+            &["--proxy-timeout=3"],
+            Some(("--proxy", "add --proxy PATH=URL")),
+        ),
+        (&["--proxy-wait=0", "--proxy=/a=unix:/b"], None),
+        (&["--port=1", "-bunix:/a"], OF_TCP),
+        (&["--tls", "-bunix:/a", "-bunix:/b"], OF_TCP),
+        (&["--tls-cert=c", "-bunix:/a"], OF_TCP),
+        (&["--open=/x", "-bunix:/a"], OF_TCP),
+        (&["--tls", "--open", "-bunix:/a", "-blocalhost"], None),
+        (&["--port=1", "--tls", "--open"], None),
+        (&["-bunix:/a"], None),
+    ] {
+        let flag = args[0].split('=').next().unwrap_or_default();
+        let said = lacking
+            .map(|(needed, next)| format!("{flag} needs {needed}; {next}, or leave {flag} out"));
+        assert_eq!(read(args, &[]).map(drop).err(), said, "{args:?}");
+    }
+    // Whoever runs the program in a container sets the variable for all.
+    assert!(read(&["-bunix:/a"], &[("PORT", "80")]).is_ok());
+}
+
+const OF_TCP: Option<(&str, &str)> = Some((
+    "a TCP address, and --bind names only Unix sockets",
+    "add localhost to --bind",
+));
 
 #[test]
 fn credentials_come_from_a_flag_or_the_environment_and_are_never_shown() {

@@ -30,11 +30,19 @@ pub(super) fn glob_pattern(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses a value of `--max-age`. RFC 9111 §1.2.2 has the bound.
+/// Parses a value of `--max-age` or `--proxy-wait`. RFC 9111 §1.2.2 has the bound.
 pub(super) fn seconds(text: &str) -> Result<u32, String> {
     const MAX: u32 = (1 << 31) - 1;
     let seconds = text.parse().ok().filter(|n| *n <= MAX);
     seconds.ok_or_else(|| format!("not a number of seconds from 0 to {MAX}"))
+}
+
+/// Parses a value of `--proxy-timeout`. In no time, no server would ever answer.
+pub(super) fn some_seconds(text: &str) -> Result<u32, String> {
+    match seconds(text) {
+        Ok(0) => Err("no server answers in 0 seconds; leave it out for 120 seconds".into()),
+        read => read,
+    }
 }
 
 /// Parses a value of `--open`: the path of a page, perhaps with a query and a fragment. Characters that a

@@ -19,7 +19,7 @@ use crate::transport::Transport;
 pub struct Console {
     /// The answer to `u`: a line for each address, each with a line end.
     pub urls: String,
-    /// The page that `o` opens.
+    /// The page that `o` opens; empty if there is none that a browser can reach.
     pub page: String,
     /// Whether the terminal can be cleared.
     pub clears: bool,
@@ -226,10 +226,14 @@ where
     /// Opens the page of the console in a browser. A failure is a warning.
     pub fn open_page(&mut self) {
         let page = self.console.as_ref().map_or("", |console| &console.page);
-        if let Err(error) = self.driver.open(page) {
-            let warning = format!("no browser is opened: {error}; open {page} by hand");
-            self.log.iter_mut().for_each(|log| log.warn(&warning));
-        }
+        let warning = match page {
+            "" => "no browser is opened: it reaches no Unix socket; add localhost to --bind".into(),
+            page => match self.driver.open(page) {
+                Ok(()) => return,
+                Err(error) => format!("no browser is opened: {error}; open {page} by hand"),
+            },
+        };
+        self.log.iter_mut().for_each(|log| log.warn(&warning));
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::harness::{Folder, Server, program};
+use crate::harness::{Finished, Folder, Process, Server, program};
 
 /// Sends a request and returns all that comes until the end.
 fn ask(path: &Path, target: &str) -> String {
@@ -25,7 +25,11 @@ fn a_socket_has_the_permissions_that_were_asked_for_and_goes_with_the_server() {
     let folder = Folder::with("index.html", "hello");
     let path = folder.path().join("s.sock");
     let bind = format!("unix:{}?mode=660", path.display());
-    let mut server = Server::with(folder.path(), &["--log=off", "--metrics", "--bind", &bind]);
+    let mut command = program();
+    command
+        .arg(folder.path())
+        .args(["--log=off", "--metrics", "--bind", &bind]);
+    let mut server = Server::from(&mut command);
     assert!(server.addresses.is_empty(), "{:?}", server.banner);
     let mode = fs::metadata(&path)
         .expect("it is there")
@@ -38,6 +42,31 @@ fn a_socket_has_the_permissions_that_were_asked_for_and_goes_with_the_server() {
     server.signal(Signal::TERM);
     assert_eq!(server.process.code(), Some(0));
     assert!(!path.exists());
+}
+
+/// What is about TCP has no effect on a socket.
+#[test]
+fn what_cannot_be_with_a_socket_alone_is_an_error() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path().join("run")).expect("the folder is ours");
+    let path = folder.path().join("run/s.sock");
+    let bind = format!("--bind=unix:{}", path.display());
+    let run = |flags: &[&str]| {
+        let mut command = program();
+        command.arg(folder.path()).arg(&bind).args(flags);
+        let Finished { code, stderr, .. } = Process::start(&mut command).finish();
+        assert!(!path.exists(), "{flags:?}");
+        (code, stderr)
+    };
+    for flag in ["--port=8080", "--tls", "--open"] {
+        let (code, said) = run(&[flag]);
+        let flag = flag.split('=').next().expect("a name");
+        let expected = format!(
+            "error: {flag} needs a TCP address, and --bind names only Unix sockets; add localhost \
+             to --bind, or leave {flag} out\n"
+        );
+        assert_eq!((code, said), (Some(2), expected));
+    }
 }
 
 #[test]
