@@ -469,8 +469,10 @@ impl Server<MioDriver, Disk> {
 fn routes(config: &Config, own: &[SocketAddr]) -> Result<Routes, StartError> {
     let routes = Routes::new(&config.proxies, cfg!(feature = "tls"));
     let routes = routes.map_err(StartError::Proxy)?;
+    let sockets = config.sockets.iter().map(|socket| in_full(&socket.path));
+    let sockets: Vec<_> = sockets.collect();
     let is_own = |place: &ProxyPlace| match place {
-        ProxyPlace::Unix(_) => false,
+        ProxyPlace::Unix(path) => sockets.contains(&in_full(path)),
         ProxyPlace::Host(_, port) => {
             let target = ProxyTarget {
                 is_tls: false,
@@ -485,10 +487,28 @@ fn routes(config: &Config, own: &[SocketAddr]) -> Result<Routes, StartError> {
         }
     };
     match routes.to_itself(is_own) {
-        Some(route) => Err(StartError::Proxy(format!(
-            "--proxy {route} leads back to this server; name the port of the backend"
-        ))),
+        Some(route) => {
+            let next = match route.target().place {
+                ProxyPlace::Unix(_) => "socket",
+                ProxyPlace::Host(..) => "port",
+            };
+            Err(StartError::Proxy(format!(
+                "--proxy {route} leads back to this server; name the {next} of the backend"
+            )))
+        }
         None => Ok(routes),
+    }
+}
+
+/// The path of a socket, which need not be there yet, with the links in its directory followed.
+fn in_full(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let directory = absolute
+        .parent()
+        .and_then(|parent| fs::canonicalize(parent).ok());
+    match (directory, absolute.file_name()) {
+        (Some(directory), Some(name)) => directory.join(name),
+        _ => absolute,
     }
 }
 

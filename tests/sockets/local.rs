@@ -44,7 +44,7 @@ fn a_socket_has_the_permissions_that_were_asked_for_and_goes_with_the_server() {
     assert!(!path.exists());
 }
 
-/// What is about TCP has no effect on a socket.
+/// What is about TCP has no effect on a socket, and a route to the socket itself would go round in a circle.
 #[test]
 fn what_cannot_be_with_a_socket_alone_is_an_error() {
     let folder = Folder::new();
@@ -67,6 +67,12 @@ fn what_cannot_be_with_a_socket_alone_is_an_error() {
         );
         assert_eq!((code, said), (Some(2), expected));
     }
+    let round = path.display().to_string().replace("/run/", "/run/../run/");
+    let (code, said) = run(&[&format!("--proxy=/a=unix:{round}")]);
+    let expected = format!(
+        "error: --proxy /a=unix:{round} leads back to this server; name the socket of the backend\n"
+    );
+    assert_eq!((code, said), (Some(1), expected));
 }
 
 #[test]
