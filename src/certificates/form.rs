@@ -140,13 +140,19 @@ impl Held {
         format!("it holds {}, and no certificate; {next}", self.what())
     }
 
-    /// Says that there is no private key, and the next step.
+    /// Says that there is no private key that can be read, and the next step.
     pub fn lacks_key(&self, is_single: bool) -> String {
         let next = match self.others.first() {
             Some(Other::EncryptedKey) => {
-                "`openssl pkey -in OLD -out NEW` writes it without a passphrase"
+                return "its private key is encrypted; `openssl pkey -in KEY -out PLAIN` writes it \
+                        without a passphrase"
+                    .into();
             }
-            Some(Other::OpenSshKey) => "`ssh-keygen -p -m pem -f FILE` puts it into PEM",
+            Some(Other::OpenSshKey) => {
+                return "its private key is in OpenSSH's own form; `ssh-keygen -p -m pem -f FILE` \
+                        puts it into PEM"
+                    .into();
+            }
             Some(Other::Archive) => "`openssl pkcs12 -nodes -in OLD -out NEW` writes both as PEM",
             Some(Other::Broken) => "copy the file again",
             _ if is_single => "name the file of the key with --tls-key",

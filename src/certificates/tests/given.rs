@@ -126,20 +126,20 @@ fn files_that_cannot_be_used_are_told_with_what_they_hold() {
         (
             "ec.pem",
             "ec.encrypted.pem",
-            "ec.encrypted.pem: it holds an encrypted private key, and no private key; `openssl \
-             pkey -in OLD -out NEW` writes it without a passphrase",
+            "ec.encrypted.pem: its private key is encrypted; `openssl pkey -in KEY -out PLAIN` \
+             writes it without a passphrase",
         ),
         (
             "ec.pem",
             "ec.encrypted-sec1.pem",
-            "ec.encrypted-sec1.pem: it holds an encrypted private key, and no private key; \
-             `openssl pkey -in OLD -out NEW` writes it without a passphrase",
+            "ec.encrypted-sec1.pem: its private key is encrypted; `openssl pkey -in KEY -out \
+             PLAIN` writes it without a passphrase",
         ),
         (
             "ec.pem",
             "openssh.pem",
-            "openssh.pem: it holds a private key in OpenSSH's own form, and no private key; \
-             `ssh-keygen -p -m pem -f FILE` puts it into PEM",
+            "openssh.pem: its private key is in OpenSSH's own form; `ssh-keygen -p -m pem -f \
+             FILE` puts it into PEM",
         ),
         (
             "ec.pem",
