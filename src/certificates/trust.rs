@@ -16,16 +16,20 @@ pub fn instructions(authority: &Authority) -> String {
     let (begin, end) = (date(facts.begins), date(facts.ends));
     let fingerprint = fingerprint(authority.der());
     let limits = limits(&facts.constraints);
-    let (name, key, change) = match authority.is_of_mkcert() {
+    let (name, key, begin_with, change) = match authority.is_of_mkcert() {
         true => (
             "mkcert",
             format!("{folder}/rootCA-key.pem"),
-            "`mkcert -install` trusts it on this machine; `mkcert -uninstall` undoes that.\n"
-                .to_owned(),
+            "\
+To trust it on this machine, let mkcert do so:
+  mkcert -install
+`mkcert -uninstall` undoes that. Where mkcert cannot, do it by hand: begin with",
+            String::new(),
         ),
         false => (
             "oneloop",
             format!("{folder}/ca.pem"),
+            "No program trusts it by itself. To trust it on this machine, begin with",
             format!(
                 "For another CA, such as one that may sign for a name of --allow-host:\n  \
                  rm -r {folder}\n  oneloop cert --allow-host NAME\n"
@@ -45,7 +49,7 @@ The CA of {name}, which signs the certificates of oneloop --tls:
   SHA-256      {fingerprint}
   signs for    {limits}
 
-No program trusts it by itself. To trust it on this machine, begin with
+{begin_with}
   CA={file}
 and go on for each kind of program:
   Debian, Ubuntu    sudo cp \"$CA\" /usr/local/share/ca-certificates/oneloop.crt
@@ -74,7 +78,8 @@ On another device, fetch /_oneloop/ca.crt of this server first, or copy the file
   Android           Settings, Security, Encryption & credentials, Install a
                     certificate, CA certificate
 
-To undo: remove the file of the first three, and repeat their last line; then
+To undo: remove the file of the first two, and repeat their last line; then
+  Arch              sudo trust anchor --remove \"$CA\"
   Chromium, Firefox certutil -d sql:DIRECTORY -D -n oneloop
   Windows, in WSL   certutil.exe -user -delstore Root {common}
 {change}",

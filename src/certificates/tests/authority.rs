@@ -280,6 +280,20 @@ fn a_caroot_without_a_ca_is_told() {
     assert_eq!(Places::from_environment(&|_| None), None);
 }
 
+/// mkcert knows the stores of more programs than a list of commands does.
+#[test]
+fn the_instructions_for_the_ca_of_mkcert_begin_with_mkcert() {
+    let (scratch, now) = (Scratch::new(), SystemTime::now());
+    let (certificate, key) = self_signed(true, now, now + 500 * DAY);
+    scratch.write("data/mkcert/rootCA.pem", &certificate);
+    scratch.write("data/mkcert/rootCA-key.pem", &key);
+    let text = instructions(&found(&scratch.places(), now));
+    let at = |part: &str| text.find(part).expect(part);
+    assert!(at("  mkcert -install\n") < at("  CA="), "{text}");
+    assert!(at("`mkcert -uninstall`") < at("  CA="), "{text}");
+    assert!(!text.contains("oneloop cert"), "{text}");
+}
+
 #[test]
 fn the_instructions_name_the_file_and_never_show_the_key() {
     let (scratch, now) = (Scratch::new(), SystemTime::now());
@@ -291,7 +305,8 @@ fn the_instructions_name_the_file_and_never_show_the_key() {
     for part in [
         "update-ca-certificates",
         "update-ca-trust",
-        "trust anchor",
+        "trust anchor --store \"$CA\"",
+        "trust anchor --remove \"$CA\"",
         "sql:$HOME/.pki/nssdb",
         "cert9.db",
         "/_oneloop/ca.crt",
