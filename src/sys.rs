@@ -314,8 +314,9 @@ pub enum FileKind {
     Other,
 }
 
-impl From<rustix::fs::Stat> for Stat {
-    fn from(stat: rustix::fs::Stat) -> Stat {
+impl From<&rustix::fs::Stat> for Stat {
+    #[inline]
+    fn from(stat: &rustix::fs::Stat) -> Stat {
         Stat {
             kind: match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => FileKind::File,
@@ -346,13 +347,13 @@ fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
 
 /// Returns the state of the file at `path`, by stat(2). Symbolic links are followed.
 pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
-    Ok(rustix::fs::statat(CWD, path, AtFlags::empty())?.into())
+    looked(&rustix::fs::statat(CWD, path, AtFlags::empty()))
 }
 
 /// Returns the state of the file at `path`, by lstat(2): a symbolic link in the last component is
 /// not followed, and its kind is [`FileKind::Other`].
 pub(crate) fn lstat(path: &Path) -> io::Result<Stat> {
-    Ok(rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?.into())
+    looked(&rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW))
 }
 
 /// Checks by faccessat(2) that the process may look for names in the directory at `path`, or read
@@ -369,9 +370,19 @@ pub(crate) fn check_readable(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes the state of a file from the kernel's. By reference, because the kernel's has 144 bytes, and each move
+/// is a copy.
+#[inline]
+fn looked(found: &rustix::io::Result<rustix::fs::Stat>) -> io::Result<Stat> {
+    match found {
+        Ok(stat) => Ok(stat.into()),
+        Err(errno) => Err((*errno).into()),
+    }
+}
+
 /// Returns the state of an open file, by fstat(2).
 pub(crate) fn fstat(file: &impl AsFd) -> io::Result<Stat> {
-    Ok(rustix::fs::fstat(file)?.into())
+    looked(&rustix::fs::fstat(file))
 }
 
 /// Opens a directory as the starting point for [`open_beneath`]. The flag is `O_PATH`, which needs
