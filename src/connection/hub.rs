@@ -437,6 +437,12 @@ impl OwedAnswers {
         matches!(self.rows.get(&key), Some(Owed::Stream(stream)) if stream.on_the_way == 0)
     }
 
+    /// Whether a stream has found the queue of effects full.
+    #[inline]
+    pub(crate) fn has_crowded_out(&self) -> bool {
+        !self.crowded_out.is_empty()
+    }
+
     /// Takes the streams that found the queue of effects full, to be pumped.
     pub(crate) fn take_crowded_out(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.crowded_out)

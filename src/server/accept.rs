@@ -42,11 +42,18 @@ where
 
     /// Accepts a bounded number of connections from each acceptable listener, unless accepting is
     /// paused.
+    #[inline]
     pub(super) fn accept(&mut self) {
-        if !self.acceptable.contains(&true) {
-            self.crowd.idle = None;
-            return;
+        match self.acceptable.contains(&true) {
+            true => self.accept_waiting(),
+            false => self.crowd.idle = None,
         }
+    }
+
+    /// Accepts a bounded number of connections from each acceptable listener. A function of its own, because
+    /// no connection is new in most turns.
+    #[inline(never)]
+    fn accept_waiting(&mut self) {
         let now = self.turn.now.instant;
         if self.accept_paused_until.is_some_and(|until| now < until) {
             return;

@@ -44,7 +44,11 @@ impl Clock {
     }
 
     /// The time of the loop at a time of the driver.
+    #[inline]
     pub fn of_loop(&self, at: Instant) -> Instant {
+        if self.behind.is_zero() {
+            return at;
+        }
         at.checked_sub(self.behind).unwrap_or(at)
     }
 

@@ -73,13 +73,33 @@ where
         self.ticks.iter().map(|tick| tick.next).min()
     }
 
-    /// Notifies the connections whose deadline has passed. The reaction can wait, because no peer waits
-    /// for a deadline.
+    /// Acts on the deadlines that have passed, of connections and of the server itself.
+    #[inline]
     pub(super) fn expire(&mut self) {
         let now = self.turn.now.instant;
         if self.due.is_empty() {
             self.timers.advance(now, Self::DUE_MAX, &mut self.due);
         }
+        if !self.due.is_empty() {
+            self.notify_due(now);
+        }
+        self.close_unused_files(now);
+        self.free_stock(now);
+        if self.console.is_some() {
+            self.give_hint();
+        }
+        if self.reload.is_some() {
+            self.look_for_changes();
+        }
+        if self.inspect.is_some() {
+            self.serve_watchers();
+        }
+    }
+
+    /// Notifies the connections whose deadline has passed. The reaction can wait, because no peer waits
+    /// for a deadline.
+    #[cold]
+    fn notify_due(&mut self, now: Instant) {
         self.work.begin_part();
         while self.work.is_left() {
             let Some(index) = self.due.pop_front() else {
@@ -104,17 +124,6 @@ where
                 None => {}
             }
         }
-        self.close_unused_files(now);
-        self.free_stock(now);
-        if self.console.is_some() {
-            self.give_hint();
-        }
-        if self.reload.is_some() {
-            self.look_for_changes();
-        }
-        if self.inspect.is_some() {
-            self.serve_watchers();
-        }
     }
 
     /// Frees the large buffers that the pool has kept for some time. Large messages come in bursts, and
@@ -138,8 +147,8 @@ where
             None => {}
         }
         let is_holding = self.shared.site.has_open_files();
-        let next = now + self.turn.limits.unused_file_time / 2;
-        self.close_files_at = is_holding.then_some(next);
+        let next = || now + self.turn.limits.unused_file_time / 2;
+        self.close_files_at = is_holding.then(next);
     }
 }
 

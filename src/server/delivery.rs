@@ -77,20 +77,33 @@ where
     /// Goes on with the present round of deliveries, as far as the turn has time. No connection is
     /// read from here. Only endpoints that answer a post, and connections that end, add effects
     /// meanwhile.
+    #[inline]
     pub(super) fn deliver(&mut self) {
         self.work.begin_part();
-        self.tick();
+        if !self.ticks.is_empty() || self.shared.alarms.next().is_some() {
+            self.tick();
+        }
         if self.jobs.is_some() {
             self.do_jobs();
         }
+        if self.has_effects() || self.deliveries.is_flushing {
+            self.go_on_with_round();
+        }
+        if self.shared.owed.has_crowded_out() {
+            self.call_crowded_out();
+        }
+        self.free_memory();
+    }
+
+    /// Goes on with the present round. A function of its own, because most turns deliver nothing.
+    #[inline(never)]
+    fn go_on_with_round(&mut self) {
         if !self.deliveries.is_flushing {
             self.carry_out_effects();
         }
         if self.deliveries.is_flushing {
             self.flush_recipients();
         }
-        self.call_crowded_out();
-        self.free_memory();
     }
 
     /// Queues the connections whose streams found the queue of effects full. They tell their endpoints
@@ -270,6 +283,7 @@ where
 
     /// Calls the endpoints whose interval has passed, and those whose timers have. A missed tick is not
     /// made up for.
+    #[inline(never)]
     fn tick(&mut self) {
         let now = self.turn.now.instant;
         for tick in &mut self.ticks {

@@ -55,10 +55,15 @@ impl Flood {
 
     /// When the lines that were left out are to be told; `None` if none was.
     pub(super) fn due(&self) -> Option<Instant> {
-        let is_empty = self.folded.is_empty() && self.others == 0;
         self.since
-            .filter(|_| !is_empty)
+            .filter(|_| self.has_folded())
             .map(|at| at + Flood::SECOND)
+    }
+
+    /// Whether lines were left out that are still to be told.
+    #[inline]
+    pub(super) fn has_folded(&self) -> bool {
+        !self.folded.is_empty() || self.others > 0
     }
 
     /// Ends the second if its time is over, or at once with `at_once`. Returns the kinds of requests

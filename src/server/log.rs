@@ -191,8 +191,22 @@ impl Log {
     }
 
     /// When to run a turn even if no event comes, because lines are waiting; `None` if none are.
-    #[inline(always)]
+    #[inline]
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
+        match self.is_idle() {
+            true => None,
+            false => self.next_try(now),
+        }
+    }
+
+    /// Whether no line waits, for an output or for the end of a flood: so it is in nearly every turn.
+    #[inline]
+    fn is_idle(&self) -> bool {
+        !self.log.is_waiting() && !self.errors.is_waiting() && !self.flood.has_folded()
+    }
+
+    #[cold]
+    fn next_try(&self, now: Instant) -> Option<Instant> {
         let blocked = self.log.is_blocked() || self.errors.is_blocked();
         let retry = blocked.then(|| now + Log::RETRY);
         retry.into_iter().chain(self.flood.due()).min()
@@ -201,12 +215,14 @@ impl Log {
     /// Formats `records`, and writes as much as the outputs take. The clock is
     /// read again only if a line is to be written: a service time ends here, not at the beginning of
     /// the turn.
+    #[inline]
     pub(super) fn record(&mut self, records: &[Record], now: impl FnOnce() -> Now) {
-        let waiting = self.log.is_waiting() || self.errors.is_waiting();
-        if records.is_empty() && !waiting && self.flood.due().is_none() {
-            return;
+        if !records.is_empty() || !self.is_idle() {
+            self.write(records, now());
         }
-        let now = now();
+    }
+
+    fn write(&mut self, records: &[Record], now: Now) {
         self.unfold(now, false);
         let is_for_people = self.format == LogFormat::Pretty && self.terminal;
         for record in records {

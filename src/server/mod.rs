@@ -624,13 +624,15 @@ where
             log.record(&self.tally.records, now);
             if !self.tally.records.is_empty() {
                 self.tally.counters.lines_dropped = log.lines_dropped();
+                self.tally.clear_records();
             }
-            self.tally.clear_records();
-            for path in self.shared.site.take_unfit() {
-                log.unfit(&path);
-            }
-            for warning in self.shared.site.take_warnings() {
-                log.warn(warning);
+            if self.shared.site.may_have_warnings() {
+                for path in self.shared.site.take_unfit() {
+                    log.unfit(&path);
+                }
+                for warning in self.shared.site.take_warnings() {
+                    log.warn(warning);
+                }
             }
             self.tally.is_logging = log.wants_records();
             if self.turn.stopping && !self.connections.is_empty() {

@@ -31,6 +31,9 @@ pub(crate) struct Timers {
     heads: [u32; SLOTS],
     /// A bit for each slot, set while the slot is not empty.
     occupied: [u64; WORDS],
+    /// When the first slot is due that is not empty. Kept, because the server asks in each turn, and a slot is
+    /// seldom filled or emptied.
+    next_due: Option<Instant>,
     nodes: Vec<Node>,
     armed: usize,
 }
@@ -53,6 +56,7 @@ impl Timers {
             next_tick: now + Duration::from_millis(TICK_MS),
             heads: [NIL; SLOTS],
             occupied: [0; WORDS],
+            next_due: None,
             nodes: Vec::new(),
             armed: 0,
         }
@@ -126,6 +130,7 @@ impl Timers {
         }
         if self.heads[slot] == NIL {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
+            self.next_due = self.first_due();
         }
         self.armed -= 1;
     }
@@ -137,18 +142,30 @@ impl Timers {
             self.nodes[next as usize].previous = index;
         }
         self.nodes[index as usize] = Node {
-            from: Some(self.origin + Duration::from_millis((tick - 1) * TICK_MS)),
+            from: Some(self.beginning_of(tick - 1)),
             previous: NIL,
             next,
         };
         self.heads[slot] = index;
         self.occupied[slot / 64] |= 1 << (slot % 64);
+        let due = self.beginning_of(tick);
+        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
         self.armed += 1;
     }
 
+    /// When a tick begins.
+    fn beginning_of(&self, tick: u64) -> Instant {
+        self.origin + Duration::from_millis(tick * TICK_MS)
+    }
+
     /// When the next deadline is due; `None` if no deadline is armed.
-    #[inline(always)]
+    #[inline]
     pub fn next(&self) -> Option<Instant> {
+        self.next_due
+    }
+
+    /// Looks for the first slot that is not empty, and returns when it is due.
+    fn first_due(&self) -> Option<Instant> {
         let first = (self.now + 1) % SLOTS as u64;
         let (word, bit) = (first as usize / 64, first % 64);
         // The word with the current slot is searched first, from the current bit on, and again
@@ -164,8 +181,7 @@ impl Timers {
             if bits != 0 {
                 let slot = at as u64 * 64 + u64::from(bits.trailing_zeros());
                 let ticks = (slot + SLOTS as u64 - first) % SLOTS as u64;
-                let since = Duration::from_millis((self.now + 1 + ticks) * TICK_MS);
-                return Some(self.origin + since);
+                return Some(self.beginning_of(self.now + 1 + ticks));
             }
         }
         None
@@ -194,7 +210,7 @@ impl Timers {
             }
         }
         self.now = tick;
-        self.next_tick = self.origin + Duration::from_millis((tick + 1) * TICK_MS);
+        self.next_tick = self.beginning_of(tick + 1);
     }
 }
 

@@ -394,6 +394,16 @@ impl<F: Files> Site<F> {
         self.cache.close_files();
     }
 
+    /// Whether one of the next two methods may have something to give. Nearly every turn finds nothing, and
+    /// must not take empty lists apart.
+    #[inline]
+    pub(crate) fn may_have_warnings(&self) -> bool {
+        !self.unfit.is_empty()
+            || self.rules.has_warnings()
+            || self.has_live_warnings()
+            || self.gateway.is_some()
+    }
+
     /// Takes the paths of the files that were found, since the last call, to be in another coding than
     /// their name says. A file is found once in each of its states.
     pub(crate) fn take_unfit(&mut self) -> Vec<Box<[u8]>> {

@@ -123,13 +123,17 @@ where
     /// are due, as far as the turn has time.
     pub(super) fn serve_watchers(&mut self) {
         let now = self.clock.read();
-        // Nearly every turn ends here.
         let is_idle = |inspect: &Inspect| {
             inspect.due.is_none_or(|at| at > now) && !inspect.watchers.borrow().has_news()
         };
-        if self.inspect.as_ref().is_none_or(|inspect| is_idle(inspect)) {
-            return;
+        if !self.inspect.as_ref().is_none_or(|inspect| is_idle(inspect)) {
+            self.serve_news(now);
         }
+    }
+
+    /// Serves the watchers. A function of its own, because nearly every turn has nothing for them.
+    #[inline(never)]
+    fn serve_news(&mut self, now: Instant) {
         // Moved out for the call, because the whole server is looked at meanwhile.
         if let Some(mut inspect) = self.inspect.take() {
             self.work.begin_part();

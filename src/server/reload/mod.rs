@@ -205,17 +205,22 @@ where
     }
 
     /// Goes on with live reload, as far as the turn has time.
+    #[inline]
     pub(super) fn look_for_changes(&mut self) {
-        let now = self.turn.now.instant;
         let Some(reload) = self.reload.as_ref().filter(|_| !self.turn.stopping) else {
             return;
         };
-        // Nearly every turn ends here.
+        let now = self.turn.now.instant;
         let is_due = reload.due.is_some_and(|at| at <= now);
         let has_news = || reload.has_changes || reload.pages.borrow().has_news();
-        if !is_due && !has_news() && !self.shared.site.has_live_news() {
-            return;
+        if is_due || has_news() || self.shared.site.has_live_news() {
+            self.go_on_with_reload(now);
         }
+    }
+
+    /// Does the present work of live reload. A function of its own, because nearly every turn has none.
+    #[inline(never)]
+    fn go_on_with_reload(&mut self, now: Instant) {
         // Moved out for the call, because the whole server is used meanwhile.
         if let Some(mut reload) = self.reload.take() {
             self.work.begin_part();

@@ -131,6 +131,13 @@ impl<F: Files> Site<F> {
         self
     }
 
+    /// Whether a warning about live reload waits.
+    #[inline]
+    pub(super) fn has_live_warnings(&self) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| !live.warnings.is_empty())
+    }
+
     /// Takes the warnings about live reload since the last call.
     pub(super) fn take_live_warnings(&mut self) -> Vec<String> {
         let live = self.live.as_mut();

@@ -131,6 +131,12 @@ impl Rules {
         &self.headers_file.text
     }
 
+    /// Whether a warning waits.
+    #[inline]
+    pub fn has_warnings(&self) -> bool {
+        !self.warnings.is_empty()
+    }
+
     /// Takes the warnings since the last call.
     pub fn take_warnings(&mut self) -> Vec<String> {
         mem::take(&mut self.warnings)
