@@ -45,6 +45,7 @@ use rustix::event::Timespec;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+pub(crate) use rustix::path::Arg as PathArg;
 use rustix::process::Resource;
 
 /// Blocks the thread for this time, or until a signal comes.
@@ -346,13 +347,13 @@ fn time(seconds: i64, nanoseconds: u64) -> SystemTime {
 }
 
 /// Returns the state of the file at `path`, by stat(2). Symbolic links are followed.
-pub(crate) fn stat(path: &Path) -> io::Result<Stat> {
+pub(crate) fn stat(path: impl PathArg) -> io::Result<Stat> {
     looked(&rustix::fs::statat(CWD, path, AtFlags::empty()))
 }
 
 /// Returns the state of the file at `path`, by lstat(2): a symbolic link in the last component is
 /// not followed, and its kind is [`FileKind::Other`].
-pub(crate) fn lstat(path: &Path) -> io::Result<Stat> {
+pub(crate) fn lstat(path: impl PathArg) -> io::Result<Stat> {
     looked(&rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW))
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
+use super::Place;
 use super::representation::{Content, Representation};
 use crate::http::Coding;
 use crate::sys::Stat;
@@ -19,6 +20,8 @@ pub(super) struct Entry<F> {
     path: Box<[u8]>,
     coding: Coding,
     pub lookup: Lookup<F>,
+    /// Where the file of the lookup is, or is absent.
+    pub place: Place,
     /// The last epoch that found the file unchanged; see the docs of [`site`](super).
     pub checked: u64,
     /// The siblings of the path, as last found in its directory; in entries for identity alone.
@@ -53,11 +56,18 @@ pub(super) struct Siblings {
 }
 
 impl<F> Entry<F> {
-    pub fn new(path: &[u8], coding: Coding, lookup: Lookup<F>, checked: u64) -> Entry<F> {
+    /// `checked` is the epoch in which the file of the lookup was looked at, at this place.
+    pub fn new(
+        path: &[u8],
+        coding: Coding,
+        lookup: Lookup<F>,
+        (place, checked): (Place, u64),
+    ) -> Entry<F> {
         Entry {
             path: path.into(),
             coding,
             lookup,
+            place,
             checked,
             siblings: None,
             unfit: Vec::new(),
@@ -100,7 +110,7 @@ impl<F> Entry<F> {
                 size_of::<Representation<F>>() + content + heads + 5 * ALLOCATION
             }
         };
-        lookup + 3 * self.path.len() + TABLES
+        lookup + 3 * self.path.len() + self.place.bytes() + ALLOCATION + TABLES
     }
 }
 
@@ -258,7 +268,8 @@ mod tests {
         };
         let representation = Representation::new(source, SystemTime::UNIX_EPOCH);
         let lookup = Lookup::Present(Rc::new(representation));
-        Entry::new(path.as_bytes(), Coding::Identity, lookup, 0)
+        let place = Place::new(b"/root/", path.as_bytes());
+        Entry::new(path.as_bytes(), Coding::Identity, lookup, (place, 0))
     }
 
     fn memory(path: &str, bytes: usize) -> Entry<()> {
@@ -297,7 +308,8 @@ mod tests {
     fn codings_are_apart_and_open_files_can_be_closed() {
         let mut cache = Cache::new(1 << 20);
         cache.insert(memory("a", 10));
-        cache.insert(Entry::new(b"a", Coding::Gzip, Lookup::Absent, 0));
+        let place = Place::new(b"/root/", b"a");
+        cache.insert(Entry::new(b"a", Coding::Gzip, Lookup::Absent, (place, 0)));
         cache.insert(entry(
             "large",
             Content::File(Rc::new(()), Sample::default()),

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::sys::{self, FileKind, Handle, Stat};
+use crate::sys::{self, FileKind, Handle, PathArg, Stat};
 
 /// The files of a site: a tree on the disk, or the simulator's stand-in.
 ///
@@ -67,6 +67,21 @@ pub trait Files {
     /// [`FileError`].
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError>;
 
+    /// Makes a path ready for [`stat_at`](Files::stat_at), as the [`Place`] beneath a root without a path. An
+    /// implementation for which another root is better has its own method.
+    fn place(&self, path: &[u8]) -> Place {
+        Place::new(b"", path)
+    }
+
+    /// Does the same as [`stat`](Files::stat). The cache looks at the same file again and again, and the path
+    /// of the file is not put together each time.
+    ///
+    /// # Errors
+    /// Those of [`stat`](Files::stat).
+    fn stat_at(&self, place: &Place) -> Result<Stat, FileError> {
+        self.stat(place.path())
+    }
+
     /// Begins a new epoch of the site: a fact that was found out before proves nothing about the
     /// tree now. An implementation that remembers no facts has nothing to do.
     fn begin_epoch(&self) {}
@@ -107,6 +122,51 @@ pub trait Files {
     ) -> Result<bool, FileError> {
         let _ = (directory, each);
         Ok(false)
+    }
+}
+
+/// A path that is ready to be looked at: with the path of the root in front, and with the NUL that the kernel
+/// asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    whole: Box<CStr>,
+    /// Where the path beneath the root begins, in `whole`.
+    begin: usize,
+    /// The end of the directory above the file, in the path beneath the root. `None`: the file is in the root.
+    directory_end: Option<usize>,
+}
+
+impl Place {
+    /// The place of `path` behind `root`, which ends in a slash unless it is empty. No file has a NUL in its
+    /// path: such a path becomes the empty one.
+    pub fn new(root: &[u8], path: &[u8]) -> Place {
+        match CString::new([root, path].concat()) {
+            Ok(whole) => Place {
+                whole: whole.into(),
+                begin: root.len(),
+                directory_end: path.iter().rposition(|b| *b == b'/'),
+            },
+            Err(_) => Place {
+                whole: CString::default().into(),
+                begin: 0,
+                directory_end: None,
+            },
+        }
+    }
+
+    /// The path beneath the root.
+    pub fn path(&self) -> &[u8] {
+        &self.whole.to_bytes()[self.begin..]
+    }
+
+    /// The path of the directory above the file, beneath the root. `None`: that is the root.
+    fn directory(&self) -> Option<&[u8]> {
+        self.directory_end.map(|end| &self.path()[..end])
+    }
+
+    /// The number of bytes that the place holds in memory, beside itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.whole.count_bytes() + 1
     }
 }
 
@@ -179,8 +239,8 @@ pub struct Disk {
     only: Option<Vec<u8>>,
     /// Whether symbolic links may lead out of the root.
     follow_symlinks: bool,
-    /// The path of the last stat(2), and the number of its bytes that name the root, with a slash. Kept
-    /// because nearly every request needs such a path and must not allocate.
+    /// The path of the last stat(2) without a [`Place`], and the number of its bytes that name the root, with
+    /// a slash. Kept because a request must not allocate.
     looked_at: RefCell<(Vec<u8>, usize)>,
     /// A directory beneath the root that was found in this epoch, with no symbolic link in its
     /// path; empty if none was found.
@@ -264,7 +324,9 @@ impl Disk {
     fn open_beneath(&self, path: &[u8]) -> Result<(File, Stat), FileError> {
         // One call for two questions: what kind of file is at the path, and is it a file of the root
         // that is open, or is another directory at the path of the root?
-        let looked = self.look_at(path, sys::lstat).map_err(FileError::from);
+        let looked = self
+            .look_at(path, |whole| sys::lstat(whole))
+            .map_err(FileError::from);
         if looked.is_ok_and(|stat| stat.kind == FileKind::Other) {
             // A symbolic link may lead to any kind of file.
             let stat = self.find(path)?;
@@ -302,20 +364,44 @@ impl Disk {
         Ok((file, stat))
     }
 
-    /// Whether every directory on the way to `path` is a directory, and no symbolic link. Each
-    /// directory is looked at once in an epoch, if all requests of the epoch are for files in it.
-    fn is_plain(&self, path: &[u8]) -> io::Result<bool> {
-        let Some(end) = path.iter().rposition(|b| *b == b'/') else {
-            return Ok(true);
+    /// The stat of the file at `whole`, which is the absolute path of `path`. `directory` is the one above.
+    #[inline]
+    fn look(
+        &self,
+        path: &[u8],
+        directory: Option<&[u8]>,
+        whole: impl PathArg + Copy,
+    ) -> Result<Stat, FileError> {
+        // By the absolute path, not beneath the open root: one call notices another file at the
+        // path as well as another root.
+        if self.only.is_some() || self.follow_symlinks {
+            return Ok(sys::stat(whole)?);
+        }
+        // stat(2) knows no limit for symbolic links, and openat2(2) costs three calls in its place.
+        // A path without links needs no limit.
+        let is_plain = match directory {
+            Some(directory) => self.is_plain(directory)?,
+            None => true,
         };
-        let directory = &path[..end];
+        if is_plain {
+            let stat = sys::lstat(whole)?;
+            if stat.kind != FileKind::Other {
+                return Ok(stat);
+            }
+        }
+        self.find(path)
+    }
+
+    /// Whether a directory and every directory above it is one, and no symbolic link. Each
+    /// directory is looked at once in an epoch, if all requests of the epoch are for files in it.
+    fn is_plain(&self, directory: &[u8]) -> io::Result<bool> {
         let mut plain = self.plain_directory.borrow_mut();
         if let Some([] | [b'/', ..]) = plain.strip_prefix(directory) {
             return Ok(true);
         }
-        let slashes = (0..=end).filter(|at| path[*at] == b'/');
-        for slash in slashes {
-            let above = self.path.join(OsStr::from_bytes(&path[..slash]));
+        let slashes = (0..directory.len()).filter(|at| directory[*at] == b'/');
+        for end in slashes.chain([directory.len()]) {
+            let above = self.path.join(OsStr::from_bytes(&directory[..end]));
             if sys::lstat(&above)?.kind != FileKind::Directory {
                 return Ok(false);
             }
@@ -403,20 +489,19 @@ impl Files for Disk {
     }
 
     fn stat(&self, path: &[u8]) -> Result<Stat, FileError> {
-        // By the absolute path, not beneath the open root: one call notices another file at the
-        // path as well as another root.
-        if self.only.is_some() || self.follow_symlinks {
-            return Ok(self.look_at(path, sys::stat)?);
-        }
-        // stat(2) knows no limit for symbolic links, and openat2(2) costs three calls in its place.
-        // A path without links needs no limit.
-        if self.is_plain(path)? {
-            let stat = self.look_at(path, sys::lstat)?;
-            if stat.kind != FileKind::Other {
-                return Ok(stat);
-            }
-        }
-        self.find(path)
+        let end = path.iter().rposition(|b| *b == b'/');
+        self.look_at(path, |whole| {
+            self.look(path, end.map(|end| &path[..end]), whole)
+        })
+    }
+
+    fn place(&self, path: &[u8]) -> Place {
+        let root = [self.path.as_os_str().as_bytes(), b"/"].concat();
+        Place::new(&root, path)
+    }
+
+    fn stat_at(&self, place: &Place) -> Result<Stat, FileError> {
+        self.look(place.path(), place.directory(), &*place.whole)
     }
 
     fn begin_epoch(&self) {
@@ -455,5 +540,58 @@ impl Files for Disk {
             }
         }
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder in which a folder is later moved out of the root, with a link in its place.
+    #[test]
+    fn a_place_is_looked_at_as_its_path_is() {
+        let folder = std::env::temp_dir().join(format!("oneloop-place-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        let root = folder.join("root");
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        for file in ["top", "a/file", "a/b/file"] {
+            fs::write(root.join(file), file).unwrap();
+        }
+        symlink("top", root.join("link")).unwrap();
+        let plain = Disk::new(&root).unwrap();
+        let following = Disk::new(&root).unwrap().following_symlinks();
+        let single = Disk::new(&root.join("top")).unwrap();
+        let paths = [
+            "", "top", "link", "a", "a/file", "a/b/file", "none", "a/none",
+        ];
+        let check = |expected: [&str; 3]| {
+            for (disk, expected) in [&plain, &following, &single].into_iter().zip(expected) {
+                let found = paths.map(|path| {
+                    let (path, place) = (path.as_bytes(), disk.place(path.as_bytes()));
+                    disk.begin_epoch();
+                    let stat = disk.stat_at(&place);
+                    disk.begin_epoch();
+                    assert_eq!((place.path(), stat), (path, disk.stat(path)));
+                    if stat.is_ok() { '+' } else { '-' }
+                });
+                assert_eq!(String::from_iter(found), expected);
+            }
+        };
+        check(["++++++--"; 3]);
+        fs::rename(root.join("a"), folder.join("a")).unwrap();
+        symlink(folder.join("a"), root.join("a")).unwrap();
+        // The files behind the link are outside of the root.
+        check(["+++-----", "++++++--", "++++++--"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_path_with_a_nul_has_no_place() {
+        let disk = Disk::new(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let place = disk.place(b"Cargo.toml\0x");
+        assert_eq!(disk.stat_at(&place), Err(FileError::Absent));
     }
 }

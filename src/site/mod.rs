@@ -117,7 +117,7 @@ mod tests;
 
 pub use auth::Auth;
 pub use fallback::Fallbacks;
-pub use files::{Disk, FileError, Files};
+pub use files::{Disk, FileError, Files, Place};
 pub use guard::{Denial, Guard};
 pub use live::TagPlace;
 pub use policy::Policy;

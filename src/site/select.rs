@@ -178,9 +178,10 @@ impl<F: Files> Site<F> {
     fn checked(&mut self, path: &[u8], coding: Coding, now: SystemTime) -> Option<Lookup<F::File>> {
         let entry = self.cache.get(path, coding)?;
         if entry.checked != self.epoch {
+            let stat = self.files.stat_at(&entry.place);
             let holds = match &entry.lookup {
-                Lookup::Present(made) => self.files.stat(&made.source.path) == Ok(made.source.stat),
-                Lookup::Absent => self.files.stat(path) == Err(FileError::Absent),
+                Lookup::Present(made) => stat == Ok(made.source.stat),
+                Lookup::Absent => stat == Err(FileError::Absent),
             };
             if !holds {
                 self.cache.remove(path, coding);
@@ -193,8 +194,7 @@ impl<F: Files> Site<F> {
             {
                 let dated = Rc::new(dated);
                 let lookup = Lookup::Present(Rc::clone(&dated));
-                self.cache
-                    .insert(Entry::new(path, coding, lookup, self.epoch));
+                self.remember(path, coding, lookup, self.epoch);
                 return Some(Lookup::Present(dated));
             }
         }
@@ -231,10 +231,25 @@ impl<F: Files> Site<F> {
             // The absence is checked in each epoch like every entry, so nothing has to be settled
             // first. If `open` reports a file as absent and stat(2) finds one (a link that leads
             // out of the root, a device), the check fails, and the file is opened anew.
-            let entry = Entry::new(path, Coding::Identity, Lookup::Absent, self.epoch);
-            self.cache.insert(entry);
+            self.remember(path, Coding::Identity, Lookup::Absent, self.epoch);
         }
         loaded
+    }
+
+    /// Puts the outcome for a path into the cache. `checked` is the epoch in which the file was looked at.
+    pub(super) fn remember(
+        &mut self,
+        path: &[u8],
+        coding: Coding,
+        lookup: Lookup<F::File>,
+        checked: u64,
+    ) {
+        let place = match &lookup {
+            Lookup::Present(made) => self.files.place(&made.source.path),
+            Lookup::Absent => self.files.place(path),
+        };
+        let entry = Entry::new(path, coding, lookup, (place, checked));
+        self.cache.insert(entry);
     }
 
     /// The sibling of `path` in this coding. A sibling counts only if it is a regular file, not
@@ -412,8 +427,7 @@ impl<F: Files> Site<F> {
         let made = Rc::new(Representation::new(source, now));
         if is_settled(&stat, now) {
             let lookup = Lookup::Present(Rc::clone(&made));
-            self.cache
-                .insert(Entry::new(path, coding, lookup, self.epoch));
+            self.remember(path, coding, lookup, self.epoch);
         } else {
             // The file just read is newer than the cached entry, if any.
             self.cache.remove(path, coding);

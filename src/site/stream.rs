@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::cache::{Entry, Lookup};
+use super::cache::Lookup;
 use super::encoding::{self, Encoder};
 use super::freshness::Freshness;
 use super::listing::Listing;
@@ -509,7 +509,6 @@ impl<F: Files> Site<F> {
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));
         // Epoch 0 is over when the first request arrives: the next request checks the file again.
-        self.cache
-            .insert(Entry::new(&path, encoding.coding, made, 0));
+        self.remember(&path, encoding.coding, made, 0);
     }
 }
