@@ -269,6 +269,38 @@ impl Authority {
         }
     }
 
+    /// Says for which of the names the CA may not sign, with the next step; `None`: it may sign for all.
+    pub fn refuses(&self, names: &Names) -> Option<String> {
+        let constraints = &self.facts.constraints;
+        let is_refused = |name: &String| match name.parse() {
+            Ok(ip) => !constraints.allow_address(ip),
+            Err(_) => !constraints.allow_name(name),
+        };
+        let others: Vec<_> = names.asked().into_iter().filter(is_refused).collect();
+        (!others.is_empty()).then(|| self.refuses_these(&others, names))
+    }
+
+    pub(super) fn refuses_these(&self, others: &[String], names: &Names) -> String {
+        let next = match self.is_of_mkcert {
+            true => "use --tls-cert".to_owned(),
+            false => {
+                let directory = self.path.parent().unwrap_or(&self.path);
+                // A new CA takes the place of the old one, for the names that it may sign for too.
+                let is_to_be_told = |name: &String| match name.parse() {
+                    Ok(ip) => !is_in_ranges(ip),
+                    Err(_) => !name.ends_with(".local") && !name.ends_with(".localhost"),
+                };
+                let all = names.asked().into_iter().filter(is_to_be_told);
+                let flags: String = all.map(|name| format!(" --allow-host {name}")).collect();
+                format!(
+                    "remove {directory:?} and run `oneloop cert{flags}` for a CA that may, \
+                     or use --tls-cert"
+                )
+            }
+        };
+        format!("this CA may not sign for {}; {next}", others.join(", "))
+    }
+
     /// The certificate, as PEM.
     pub fn pem(&self) -> &str {
         &self.pem
@@ -314,15 +346,27 @@ fn permitted(names: &Names) -> Vec<GeneralSubtree> {
         }
     }
     let names_of = trees.into_iter().map(GeneralSubtree::DnsName);
-    let ranges = RANGES.map(|range| range.parse().expect("a range of our table"));
-    let others = names.addresses.iter().map(|ip| match ip {
-        IpAddr::V4(_) => CidrSubnet::from_addr_prefix(*ip, 32),
-        IpAddr::V6(_) => CidrSubnet::from_addr_prefix(*ip, 128),
-    });
-    let others = others.filter(|ip| !ranges.iter().any(|range| covers(range, ip)));
-    let addresses = ranges.iter().copied().chain(others);
+    let others = names.addresses.iter().filter(|ip| !is_in_ranges(**ip));
+    let addresses = ranges().into_iter().chain(others.map(single));
     let addresses: Vec<_> = addresses.map(GeneralSubtree::IpAddress).collect();
     names_of.chain(addresses).collect()
+}
+
+fn ranges() -> [CidrSubnet; RANGES.len()] {
+    RANGES.map(|range| range.parse().expect("a range of our table"))
+}
+
+/// The range of a single address.
+fn single(ip: &IpAddr) -> CidrSubnet {
+    match ip {
+        IpAddr::V4(_) => CidrSubnet::from_addr_prefix(*ip, 32),
+        IpAddr::V6(_) => CidrSubnet::from_addr_prefix(*ip, 128),
+    }
+}
+
+/// Whether every CA of ours may sign for an address.
+fn is_in_ranges(ip: IpAddr) -> bool {
+    ranges().iter().any(|range| covers(range, &single(&ip)))
 }
 
 /// Whether a range covers a single address.

@@ -9,7 +9,7 @@ pub struct Names {
     pub(super) names: Vec<String>,
     /// The addresses that the common certificate has.
     pub(super) addresses: Vec<IpAddr>,
-    /// A name below one of these gets a certificate of its own. `localhost` is one: `*.localhost` in a
+    /// A name below one of these, which are among `names`, gets a certificate of its own. `localhost` is one: `*.localhost` in a
     /// certificate would not do, because OpenSSL takes no wildcard below a name of one label.
     pub(super) parents: Vec<String>,
     /// Whether any name gets a certificate of its own.
@@ -80,6 +80,16 @@ impl Names {
         }
         self.addresses.push(ip);
         true
+    }
+
+    /// The names and the addresses that the user has allowed or that the server listens on, without those of
+    /// this machine.
+    pub(super) fn asked(&self) -> Vec<String> {
+        // A container has another name at each start, for which nobody has asked.
+        let is_asked = |name: &&String| !self.machine.contains(name);
+        let names = self.names.iter().filter(is_asked).cloned();
+        let addresses = self.addresses.iter().filter(|ip| !ip.is_loopback());
+        names.chain(addresses.map(IpAddr::to_string)).collect()
     }
 
     /// Whether a name that a client asks for gets a certificate of its own. The name is in lower case.

@@ -45,19 +45,9 @@ impl Resolver {
         now: SystemTime,
         remarks: &mut Vec<Remark>,
     ) -> Result<Resolver, Fault> {
+        let text = authority.refuses(&names);
+        remarks.extend(text.map(|text| Remark::warning(authority.path(), text)));
         let constraints = &authority.facts().constraints;
-        let mut others: Vec<String> = Vec::new();
-        // A container has another name at each start, for which nobody has asked.
-        let asked = |name: &&String| !names.machine.contains(name);
-        let all = names.names.iter().chain(&names.parents).filter(asked);
-        others.extend(all.filter(|name| !constraints.allow_name(name)).cloned());
-        let ips = names.addresses.iter();
-        let ips = ips.filter(|ip| !constraints.allow_address(**ip));
-        others.extend(ips.map(IpAddr::to_string));
-        others.dedup();
-        if !others.is_empty() {
-            remarks.push(beyond(&authority, &others.join(", ")));
-        }
         names.names.retain(|name| constraints.allow_name(name));
         names.parents.retain(|name| constraints.allow_name(name));
         let common = common(&authority, &names, now)
@@ -158,7 +148,8 @@ impl Made {
             return None;
         }
         if !self.authority.facts().constraints.allow_address(ip) {
-            return Some(beyond(&self.authority, &ip.to_string()));
+            let text = self.authority.refuses_these(&[ip.to_string()], &self.names);
+            return Some(Remark::warning(self.authority.path(), text));
         }
         self.now = now;
         self.issue_common();
@@ -171,22 +162,6 @@ impl Made {
             self.common = leaf;
         }
     }
-}
-
-/// Says that the CA may not sign for these names or addresses.
-fn beyond(authority: &Authority, others: &str) -> Remark {
-    let path = authority.path();
-    let next = match authority.is_of_mkcert() {
-        true => "use --tls-cert".to_owned(),
-        false => {
-            let directory = path.parent().unwrap_or(path);
-            format!(
-                "remove {directory:?} and run `oneloop cert --allow-host NAME` for a CA that may, \
-                 or use --tls-cert"
-            )
-        }
-    };
-    Remark::warning(path, format!("this CA may not sign for {others}; {next}"))
 }
 
 /// The certificate with all names and addresses for which the CA may sign.

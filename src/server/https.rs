@@ -14,7 +14,8 @@ pub(super) const AUTHORITY_PATH: &str = "/_oneloop/ca.crt";
 /// the text of `oneloop cert`, and lines for standard error.
 ///
 /// # Errors
-/// [`StartError`], if the CA can neither be read nor made, or if the program was built without TLS.
+/// [`StartError`], if the CA can neither be read nor made, or may not sign for all the hosts, or if the program was
+/// built without TLS.
 pub fn about_authority(allow_hosts: &[String]) -> Result<(String, Vec<String>), StartError> {
     #[cfg(feature = "tls")]
     let told = with_tls::about_authority(allow_hosts);
@@ -61,7 +62,13 @@ mod with_tls {
             let certificates = match &config.https {
                 Https::Off => return Ok(None),
                 Https::Made => {
-                    let ips: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+                    let listeners: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+                    // A listener on every address: this one is shown to other devices.
+                    #[cfg(feature = "cli")]
+                    let best = super::super::lan::best_address(&listeners);
+                    #[cfg(not(feature = "cli"))]
+                    let best = None;
+                    let ips: Vec<_> = listeners.into_iter().chain(best).collect();
                     Certificates::make(&places()?, names(&config.allow_hosts, &ips), now)?
                 }
                 Https::Given { certificate, key } => Certificates::give(certificate, key, now)?,
@@ -95,6 +102,9 @@ mod with_tls {
         let mut remarks = Vec::new();
         let now = SystemTime::now();
         let authority = Authority::find_or_make(&places, &names, now, &mut remarks)?;
+        if let Some(text) = authority.refuses(&names) {
+            return Err(StartError::Authority(authority.path().into(), text));
+        }
         Ok((instructions(&authority), remarks.iter().map(line).collect()))
     }
 

@@ -3,7 +3,7 @@
 //! VPN. So the address of the default route comes first.
 
 use std::env;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use qrcodegen::{QrCode, QrCodeEcc};
 
@@ -114,6 +114,19 @@ impl Lan {
         let reachable = reachable(&interfaces, sys::default_sources());
         reachable.iter().any(is_public)
     }
+}
+
+/// The address by which other devices reach listeners best; `None` if none of them listens on every address.
+pub(super) fn best_address(listeners: &[IpAddr]) -> Option<IpAddr> {
+    let [v4, v6] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    if !listeners.contains(&v4) && !listeners.contains(&v6) {
+        return None;
+    }
+    // A listener for IPv6 takes IPv4 too, if it is alone.
+    let is_heard = |ip: &IpAddr| ip.is_ipv4() || listeners.contains(&v6);
+    let interfaces = sys::interfaces().unwrap_or_default();
+    let mut found = reachable(&interfaces, sys::default_sources()).into_iter();
+    found.find(is_heard)
 }
 
 /// The addresses that other devices may reach, the best first: those of the default route; then, of IPv4, those of

@@ -85,6 +85,8 @@ pub enum StartError {
     NoRecorder,
     /// The certificate for TLS cannot be had: the file or the directory, and the reason.
     Certificate(PathBuf, String),
+    /// The CA that signs cannot do what is asked: its file, and the reason.
+    Authority(PathBuf, String),
     /// There is no home directory, so there is no place for the CA that signs certificates.
     NoHome,
     /// The program was built without TLS.
@@ -142,6 +144,7 @@ impl fmt::Display for StartError {
             StartError::Certificate(path, text) => {
                 write!(f, "cannot speak TLS: {}: {text}", Shown(path))
             }
+            StartError::Authority(path, text) => write!(f, "{}: {text}", Shown(path)),
             StartError::NoHome => f.write_str(
                 "cannot keep a CA for certificates: there is no HOME; \
                  set XDG_DATA_HOME to a directory of yours, or give --tls-cert",

@@ -276,6 +276,36 @@ fn programs_that_start_at_once_end_with_one_ca() {
     }
 }
 
+/// The steps for a CA that cannot do what is asked would lead nowhere.
+#[test]
+fn a_ca_that_may_not_sign_for_a_host_is_an_error_of_cert() {
+    let home = Folder::new();
+    let cert = |flags: &[&str]| Process::start(at_home(&home).arg("cert").args(flags)).finish();
+    let made = cert(&["--allow-host", "app.test"]);
+    assert!(made.stdout.contains("app.test"), "{}", made.stdout);
+    for flags in [
+        &["--allow-host", "app.test"][..],
+        &["--allow-host", "192.168.1.7"],
+    ] {
+        let again = cert(flags);
+        assert_eq!((again.code, &*again.stderr), (Some(0), ""), "{flags:?}");
+    }
+    let hosts = ["app.test", "late.test", "203.0.113.7"];
+    let flags = hosts.map(|host| format!("--allow-host={host}"));
+    let late = cert(&flags.each_ref().map(String::as_str));
+    let expected = format!(
+        "error: {}: this CA may not sign for late.test, 203.0.113.7; remove {:?} and run `oneloop \
+         cert --allow-host app.test --allow-host late.test --allow-host 203.0.113.7` for a CA \
+         that may, or use --tls-cert\n",
+        ca(&home).display(),
+        home.path().join("data/oneloop")
+    );
+    assert_eq!(
+        (late.code, &*late.stdout, late.stderr),
+        (Some(1), "", expected)
+    );
+}
+
 /// Checks that the program fails with this code and this line.
 fn check(command: &mut Command, code: i32, expected: &str) {
     let ended = Process::start(command).finish();

@@ -2,6 +2,7 @@
 //! this machine, by an address that is not loopback: no packet leaves it.
 
 use std::io::Read as _;
+use std::net::IpAddr;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -137,6 +138,52 @@ fn a_device_that_trusts_the_ca_reaches_the_machine_by_name() {
         let got = Process::start(&mut curl).finish();
         assert_eq!(got.stdout, "by TLS", "{name}: {}", got.stderr);
     }
+}
+
+/// The CA may sign for private addresses. A public one that the machine had when the CA was made is one more.
+#[cfg(feature = "tls")]
+#[test]
+fn an_address_for_which_the_ca_may_not_sign_is_told_at_the_start() {
+    let (home, folder) = (Folder::new(), Folder::with("a", "a"));
+    let at_home = |args: &[&str]| {
+        let mut command = program();
+        command
+            .args(args)
+            .env("XDG_DATA_HOME", home.path())
+            .env_remove("CAROOT");
+        command
+    };
+    let root = folder.path().to_str().expect("text");
+    let serve = || Server::from(&mut at_home(&[root, "--lan", "--tls", "-p0", "--log=off"]));
+    assert_eq!(
+        Process::start(&mut at_home(&["cert"])).finish().code,
+        Some(0)
+    );
+    let server = serve();
+    if !is_in_network(&server) {
+        return;
+    }
+    let ip = server.address().ip();
+    let is_private = match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    let directory = home.path().join("oneloop");
+    let told = format!(
+        "warning: {}: this CA may not sign for {ip}; remove {directory:?} and run `oneloop cert \
+         --allow-host {ip}` for a CA that may, or use --tls-cert",
+        directory.join("ca.crt").display()
+    );
+    assert_eq!(
+        server.banner.contains(&told),
+        !is_private,
+        "{:?}",
+        server.banner
+    );
+    drop(server);
+    std::fs::remove_dir_all(&directory).expect("it is there");
+    let server = serve();
+    assert!(!server.banner.iter().any(|line| line.contains("may not")));
 }
 
 /// Before a phone trusts the CA, it can ask by plain HTTP alone, and a password would be read by everybody.

@@ -274,6 +274,9 @@ fn a_host_for_which_the_ca_may_not_sign_is_told_and_left_out() {
     let text = &remarks[0].text;
     let names = "may not sign for late.test, example.org, 203.0.113.7; remove ";
     assert!(text.contains(names), "{text}");
+    let next =
+        "`oneloop cert --allow-host late.test --allow-host example.org --allow-host 203.0.113.7`";
+    assert!(text.contains(next), "{text}");
     let client = Client::new(&certificates, now);
     let server = serve(&certificates);
     for (name, is_reached) in [
