@@ -60,6 +60,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         match &self.mode {
             Mode::Upstream(mode) => mode.reply_stage(),
             Mode::Tunnel(mode) if !mode.has_ended() => ReplyStage::Begun,
+            Mode::Closed(_) => ReplyStage::Gone,
             _ => ReplyStage::Over,
         }
     }
@@ -107,7 +108,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Returns the time in which the peer must take the next portion of the waiting output.
     pub(super) fn stall_limit(&self, limits: &Limits) -> TimeLimit {
-        self.output.limit(limits.stall_time)
+        self.output.limit(match self.mode {
+            // A backend may stop before it reads on: at a breakpoint, or because it asks another server. Before
+            // the connection is made, another time runs.
+            Mode::Upstream(_) => limits.proxy_timeout.max(limits.proxy_wait),
+            _ => limits.stall_time,
+        })
     }
 
     /// Whether output has waited longer than [`Limits::stall_time`] for the peer to take a portion.

@@ -94,6 +94,8 @@ pub(crate) enum ReplyStage {
     Over,
     /// No answer will come, or no more of it.
     Failed(NoAnswer),
+    /// The connection has ended, and waits to be removed.
+    Gone,
 }
 
 impl NoAnswer {
@@ -122,8 +124,7 @@ impl NoAnswer {
             }
             NoAnswer::Malformed(error) => FailureCause::Malformed(error),
             NoAnswer::UnaskedSwitch => FailureCause::UnaskedSwitch,
-            NoAnswer::HeadTimeout => FailureCause::Silent(limits.proxy_timeout),
-            NoAnswer::Stalled => FailureCause::Silent(limits.stall_time),
+            NoAnswer::HeadTimeout | NoAnswer::Stalled => FailureCause::Silent(limits.proxy_timeout),
         }
     }
 

@@ -244,6 +244,8 @@ where
         let slot = get(&mut self.connections, backend);
         let stage = slot.map(|slot| slot.connection.reply_stage());
         match stage {
+            // The client learns of the end when the connection is removed.
+            Some(ReplyStage::Gone) => return self.pump(backend),
             Some(ReplyStage::Failed(failure)) if is_wanted => return self.lost(key, failure),
             Some(ReplyStage::Awaited | ReplyStage::Begun) if is_wanted => {
                 return match passed {
