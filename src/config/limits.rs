@@ -426,7 +426,8 @@ pub struct Limits {
     /// Why 10 s: a program that is built and started again after a save is gone for some seconds.
     pub proxy_wait: Duration,
     /// The time until the target of a proxy has sent the head of its answer, after the last byte of the
-    /// request. Default: 120 s.
+    /// request; and, but not below [`proxy_wait`](Limits::proxy_wait), until it has taken the next 16 KiB of
+    /// the request. Default: 120 s.
     ///
     /// Over the bound, the answer is 504.
     ///

@@ -41,13 +41,13 @@ pub(super) const LISTING_POLICY: &str = "default-src 'none'; \
 
 /// The `Content-Security-Policy` of the page of an error that asks again: its script may ask this server.
 pub(super) const RETRY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-JxodU1KWE0myTCnLeBacVtpHsx0XwxcYgFKoUTcWlBo='; \
+    style-src 'sha256-IY849NqIPTEO8+VZG5hRtDGZeBijYWxLtIppIQw9Isg='; \
     script-src 'sha256-VXCRtOQGfplBGoCcCwaBJtd+FJPM4+1Zw2kLN1IhyE0='; connect-src 'self'; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// The `Content-Security-Policy` of the page of another error, which has no script.
 pub(super) const ERROR_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-JxodU1KWE0myTCnLeBacVtpHsx0XwxcYgFKoUTcWlBo='; \
+    style-src 'sha256-IY849NqIPTEO8+VZG5hRtDGZeBijYWxLtIppIQw9Isg='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// An entry of a directory, as a listing shows the entry.

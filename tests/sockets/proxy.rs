@@ -429,6 +429,23 @@ fn an_early_answer_ends_an_upload() {
     assert_eq!((answer.status, answer.text()), (413, "big"));
 }
 
+/// At a breakpoint of its debugger, for example.
+#[test]
+fn a_backend_that_does_not_read_on_has_the_time_that_the_user_gives() {
+    let (backend, folder) = (Backend::new(), Folder::new());
+    let server = backend.server(&folder, &["--proxy-timeout=2", "--proxy-wait=1"]);
+    let mut client = server.connect();
+    client.send(chunked("POST", "/api", ""));
+    let mut peer = backend.accept();
+    peer.head();
+    let piece = [b"100000\r\n", &vec![b'x'; 1 << 20][..], b"\r\n"].concat();
+    // As much as fits on the way.
+    while client.send_some(&piece) == piece.len() {}
+    let answer = client.answer();
+    assert_eq!(answer.status, 504);
+    assert!(answer.text().contains("within 2 s"), "{}", answer.text());
+}
+
 #[test]
 fn a_100_comes_from_the_backend_or_from_the_server_when_the_backend_is_silent() {
     let (backend, folder) = (Backend::new(), Folder::new());
