@@ -49,6 +49,12 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
+    /// Whether the request may be sent again however much of it was sent: it has no content, which would be
+    /// gone.
+    pub fn can_be_risked(&self) -> bool {
+        self.is_idempotent() && self.framing == Framing::None
+    }
+
     /// Whether the request may be sent again when a connection has ended without an answer (RFC 9110
     /// §9.2.2).
     pub fn is_idempotent(&self) -> bool {

@@ -132,8 +132,8 @@ where
 
     /// Sends the request of a client to its backend, on a connection that was kept or on a new one.
     ///
-    /// A kept connection may just be closing at the other end. Only a request that can be sent again is
-    /// risked there; any other gets a new connection.
+    /// A kept connection may just be closing at the other end. Only a request that can be sent again in any
+    /// case is risked there; any other gets a new connection.
     fn send_errand(&mut self, client: Key) {
         let Some(backends) = &mut self.backends else {
             return;
@@ -146,7 +146,7 @@ where
         };
         let number = errand.backend;
         // A request that was lost once is not risked again.
-        if errand.is_idempotent() && !backends.has_tried(client) {
+        if errand.can_be_risked() && !backends.has_tried(client) {
             while let Some(kept) = backends.get(number).idle.pop() {
                 let slot = get(&mut self.connections, kept);
                 if slot.is_some_and(|slot| slot.connection.is_idle_backend()) {

@@ -58,6 +58,7 @@ fn a_body_keeps_its_kind_of_framing_and_its_trailers() {
 
     client.send(chunked("PUT", "/api", "Trailer: Sum\r\n"));
     client.send("3;a=b\r\nabc\r\n");
+    let mut peer = backend.accept();
     let head = peer.head();
     assert!(
         head.contains("\r\nTransfer-Encoding: chunked\r\n"),
@@ -115,6 +116,23 @@ fn a_get_that_a_closing_connection_has_lost_is_sent_again() {
         Some("oneloop; error=connection_terminated")
     );
     assert!(backend.is_quiet());
+}
+
+#[test]
+fn a_put_with_content_is_not_risked_on_a_kept_connection() {
+    let (backend, folder) = (Backend::new(), Folder::new());
+    let server = backend.server(&folder, &[]);
+    let mut client = server.connect();
+    client.request("/api/1");
+    let mut kept = backend.accept();
+    kept.head();
+    kept.answer("1");
+    client.answer();
+    client.send("PUT /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+    let mut peer = backend.accept();
+    assert!(peer.head().starts_with("PUT /api "));
+    peer.answer("2");
+    assert_eq!(client.answer().text(), "2");
 }
 
 #[test]
