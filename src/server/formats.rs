@@ -33,12 +33,13 @@ pub(super) fn pretty(
         Size(exchange.body_bytes).to_string(),
         Took(took),
     )?;
-    if !exchange.complete {
-        write!(out, " (cut off)")?;
-    }
     match &exchange.reason {
-        Some(reason) => writeln!(out, " ({})", Sentence(reason)),
-        None => writeln!(out),
+        Some(reason) if exchange.complete || reason.starts_with("cut off") => {
+            writeln!(out, " ({})", Sentence(reason))
+        }
+        Some(reason) => writeln!(out, " (cut off: {})", Sentence(reason)),
+        None if exchange.complete => writeln!(out),
+        None => writeln!(out, " (cut off)"),
     }
 }
 
@@ -435,7 +436,7 @@ mod tests {
         exchange.reason = Some("no \"\x1b[1m\"".into());
         assert_eq!(
             shown(|out| pretty(out, &exchange, Duration::ZERO, &time(), true)),
-            "12:34:56.007 \x1b[33m 400\x1b[0m     10 B    0 µs  - - (cut off) (no \"\\x1b[1m\")\n"
+            "12:34:56.007 \x1b[33m 400\x1b[0m     10 B    0 µs  - - (cut off: no \"\\x1b[1m\")\n"
         );
         assert!(shown(|out| combined(out, &exchange, &time())).contains("\"-\" 400 10"));
     }
