@@ -196,6 +196,8 @@ impl Chromium {
             Ok(value) => value == json!(true),
             // The page was left.
             Err(error) if error["code"] == json!(-32000) => false,
+            // An exception: a page that is being loaded has no body, for example.
+            Err(error) if error["code"].is_null() => false,
             Err(error) => panic!("{expression}: {error}"),
         });
     }

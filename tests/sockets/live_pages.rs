@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -168,9 +169,18 @@ fn an_edit_of_a_page_is_one_load_however_it_is_saved() {
     assert_eq!(loads(&chromium), 1);
 }
 
+/// A build that rests so long may be over: the server waits 150 ms.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// Removes all that a build has made, and makes it anew: the page first, and its parts after it, or
-/// the other way round.
-fn build(root: &Path, n: usize) {
+/// the other way round. Returns whether the build went on without a pause that could be taken for its end:
+/// on a machine with much else to do, it may not.
+fn build(root: &Path, n: usize) -> bool {
+    let (mut last, mut is_steady) = (Instant::now(), true);
+    let mut goes_on = || {
+        is_steady &= last.elapsed() < PAUSE_MAX;
+        last = Instant::now();
+    };
     let assets = root.join("assets");
     if root.exists() {
         fs::remove_dir_all(root).unwrap();
@@ -178,10 +188,12 @@ fn build(root: &Path, n: usize) {
     fs::create_dir_all(&assets).unwrap();
     let head = format!("<script type=module src=assets/app-{n}.js></script>");
     let write_page = || fs::write(root.join("index.html"), page("built", &head, "")).unwrap();
+    goes_on();
     if n.is_multiple_of(2) {
         write_page();
     }
     for part in 0..50 {
+        goes_on();
         fs::write(
             assets.join(format!("part-{part}-{n}.js")),
             vec![b' '; 20_000],
@@ -193,6 +205,8 @@ fn build(root: &Path, n: usize) {
     if !n.is_multiple_of(2) {
         write_page();
     }
+    goes_on();
+    is_steady
 }
 
 #[test]
@@ -208,11 +222,15 @@ fn ten_builds_are_ten_loads_and_never_an_error() {
     chromium.until("document.title === 'build 0'");
     chromium.until("document.readyState === 'complete'");
     loads(&chromium);
+    let mut was_steady = true;
     for n in 1..=10 {
-        build(&root, n);
+        let is_steady = build(&root, n);
+        // The second load of a build that has rested may come late.
+        let is_judged = std::mem::replace(&mut was_steady, is_steady) && is_steady;
         chromium.until(&format!("document.title === 'build {n}'"));
         chromium.until("document.readyState === 'complete'");
-        assert_eq!(loads(&chromium), 1, "build {n}");
+        let loads = loads(&chromium);
+        assert!(loads == 1 || !is_judged, "build {n}: {loads} loads");
     }
     assert_eq!(chromium.complaints(), [""; 0]);
 }
