@@ -90,12 +90,41 @@ fn not_in_target(chunk: u8x16) -> u8x16 {
 }
 
 /// The offset of the first question mark, or byte that does not belong to [`TARGET`], at or after `from`;
-/// `bytes.len()` if there is none.
+/// `bytes.len()` if there is none. Also whether the path before it [is plain](is_plain_path), which the same
+/// comparisons find out, if the path begins with a slash.
 #[inline]
-pub fn path_end(bytes: &[u8], from: usize) -> usize {
-    first(bytes, from, |chunk| {
+pub fn path_end(bytes: &[u8], from: usize) -> (usize, bool) {
+    let (mut at, mut rest) = (from, &bytes[from..]);
+    let (mut odd, mut after_slash) = (0, 0);
+    while let Some((chunk, behind)) = rest.split_first_chunk::<16>() {
+        let chunk = u8x16::new(*chunk);
+        let ends = (not_in_target(chunk) | chunk.simd_eq(each(b'?'))).to_bitmask();
+        let found = odd_in_path(chunk, &mut after_slash);
+        if ends != 0 {
+            let before = ends.trailing_zeros();
+            odd |= found & ((1 << before) - 1);
+            return (at + before as usize, odd == 0);
+        }
+        odd |= found;
+        at += 16;
+        rest = behind;
+    }
+    let end = first_of_few(bytes, at, |chunk| {
         not_in_target(chunk) | chunk.simd_eq(each(b'?'))
-    })
+    });
+    (end, is_plain_path(&bytes[from..end]))
+}
+
+/// A bit for each byte of a part of a path that makes the path not plain, but for NUL. `after_slash` is 1 if the
+/// byte before the chunk is a slash, and is moved on to the next chunk.
+#[inline]
+fn odd_in_path(chunk: u8x16, after_slash: &mut u32) -> u32 {
+    let slash = chunk.simd_eq(each(b'/'));
+    let dot_or_slash = (slash | chunk.simd_eq(each(b'.'))).to_bitmask();
+    // One bit for each byte: moved by one, the slashes mark the bytes behind them.
+    let behind_slashes = slash.to_bitmask() << 1 | *after_slash;
+    *after_slash = behind_slashes >> 16;
+    (behind_slashes & dot_or_slash) | chunk.simd_eq(each(b'%')).to_bitmask()
 }
 
 /// The offset of the first byte at or after `from` that does not belong to `class`, which must contain
@@ -156,15 +185,10 @@ pub fn is_plain_path(path: &[u8]) -> bool {
         };
         let present = (1_u32 << rest.len().min(16)) - 1;
         let chunk = u8x16::new(bytes);
-        let other = chunk.simd_eq(each(b'%')) | chunk.simd_eq(each(0));
-        let slash = chunk.simd_eq(each(b'/'));
-        let dot_or_slash = (slash | chunk.simd_eq(each(b'.'))).to_bitmask();
-        // One bit for each byte: moved by one, the slashes mark the bytes behind them.
-        let behind_slashes = slash.to_bitmask() << 1 | after_slash;
-        if (other.to_bitmask() & present) | (behind_slashes & dot_or_slash) != 0 {
+        let odd = odd_in_path(chunk, &mut after_slash) | chunk.simd_eq(each(0)).to_bitmask();
+        if odd & present != 0 {
             return false;
         }
-        after_slash = behind_slashes >> 16;
         rest = behind;
     }
     true
@@ -285,7 +309,11 @@ mod tests {
     fn the_end_of_a_target_and_the_parts_of_a_path_are_found_wherever_they_stand() {
         let others = [b'a', b'!', b'~', b'?', b'.', b' ', 0xff, 0];
         check(&others, target_end, |b| !is(TARGET, b));
-        check(&others, path_end, |b| b == b'?' || !is(TARGET, b));
+        check(
+            &others,
+            |bytes, from| path_end(bytes, from).0,
+            |b| b == b'?' || !is(TARGET, b),
+        );
         check(
             &others,
             |bytes, from| match position(b'?', &bytes[from..]) {
@@ -313,6 +341,10 @@ mod tests {
                         }
                         path[0] = b'/';
                         assert_eq!(is_plain_path(&path), slow(&path), "{path:?}");
+                        // In a request line, the path begins somewhere and ends at a space.
+                        let line = [b"GET ", &path[..], b" HTTP/1.1/.%"].concat();
+                        let (end, is_plain) = path_end(&line, 4);
+                        assert_eq!(is_plain, slow(&line[4..end]), "{path:?}");
                     }
                 }
             }

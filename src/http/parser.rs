@@ -30,8 +30,8 @@ use std::mem;
 use memchr::memchr;
 
 use super::classes::{
-    TOKEN, VALUE, all, first_control, first_outside, first_outside_table, is, name_end, path_end,
-    target_end,
+    TOKEN, VALUE, all, first_control, first_outside, first_outside_table, is, is_plain_path,
+    name_end, path_end, target_end,
 };
 use super::request::Span;
 use super::{Authority, Field, Framing, Head, Method, RequestHead, Scheme, Target, Version};
@@ -263,7 +263,7 @@ impl HeadParser {
             return false;
         }
         let start = space + 1;
-        let path_end = path_end(bytes, start);
+        let (path_end, is_plain) = path_end(bytes, start);
         let end = match bytes.get(path_end) {
             Some(b'?') => target_end(bytes, path_end),
             Some(_) | None => path_end,
@@ -277,6 +277,7 @@ impl HeadParser {
         // In origin-form, the path is known already. CONNECT has another form.
         if bytes[start] == b'/' && method != Method::Connect {
             self.head.path = Span::new(start, path_end);
+            self.head.has_plain_path = is_plain;
         }
         let next = end + BEHIND.len();
         (self.line, self.searched, self.head.lines) = (next, next, next as u16);
@@ -493,16 +494,20 @@ impl HeadParser {
     fn check(&mut self, bytes: &[u8]) -> Result<(), HeadError> {
         let request = RequestHead::new(&self.head, bytes);
         let host = self.host(&request)?;
-        let path = match self.head.path {
-            known if known.is_some() => known,
-            _ => self.path(&request)?,
+        let (path, is_plain) = match self.head.path {
+            known if known.is_some() => (known, self.head.has_plain_path),
+            _ => {
+                let path = self.path(&request)?;
+                (path, is_plain_path(path.of(bytes)))
+            }
         };
         let framing = self.framing(&request)?;
         if let Some(Authority { host, port }) = host {
             let start = usize::from(self.head.first[Field::Host as usize].start);
             (self.head.host, self.head.port) = (Span::new(start, start + host.len()), port);
         }
-        (self.head.path, self.head.framing) = (path, framing);
+        (self.head.path, self.head.has_plain_path) = (path, is_plain);
+        self.head.framing = framing;
         Ok(())
     }
 

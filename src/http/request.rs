@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::classes::position;
 use super::field::Field;
-use super::{Authority, FieldLines, Scheme, Target};
+use super::{Authority, FieldLines, Scheme, SitePath, Target};
 
 /// A request method (RFC 9110 §9).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +133,8 @@ pub struct Head {
     pub(super) target: Span,
     /// The path in the target, without the query. Absent for `*` and for CONNECT.
     pub(super) path: Span,
+    /// Whether the path needs no decoding.
+    pub(super) has_plain_path: bool,
     /// The value of the first line of each known field.
     pub(super) first: [Span; Field::COUNT],
     /// A set of bits, one for each known field: the fields that came on more than one line.
@@ -156,6 +158,7 @@ impl Default for Head {
             method_token: Span::default(),
             target: Span::default(),
             path: Span::default(),
+            has_plain_path: false,
             first: [Span::default(); Field::COUNT],
             repeated: 0,
             host: Span::default(),
@@ -233,6 +236,14 @@ impl<'a> RequestHead<'a> {
             b"" => b"/",
             path => path,
         })
+    }
+
+    /// The [path](RequestHead::path), if it needs no decoding, as nearly every path. The parser has seen that when
+    /// it looked for the end of the path.
+    #[inline(always)]
+    pub fn plain_path(&self) -> Option<SitePath<'a>> {
+        let path = self.path().filter(|_| self.head.has_plain_path);
+        path.map(SitePath::plain)
     }
 
     /// The query after the question mark in the target; `None` without a question mark.

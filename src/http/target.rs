@@ -182,11 +182,18 @@ impl<'a> SitePath<'a> {
     #[inline]
     pub fn decode(path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         debug_assert_eq!(path.first(), Some(&b'/'));
-        if is_plain_path(path) {
-            let bytes = Cow::Borrowed(&path[1..]);
-            return Ok(SitePath { bytes });
+        match is_plain_path(path) {
+            true => Ok(SitePath::plain(path)),
+            false => SitePath::decode_unusual(path, false),
         }
-        SitePath::decode_unusual(path, false)
+    }
+
+    /// The path as written, which [needs no decoding](is_plain_path).
+    #[inline]
+    pub(super) fn plain(path: &'a [u8]) -> SitePath<'a> {
+        debug_assert!(is_plain_path(path));
+        let bytes = Cow::Borrowed(&path[1..]);
+        SitePath { bytes }
     }
 
     /// Decodes `path` as [`decode`](SitePath::decode) does, but allows hidden segments. A `..` segment

@@ -545,7 +545,8 @@ impl<F: Files> Site<F> {
             return Reply::options(Allowed::FILE);
         };
         let is_forced = is_read && self.rules.redirects.has_forced();
-        match self.decode(path) {
+        let decoded = request.plain_path().map(Ok);
+        match decoded.unwrap_or_else(|| self.decode(path)) {
             Ok(_)
                 if is_forced
                     && let Some(reply) = self.by_rule(request, now, Moment::BeforeFiles) =>
