@@ -48,6 +48,8 @@ impl<'a> Authority<'a> {
 
     /// [`parse`](Authority::parse) for the value at `range` in a head. The byte behind the value must not
     /// be allowed in a name, so that the search for the end of a name need not stop at the end of the value.
+    // Called for each head.
+    #[inline(always)]
     pub(super) fn parse_within(head: &'a [u8], range: Range<usize>) -> Option<Authority<'a>> {
         // A name or an IPv4 address ends at the colon before the port. Everything else takes longer.
         let end = first_outside(NAME, head, range.start) - range.start;
@@ -82,11 +84,12 @@ fn port(digits: &[u8]) -> Option<u16> {
         return None;
     }
     let mut number = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
             return None;
         }
-        number = number * 10 + u32::from(digit - b'0');
+        number = number * 10 + u32::from(digit);
     }
     u16::try_from(number).ok()
 }

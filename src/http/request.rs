@@ -318,6 +318,7 @@ impl<'a> RequestHead<'a> {
 
     /// The values of a field, one for each line, in the order of the lines. The head is searched
     /// again only for a field with several lines.
+    #[inline(always)]
     pub fn values(&self, field: Field) -> Values<'a> {
         match self.head.repeated & (1 << field as u32) {
             0 => Values {

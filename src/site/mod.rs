@@ -459,6 +459,7 @@ impl<F: Files> Site<F> {
     }
 
     /// Answers a request from the files. A body of the request makes no difference to the answer.
+    #[inline(never)]
     pub(crate) fn answer(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         self.cost = 0;
         if self.rules_epoch != self.epoch {
@@ -557,7 +558,7 @@ impl<F: Files> Site<F> {
             Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
             Err(PathError::Absent | PathError::Hidden) if is_read && self.is_index(path) => {
-                self.file(&SitePath::default(), request, now)
+                self.other_file(&SitePath::default(), request, now)
             }
             Err(PathError::Absent) if is_read => self.without_path(request, now),
             Err(PathError::Absent) => self.without_file(FileError::Absent),
@@ -566,7 +567,6 @@ impl<F: Files> Site<F> {
     }
 
     /// Decodes the path of a request. Hidden segments are allowed if the site serves hidden files.
-    #[inline]
     fn decode<'a>(&self, path: &'a [u8]) -> Result<SitePath<'a>, PathError> {
         match SitePath::decode(path) {
             Err(PathError::Hidden) if self.serves_hidden => SitePath::decode_hidden(path),
@@ -612,6 +612,19 @@ impl<F: Files> Site<F> {
         }
     }
 
+    /// Answers with the file at another path than the one of the request. Never inlined, because nearly every
+    /// request needs [`file`](Site::file) alone.
+    #[inline(never)]
+    fn other_file(
+        &mut self,
+        path: &SitePath<'_>,
+        request: &RequestHead<'_>,
+        now: SystemTime,
+    ) -> Reply<F::File> {
+        self.file(path, request, now)
+    }
+
+    #[inline(always)]
     fn file(
         &mut self,
         path: &SitePath<'_>,

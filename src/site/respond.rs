@@ -67,7 +67,7 @@ impl<F: Files> Site<F> {
     }
 
     /// The body with one range of the content, or with all of the content if `range` is `None`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn part_of(
         &self,
         representation: &Representation<F::File>,

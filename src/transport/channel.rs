@@ -107,7 +107,7 @@ impl<S: Socket> Transport for Channel<S> {
         on_channel!(self, transport => transport.read(into))
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> Io {
         on_channel!(self, transport => transport.write(bytes))
     }

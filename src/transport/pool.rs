@@ -234,6 +234,7 @@ impl Pool {
         self.buffer_bytes
     }
 
+    #[inline]
     pub(super) fn acquire(&mut self) -> Pages {
         self.buffers_out += 1;
         let bytes = self.buffer_bytes;
@@ -247,6 +248,7 @@ impl Pool {
         }
     }
 
+    #[inline]
     pub(super) fn release_buffer(&mut self, buffer: Pages) {
         debug_assert!(self.buffers_out > 0);
         self.buffers_out -= 1;

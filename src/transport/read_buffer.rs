@@ -139,7 +139,7 @@ impl ReadBuffer {
     /// Releases the buffer if no byte is waiting, and parks the bytes if they are few. A full
     /// buffer is not parked. Call this method when no more bytes can be read or consumed for now,
     /// but more are awaited.
-    #[inline]
+    #[inline(always)]
     pub fn shrink(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
@@ -189,6 +189,7 @@ impl ReadBuffer {
     }
 
     /// Releases the buffer and drops the waiting bytes.
+    #[inline]
     pub fn release(&mut self, pool: &mut Pool) {
         (self.start, self.end) = (0, 0);
         match std::mem::take(&mut self.memory) {

@@ -82,6 +82,7 @@ impl<S> Tcp<S> {
     }
 
     /// Runs `send`, one of the three sending system calls, if the socket may be writable.
+    #[inline(always)]
     fn sent(&mut self, send: impl FnMut(&mut S) -> io::Result<usize>) -> Io {
         if !self.writable {
             return Io::Blocked;

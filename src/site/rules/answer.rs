@@ -183,7 +183,7 @@ impl<F: Files> Site<F> {
             return self.without_file(FileError::Absent);
         };
         let redirects = mem::take(&mut self.rules.redirects);
-        let reply = self.file(&path, request, now);
+        let reply = self.other_file(&path, request, now);
         self.rules.redirects = redirects;
         reply.into_fallback()
     }
