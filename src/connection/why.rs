@@ -36,6 +36,7 @@ impl TimeLimit {
     }
 
     /// Returns the deadline.
+    #[inline(always)]
     pub(super) fn end(self) -> Instant {
         self.since + self.most
     }

@@ -301,7 +301,7 @@ impl<'a> RequestHead<'a> {
 
     /// The value of the first line of the field, without white space around the value. `None` if
     /// the field is absent.
-    #[inline]
+    #[inline(always)]
     pub fn value(&self, field: Field) -> Option<&'a [u8]> {
         let span = self.head.first[field as usize];
         span.is_some().then(|| span.of(self.bytes))

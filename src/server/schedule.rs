@@ -93,6 +93,10 @@ impl Debt {
     /// half of one.
     pub fn of(used: u32, share: u32) -> Debt {
         let beyond = used.saturating_sub(share);
+        if beyond == 0 {
+            // So it is after nearly every pump, and a division takes long.
+            return Debt::default();
+        }
         let shares = beyond.saturating_add(share / 2).checked_div(share);
         Debt(shares.unwrap_or(0).min(Self::MAX))
     }

@@ -521,6 +521,19 @@ impl<F: Files> Site<F> {
 
     #[inline(always)]
     fn answer_method(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
+        // Nearly every request is for a file, and its path needs no decoding.
+        if matches!(request.method(), Method::Get | Method::Head)
+            && let Some(path) = request.plain_path()
+            && !self.rules.redirects.has_forced()
+        {
+            return self.file(&path, request, now);
+        }
+        self.answer_other(request, now)
+    }
+
+    /// Answers any request, usual or not.
+    #[inline(never)]
+    fn answer_other(&mut self, request: &RequestHead<'_>, now: SystemTime) -> Reply<F::File> {
         let is_read = match request.method() {
             Method::Get | Method::Head => true,
             Method::Unknown | Method::Connect => {
@@ -546,15 +559,14 @@ impl<F: Files> Site<F> {
             return Reply::options(Allowed::FILE);
         };
         let is_forced = is_read && self.rules.redirects.has_forced();
-        let decoded = request.plain_path().map(Ok);
-        match decoded.unwrap_or_else(|| self.decode(path)) {
+        match self.decode(path) {
             Ok(_)
                 if is_forced
                     && let Some(reply) = self.by_rule(request, now, Moment::BeforeFiles) =>
             {
                 reply
             }
-            Ok(path) if is_read => self.file(&path, request, now),
+            Ok(path) if is_read => self.other_file(&path, request, now),
             Ok(path) => self.other_method(&path, request.method(), now),
             Err(error @ PathError::Encoding) => Reply::plain(Status::BadRequest, error.sentence()),
             Err(PathError::Absent | PathError::Hidden) if is_read && self.is_index(path) => {
@@ -612,8 +624,8 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Answers with the file at another path than the one of the request. Never inlined, because nearly every
-    /// request needs [`file`](Site::file) alone.
+    /// Answers with the file at a path, which may be another than the one of the request. Never inlined, because
+    /// nearly every request needs [`file`](Site::file) alone.
     #[inline(never)]
     fn other_file(
         &mut self,

@@ -262,6 +262,7 @@ impl Pool {
     /// A vector without storage first gets an unused buffer from the stock, if any is left, and gives the
     /// buffer back if nothing was written.
     /// [`release_vec`](Pool::release_vec) gives the storage back.
+    #[inline(always)]
     pub fn append<R>(&mut self, vec: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let before = vec.capacity();
         if before == 0 {

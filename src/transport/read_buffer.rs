@@ -189,7 +189,7 @@ impl ReadBuffer {
     }
 
     /// Releases the buffer and drops the waiting bytes.
-    #[inline]
+    #[inline(always)]
     pub fn release(&mut self, pool: &mut Pool) {
         (self.start, self.end) = (0, 0);
         match std::mem::take(&mut self.memory) {

@@ -345,6 +345,7 @@ impl<F> WriteBuffer<F> {
     }
 
     /// Drops all output and gives the buffers back to the pool.
+    #[inline(always)]
     pub fn release(&mut self, pool: &mut Pool) {
         while !self.segments.is_empty() {
             self.release_first(pool);
