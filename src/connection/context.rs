@@ -264,8 +264,13 @@ impl Tally {
     pub(super) fn serve(&mut self, answers: u32, asked_at: Instant, now: Instant) {
         match asked_at == now {
             true => self.served.in_turn += answers,
-            false => self.served.after.push((now - asked_at, answers)),
+            false => self.serve_later(answers, now - asked_at),
         }
+    }
+
+    #[cold]
+    fn serve_later(&mut self, answers: u32, after: Duration) {
+        self.served.after.push((after, answers));
     }
 
     /// Notes that a connection goes on in a later turn.

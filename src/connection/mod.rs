@@ -363,6 +363,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Returns how many bytes may be read at once now, at most.
+    #[inline(always)]
     fn wanted_bytes(&self, turn: &Turn, shared: &Shared<S>) -> usize {
         if self.transport.is_opening() {
             return usize::MAX;
@@ -405,9 +406,9 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let waiting = !self.write_buffer.is_empty();
         let mut stepped = Stepped::Nothing;
         while cx.budget.has_steps() {
-            let (mode, mut input) = self.take_mode(cx);
-            let from = mode.name();
-            match mode.step(&mut input, cx) {
+            let from = self.mode.name();
+            let mode = self.take_mode();
+            match mode.step(&mut self.input(cx), cx) {
                 Step::Progress(mode) => {
                     self.moved_on(from, mode, cx);
                     stepped = Stepped::Something;
@@ -418,16 +419,16 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
                     break;
                 }
                 Step::NeedInput(mode) => {
-                    self.mode = mode;
+                    self.put_mode(mode);
                     stepped = Stepped::Everything;
                     break;
                 }
                 Step::Blocked(mode) => {
-                    self.mode = mode;
+                    self.put_mode(mode);
                     break;
                 }
                 Step::Throttled(mode) => {
-                    self.mode = mode;
+                    self.put_mode(mode);
                     stepped = Stepped::Throttled;
                     break;
                 }
@@ -440,17 +441,29 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Notes a step that did something.
+    #[inline(always)]
     fn moved_on(&mut self, from: ModeName, mode: Mode<S>, cx: &mut Context<'_, S>) {
         self.changed(from, mode.name(), cx);
-        self.mode = mode;
+        self.put_mode(mode);
         cx.budget.spend_step();
     }
 
-    /// Takes the mode out, with the input of a step. Meanwhile `Closed` stands in: a valid mode,
-    /// even if the step panics.
-    fn take_mode(&mut self, cx: &Context<'_, S>) -> (Mode<S>, Input<'_, S>) {
-        let mode = mem::replace(&mut self.mode, Mode::Closed(Cause::Failed));
-        let input = Input {
+    /// Takes the mode out for a step. Meanwhile `Closed` stands in: a valid mode, even if the step panics.
+    fn take_mode(&mut self) -> Mode<S> {
+        mem::replace(&mut self.mode, Mode::Closed(Cause::Failed))
+    }
+
+    /// Puts the mode after a step in. The stand-in owns nothing, and to drop it would be a call for each
+    /// step.
+    fn put_mode(&mut self, mode: Mode<S>) {
+        let stand_in = mem::replace(&mut self.mode, mode);
+        debug_assert!(matches!(stand_in, Mode::Closed(_)));
+        mem::forget(stand_in);
+    }
+
+    /// Makes the input of a step.
+    fn input(&mut self, cx: &Context<'_, S>) -> Input<'_, S> {
+        Input {
             key: self.key,
             peer: &self.peer,
             has_room: self.write_buffer.has_room(cx.write_buffer_high()),
@@ -465,11 +478,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             expired: mem::take(&mut self.expired),
             evict: mem::take(&mut self.evict),
             gives_way: self.gives_way,
-        };
-        (mode, input)
+        }
     }
 
     /// Notes a change that the mode has made itself.
+    #[inline]
     fn changed(&mut self, from: ModeName, to: ModeName, cx: &mut Context<'_, S>) {
         if to as u8 >= ModeName::Lingering as u8 {
             self.ends(from, to);
@@ -478,6 +491,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Notes a change of the mode, and the answer that came with it.
+    #[inline]
     fn note_change(&mut self, from: ModeName, to: ModeName, cx: &mut Context<'_, S>) {
         let key = self.key;
         let status = mem::take(&mut cx.tally.answered);
@@ -499,6 +513,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Notes that the mode has ended the connection.
+    #[cold]
     fn ends(&mut self, from: ModeName, to: ModeName) {
         if to == ModeName::Lingering {
             self.left = from;
@@ -518,11 +533,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             // It has ended, and waits to be removed.
             return;
         }
-        let (mode, mut input) = self.take_mode(cx);
-        let from = mode.name();
-        let mode = change(mode, &mut input, cx);
+        let from = self.mode.name();
+        let mode = self.take_mode();
+        let mode = change(mode, &mut self.input(cx), cx);
         self.changed(from, mode.name(), cx);
-        self.mode = mode;
+        self.put_mode(mode);
         self.output.renew(cx.turn.now.instant);
     }
 

@@ -94,6 +94,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     }
 
     /// Returns when the server must pump this connection although no event came. `None`: never.
+    #[inline(always)]
     pub fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let pending = self.has_output();
         let stalled = pending.then(|| self.stall_limit(limits).end());

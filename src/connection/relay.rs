@@ -169,7 +169,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         cx: &mut Context<'_, S>,
         put: &mut dyn FnMut(Piece<'_>, &mut Context<'_, S>),
     ) -> bool {
-        let (mode, mut input) = self.take_mode(cx);
+        let mode = self.take_mode();
+        let mut input = self.input(cx);
         let from = mode.name();
         let (mode, gave) = mode.give(&mut input, cx, put);
         if mode.name() != from || cx.tally.has_answer() {
@@ -215,7 +216,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// afterwards.
     pub fn take(&mut self, piece: Piece<'_>, cx: &mut Context<'_, S>) {
         let waiting = !self.write_buffer.is_empty();
-        let (mode, mut input) = self.take_mode(cx);
+        let mode = self.take_mode();
+        let mut input = self.input(cx);
         let from = mode.name();
         let mode = mode.take(piece, &mut input, cx);
         if mode.name() != from || cx.tally.has_answer() {

@@ -152,7 +152,7 @@ impl ReadingHead {
                     true => (pending.without_its_body(), Cause::Refused),
                     false => (pending, Cause::LastAnswer),
                 };
-                pending.answer(reply, cause, input, cx)
+                pending.answer_here(reply, cause, input, cx)
             }
             Plan::Open(accept, mount) => {
                 WebSocket::after(pending, &accept, &mount, head, input, cx)
@@ -235,6 +235,7 @@ impl ReadingHead {
         self.begun
     }
 
+    #[inline]
     pub(super) fn wants(&self) -> Wants {
         Wants {
             input: Wanted::WithRoom,
@@ -244,6 +245,7 @@ impl ReadingHead {
         }
     }
 
+    #[inline(always)]
     pub(super) fn deadline(
         &self,
         last_progress: Instant,
