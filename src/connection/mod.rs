@@ -93,6 +93,9 @@ pub(crate) struct Input<'a, S: Files> {
     wire: Wire,
     /// The last read found that the kernel holds no more bytes.
     drained: bool,
+    /// An event has reported that the peer has closed its direction, or that the connection has failed. Bytes
+    /// may be before the end.
+    peer_closed: bool,
     /// The peer expects to be [told of the end](Transport::announces_end).
     announces_end: bool,
     /// The mode's deadline has passed.
@@ -474,6 +477,7 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             eof: self.eof,
             wire: self.transport.wire(),
             drained: self.transport.is_drained(),
+            peer_closed: self.transport.ready().peer_closed,
             announces_end: self.transport.announces_end(),
             expired: mem::take(&mut self.expired),
             evict: mem::take(&mut self.evict),

@@ -399,6 +399,20 @@ fn a_client_that_leaves_before_the_answer_is_told_to_the_backend() {
 }
 
 /// The client must not take a part of an answer for the whole.
+/// The end is behind requests for which the server has no room.
+#[test]
+fn a_client_that_leaves_behind_many_requests_is_told_to_the_backend() {
+    let (backend, folder) = (Backend::new(), Folder::new());
+    let server = backend.server(&folder, &[]);
+    let mut client = server.connect();
+    client.request("/api");
+    let mut peer = backend.accept();
+    peer.head();
+    client.send_some(get("/api/next").repeat(10_000).as_bytes());
+    client.reset();
+    peer.assert_gone();
+}
+
 #[test]
 fn an_answer_that_breaks_off_has_no_end_that_looks_like_one() {
     let (backend, folder) = (Backend::new(), Folder::new());

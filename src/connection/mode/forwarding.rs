@@ -142,13 +142,14 @@ impl Forwarding {
     ) -> Step<S> {
         let forwarded = &mut *self.forwarded;
         let now = cx.turn.now.instant;
-        if input.eof {
+        // A read buffer that is full of the next requests hides the end.
+        if input.eof || (input.peer_closed && input.read_buffer.is_full()) {
             forwarded.ended.get_or_insert(now);
-            if forwarded.body.is_some() && input.read_buffer.is_empty() {
-                let sentence = "the connection was closed within the request body";
-                let refusal = Refusal::of_request(Status::BadRequest, sentence);
-                return Step::Progress(self.refuse(refusal, input, cx));
-            }
+        }
+        if input.eof && forwarded.body.is_some() && input.read_buffer.is_empty() {
+            let sentence = "the connection was closed within the request body";
+            let refusal = Refusal::of_request(Status::BadRequest, sentence);
+            return Step::Progress(self.refuse(refusal, input, cx));
         }
         if !input.read_buffer.is_empty() && forwarded.body.is_some() {
             // The client sends the body without waiting any longer.
