@@ -79,6 +79,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         matches!(&self.mode, Mode::Upstream(mode) if mode.has_sent_nothing())
     }
 
+    /// Whether a byte of an answer has come from a backend.
+    pub fn has_heard(&self) -> bool {
+        let has_interim = matches!(&self.mode, Mode::Upstream(mode) if mode.has_heard());
+        has_interim || !self.read_buffer.is_empty()
+    }
+
     /// Whether an earlier request was answered on the connection to a backend.
     pub fn is_reused_backend(&self) -> bool {
         matches!(&self.mode, Mode::Upstream(mode) if mode.is_reused())

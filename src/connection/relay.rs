@@ -61,7 +61,12 @@ impl Errand {
         !self.wants_upgrade
             && matches!(
                 self.method,
-                Method::Get | Method::Head | Method::Options | Method::Put | Method::Delete
+                Method::Get
+                    | Method::Head
+                    | Method::Options
+                    | Method::Trace
+                    | Method::Put
+                    | Method::Delete
             )
     }
 }

@@ -106,7 +106,7 @@ impl Backends {
     /// one before.
     const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
-    /// How often a request is sent again that was sent on a new connection, and lost.
+    /// How often a request is sent again that was sent, and lost.
     const LOSSES_MAX: u8 = 1;
 
     /// The number of clients that are told in a turn that their backend has not come.
@@ -222,21 +222,24 @@ impl Backends {
         Next::Wait
     }
 
-    /// Notes that a request was sent, and that the backend has ended the connection without an answer, as
-    /// one does that is being stopped. Whether the request waits to be sent again.
-    pub fn lost(&mut self, end: BackendEnd, client: Key, now: Instant, limits: &Limits) -> bool {
-        let number = end.number;
+    /// Notes that the request of a client was sent, and that its connection has ended without an answer.
+    /// Returns whether the request may be sent again: once.
+    pub fn may_repeat(&mut self, number: u16, client: Key, now: Instant, limits: &Limits) -> bool {
         let attempt = self
             .attempts
             .entry(client.into())
             .or_insert(Attempt::new(number, now, limits));
         attempt.losses += 1;
-        if attempt.losses > Self::LOSSES_MAX {
+        let may = attempt.losses <= Self::LOSSES_MAX;
+        if !may {
             self.settled(client, now);
-            return false;
         }
+        may
+    }
+
+    /// Lets a client wait before its request is sent again.
+    pub fn wait(&mut self, number: u16, client: Key, now: Instant) {
         self.list[usize::from(number)].wait(client, now);
-        true
     }
 
     /// Whether the name of a backend that was not reached should be resolved again.

@@ -34,6 +34,8 @@ struct Loss {
     failure: NoAnswer,
     /// No byte of the request has left.
     has_sent_nothing: bool,
+    /// A byte of an answer has come: the backend has acted on the request.
+    has_heard: bool,
     /// An earlier request was answered on the connection.
     is_reused: bool,
 }
@@ -361,6 +363,7 @@ where
             end,
             failure,
             has_sent_nothing: slot.connection.has_sent_nothing(),
+            has_heard: slot.connection.has_heard(),
             is_reused: slot.connection.is_reused_backend(),
         };
         self.abandon(backend);
@@ -380,19 +383,24 @@ where
             return self.pump(client);
         };
         let is_over = matches!(loss.failure, NoAnswer::Closed | NoAnswer::Io(_));
-        let can_repeat = errand.is_idempotent() && slot.connection.can_repeat();
-        if loss.is_reused && is_over && (can_repeat || loss.has_sent_nothing) {
+        if is_over && loss.is_reused && loss.has_sent_nothing {
             return self.connect(client);
         }
-        // A backend that is being stopped takes connections to the last, and answers none.
+        let can_repeat = errand.is_idempotent() && slot.connection.can_repeat() && !loss.has_heard;
+        let now = self.turn.now.instant;
         if is_over
             && can_repeat
             && !loss.has_sent_nothing
             && let Some(backends) = &mut self.backends
             && !self.turn.stopping
-            && backends.lost(loss.end, client, self.turn.now.instant, &self.turn.limits)
+            && backends.may_repeat(number, client, now, &self.turn.limits)
         {
-            return;
+            // A backend that is being stopped takes connections to the last, and answers none: after the loss
+            // of a new connection, the request waits.
+            return match loss.is_reused {
+                true => self.connect(client),
+                false => backends.wait(number, client, now),
+            };
         }
         match loss.has_sent_nothing && loss.failure.is_of_connection() {
             true => self.missed(client, loss.end, loss.failure),
@@ -480,6 +488,7 @@ where
                         _ => NoAnswer::Closed,
                     },
                     has_sent_nothing: false,
+                    has_heard: true,
                     is_reused: false,
                 };
                 self.settle(partner, loss);

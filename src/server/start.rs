@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -468,6 +468,11 @@ impl Server<MioDriver, Disk> {
     }
 }
 
+/// Whether an address is one of this machine: a socket can have it.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
 /// The routes of the reverse proxy, none of which leads back to this server.
 fn routes(config: &Config, own: &[SocketAddr]) -> Result<Routes, StartError> {
     let routes = Routes::new(&config.proxies, cfg!(feature = "tls"));
@@ -481,8 +486,13 @@ fn routes(config: &Config, own: &[SocketAddr]) -> Result<Routes, StartError> {
                 is_tls: false,
                 place: place.clone(),
             };
-            let is_at = |own: &SocketAddr, ip: IpAddr| {
-                own.ip() == ip || own.ip().is_unspecified() && ip.is_loopback()
+            let is_at = |own: &SocketAddr, ip: IpAddr| match own.ip() {
+                // A connection to no address leads to this machine.
+                own if own.is_unspecified() => is_of_this_machine(ip),
+                own => {
+                    let is_loopback = own.is_loopback() && own.is_ipv4() == ip.is_ipv4();
+                    own == ip || is_loopback && ip.is_unspecified()
+                }
             };
             let ips = target.addresses().unwrap_or_default();
             own.iter()

@@ -143,7 +143,8 @@ impl Forwarding {
         let forwarded = &mut *self.forwarded;
         let now = cx.turn.now.instant;
         // A read buffer that is full of the next requests hides the end.
-        if input.eof || (input.peer_closed && input.read_buffer.is_full()) {
+        let is_hidden = || forwarded.body.is_none() && input.read_buffer.is_full();
+        if input.eof || (input.peer_closed && is_hidden()) {
             forwarded.ended.get_or_insert(now);
         }
         if input.eof && forwarded.body.is_some() && input.read_buffer.is_empty() {

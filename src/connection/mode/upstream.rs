@@ -34,6 +34,8 @@ struct Talk {
     is_asked: bool,
     /// Whether the head of the request has left, or a part of it: the connection is made.
     has_sent_head: bool,
+    /// Whether an interim response has come.
+    has_heard: bool,
     /// Whether an earlier request was answered on this connection.
     is_reused: bool,
     /// How long the backend keeps the connection for the next request.
@@ -77,6 +79,7 @@ impl Upstream {
                 framing: Framing::None,
                 is_asked: false,
                 has_sent_head: false,
+                has_heard: false,
                 is_reused: false,
                 keeps: Keeps::Until(TimeLimit::new(now, limits.backend_idle_time)),
                 since: now,
@@ -100,6 +103,7 @@ impl Upstream {
         talk.framing = errand.framing;
         talk.is_asked = errand.framing == Framing::None;
         talk.has_sent_head = false;
+        talk.has_heard = false;
         talk.since = cx.turn.now.instant;
         let head = &errand.head;
         input
@@ -136,6 +140,11 @@ impl Upstream {
     /// Whether no byte of the request has left.
     pub(in crate::connection) fn has_sent_nothing(&self) -> bool {
         !self.talk.has_sent_head
+    }
+
+    /// Whether an interim response has come.
+    pub(in crate::connection) fn has_heard(&self) -> bool {
+        self.talk.has_heard
     }
 
     pub(in crate::connection) fn is_reused(&self) -> bool {
@@ -355,6 +364,7 @@ impl Talk {
             Stage::Done
         } else if head.is_interim() {
             put(Piece::Interim(&head), cx);
+            self.has_heard = true;
             Stage::Asked(ResponseParser::default())
         } else {
             self.keeps = match head.wants_persistence(self.method) && !self.is_deaf {
