@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Ok(Command::Print(text)) => return print(&text),
         Err(error) => return fail(2, &error),
     };
-    let inherited = match sys::inherited_listeners() {
+    let inherited = match sys::inherited_listeners(cli.https.config() != Https::Off) {
         Ok(listeners) => listeners,
         Err(error) => return fail(1, &error.to_string()),
     };

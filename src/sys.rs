@@ -94,9 +94,10 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
 /// To be called before other descriptors are opened, and once.
 ///
 /// # Errors
-/// A sentence, if one of the descriptors is not a TCP socket that listens, or is to speak TLS.
+/// A sentence, if one of the descriptors is not a TCP socket that listens, or is named `tls` although the
+/// server does not speak TLS.
 #[cfg(feature = "cli")]
-pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
+pub fn inherited_listeners(speaks_tls: bool) -> io::Result<Vec<TcpListener>> {
     /// The driver counts listeners with a byte.
     const MOST: usize = 250;
     const FIRST: usize = 3;
@@ -118,10 +119,8 @@ pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
             let fd = FIRST + number;
             io::Error::other(format!("descriptor {fd} of LISTEN_FDS {reason}"))
         };
-        if name == "tls" {
-            return Err(failed(
-                "is named tls, and this program has no TLS; name it http",
-            ));
+        if name == "tls" && !speaks_tls {
+            return Err(failed("is named tls; start with --tls, or name it http"));
         }
         let not_tcp = "is not a TCP socket; let ListenStream= name an address and a port";
         let listener = passed.take_tcp_listener(number).ok().flatten();

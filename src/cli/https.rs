@@ -52,7 +52,8 @@ impl HttpsFlags {
         }
     }
 
-    pub(super) fn config(&self) -> Https {
+    /// HTTPS as the flags want it.
+    pub fn config(&self) -> Https {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), key) => Https::Given {
                 certificate: certificate.clone(),

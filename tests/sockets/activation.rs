@@ -145,6 +145,42 @@ fn a_descriptor_that_does_not_listen_is_an_error() {
     }
 }
 
+#[test]
+fn a_route_that_leads_back_is_an_error_by_whatever_address() {
+    let folder = Folder::new();
+    let anywhere = TcpListener::bind("0.0.0.0:0").expect("a port is free");
+    let anywhere = (anywhere.local_addr().expect("it has an address"), anywhere);
+    let (here, address) = listener();
+    for ((address, socket), hosts) in [
+        ((address, here), ["127.0.0.1", "localhost", "0.0.0.0"]),
+        (anywhere, ["127.0.0.2", "localhost", "0.0.0.0"]),
+    ] {
+        for host in hosts {
+            let socket = socket.try_clone().expect("a descriptor is left").into();
+            let route = format!("--proxy /a=http://{host}:{}", address.port());
+            let (mut command, stdin) = passed("", socket, &folder, OURS, &route);
+            let process =
+                Process::with_streams(&mut command, stdin, Stdio::piped(), Stdio::piped());
+            let Finished { code, stderr, .. } = process.finish();
+            assert_eq!(code, Some(1), "{host} {stderr}");
+            assert!(stderr.contains("leads back to this server"), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn a_socket_with_the_name_tls_is_for_a_server_with_tls() {
+    let (folder, home) = (Folder::with("a", "hello"), Folder::new());
+    let (ours, address) = listener();
+    let variables = format!(
+        "{OURS} LISTEN_FDNAMES=tls XDG_DATA_HOME={} CAROOT=/none",
+        home.path().display()
+    );
+    let (mut command, stdin) = passed("", ours.into(), &folder, &variables, "--tls");
+    let server = Server::with_input(&mut command, stdin);
+    assert_eq!(server.addresses, [address]);
+}
+
 /// The program of systemd starts the server when the first client comes. It takes no port of 0, but it
 /// hands on what it was passed itself.
 #[test]

@@ -322,26 +322,36 @@ fn push_location(out: &mut Vec<u8>, value: &[u8], back: &Back<'_>) {
 
 /// Appends the value of Refresh: a number of seconds, perhaps with `; url=` and a URL, perhaps in quotes.
 fn push_refresh(out: &mut Vec<u8>, value: &[u8], back: &Back<'_>) {
-    let at = value.iter().position(|b| matches!(b, b';' | b','));
-    let (seconds, rest) = value.split_at(at.map_or(value.len(), |at| at + 1));
-    let rest = rest.trim_ascii_start();
-    let is_url = rest
-        .get(..4)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"url="));
-    if !is_url {
-        return out.extend_from_slice(value);
-    }
-    let (key, url) = rest.split_at(4);
-    let (quote, url): (&[u8], _) = match url {
-        [quote @ (b'"' | b'\''), inner @ .., end] if quote == end => (&url[..1], inner),
-        _ => (b"", url),
+    let skip = |at: usize, is_skipped: fn(&u8) -> bool| {
+        let rest = &value[at..];
+        at + rest
+            .iter()
+            .position(|b| !is_skipped(b))
+            .unwrap_or(rest.len())
     };
-    out.extend_from_slice(seconds);
-    out.push(b' ');
-    out.extend_from_slice(key);
-    out.extend_from_slice(quote);
-    push_location(out, url, back);
-    out.extend_from_slice(quote);
+    let seconds = skip(0, |b| !b.is_ascii_whitespace() && !matches!(b, b';' | b','));
+    let begin = skip(seconds, |b| {
+        b.is_ascii_whitespace() || matches!(b, b';' | b',')
+    });
+    // The key may be left out (HTML, shared declarative refresh steps).
+    let has_key = value[begin..]
+        .get(..3)
+        .is_some_and(|key| key.eq_ignore_ascii_case(b"url"));
+    let equals = skip(begin + 3 * usize::from(has_key), u8::is_ascii_whitespace);
+    let begin = match value.get(equals) {
+        Some(b'=') if has_key => skip(equals + 1, u8::is_ascii_whitespace),
+        _ => begin,
+    };
+    let (before, url) = value.split_at(begin);
+    out.extend_from_slice(before);
+    match url {
+        [quote @ (b'"' | b'\''), inner @ .., end] if quote == end => {
+            out.push(*quote);
+            push_location(out, inner, back);
+            out.push(*quote);
+        }
+        url => push_location(out, url, back),
+    }
 }
 
 /// Appends a policy without the directive that sends a browser to https, where no server listens. Without

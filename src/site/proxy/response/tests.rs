@@ -400,13 +400,21 @@ fn a_refresh_leads_to_this_server() {
         ("5", "5"),
         (
             "5;url=http://127.0.0.1:3000/v1/x",
-            "5; url=http://localhost:8080/api/x",
+            "5;url=http://localhost:8080/api/x",
         ),
         ("0; URL='/v1/x'", "0; URL='/api/x'"),
-        ("0,url=\"/v1/x\"", "0, url=\"/api/x\""),
+        ("0,url=\"/v1/x\"", "0,url=\"/api/x\""),
+        ("0, url = /v1/x", "0, url = /api/x"),
+        (
+            "0;http://127.0.0.1:3000/v1/x",
+            "0;http://localhost:8080/api/x",
+        ),
+        ("0 /v1/x", "0 /api/x"),
+        ("0; url", "0; url"),
+        ("0; urls", "0; urls"),
         ("0; url=http://other.test/", "0; url=http://other.test/"),
         ("0; x", "0; x"),
-        ("0;url='", "0; url='"),
+        ("0;url='", "0;url='"),
         ("", ""),
     ] {
         check(route, &here, ("Refresh", value), Some(expected));
