@@ -59,7 +59,7 @@ and go on for each kind of program:
   Arch              sudo trust anchor --store \"$CA\"
   Chromium, Chrome  mkdir -p ~/.pki/nssdb
                     certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n oneloop -i \"$CA\"
-  Firefox           for db in ~/.mozilla/firefox/*/cert9.db \
+  Firefox           for db in ~/.mozilla/firefox/*/cert9.db \\
                       ~/.config/mozilla/firefox/*/cert9.db; do [ ! -e \"$db\" ] ||
                       certutil -d sql:\"${{db%/*}}\" -A -t C,, -n oneloop -i \"$CA\"
                     done

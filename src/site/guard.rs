@@ -451,11 +451,15 @@ impl fmt::Display for Denial<'_> {
                  if they should, start with --allow-origin null",
             ),
             Denial::Origin(origin) => match shown_origin(origin) {
-                Some(origin) => write!(
-                    f,
-                    "pages of \"{origin}\" may not ask for this; \
-                     if they should, start with --allow-origin {origin}"
-                ),
+                Some(origin) => {
+                    // A shell may take brackets for a pattern.
+                    let quote = if origin.contains('[') { "'" } else { "" };
+                    write!(
+                        f,
+                        "pages of \"{origin}\" may not ask for this; \
+                         if they should, start with --allow-origin {quote}{origin}{quote}"
+                    )
+                }
                 None => f.write_str("pages of this origin may not ask for this"),
             },
             Denial::OriginUnknown => f.write_str("Origin must be one origin, or not be there"),
@@ -486,8 +490,7 @@ fn shown(host: &[u8]) -> Option<&str> {
 /// read otherwise, or that is long.
 fn shown_origin(origin: &[u8]) -> Option<&str> {
     const ORIGIN_BYTES_MAX: usize = 300;
-    let is_plain =
-        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'_' | b'.' | b':' | b'/');
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"+-_.:/[]".contains(b);
     let is_shown = origin.len() <= ORIGIN_BYTES_MAX && origin.iter().all(is_plain);
     str::from_utf8(origin).ok().filter(|_| is_shown)
 }
