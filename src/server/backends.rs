@@ -75,7 +75,7 @@ pub(super) enum Next {
 
 impl Backend {
     /// Lets a client wait that has just tried. It has waited longest.
-    fn wait(&mut self, client: Key, now: Instant) {
+    pub fn wait(&mut self, client: Key, now: Instant) {
         self.waiting.push_front(client);
         if self.probe_at.is_none() {
             self.probe_at = Some(now + self.pause);
@@ -235,11 +235,6 @@ impl Backends {
             self.settled(client, now);
         }
         may
-    }
-
-    /// Lets a client wait before its request is sent again.
-    pub fn wait(&mut self, number: u16, client: Key, now: Instant) {
-        self.list[usize::from(number)].wait(client, now);
     }
 
     /// Whether the name of a backend that was not reached should be resolved again.

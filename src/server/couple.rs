@@ -399,7 +399,7 @@ where
             // of a new connection, the request waits.
             return match loss.is_reused {
                 true => self.connect(client),
-                false => backends.wait(number, client, now),
+                false => backends.get(number).wait(client, now),
             };
         }
         match loss.has_sent_nothing && loss.failure.is_of_connection() {

@@ -3,21 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Finished, Folder, Process, Server, outside, set_modified};
+use crate::harness::{CURL_FLAGS, Finished, Folder, Process, Server, outside, set_modified};
 
 /// Runs curl on a URL of `server`; `None` if curl is not installed.
 pub fn curl(server: &Server, flags: &[&str], path: &str) -> Option<Finished> {
     let mut command = outside("curl")?;
-    // -q first: the tests must not read the user's settings.
-    command.args([
-        "-q",
-        "-sS",
-        "--noproxy",
-        "*",
-        "--max-time",
-        "20",
-        "--globoff",
-    ]);
+    command.args(CURL_FLAGS).arg("--globoff");
     command.args(flags).arg(server.url(path));
     let finished = Process::start(&mut command).finish();
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);

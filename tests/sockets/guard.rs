@@ -1,7 +1,7 @@
 //! The guard: the names and pages that the program admits without flags, and those that need a
 //! flag.
 
-use crate::harness::{Answer, Client, Folder, Process, Server, outside};
+use crate::harness::{Answer, CURL_FLAGS, Client, Folder, Process, Server, outside};
 
 const LOG_OFF: [&str; 2] = ["--log", "off"];
 
@@ -267,7 +267,7 @@ fn curl_is_led_here_by_a_strangers_name() {
         let Some(mut curl) = outside("curl") else {
             return;
         };
-        curl.args(["-q", "-sS", "--noproxy", "*", "--max-time", "20"]);
+        curl.args(CURL_FLAGS);
         curl.args(["-o", "/dev/null", "-w", "%{http_code}"]);
         curl.args(["--resolve", &format!("{name}:{port}:127.0.0.1")]);
         curl.arg(format!("http://{name}:{port}/a"));

@@ -742,6 +742,25 @@ pub fn outside(program: &str) -> Option<Command> {
     None
 }
 
+/// The first flags of each curl. `-q` is the very first: the tests must not read the user's settings.
+pub const CURL_FLAGS: [&str; 6] = ["-q", "-sS", "--noproxy", "*", "--max-time", "20"];
+
+/// The program, with its CA in a folder of its own, and without one of mkcert.
+#[cfg(feature = "tls")]
+pub fn at_home(home: &Folder) -> Command {
+    let mut command = program();
+    command
+        .env("XDG_DATA_HOME", home.path().join("data"))
+        .env_remove("CAROOT");
+    command
+}
+
+/// The file with the certificate of the CA of that program.
+#[cfg(feature = "tls")]
+pub fn ca(home: &Folder) -> PathBuf {
+    home.path().join("data/oneloop/ca.crt")
+}
+
 /// Whether this machine has ::1.
 pub fn has_ipv6() -> bool {
     let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();

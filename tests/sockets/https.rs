@@ -6,27 +6,15 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Finished, Folder, Process, Server, eventually, outside, program};
-
-/// The program, with its CA in a folder of its own, and without one of mkcert.
-fn at_home(home: &Folder) -> Command {
-    let mut command = program();
-    command
-        .env("XDG_DATA_HOME", home.path().join("data"))
-        .env_remove("CAROOT");
-    command
-}
+use crate::harness::{
+    CURL_FLAGS, Client, Finished, Folder, Process, Server, at_home, ca, eventually, outside,
+};
 
 /// Serves `site` with these flags.
 fn serve(home: &Folder, site: &Folder, flags: &[&str]) -> Server {
     let mut command = at_home(home);
     command.arg(site.path()).args(["--port", "0"]).args(flags);
     Server::from(&mut command)
-}
-
-/// The file with the certificate of the CA.
-fn ca(home: &Folder) -> PathBuf {
-    home.path().join("data/oneloop/ca.crt")
 }
 
 /// A file for tests, of which everybody knows the key.
@@ -42,15 +30,8 @@ fn curl(server: &Server, ca: &Path, url: &str) -> Option<Finished> {
     let address = server.address();
     let (ip, port) = (address.ip(), address.port());
     command
-        .args([
-            "-q",
-            "-sS",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "20",
-            "--cacert",
-        ])
+        .args(CURL_FLAGS)
+        .arg("--cacert")
         .arg(ca)
         .args(["--connect-to", &format!("::{ip}:{port}")])
         .arg(url.replace("PORT", &port.to_string()));

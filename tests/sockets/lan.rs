@@ -8,6 +8,8 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use rustix::termios::Winsize;
 
+#[cfg(feature = "tls")]
+use crate::harness::{CURL_FLAGS, at_home, ca};
 use crate::harness::{Client, Finished, Folder, Process, Server, outside, program, skip};
 use crate::live::terminal;
 use crate::tcp::Stream;
@@ -106,35 +108,32 @@ fn a_device_is_asked_for_the_password() {
     }
 }
 
+/// Serves a folder to the network by TLS, with a CA below `home`.
+#[cfg(feature = "tls")]
+fn serve_by_tls(home: &Folder, folder: &Folder, flags: &[&str]) -> Server {
+    let mut command = at_home(home);
+    command
+        .arg(folder.path())
+        .args(["--lan", "--tls", "-p", "0", "--log=off"]);
+    Server::from(command.args(flags))
+}
+
 /// With `--lan`, the guard lets the names of the machine in, and the certificate has them.
 #[cfg(feature = "tls")]
 #[test]
 fn a_device_that_trusts_the_ca_reaches_the_machine_by_name() {
     let (home, folder) = (Folder::new(), Folder::with("a", "by TLS"));
-    let mut command = program();
-    command
-        .arg(folder.path())
-        .args(["--lan", "--tls", "-p", "0", "--log=off"])
-        .env("XDG_DATA_HOME", home.path())
-        .env_remove("CAROOT");
-    let server = Server::from(&mut command);
+    let server = serve_by_tls(&home, &folder, &[]);
     let port = server.listening()[0].port();
     for name in oneloop::sys::host_names() {
         let Some(mut curl) = outside("curl") else {
             return;
         };
-        curl.args([
-            "-q",
-            "-sS",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "20",
-            "--cacert",
-        ])
-        .arg(home.path().join("oneloop/ca.crt"))
-        .args(["--connect-to", &format!("::127.0.0.1:{port}")])
-        .arg(format!("https://{name}:{port}/a"));
+        curl.args(CURL_FLAGS)
+            .arg("--cacert")
+            .arg(ca(&home))
+            .args(["--connect-to", &format!("::127.0.0.1:{port}")])
+            .arg(format!("https://{name}:{port}/a"));
         let got = Process::start(&mut curl).finish();
         assert_eq!(got.stdout, "by TLS", "{name}: {}", got.stderr);
     }
@@ -145,18 +144,9 @@ fn a_device_that_trusts_the_ca_reaches_the_machine_by_name() {
 #[test]
 fn an_address_for_which_the_ca_may_not_sign_is_told_at_the_start() {
     let (home, folder) = (Folder::new(), Folder::with("a", "a"));
-    let at_home = |args: &[&str]| {
-        let mut command = program();
-        command
-            .args(args)
-            .env("XDG_DATA_HOME", home.path())
-            .env_remove("CAROOT");
-        command
-    };
-    let root = folder.path().to_str().expect("text");
-    let serve = || Server::from(&mut at_home(&[root, "--lan", "--tls", "-p0", "--log=off"]));
+    let serve = || serve_by_tls(&home, &folder, &[]);
     assert_eq!(
-        Process::start(&mut at_home(&["cert"])).finish().code,
+        Process::start(at_home(&home).arg("cert")).finish().code,
         Some(0)
     );
     let server = serve();
@@ -168,7 +158,7 @@ fn an_address_for_which_the_ca_may_not_sign_is_told_at_the_start() {
         IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     };
-    let directory = home.path().join("oneloop");
+    let directory = home.path().join("data/oneloop");
     let told = format!(
         "warning: {}: this CA may not sign for {ip}; remove {directory:?} and run `oneloop cert \
          --allow-host {ip}` for a CA that may, or use --tls-cert",
@@ -191,13 +181,7 @@ fn an_address_for_which_the_ca_may_not_sign_is_told_at_the_start() {
 #[test]
 fn a_device_gets_the_ca_without_tls_and_without_a_password() {
     let (home, folder) = (Folder::new(), Folder::with("a", "secret"));
-    let mut command = program();
-    command
-        .arg(folder.path())
-        .args(["--lan", "--tls", "-p", "0", "--auth", "me:pw", "--log=off"])
-        .env("XDG_DATA_HOME", home.path())
-        .env_remove("CAROOT");
-    let server = Server::from(&mut command);
+    let server = serve_by_tls(&home, &folder, &["--auth", "me:pw"]);
     if !is_in_network(&server) {
         return;
     }

@@ -95,11 +95,7 @@ fn a_get_that_a_closing_connection_has_lost_is_sent_again() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api/1");
-    let mut kept = backend.accept();
-    kept.head();
-    kept.answer("1");
-    client.answer();
+    let mut kept = backend.kept(&mut client);
     client.request("/api/2");
     kept.head();
     kept.reset();
@@ -121,9 +117,7 @@ fn a_get_that_a_new_connection_has_lost_is_sent_again() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api");
-    let mut peer = backend.accept();
-    peer.head();
+    let peer = backend.asked(&mut client, "/api");
     peer.reset();
     let mut peer = backend.accept();
     peer.head();
@@ -141,9 +135,7 @@ fn a_request_is_not_sent_again_when_a_part_of_an_answer_has_come() {
         "HTTP/1.1 103 Early Hints\r\n\r\n",
     ] {
         let mut client = server.connect();
-        client.request("/api");
-        let mut peer = backend.accept();
-        peer.head();
+        let mut peer = backend.asked(&mut client, "/api");
         peer.send(part);
         // The server has it when a later connection was served.
         server.connect().get("/");
@@ -162,11 +154,7 @@ fn a_put_with_content_is_not_risked_on_a_kept_connection() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api/1");
-    let mut kept = backend.accept();
-    kept.head();
-    kept.answer("1");
-    client.answer();
+    let _kept = backend.kept(&mut client);
     client.send("PUT /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
     let mut peer = backend.accept();
     assert!(peer.head().starts_with("PUT /api "));
@@ -179,11 +167,7 @@ fn a_post_is_not_risked_on_a_kept_connection() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api/1");
-    let mut kept = backend.accept();
-    kept.head();
-    kept.answer("1");
-    client.answer();
+    let _kept = backend.kept(&mut client);
     client.send("POST /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     let mut peer = backend.accept();
     assert!(peer.head().starts_with("POST /api "));
@@ -208,9 +192,7 @@ fn the_log_tells_whose_error_an_answer_is() {
         ),
         ("200 OK", "\"\"".into()),
     ] {
-        client.request("/api/a");
-        let mut peer = backend.accept();
-        peer.head();
+        let mut peer = backend.asked(&mut client, "/api/a");
         peer.send(format!(
             "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         ));
@@ -299,9 +281,7 @@ fn after_one_wait_in_vain_nobody_waits() {
         assert_eq!(client.get("/api").status, 502);
     }
     let backend = Backend::at(address);
-    client.request("/api");
-    let mut peer = backend.accept();
-    peer.head();
+    let mut peer = backend.asked(&mut client, "/api");
     peer.answer("back");
     assert_eq!(client.answer().text(), "back");
 }
@@ -336,9 +316,7 @@ fn localhost_is_each_loopback_address() {
     let route = format!("/api=http://localhost:{port}");
     let server = Server::with(folder.path(), &["--log", "off", "--proxy", &route]);
     let mut client = server.connect();
-    client.request("/api");
-    let mut peer = backend.accept();
-    peer.head();
+    let mut peer = backend.asked(&mut client, "/api");
     peer.answer("by IPv6");
     assert_eq!(client.answer().text(), "by IPv6");
 }
@@ -408,9 +386,7 @@ fn events_pass_at_once_and_a_client_that_leaves_is_told_to_the_backend() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api/events");
-    let mut peer = backend.accept();
-    peer.head();
+    let mut peer = backend.asked(&mut client, "/api/events");
     peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
     let answer = client.head();
     assert_eq!(answer.field("Transfer-Encoding"), Some("chunked"));
@@ -430,9 +406,7 @@ fn a_client_that_leaves_before_the_answer_is_told_to_the_backend() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api/slow");
-    let mut peer = backend.accept();
-    peer.head();
+    let peer = backend.asked(&mut client, "/api/slow");
     client.reset();
     peer.assert_gone();
 }
@@ -444,9 +418,7 @@ fn a_client_that_leaves_behind_many_requests_is_told_to_the_backend() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api");
-    let mut peer = backend.accept();
-    peer.head();
+    let peer = backend.asked(&mut client, "/api");
     client.send_some(get("/api/next").repeat(10_000).as_bytes());
     client.reset();
     peer.assert_gone();
@@ -457,9 +429,7 @@ fn an_answer_that_breaks_off_has_no_end_that_looks_like_one() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api");
-    let mut peer = backend.accept();
-    peer.head();
+    let mut peer = backend.asked(&mut client, "/api");
     peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     client.head();
     drop(peer);
@@ -595,9 +565,7 @@ fn an_answer_that_two_readers_would_frame_in_two_ways_is_a_502() {
         "SSH-2.0-OpenSSH_9.2\r\n",
     ] {
         let mut client = server.connect();
-        client.request("/api");
-        let mut peer = backend.accept();
-        peer.head();
+        let mut peer = backend.asked(&mut client, "/api");
         peer.send(answer);
         let answered: Answer = client.answer();
         assert_eq!(answered.status, 502, "{answer}");
@@ -614,9 +582,7 @@ fn the_pressure_of_a_slow_reader_reaches_through_both_sockets() {
     let server = backend.server(&folder, &[]);
     let mut client = server.connect();
     client.narrow();
-    client.request("/api/large");
-    let mut peer = backend.accept();
-    peer.head();
+    let mut peer = backend.asked(&mut client, "/api/large");
     let (size, piece) = (256 << 20, vec![b'x'; 1 << 20]);
     peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
     client.head();
@@ -707,9 +673,7 @@ fn a_stop_finishes_the_answer_that_was_begun() {
     let (backend, folder) = (Backend::new(), Folder::new());
     let mut server = backend.server(&folder, &[]);
     let mut client = server.connect();
-    client.request("/api");
-    let mut peer = backend.accept();
-    peer.head();
+    let mut peer = backend.asked(&mut client, "/api");
     server.signal(rustix::process::Signal::TERM);
     server.await_closed_door();
     peer.answer("whole");

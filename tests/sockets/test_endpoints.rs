@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use rustix::process::Signal;
 
 use crate::curl::curl;
-use crate::harness::{Client, Folder, Process, Server, outside};
+use crate::harness::{CURL_FLAGS, Client, Folder, Process, Server, outside};
 
 fn server() -> Server {
     Server::with(Folder::new().path(), &["--test-endpoints"])
@@ -68,7 +68,7 @@ fn what_is_cut_off_shows_as_such_to_curl() {
     let failing = |path: &str| {
         let mut command = outside("curl")?;
         let url = server.url(path);
-        command.args(["-q", "-sS", "--noproxy", "*", "--max-time", "20", &url]);
+        command.args(CURL_FLAGS).arg(&url);
         Some(Process::start(&mut command).finish())
     };
     let Some(shown) = failing("/_oneloop/test/truncate/100") else {

@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::{Asks, Program};
-use crate::harness::{Folder, PATIENCE, Process, outside, pattern};
+use crate::harness::{CURL_FLAGS, Folder, PATIENCE, Process, outside, pattern};
 use crate::peer::{FIN, TEXT, handshake, text};
 use crate::tcp::Stream;
 
@@ -548,13 +548,7 @@ fn curl_gets_files_and_sees_the_version() {
     for (version, shown) in [("1.2", "1.2"), ("1.3", "1.3")] {
         let stdout = run(&server, "curl", |ca, port| {
             let url = format!("https://localhost:{port}/large");
-            [
-                "-q",
-                "-sS",
-                "--noproxy",
-                "*",
-                "--max-time",
-                "20",
+            let flags = [
                 "--cacert",
                 ca,
                 &format!("--tlsv{version}"),
@@ -565,9 +559,9 @@ fn curl_gets_files_and_sees_the_version() {
                 "-w",
                 "%{http_code} %{size_download} %{ssl_verify_result}",
                 &url,
-            ]
-            .map(String::from)
-            .into()
+            ];
+            let all = CURL_FLAGS.into_iter().chain(flags);
+            all.map(String::from).collect()
         });
         if let Some(stdout) = stdout {
             assert_eq!(stdout, "200 10485760 0", "{shown}");

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use rustix::net::sockopt;
 
-use crate::harness::{Folder, PATIENCE, Server, eventually};
+use crate::harness::{Client, Folder, PATIENCE, Server, eventually};
 
 /// A listener that the server connects to.
 pub struct Backend {
@@ -49,6 +49,22 @@ impl Backend {
         });
         let (stream, _) = accepted.expect("it has come");
         Peer::of(stream)
+    }
+
+    /// Lets a client ask for a target, and takes the request from a new connection.
+    pub fn asked(&self, client: &mut Client, target: &str) -> Peer {
+        client.request(target);
+        let mut peer = self.accept();
+        peer.head();
+        peer
+    }
+
+    /// A connection on which a request was answered, and which is kept for the next.
+    pub fn kept(&self, client: &mut Client) -> Peer {
+        let mut peer = self.asked(client, "/api/1");
+        peer.answer("1");
+        client.answer();
+        peer
     }
 
     /// Whether no connection waits to be accepted.
