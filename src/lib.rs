@@ -134,7 +134,7 @@
 //! | `http/parser.rs` `HeadParser::parse` | finds the end of the head; an incomplete head goes on from there after the next read | |
 //! | `connection/mode/reading_head.rs` `ReadingHead::serve` | makes a plan from the head, then carries it out | |
 //! | `site/route.rs` `Site::route` | asks the guard, and for a password if there is one, then looks for an endpoint at the path | |
-//! | `site/mod.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
+//! | `site/answer.rs` `Site::answer` | decodes the path, selects a representation, checks conditions | |
 //! | `site/select.rs` `Site::lookup` | trusts a cached file only if its stat(2) is unchanged | `newfstatat` |
 //! | `connection/mode/pending_response.rs` `PendingResponse::answer` | appends head and body to the write buffer | |
 //! | `connection/output.rs` `Connection::flush_once` | hands the write buffer to the transport, by `WriteBuffer::flush` | |
