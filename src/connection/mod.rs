@@ -410,28 +410,23 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         let mut stepped = Stepped::Nothing;
         while cx.budget.has_steps() {
             let from = self.mode.name();
-            let mode = self.take_mode();
-            match mode.step(&mut self.input(cx), cx) {
-                Step::Progress(mode) => {
-                    self.moved_on(from, mode, cx);
+            let (mode, mut input) = self.split(cx);
+            match mode.step(&mut input, cx) {
+                Step::Progress(()) => {
+                    self.moved_on(from, cx);
                     stepped = Stepped::Something;
                 }
-                Step::Handled(mode) => {
-                    self.moved_on(from, mode, cx);
+                Step::Handled(()) => {
+                    self.moved_on(from, cx);
                     stepped = Stepped::Everything;
                     break;
                 }
-                Step::NeedInput(mode) => {
-                    self.put_mode(mode);
+                Step::NeedInput(()) => {
                     stepped = Stepped::Everything;
                     break;
                 }
-                Step::Blocked(mode) => {
-                    self.put_mode(mode);
-                    break;
-                }
-                Step::Throttled(mode) => {
-                    self.put_mode(mode);
+                Step::Blocked(()) => break,
+                Step::Throttled(()) => {
                     stepped = Stepped::Throttled;
                     break;
                 }
@@ -445,28 +440,15 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
 
     /// Notes a step that did something.
     #[inline(always)]
-    fn moved_on(&mut self, from: ModeName, mode: Mode<S>, cx: &mut Context<'_, S>) {
-        self.changed(from, mode.name(), cx);
-        self.put_mode(mode);
+    fn moved_on(&mut self, from: ModeName, cx: &mut Context<'_, S>) {
+        self.changed(from, self.mode.name(), cx);
         cx.budget.spend_step();
     }
 
-    /// Takes the mode out for a step. Meanwhile `Closed` stands in: a valid mode, even if the step panics.
-    fn take_mode(&mut self) -> Mode<S> {
-        mem::replace(&mut self.mode, Mode::Closed(Cause::Failed))
-    }
-
-    /// Puts the mode after a step in. The stand-in owns nothing, and to drop it would be a call for each
-    /// step.
-    fn put_mode(&mut self, mode: Mode<S>) {
-        let stand_in = mem::replace(&mut self.mode, mode);
-        debug_assert!(matches!(stand_in, Mode::Closed(_)));
-        mem::forget(stand_in);
-    }
-
-    /// Makes the input of a step.
-    fn input(&mut self, cx: &Context<'_, S>) -> Input<'_, S> {
-        Input {
+    /// Returns the mode, and the input of a step.
+    #[inline(always)]
+    fn split(&mut self, cx: &Context<'_, S>) -> (&mut Mode<S>, Input<'_, S>) {
+        let input = Input {
             key: self.key,
             peer: &self.peer,
             has_room: self.write_buffer.has_room(cx.write_buffer_high()),
@@ -482,7 +464,8 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             expired: mem::take(&mut self.expired),
             evict: mem::take(&mut self.evict),
             gives_way: self.gives_way,
-        }
+        };
+        (&mut self.mode, input)
     }
 
     /// Notes a change that the mode has made itself.
@@ -538,10 +521,10 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
             return;
         }
         let from = self.mode.name();
-        let mode = self.take_mode();
-        let mode = change(mode, &mut self.input(cx), cx);
-        self.changed(from, mode.name(), cx);
-        self.put_mode(mode);
+        let (mode, mut input) = self.split(cx);
+        let next = change(mode.take_out(), &mut input, cx);
+        mode.put_in(next);
+        self.changed(from, self.mode.name(), cx);
         self.output.renew(cx.turn.now.instant);
     }
 

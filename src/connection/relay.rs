@@ -11,7 +11,7 @@
 use std::io;
 
 use super::mode::Mode;
-use super::{Cause, Connection, Context, StallClock};
+use super::{Cause, Connection, Context, ModeName, StallClock};
 use crate::config::Limits;
 use crate::http::{FieldLines, Framing, Method, ReceivedHead, ResponseError};
 use crate::site::Files;
@@ -174,14 +174,11 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         cx: &mut Context<'_, S>,
         put: &mut dyn FnMut(Piece<'_>, &mut Context<'_, S>),
     ) -> bool {
-        let mode = self.take_mode();
-        let mut input = self.input(cx);
+        let (mode, mut input) = self.split(cx);
         let from = mode.name();
-        let (mode, gave) = mode.give(&mut input, cx, put);
-        if mode.name() != from || cx.tally.has_answer() {
-            self.changed(from, mode.name(), cx);
-        }
-        self.mode = mode;
+        let (next, gave) = mode.take_out().give(&mut input, cx, put);
+        mode.put_in(next);
+        self.passed(from, cx);
         gave
     }
 
@@ -221,16 +218,21 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
     /// afterwards.
     pub fn take(&mut self, piece: Piece<'_>, cx: &mut Context<'_, S>) {
         let waiting = !self.write_buffer.is_empty();
-        let mode = self.take_mode();
-        let mut input = self.input(cx);
+        let (mode, mut input) = self.split(cx);
         let from = mode.name();
-        let mode = mode.take(piece, &mut input, cx);
-        if mode.name() != from || cx.tally.has_answer() {
-            self.changed(from, mode.name(), cx);
-        }
-        self.mode = mode;
+        let next = mode.take_out().take(piece, &mut input, cx);
+        mode.put_in(next);
+        self.passed(from, cx);
         if !waiting {
             self.output = StallClock::new(cx.turn.now.instant);
+        }
+    }
+
+    /// Notes that a piece has come or gone, if the mode has changed or an answer has come with it.
+    fn passed(&mut self, from: ModeName, cx: &mut Context<'_, S>) {
+        let to = self.mode.name();
+        if to != from || cx.tally.has_answer() {
+            self.changed(from, to, cx);
         }
     }
 }

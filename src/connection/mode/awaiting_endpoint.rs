@@ -181,7 +181,7 @@ impl AwaitingEndpoint {
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         if let Stage::Asked(_, _, asked) = &mut self.waiting.stage
             && input.eof
         {

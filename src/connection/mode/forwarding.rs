@@ -139,7 +139,7 @@ impl Forwarding {
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         let forwarded = &mut *self.forwarded;
         let now = cx.turn.now.instant;
         // A read buffer that is full of the next requests hides the end.

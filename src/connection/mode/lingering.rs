@@ -66,7 +66,7 @@ impl Lingering {
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         let discarded = input.read_buffer.discard();
         if discarded > 0 {
             self.last_received = cx.turn.now.instant;

@@ -118,7 +118,7 @@ impl ReadingBody {
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         let incoming = &mut *self.incoming;
         if incoming.is_paused {
             return Step::Blocked(Mode::ReadingBody(self));

@@ -45,24 +45,24 @@ impl ReadingHead {
 }
 
 impl ReadingHead {
-    // Inlined into the step of the mode: otherwise the mode would be moved once more for each request.
+    /// Takes one step. `None`: the mode stays in its place.
     #[inline(always)]
     pub(super) fn step<S: Files>(
-        mut self,
+        &mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Option<Mode<S>>> {
         if !input.has_room {
-            return Step::Blocked(Mode::ReadingHead(self));
+            return Step::Blocked(None);
         }
         let bytes = input.read_buffer.bytes();
         if !bytes.is_empty() {
-            // A head that comes whole, as nearly every head does, needs no box.
-            let mut parser = self
-                .parser
-                .as_deref_mut()
-                .map(mem::take)
-                .unwrap_or_default();
+            // A head that comes whole, as nearly every head does, needs no box. Its parser is made where the
+            // parser is used, because a copy would have to wait until the fields are written.
+            let mut parser = HeadParser::default();
+            if let Some(kept) = self.parser.as_deref_mut() {
+                mem::swap(&mut parser, kept);
+            }
             if input.wire == Wire::Tls {
                 parser.set_scheme(Scheme::Https);
             }
@@ -71,11 +71,15 @@ impl ReadingHead {
             }
             match parser.parse(bytes, &cx.turn.head_limits) {
                 Ok(Parsed::Complete(head)) => {
-                    let mode = ReadingHead::serve(head, input, cx);
-                    let is_all = input.read_buffer.is_empty() && !input.eof;
-                    return match mode {
-                        Mode::ReadingHead(_) if is_all => Step::Handled(mode),
-                        _ => Step::Progress(mode),
+                    let next = ReadingHead::serve(head, input, cx);
+                    let Mode::ReadingHead(_) = next else {
+                        return Step::Progress(Some(next));
+                    };
+                    // The same as the next mode, which would have to be copied.
+                    *self = ReadingHead::new(cx.turn.now.instant);
+                    return match input.read_buffer.is_empty() && !input.eof {
+                        true => Step::Handled(None),
+                        false => Step::Progress(None),
                     };
                 }
                 Ok(Parsed::Partial) => {
@@ -84,7 +88,7 @@ impl ReadingHead {
                 Err(error) => {
                     let reply = Reply::plain(error.status(), error.explain(bytes));
                     let pending = PendingResponse::nothing(input, cx);
-                    return Step::Progress(pending.answer(reply, Cause::Refused, input, cx));
+                    return Step::Progress(Some(pending.answer(reply, Cause::Refused, input, cx)));
                 }
             }
         }
@@ -98,27 +102,27 @@ impl ReadingHead {
     }
 
     fn wait_for_the_rest<S: Files>(
-        self,
+        &self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Option<Mode<S>>> {
         let refusal = if input.eof {
             HeadError::Incomplete.into()
         } else if input.expired && self.head_limit(&cx.turn.limits).end() <= cx.turn.now.instant {
             Refusal::late("the request head took too long")
         } else {
-            return Step::NeedInput(Mode::ReadingHead(self));
+            return Step::NeedInput(None);
         };
-        Step::Progress(self.refuse(refusal, input, cx))
+        Step::Progress(Some(ReadingHead::refuse(refusal, input, cx)))
     }
 
     /// Waits for the first byte of a request. No request is in flight: the connection may end
     /// without an answer.
     fn wait_for_a_request<S: Files>(
-        self,
+        &self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Option<Mode<S>>> {
         let cause = if input.eof {
             Cause::PeerClosed
         } else if input.evict {
@@ -128,7 +132,7 @@ impl ReadingHead {
         } else if input.expired {
             Cause::Idle
         } else {
-            return Step::NeedInput(Mode::ReadingHead(self));
+            return Step::NeedInput(None);
         };
         let now = cx.turn.now.instant;
         // A peer with a recent answer may be sending the next request, and a reset would destroy
@@ -137,7 +141,8 @@ impl ReadingHead {
         let quiet = now.saturating_duration_since(self.since.max(input.last_progress));
         let recent = !input.write_buffer.is_empty() || quiet < cx.turn.limits.linger_idle_time;
         let must_linger = cause == Cause::Stopped && recent;
-        Step::Progress(Mode::Lingering(Lingering::after(cause, must_linger, now)))
+        let lingering = Lingering::after(cause, must_linger, now);
+        Step::Progress(Some(Mode::Lingering(lingering)))
     }
 
     /// Serves the request whose head is at the front of the read buffer, and consumes the head.
@@ -216,7 +221,6 @@ impl ReadingHead {
     /// Queues a refusal, and ends the connection: of a request that is not whole, late, or too much
     /// for an overloaded server.
     pub(super) fn refuse<S: Files>(
-        self,
         refusal: Refusal,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,

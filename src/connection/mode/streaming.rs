@@ -46,7 +46,11 @@ impl<S: Files> Streaming<S> {
 }
 
 impl<S: Files> Streaming<S> {
-    pub(super) fn step(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
+    pub(super) fn step(
+        mut self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<Mode<S>> {
         if self.is_queued_whole() {
             return match self.may_complete(input, cx) {
                 true => Step::Blocked(Mode::Streaming(self)),

@@ -42,7 +42,7 @@ impl Tunnel {
         self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         let now = cx.turn.now.instant;
         let is_late = |at: Instant| at <= now;
         let cause = if self.is_shut && self.given.is_some() {

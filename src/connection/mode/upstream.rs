@@ -161,7 +161,7 @@ impl Upstream {
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         let talk = &mut *self.talk;
         let now = cx.turn.now.instant;
         // After a failure, the buffer is empty because the output is lost.

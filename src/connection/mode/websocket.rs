@@ -194,7 +194,7 @@ impl WebSocket {
         mut self,
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
-    ) -> Step<S> {
+    ) -> Step<Mode<S>> {
         let state = &mut *self.state;
         let mut progressed = state.answer_ping(input.write_buffer, &mut cx.shared.pool);
         if !input.has_room {
@@ -251,7 +251,7 @@ impl WebSocket {
         Step::Progress(Mode::WebSocket(self))
     }
 
-    fn after_step<S: Files>(self, progressed: bool) -> Step<S> {
+    fn after_step<S: Files>(self, progressed: bool) -> Step<Mode<S>> {
         match progressed {
             true => Step::Progress(Mode::WebSocket(self)),
             false => Step::Blocked(Mode::WebSocket(self)),
@@ -260,7 +260,11 @@ impl WebSocket {
 
     /// Decides how to go on after the last whole piece of input. The beginning of a frame may be
     /// left.
-    fn quiet<S: Files>(mut self, input: &mut Input<'_, S>, cx: &mut Context<'_, S>) -> Step<S> {
+    fn quiet<S: Files>(
+        mut self,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Step<Mode<S>> {
         let state = &mut *self.state;
         let plan = if input.eof {
             // The peer has ended without a close frame, which is 1006 in the RFC. The peer may
