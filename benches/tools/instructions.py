@@ -48,17 +48,22 @@ Sec-Fetch-Dest: document
 Accept-Encoding: gzip, deflate, br, zstd
 Accept-Language: en-GB,en;q=0.9,de;q=0.8"""
 
-# Name, connections, how many of them ask at a time, requests at once on each, field lines, flags, ceiling: about
-# 1.015 times the count at the time of writing; 1.04 times where the count depends on how many requests come
+# The file, and a path where none is, each with the status of its answers.
+FILE = ("/small.bin", b"HTTP/1.1 200 OK\r\n")
+ABSENT = ("/absent.bin", b"HTTP/1.1 404 Not Found\r\n")
+
+# Name, connections, how many of them ask at a time, requests at once on each, field lines, target, flags, ceiling:
+# about 1.015 times the count at the time of writing; 1.04 times where the count depends on how many requests come
 # together.
 SCENARIOS = [
-    ("1 connection, 4 fields", 1, 1, 1, PROGRAM, [], 4_270),
-    ("64 connections, one at a time, 4 fields", 64, 1, 1, PROGRAM, [], 4_250),
-    ("64 connections, all at a time, 4 fields", 64, 64, 1, PROGRAM, [], 3_100),
-    ("1 connection, 16 pipelined, 4 fields", 1, 1, 16, PROGRAM, [], 2_170),
-    ("1 connection, a browser's 15 fields", 1, 1, 1, BROWSER, ["--no-live"], 6_210),
+    ("1 connection, 4 fields", 1, 1, 1, PROGRAM, FILE, [], 4_250),
+    ("64 connections, one at a time, 4 fields", 64, 1, 1, PROGRAM, FILE, [], 4_250),
+    ("64 connections, all at a time, 4 fields", 64, 64, 1, PROGRAM, FILE, [], 3_100),
+    ("1 connection, 16 pipelined, 4 fields", 1, 1, 16, PROGRAM, FILE, [], 2_170),
+    ("the same, with a 404 each", 1, 1, 16, PROGRAM, ABSENT, [], 4_700),
+    ("1 connection, a browser's 15 fields", 1, 1, 1, BROWSER, FILE, ["--no-live"], 6_210),
     # The server remembers what a browser asks for.
-    ("the same, with live reload", 1, 1, 1, BROWSER, [], 10_770),
+    ("the same, with live reload", 1, 1, 1, BROWSER, FILE, [], 10_770),
 ]
 
 
@@ -73,19 +78,19 @@ def connect(port, server):
     sys.exit("the server does not listen")
 
 
-def answers(client, count):
-    """Reads this many answers with the file, and nothing else."""
+def answers(client, count, status, end):
+    """Reads this many answers with the status and the end of the content, and nothing else."""
     received = b""
-    while received.count(b"x" * FILE_BYTES) < count:
+    while received.count(end) < count:
         more = client.recv(1 << 16)
         if not more:
             sys.exit(f"the server ended the connection after {received!r}")
         received += more
-    if received.count(b"HTTP/1.1 200 OK\r\n") != count or not received.endswith(b"x" * FILE_BYTES):
+    if received.count(status) != count or not received.endswith(end):
         sys.exit(f"a wrong answer: {received!r}")
 
 
-def instructions(program, root, requests, connections, together, at_once, fields, flags):
+def instructions(program, root, requests, connections, together, at_once, fields, target, flags):
     """The instructions of a whole run of the server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -96,13 +101,15 @@ def instructions(program, root, requests, connections, together, at_once, fields
         server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
             clients = [connect(port, server) for _ in range(connections)]
-            request = ("GET /small.bin HTTP/1.1\r\n" + fields.replace("\n", "\r\n") + "\r\n\r\n").encode()
+            path, status = target
+            end = b"x" * FILE_BYTES if target == FILE else b"no such file here\n"
+            request = (f"GET {path} HTTP/1.1\r\n" + fields.replace("\n", "\r\n") + "\r\n\r\n").encode()
             for first in range(0, requests // at_once, together):
                 asking = [clients[(first + n) % connections] for n in range(together)]
                 for client in asking:
                     client.sendall(request * at_once)
                 for client in asking:
-                    answers(client, at_once)
+                    answers(client, at_once, status, end)
             for client in clients:
                 client.close()
             server.send_signal(signal.SIGINT)
@@ -132,10 +139,10 @@ def main():
         # No content coding is tried for this type, so a browser's Accept-Encoding changes little.
         (pathlib.Path(root) / "small.bin").write_bytes(b"x" * FILE_BYTES)
         print("| scenario | user instructions per GET | ceiling |\n|---|--:|--:|")
-        for name, connections, together, at_once, fields, flags, ceiling in SCENARIOS:
+        for name, connections, together, at_once, fields, target, flags, ceiling in SCENARIOS:
             requests = -(-REQUESTS // (connections * at_once)) * connections * at_once
             shorter, longer = (
-                instructions(options.program, root, n, connections, together, at_once, fields, flags)
+                instructions(options.program, root, n, connections, together, at_once, fields, target, flags)
                 for n in (requests, 2 * requests)
             )
             count = round((longer - shorter) / requests)

@@ -425,8 +425,12 @@ impl<F> Reply<F> {
         self.head = edit_head(&self.head, [Change::Set("Vary", &vary)].into_iter()).into();
     }
 
-    /// Says that a navigation may get another reply than a part of a page.
+    /// Says that a navigation may get another reply than a part of a page. A reply that was prepared for
+    /// many requests says so already.
     fn vary_by_navigation(&mut self) {
+        if field_values(&self.head, "Vary").eq([VARY_BY_NAVIGATION.as_bytes()]) {
+            return;
+        }
         let change = Change::Set("Vary", VARY_BY_NAVIGATION);
         self.head = edit_head(&self.head, [change].into_iter()).into();
     }

@@ -228,6 +228,11 @@ struct RunningEncoder {
     permit: Weak<()>,
 }
 
+/// The reply where no file is, for requests that do not ask for a page.
+fn absent(vary: &str) -> Prepared {
+    Prepared::plain(Status::NotFound, FileError::Absent.sentence(), vary)
+}
+
 impl<F: Files> Site<F> {
     /// Creates a site of `files`. A file with the name `index` (usually `index.html`) answers for
     /// its directory.
@@ -254,7 +259,7 @@ impl<F: Files> Site<F> {
             last_acceptable: (Vec::new(), Acceptable::NOTHING_SAID),
             unfit: Vec::new(),
             nearest: NearestPage::default(),
-            absent: Prepared::plain(Status::NotFound, FileError::Absent.sentence()),
+            absent: absent("Accept"),
             rules: Rules::default(),
             live: None,
             edition: Edition::default(),

@@ -49,9 +49,10 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes the text of a reply with an error status. Another Accept may get another form.
-    pub fn plain(status: Status, sentence: &'static str) -> Prepared {
-        let head = ResponseHead::new(status).field("Vary", "Accept");
+    /// Makes the text of a reply with an error status. A request with other fields, of those that `vary`
+    /// names, may get another form.
+    pub fn plain(status: Status, sentence: &'static str, vary: &str) -> Prepared {
+        let head = ResponseHead::new(status).field("Vary", vary);
         let (head, body) = plain_text(head, status, sentence);
         Prepared {
             status,

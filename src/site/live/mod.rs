@@ -48,10 +48,10 @@ use self::head::{
 use self::pages::{Pages, Ready};
 use self::workers::Workers;
 use super::encoding;
-use super::fallback::is_navigation;
+use super::fallback::{VARY_BY_NAVIGATION, is_navigation};
 use super::pages::{ERROR_POLICY, LISTING_POLICY};
 use super::stream::{Encoding, Kept, Original, PageStream};
-use super::{Body, Files, Reply, RunningEncoder, Site, Stream};
+use super::{Body, Files, Reply, RunningEncoder, Site, Stream, absent};
 use crate::http::{
     Coding, Field, Form, Method, Precondition, RequestHead, Status, Version, edit_head,
     field_values, precondition,
@@ -117,6 +117,7 @@ impl<F: Files> Site<F> {
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-.".contains(&b);
         assert!(script.bytes().all(is_plain), "the path needs no escaping");
         self.has_browsers = true;
+        self.absent = absent(VARY_BY_NAVIGATION);
         let digest = Sha1::digest(script);
         self.live = Some(Box::new(Live {
             script: script.into(),
