@@ -21,6 +21,8 @@ pub fn start_oneloop_with(tools: &Tools, root: &Path, flags: &[&str]) -> Result<
     let mut command = tools.on_server_core(binary);
     command.arg("--port").arg(address.port().to_string());
     command.args(["--log", "off"]).args(flags).arg(root);
+    // The server would warn of a variable that it does not know.
+    command.env_remove("ONELOOP_BIN");
     Server::start(command, address)
 }
 

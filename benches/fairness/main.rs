@@ -10,9 +10,10 @@
 //! it is due, even if earlier answers are missing, and its latency counts from the time when it was
 //! due. A stall of the server is therefore seen by every request that was due meanwhile.
 //!
-//! A latency carries the noise of the machine. The length of a turn hardly does: it is the CPU time
+//! A latency carries the noise of the machine. The length of a turn carries less: it is the CPU time
 //! that the server's process used from one `epoll_wait` to the next. `perf` records it, if `perf`
-//! is installed and may trace system calls. Otherwise these columns are empty.
+//! is installed and may trace system calls. Otherwise these columns are empty. The first row has no
+//! server: it shows the same for pieces of work that are all equal ([`control`]).
 //!
 //! # Processes
 //!
@@ -28,8 +29,9 @@
 //!
 //! `scenario` the rows of the table · `load` a function for each row · `clients` the loop of the
 //! load's connections · `process` the process of the load · `probe` the small requests · `turns`
-//! the lengths of turns · `site` the served files · `../common` the measurements and the report,
-//! shared with the comparisons · `../common/frames.rs` frames of WebSocket.
+//! the lengths of turns · `control` the noise of the machine · `site` the served files · `../common`
+//! the measurements and the report, shared with the comparisons · `../common/frames.rs` frames of
+//! WebSocket.
 mod clients;
 #[path = "../common/mod.rs"]
 #[expect(
@@ -37,6 +39,7 @@ mod clients;
     reason = "the rounds and the report of a comparison are not needed"
 )]
 mod common;
+mod control;
 #[path = "../common/frames.rs"]
 mod frames;
 mod load;
@@ -56,6 +59,7 @@ use common::options::{self, Options};
 use common::programs;
 use common::scratch::Scratch;
 use common::tools::{self, Tools};
+use control::Control;
 use probe::Probe;
 use process::{Load, Traffic};
 use rustix::process::{Pid, Resource, getrlimit, setpriority_process, setrlimit};
@@ -84,6 +88,9 @@ fn main() -> ExitCode {
         && first == process::LOAD
     {
         return process::run_load(name, address);
+    }
+    if arguments == [control::CONTROL] {
+        return control::run();
     }
     // Only `cargo bench` passes this argument. `cargo test --all-targets` runs benches too.
     if !arguments.iter().any(|argument| argument == "--bench") {
@@ -143,6 +150,7 @@ fn measure(options: &Options) -> Result<String, String> {
         "received",
     ];
     let mut cells = vec![heading.map(String::from).to_vec()];
+    cells.push(bench.control_row());
     for scenario in scenarios {
         eprintln!("{}", scenario.name);
         cells.extend(bench.row(scenario));
@@ -215,13 +223,8 @@ impl Bench<'_> {
         }
         let of = |figure: fn(&Round) -> f64| rounds.iter().map(figure).collect::<Vec<_>>();
         let (alone, beside) = (of(|round| round.alone), of(|round| round.beside));
-        let turns = |figure: fn((f64, f64)) -> f64| {
-            let turns: Vec<_> = rounds.iter().filter_map(|round| round.turns).collect();
-            match turns.is_empty() {
-                true => "–".into(),
-                false => Spread::of(turns.into_iter().map(figure).collect()).to_string(),
-            }
-        };
+        let turns: Vec<_> = rounds.iter().filter_map(|round| round.turns).collect();
+        let [high, longest] = turn_cells(&turns);
         let median = |values| Spread::of(values).median;
         let whole = |spread: Spread| {
             let Spread {
@@ -236,8 +239,8 @@ impl Bench<'_> {
             format!("{:.0}", median(alone.clone())),
             whole(Spread::of(beside.clone())),
             tenths(&Spread::of(ratios(&beside, &alone))),
-            turns(|(high, _)| high),
-            turns(|(_, longest)| longest),
+            high,
+            longest,
             format!("{:.0}", median(of(|round| round.traffic.opened))),
             format!("{:.0} MB/s", median(of(|round| round.traffic.sent))),
             format!("{:.0} MB/s", median(of(|round| round.traffic.received))),
@@ -284,12 +287,49 @@ impl Bench<'_> {
         Ok(Round {
             alone: alone / 1e3,
             beside: beside / 1e3,
-            turns: turns.map(|turns| {
-                let longest = turns.iter().copied().max().unwrap_or_default();
-                (high(turns) / 1e6, longest as f64 / 1e6)
-            }),
+            turns: turns.map(high_and_longest),
             traffic,
         })
+    }
+
+    /// Runs the rounds of the control, and returns their row.
+    fn control_row(&mut self) -> Vec<String> {
+        const NAME: &str = "no server: pieces of 1 ms";
+        eprintln!("{NAME}");
+        let mut rounds = Vec::new();
+        for number in 1..=self.options.rounds {
+            match self.control_round() {
+                Ok(Some(turns)) => {
+                    let (high, longest) = turns;
+                    eprintln!(
+                        "  round {number} of {}: p99 {high:.2} ms, longest {longest:.2} ms",
+                        self.options.rounds
+                    );
+                    rounds.push(turns);
+                }
+                Ok(None) => {}
+                Err(problem) => self.complain(format!("NOT FINISHED: {NAME}: {problem}")),
+            }
+        }
+        let [high, longest] = turn_cells(&rounds);
+        let none = || "–".to_string();
+        let mut row = vec![NAME.into(), none(), none(), none(), high, longest];
+        row.resize_with(9, none);
+        row
+    }
+
+    /// Measures the pieces of the control, where the server will run. `None` without perf.
+    fn control_round(&self) -> Result<Option<(f64, f64)>, String> {
+        let control = Control::start(self.tools)?;
+        if self.privileged {
+            set_real_time(control.process());
+        }
+        let recorder = Recorder::start(self.tools, self.scratch, control.process())?;
+        thread::sleep(Duration::from_secs(self.options.seconds.into()));
+        let turns = recorder.map(Recorder::stop).transpose()?;
+        Ok(turns
+            .filter(|turns| !turns.is_empty())
+            .map(high_and_longest))
     }
 
     /// Prints a complaint at once, and keeps it for the report, once.
@@ -319,6 +359,21 @@ impl Round {
             self.alone, self.beside
         )
     }
+}
+
+/// Returns the 99th percentile and the longest of some turns, at least one, in milliseconds.
+fn high_and_longest(turns: Vec<u64>) -> (f64, f64) {
+    let longest = turns.iter().copied().max().unwrap_or_default();
+    (high(turns) / 1e6, longest as f64 / 1e6)
+}
+
+/// Writes the two cells about the turns of some rounds.
+fn turn_cells(rounds: &[(f64, f64)]) -> [String; 2] {
+    let cell = |figure: fn(&(f64, f64)) -> f64| match rounds.is_empty() {
+        true => "–".into(),
+        false => Spread::of(rounds.iter().map(figure).collect()).to_string(),
+    };
+    [cell(|(high, _)| *high), cell(|(_, longest)| *longest)]
 }
 
 /// Returns the 99th percentile of some values, at least one.
