@@ -413,7 +413,7 @@
 //!
 //! From the top down, with the lines of the functions that matter most:
 //!
-//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 33 lines.
+//! 1. [`server`]: one turn of the loop; `Server::turn` is that list as code (with the signals), in 34 lines.
 //! 2. [`connection`]: `Connection::pump`, through which every byte goes, in 34 lines.
 //! 3. [`connection::mode`]: the state machine, drawn, as methods and as a table of 38 transitions.
 //! 4. [`transport`]: the demands of edge-triggered readiness; `Tcp::read`, in 19 lines.

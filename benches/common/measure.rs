@@ -55,7 +55,7 @@ impl Meter for CpuTime {
 /// Returns the time that the threads of `process` have run, from the first field of `schedstat`.
 /// This field counts nanoseconds, `/proc/PID/stat` only hundredths of a second. The time of a
 /// finished thread is missing from the sum. The measured servers have a single thread.
-fn cpu_nanoseconds(process: u32) -> Result<u64, String> {
+pub fn cpu_nanoseconds(process: u32) -> Result<u64, String> {
     let tasks = format!("/proc/{process}/task");
     let unreadable = |error| format!("no CPU time in {tasks}/*/schedstat: {error}");
     let mut sum = 0;

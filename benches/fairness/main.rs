@@ -29,7 +29,8 @@
 //!
 //! `scenario` the rows of the table · `load` a function for each row · `clients` the loop of the
 //! load's connections · `process` the process of the load · `probe` the small requests · `turns`
-//! the lengths of turns · `control` the noise of the machine · `site` the served files · `../common`
+//! the lengths of turns · `work` the longest of them by its work · `control` the noise of the
+//! machine · `site` the served files · `../common`
 //! the measurements and the report, shared with the comparisons · `../common/frames.rs` frames of
 //! WebSocket.
 mod clients;
@@ -48,6 +49,7 @@ mod process;
 mod scenario;
 mod site;
 mod turns;
+mod work;
 
 use std::fs::{File, TryLockError};
 use std::process::{Command, ExitCode, Stdio};
@@ -65,6 +67,7 @@ use process::{Load, Traffic};
 use rustix::process::{Pid, Resource, getrlimit, setpriority_process, setrlimit};
 use scenario::{SCENARIOS, Scenario};
 use turns::Recorder;
+use work::Work;
 
 const USAGE: &str = "\
 usage: cargo bench --bench fairness -- [--rounds N] [--seconds N] [--quick] [FILTER]
@@ -145,6 +148,7 @@ fn measure(options: &Options) -> Result<String, String> {
         "÷ alone",
         "p99 turn",
         "longest turn",
+        "by its work",
         "opened",
         "sent",
         "received",
@@ -196,6 +200,9 @@ struct Round {
     beside: f64,
     /// The 99th percentile and the longest of the turns, in milliseconds. `None` without perf.
     turns: Option<(f64, f64)>,
+    /// The turn with the most work: its units, and its length in milliseconds. `None` of a server that does
+    /// not count its work.
+    work: Option<(u64, f64)>,
     traffic: Traffic,
 }
 
@@ -225,6 +232,8 @@ impl Bench<'_> {
         let (alone, beside) = (of(|round| round.alone), of(|round| round.beside));
         let turns: Vec<_> = rounds.iter().filter_map(|round| round.turns).collect();
         let [high, longest] = turn_cells(&turns);
+        let work = rounds.iter().filter_map(|round| round.work);
+        let by_work = cell(work.map(|(_, longest)| longest).collect());
         let median = |values| Spread::of(values).median;
         let whole = |spread: Spread| {
             let Spread {
@@ -241,6 +250,7 @@ impl Bench<'_> {
             tenths(&Spread::of(ratios(&beside, &alone))),
             high,
             longest,
+            by_work,
             format!("{:.0}", median(of(|round| round.traffic.opened))),
             format!("{:.0} MB/s", median(of(|round| round.traffic.sent))),
             format!("{:.0} MB/s", median(of(|round| round.traffic.received))),
@@ -251,7 +261,7 @@ impl Bench<'_> {
     fn round(&mut self, scenario: &Scenario) -> Result<Round, String> {
         let time = Duration::from_secs(self.options.seconds.into());
         let root = site::root(self.scratch);
-        let flags = ["--quiet", "--test-endpoints"];
+        let flags = ["--quiet", "--test-endpoints", "--metrics"];
         let server = programs::start_oneloop_with(self.tools, &root, &flags)?;
         if self.privileged {
             set_real_time(server.process());
@@ -273,10 +283,18 @@ impl Bench<'_> {
                 None
             }
         };
+        let before = Work::of(&server);
         load.go()?;
         thread::sleep(scenario.lead);
         let beside = high(probe.run(time)?);
         let traffic = load.finish()?;
+        let work = match (before, Work::of(&server)) {
+            (Ok(before), Ok(after)) => Some((after.most, after.longest(&before))),
+            (Err(problem), _) | (_, Err(problem)) => {
+                self.complain(format!("NO WORK: {problem}"));
+                None
+            }
+        };
         let turns = match recorder.map(Recorder::stop).transpose() {
             Ok(turns) => turns.filter(|turns| !turns.is_empty()),
             Err(problem) => {
@@ -288,6 +306,7 @@ impl Bench<'_> {
             alone: alone / 1e3,
             beside: beside / 1e3,
             turns: turns.map(high_and_longest),
+            work,
             traffic,
         })
     }
@@ -314,7 +333,7 @@ impl Bench<'_> {
         let [high, longest] = turn_cells(&rounds);
         let none = || "–".to_string();
         let mut row = vec![NAME.into(), none(), none(), none(), high, longest];
-        row.resize_with(9, none);
+        row.resize_with(10, none);
         row
     }
 
@@ -348,13 +367,17 @@ impl Round {
             Some((high, longest)) => format!("; turns {high:.2} ms, longest {longest:.2} ms"),
             None => String::new(),
         };
+        let work = match self.work {
+            Some((units, longest)) => format!("; most work {units} units, {longest:.2} ms"),
+            None => String::new(),
+        };
         let Traffic {
             opened,
             sent,
             received,
         } = self.traffic;
         format!(
-            "p99 {:.0} µs alone, {:.0} µs beside{turns}; {opened} opened, {sent:.0} MB/s sent, \
+            "p99 {:.0} µs alone, {:.0} µs beside{turns}{work}; {opened} opened, {sent:.0} MB/s sent, \
              {received:.0} MB/s received",
             self.alone, self.beside
         )
@@ -369,11 +392,16 @@ fn high_and_longest(turns: Vec<u64>) -> (f64, f64) {
 
 /// Writes the two cells about the turns of some rounds.
 fn turn_cells(rounds: &[(f64, f64)]) -> [String; 2] {
-    let cell = |figure: fn(&(f64, f64)) -> f64| match rounds.is_empty() {
+    let (high, longest) = rounds.iter().copied().unzip();
+    [cell(high), cell(longest)]
+}
+
+/// Writes the spread of the values of some rounds, if there are any.
+fn cell(values: Vec<f64>) -> String {
+    match values.is_empty() {
         true => "–".into(),
-        false => Spread::of(rounds.iter().map(figure).collect()).to_string(),
-    };
-    [cell(|(high, _)| *high), cell(|(_, longest)| *longest)]
+        false => Spread::of(values).to_string(),
+    }
 }
 
 /// Returns the 99th percentile of some values, at least one.

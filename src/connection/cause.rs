@@ -139,6 +139,10 @@ pub struct Counters {
     pub backend_failures: u64,
     /// Turns of the loop.
     pub turns: u64,
+    /// The work of all turns, in units of [`Limits::turn_work`](crate::config::Limits::turn_work).
+    pub work: u64,
+    /// The most work of a turn.
+    pub turn_work_most: u64,
     /// Events that the waits of the loop have returned.
     pub events: u64,
     /// Calls of read(2) on connections.
@@ -205,6 +209,13 @@ impl Counters {
     #[inline(never)]
     pub(super) fn count_code(&mut self, code: u16) {
         self.responses[Self::index(code / 100)] += 1;
+    }
+
+    /// Adds the work of a turn.
+    #[inline]
+    pub(crate) fn add_work(&mut self, units: u64) {
+        self.work += units;
+        self.turn_work_most = self.turn_work_most.max(units);
     }
 
     /// Adds system calls.

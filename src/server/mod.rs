@@ -393,6 +393,7 @@ where
         }
         self.deliver();
         self.expire();
+        self.tally.counters.add_work(self.work.done());
         self.record();
         if self.is_stop_over() {
             return Ok(self.cut_off());

@@ -128,7 +128,12 @@ impl fmt::Display for Report<'_> {
             Grouped(c.write_blocks),
         )?;
         writeln!(f, "  service time   {}", Spread(&self.pace.service()))?;
-        writeln!(f, "  turn           {}", Spread(&self.pace.turns()))?;
+        writeln!(
+            f,
+            "  turn           {}; at most {} units of work",
+            Spread(&self.pace.turns()),
+            Grouped(c.turn_work_most),
+        )?;
         writeln!(
             f,
             "  hidden wait    {} in the kernel before the loop looks, on average, whenever bytes arrive",

@@ -46,6 +46,8 @@ pub(super) struct Work {
     stop: i64,
     /// The least work of each part.
     share: i64,
+    /// The units that the turn began with.
+    whole: i64,
 }
 
 impl Work {
@@ -60,7 +62,13 @@ impl Work {
             left,
             stop: 0,
             share,
+            whole: left,
         };
+    }
+
+    /// The work of the turn so far.
+    pub fn done(&self) -> u64 {
+        (self.whole - self.left).unsigned_abs()
     }
 
     /// Begins a part of the turn, which gets what is left, and at least its share.
@@ -270,6 +278,7 @@ mod tests {
         work.begin_turn(100);
         work.spend(1_000_000);
         assert_eq!(do_part(&mut work, 500), 25);
+        assert_eq!(work.done(), 1_000_025);
         work.begin_turn(0);
         assert_eq!(do_part(&mut work, 500), 1);
     }

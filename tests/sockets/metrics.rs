@@ -79,11 +79,15 @@ fn the_metrics_count_what_has_happened() {
         assert_eq!(change, more, "{sample}");
     }
     assert!(value(&after, "oneloop_cache_lookups_total{result=\"hit\"}") >= 1);
+    let most = value(&after, "oneloop_turn_work_units_most");
+    assert!((1..1_000).contains(&most), "{most}");
     assert!(value(&after, "oneloop_cache_lookups_total{result=\"miss\"}") >= 2);
     for (sample, least) in [
         ("oneloop_received_bytes_total", before.len() as u64 / 100),
         ("oneloop_sent_bytes_total", before.len() as u64),
         ("oneloop_turns_total", 5),
+        // A unit for each of the answers, and more for the bytes.
+        ("oneloop_work_units_total", 5),
     ] {
         let change = value(&after, sample) - value(&before, sample);
         assert!(change >= least, "{sample}: {change}");

@@ -131,6 +131,10 @@ fn exposition(counters: &Counters, gauges: &Gauges) -> String {
         .value(gauges.queued_effects);
     text.counter("turns", "Turns of the loop.")
         .value(counters.turns);
+    text.counter("work_units", "Work of the turns, in units of about 1 us.")
+        .value(counters.work);
+    text.gauge("turn_work_units_most", "The most work of a turn.")
+        .value(counters.turn_work_most);
     text.counter("events", "Events that the loop was told of.")
         .value(counters.events);
     let mut family = text.counter("system_calls", "System calls on connections.");
