@@ -75,7 +75,9 @@ impl ReadingHead {
                     let Mode::ReadingHead(_) = next else {
                         return Step::Progress(Some(next));
                     };
-                    // The same as the next mode, which would have to be copied.
+                    // The same as the next mode, which would have to be copied. The next mode owns nothing, and to
+                    // drop it would be a call for each request.
+                    mem::forget(next);
                     *self = ReadingHead::new(cx.turn.now.instant);
                     return match input.read_buffer.is_empty() && !input.eof {
                         true => Step::Handled(None),
