@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll};
 
 use crate::common::tools::Tools;
+use crate::process::this_program;
 
 /// The only argument of a control.
 pub const CONTROL: &str = "--control";
@@ -32,8 +33,7 @@ impl Control {
     /// # Errors
     /// A sentence, when this program cannot be started again.
     pub fn start(tools: &Tools) -> Result<Self, String> {
-        let program = std::env::current_exe();
-        let program = program.map_err(|error| format!("cannot find this program: {error}"))?;
+        let program = this_program()?;
         let start = |mut command: Command| {
             let command = command.arg(CONTROL).stdout(Stdio::piped());
             let child = command.spawn();

@@ -30,9 +30,8 @@
 //! `scenario` the rows of the table · `load` a function for each row · `clients` the loop of the
 //! load's connections · `process` the process of the load · `probe` the small requests · `turns`
 //! the lengths of turns · `work` the longest of them by its work · `control` the noise of the
-//! machine · `site` the served files · `../common`
-//! the measurements and the report, shared with the comparisons · `../common/frames.rs` frames of
-//! WebSocket.
+//! machine · `site` the served files · `../common` the measurements and the report, shared with the
+//! comparisons · `../common/frames.rs` frames of WebSocket.
 mod clients;
 #[path = "../common/mod.rs"]
 #[expect(
@@ -156,7 +155,6 @@ fn measure(options: &Options) -> Result<String, String> {
     let mut cells = vec![heading.map(String::from).to_vec()];
     cells.push(bench.control_row());
     for scenario in scenarios {
-        eprintln!("{}", scenario.name);
         cells.extend(bench.row(scenario));
     }
     let perf = match tools::find("perf") {
@@ -207,24 +205,33 @@ struct Round {
 }
 
 impl Bench<'_> {
-    /// Runs the rounds of a scenario, and returns its row, or nothing if no round succeeded.
-    fn row(&mut self, scenario: &Scenario) -> Option<Vec<String>> {
+    /// Runs the rounds of the row `name`, and returns the figures of those that succeed. Each round also has
+    /// a summary, for a user who waits for the report.
+    fn rounds<R>(
+        &mut self,
+        name: &str,
+        mut round: impl FnMut(&mut Self) -> Result<(String, R), String>,
+    ) -> Vec<R> {
+        eprintln!("{name}");
         let mut rounds = Vec::new();
         for number in 1..=self.options.rounds {
-            match self.round(scenario) {
-                Ok(round) => {
-                    eprintln!(
-                        "  round {number} of {}: {}",
-                        self.options.rounds,
-                        round.summary()
-                    );
-                    rounds.push(round);
+            match round(self) {
+                Ok((summary, figures)) => {
+                    eprintln!("  round {number} of {}: {summary}", self.options.rounds);
+                    rounds.push(figures);
                 }
-                Err(problem) => {
-                    self.complain(format!("NOT FINISHED: {}: {problem}", scenario.name));
-                }
+                Err(problem) => self.complain(format!("NOT FINISHED: {name}: {problem}")),
             }
         }
+        rounds
+    }
+
+    /// Runs the rounds of a scenario, and returns its row, or nothing if no round succeeded.
+    fn row(&mut self, scenario: &Scenario) -> Option<Vec<String>> {
+        let rounds = self.rounds(scenario.name, |bench| {
+            let round = bench.round(scenario)?;
+            Ok((round.summary(), round))
+        });
         if rounds.is_empty() {
             return None;
         }
@@ -314,23 +321,16 @@ impl Bench<'_> {
     /// Runs the rounds of the control, and returns their row.
     fn control_row(&mut self) -> Vec<String> {
         const NAME: &str = "no server: pieces of 1 ms";
-        eprintln!("{NAME}");
-        let mut rounds = Vec::new();
-        for number in 1..=self.options.rounds {
-            match self.control_round() {
-                Ok(Some(turns)) => {
-                    let (high, longest) = turns;
-                    eprintln!(
-                        "  round {number} of {}: p99 {high:.2} ms, longest {longest:.2} ms",
-                        self.options.rounds
-                    );
-                    rounds.push(turns);
-                }
-                Ok(None) => {}
-                Err(problem) => self.complain(format!("NOT FINISHED: {NAME}: {problem}")),
-            }
-        }
-        let [high, longest] = turn_cells(&rounds);
+        let rounds = self.rounds(NAME, |bench| {
+            let turns = bench.control_round()?;
+            let summary = match turns {
+                Some((high, longest)) => format!("p99 {high:.2} ms, longest {longest:.2} ms"),
+                None => "not measured".into(),
+            };
+            Ok((summary, turns))
+        });
+        let turns: Vec<_> = rounds.into_iter().flatten().collect();
+        let [high, longest] = turn_cells(&turns);
         let none = || "–".to_string();
         let mut row = vec![NAME.into(), none(), none(), none(), high, longest];
         row.resize_with(10, none);

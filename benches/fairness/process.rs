@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
@@ -41,9 +42,7 @@ impl Load {
     /// # Errors
     /// A sentence, when the load cannot begin.
     pub fn start(tools: &Tools, scenario: &Scenario, server: SocketAddr) -> Result<Self, String> {
-        let program = std::env::current_exe();
-        let program = program.map_err(|error| format!("cannot find this program: {error}"))?;
-        let mut command = tools.on_load_core(program);
+        let mut command = tools.on_load_core(this_program()?);
         command.args([LOAD, scenario.name, &server.to_string()]);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = piped
@@ -119,6 +118,14 @@ impl Drop for Load {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Returns the path of this bench, which is the program of its other processes too.
+///
+/// # Errors
+/// A sentence, when the system does not tell the path.
+pub fn this_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))
 }
 
 /// The counts of the load, in the process of the load.

@@ -48,9 +48,9 @@ Sec-Fetch-Dest: document
 Accept-Encoding: gzip, deflate, br, zstd
 Accept-Language: en-GB,en;q=0.9,de;q=0.8"""
 
-# The file, and a path where none is, each with the status of its answers.
-FILE = ("/small.bin", b"HTTP/1.1 200 OK\r\n")
-ABSENT = ("/absent.bin", b"HTTP/1.1 404 Not Found\r\n")
+# The file, and a path where none is, each with the status and the end of its answers.
+FILE = ("/small.bin", b"HTTP/1.1 200 OK\r\n", b"x" * FILE_BYTES)
+ABSENT = ("/absent.bin", b"HTTP/1.1 404 Not Found\r\n", b"no such file here\n")
 
 # Name, connections, how many of them ask at a time, requests at once on each, field lines, target, flags, ceiling:
 # about 1.015 times the count at the time of writing; 1.04 times where the count depends on how many requests come
@@ -101,8 +101,7 @@ def instructions(program, root, requests, connections, together, at_once, fields
         server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
             clients = [connect(port, server) for _ in range(connections)]
-            path, status = target
-            end = b"x" * FILE_BYTES if target == FILE else b"no such file here\n"
+            path, status, end = target
             request = (f"GET {path} HTTP/1.1\r\n" + fields.replace("\n", "\r\n") + "\r\n\r\n").encode()
             for first in range(0, requests // at_once, together):
                 asking = [clients[(first + n) % connections] for n in range(together)]
