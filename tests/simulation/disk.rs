@@ -86,6 +86,7 @@ impl Step {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Shown {
     Content(String),
+    /// The list of a directory. Which names are in it, the page does not read.
     List,
     Status(u16),
 }
@@ -122,6 +123,8 @@ pub struct Disk {
     pub history: BTreeMap<&'static str, Vec<Shown>>,
     /// When each of these came.
     times: BTreeMap<&'static str, Vec<Instant>>,
+    /// The names in the list of each URL, while it lists them.
+    listed: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Disk {
@@ -155,6 +158,7 @@ impl Disk {
             versions: BTreeMap::new(),
             history: BTreeMap::new(),
             times: BTreeMap::new(),
+            listed: BTreeMap::new(),
             rng,
         };
         let mut steps = vec![Step::MakeDirectory("/srv".into())];
@@ -381,12 +385,30 @@ impl Disk {
     fn note_history(&mut self, now: Instant) {
         for (url, _) in URLS {
             let shown = self.shown(url);
+            let names = match shown {
+                Shown::List => self.names_of(url),
+                _ => Vec::new(),
+            };
             let history = self.history.entry(url).or_default();
-            if history.last() != Some(&shown) {
+            let listed = self.listed.entry(url).or_default();
+            if history.last() != Some(&shown) || *listed != names {
                 history.push(shown);
+                *listed = names;
                 self.times.entry(url).or_default().push(now);
             }
         }
+    }
+
+    /// The directory that a URL lists, if it does not have a page of its own.
+    fn directory_of(&self, url: &str) -> Option<&Directory> {
+        let name = url.strip_prefix("/live/").filter(|_| url.ends_with('/'))?;
+        self.directory(&format!("{ROOT}/live/{name}"))
+    }
+
+    /// The names in the list that a URL answers.
+    fn names_of(&self, url: &str) -> Vec<String> {
+        let directory = self.directory_of(url);
+        directory.map_or_else(Vec::new, |listed| listed.names.keys().cloned().collect())
     }
 
     /// What a URL is to answer now.
@@ -394,11 +416,9 @@ impl Disk {
         let file = URLS.iter().find(|(other, _)| *other == url);
         let path = |name: &str| format!("{ROOT}/live/{name}");
         let content = file.and_then(|(_, file)| self.read(&path(file)));
-        let directory = url.strip_prefix("/live/").filter(|_| url.ends_with('/'));
-        let is_listed = directory.is_some_and(|name| self.directory(&path(name)).is_some());
         match content {
             Some(content) => Shown::Content(String::from_utf8(content).expect("it is text")),
-            None if is_listed => Shown::List,
+            None if self.directory_of(url).is_some() => Shown::List,
             None => Shown::Status(404),
         }
     }

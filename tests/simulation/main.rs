@@ -709,7 +709,8 @@ fn an_open_page_has_what_is_on_the_disk_and_is_told_of_nothing_else() {
         return;
     }
     let count = seeds(LIVE_SEEDS);
-    let runs = (0..count).map(|seed| live::season(seed, &roles, false));
+    let all = (0..count).chain(live::FAULTS);
+    let runs = all.map(|seed| live::season(seed, &roles, false));
     let told: u64 = runs.map(|outcome| outcome.pages_told).sum();
     // Where nobody is told anything, nothing is proved.
     assert!(told > count / 2, "{told} pages were told something");

@@ -61,7 +61,8 @@ where
         let is_all = std::mem::take(&mut reload.is_all);
         let mut changes = outcome.changes;
         changes.retain(|change| !reload.ignored.has_url(&change.url));
-        self.shared.site.settle(changed_at);
+        let wall = self.turn.now.wall;
+        self.shared.site.settle(changed_at, now, wall);
         reload.polled.clear();
         if is_all {
             return self.tell_all_to_reload(reload, "something has changed");

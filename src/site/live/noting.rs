@@ -135,6 +135,7 @@ impl<F: Files> Site<F> {
         let (head, is_strong) = served(reply);
         let one = &mut uses.all[slot];
         if !is_new && is_strong && one.served.contains(&head) {
+            one.known_given_at = now;
             return 1;
         }
         one.is_data |= request.value(Field::FetchDest) == Some(b"empty") && is_json(reply);
@@ -156,10 +157,10 @@ impl<F: Files> Site<F> {
             uses.wants_look(slot);
         }
         let one = &mut uses.all[slot];
-        match seen.differs_from(&one.known) {
-            true => one.give(seen),
-            false => one.served = [head, one.served[0]],
+        if !seen.differs_from(&one.known) {
+            one.served = [head, one.served[0]];
         }
+        one.give(seen, now);
         work
     }
 
@@ -210,6 +211,7 @@ impl<F: Files> Site<F> {
         if is_new {
             let (seen, led_to, cost) = self.glance(&uses.all[slot], 0, now);
             (uses.all[slot].known, work) = (seen, cost);
+            uses.all[slot].give(seen, now);
             uses.lead(slot, &led_to);
             uses.wants_walk(slot);
             uses.wants_look(slot);

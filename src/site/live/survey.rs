@@ -113,8 +113,7 @@ impl<F: Files> Site<F> {
             true => one.found = Some(job.seen),
             false => {
                 one.found = None;
-                one.given.clear();
-                one.known.take(job.seen);
+                one.know(job.seen);
             }
         }
     }
@@ -288,15 +287,23 @@ impl<F: Files> Site<F> {
         }
     }
 
-    /// Takes the findings of the last survey as the state that pages are told of. `at` is when it was changed
-    /// last.
-    pub(crate) fn settle(&mut self, at: Instant) {
+    /// Takes the findings of the last survey as the state that pages are told of. `at` is when the last
+    /// event of a change came; `now` and `wall` are the present time.
+    ///
+    /// No event tells of a change in a directory that is not watched yet. What was given last to a page, and
+    /// is another state now, was changed after this.
+    pub(crate) fn settle(&mut self, at: Instant, now: Instant, wall: SystemTime) {
+        let instant_of = |given_at| {
+            let ago = wall.duration_since(given_at).unwrap_or_default();
+            now.checked_sub(ago)
+        };
         let uses = self.uses.iter_mut().flat_map(|uses| &mut uses.all);
         for (_, one) in uses {
             if let Some(found) = one.found.take() {
-                one.known.take(found);
-                one.given.clear();
-                (one.served, one.changed) = ([0; 2], Some(at));
+                let given_at = one.other_given_at(&found).and_then(instant_of);
+                one.changed = Some(given_at.map_or(at, |given_at| at.max(given_at)));
+                one.know(found);
+                one.served = [0; 2];
             }
         }
     }

@@ -43,10 +43,12 @@ pub(super) struct Use {
     pub served: [u64; 2],
     /// The state that the pages have, or were told of.
     pub known: Seen,
+    /// When a page was last given the state `known`.
+    pub known_given_at: SystemTime,
     /// The state that was found since, if it differs.
     pub found: Option<Seen>,
-    /// Other states than `known` that pages were given since.
-    pub given: Vec<Seen>,
+    /// Other states than `known` that pages were given since, and when each was last given.
+    pub given: Vec<(Seen, SystemTime)>,
     /// When the state changed last.
     pub changed: Option<Instant>,
     /// Whether the directories on the way were not looked for yet.
@@ -68,21 +70,46 @@ impl Use {
         2 * self.path.len() + file + self.fields.len() + referrers
     }
 
-    /// Notes that a page was given another state than `known`.
-    pub fn give(&mut self, seen: Seen) {
+    /// Notes that a page was given a state.
+    pub fn give(&mut self, seen: Seen, now: SystemTime) {
         /// A page that is loaded more often during a burst of writes is told of a change in any case, because
         /// two of these differ.
         const GIVEN_MAX: usize = 4;
-        let is_new = self.given.iter().all(|given| seen.differs_from(given));
-        if is_new && self.given.len() < GIVEN_MAX {
-            self.given.push(seen);
+        if !seen.differs_from(&self.known) {
+            self.known_given_at = now;
+            return;
         }
+        self.given.retain(|(given, _)| seen.differs_from(given));
+        if self.given.len() == GIVEN_MAX {
+            self.given.remove(0);
+        }
+        self.given.push((seen, now));
     }
 
     /// Whether a page has another state than this one, so that it must be told.
     pub fn is_change(&self, seen: &Seen) -> bool {
-        let mut others = self.given.iter().chain([&self.known]);
-        others.any(|other| seen.differs_from(other))
+        self.states().any(|(state, _)| seen.differs_from(state))
+    }
+
+    /// When a page was last given another state than this one.
+    pub fn other_given_at(&self, seen: &Seen) -> Option<SystemTime> {
+        let others = self.states().filter(|(state, _)| seen.differs_from(state));
+        others.map(|(_, given_at)| given_at).max()
+    }
+
+    /// From now on, the pages have this state, or were told of it.
+    pub fn know(&mut self, seen: Seen) {
+        let same = self.states().filter(|(state, _)| !seen.differs_from(state));
+        let given_at = same.map(|(_, given_at)| given_at).max();
+        self.known_given_at = given_at.unwrap_or(SystemTime::UNIX_EPOCH);
+        self.known.take(seen);
+        self.given.clear();
+    }
+
+    /// The states that pages have, and when each was last given.
+    fn states(&self) -> impl Iterator<Item = (&Seen, SystemTime)> {
+        let given = self.given.iter().map(|(state, at)| (state, *at));
+        given.chain([(&self.known, self.known_given_at)])
     }
 }
 
@@ -229,6 +256,7 @@ impl<F> Uses<F> {
             is_data: false,
             served: [0; 2],
             known: Seen::default(),
+            known_given_at: SystemTime::UNIX_EPOCH,
             found: None,
             given: Vec::new(),
             changed: None,

@@ -26,7 +26,7 @@ fn an_edit_of_what_a_page_uses_is_a_change_and_no_other_edit() {
     assert_eq!(page.survey(), ["/app.css"]);
     // It stays a change until it is told.
     assert_eq!(page.survey(), ["/app.css"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     assert_eq!(page.survey(), [""; 0]);
     page.tree.overwrite("app.css", b"p { color: gold }");
     page.tree.save("about.html", b"<p>edited");
@@ -138,7 +138,7 @@ fn a_change_names_what_led_to_it() {
     for number in 0..100 {
         page.load("/docs/logo.svg", &format!("/{number}"));
     }
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     page.tree.save("docs/logo.svg", b"another");
     assert_eq!(page.survey(), ["/docs/logo.svg"]);
     let change = page.site.survey_outcome().changes.remove(0);
@@ -159,7 +159,7 @@ fn what_is_missing_may_come_and_what_was_there_may_go() {
     page.tree.save("later/x.html", b"x");
     assert_eq!(page.survey(), ["/later/x.html"]);
     assert_eq!(page.missing(), [""; 0]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     page.tree.remove("about.html");
     // The root is then listed, with 200.
     page.tree.remove("index.html");
@@ -223,7 +223,7 @@ fn a_page_of_an_app_is_missing_if_the_app_is_or_if_its_own_file_is() {
     page.tree.remove("about.html");
     assert_eq!(page.survey(), ["/about.html"]);
     assert_eq!(page.missing(), ["/about.html"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     page.tree.remove("index.html");
     page.survey();
     let mut missing = page.missing();
@@ -253,10 +253,10 @@ fn the_rules_and_the_codings_beside_a_file_count() {
     page.load("/app.css", "/about.html");
     page.tree.save("app.css.br", b"br, first edition");
     assert_eq!(page.survey(), ["/app.css"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     page.tree.overwrite("app.css.br", b"br, other edition");
     assert_eq!(page.survey(), ["/app.css"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     // The original is touched, and the sibling is too old to count, until it is made again.
     page.tree.save("app.css", b"p { color: red }");
     assert_eq!(page.survey(), [""; 0]);
@@ -265,10 +265,10 @@ fn the_rules_and_the_codings_beside_a_file_count() {
     // Another path is not concerned by a rule.
     page.tree.save("_headers", b"/app.css\n  X-Made-By: hand\n");
     assert_eq!(page.survey(), ["/app.css"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     page.tree.save("_redirects", b"/about.html /docs/ 302!\n");
     assert_eq!(page.survey(), ["/about.html"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     // The file that a rule names lies elsewhere.
     page.tree
         .save("_redirects", b"/app/* /docs/index.html 200\n");
@@ -410,11 +410,11 @@ fn the_data_that_a_page_has_just_sent_does_not_reload_it() {
     page.tree.save("data.json", b"[1]");
     page.tree.save("app.js", b"1");
     assert_eq!(page.survey(), ["/app.js"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     page.tree.pass(2_000);
     page.tree.save("data.json", b"[1, 2]");
     assert_eq!(page.survey(), ["/data.json"]);
-    page.site.settle(Instant::now());
+    page.settle(Instant::now());
     // An endpoint may write the file as well.
     for (method, changes) in [("GET", &["/data.json"][..]), ("POST", &[])] {
         page.tree.pass(2_000);
@@ -424,7 +424,7 @@ fn the_data_that_a_page_has_just_sent_does_not_reload_it() {
         });
         page.tree.save("data.json", method.as_bytes());
         assert_eq!(page.survey(), changes, "{method}");
-        page.site.settle(Instant::now());
+        page.settle(Instant::now());
     }
 }
 
@@ -471,9 +471,34 @@ fn a_page_that_comes_late_is_told_what_changed_meanwhile() {
     page.survey();
     assert_eq!(page.site.changed_since(begin), []);
     let at = begin + Duration::from_secs(5);
-    page.site.settle(at);
+    page.settle(at);
     assert_eq!(urls(&page.site.changed_since(begin)), ["/app.css"]);
     assert_eq!(page.site.changed_since(at), []);
+}
+
+#[test]
+fn a_change_that_no_event_told_of_is_later_than_what_a_page_was_given_before_it() {
+    let mut page = Page::new(SITE);
+    let second = Duration::from_secs(1);
+    let event = Instant::now();
+    page.tree.save("app.css", b"");
+    page.load("/app.css", "/");
+    page.rest();
+    // Another state than the known one counts as well.
+    for (empty, whole) in [(&b""[..], &b"p { color: red }"[..]), (b"/**/", b"/*p*/")] {
+        page.tree.save("app.css", empty);
+        page.load("/app.css", "/");
+        page.tree.pass(1_000);
+        page.tree.save("app.css", whole);
+        page.load("/app.css", "/about");
+        page.survey();
+        let wall = page.tree.now();
+        page.site.settle(event, event + 10 * second, wall);
+        let since = |seconds| page.site.changed_since(event + seconds * second);
+        assert_eq!(urls(&since(8)), ["/app.css"]);
+        // The page that was given the new state need not load again.
+        assert_eq!(since(9), []);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Floor 2, site: a site that browsers use, for the tests of the survey.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::tree::Tree;
 use crate::config::Limits;
@@ -108,6 +108,12 @@ impl Page {
         let outcome = self.site.survey_outcome();
         assert!(outcome.is_certain);
         urls(&outcome.changes)
+    }
+
+    /// Tells the pages of what was found. `at` is when the last event of a change came.
+    pub fn settle(&mut self, at: Instant) {
+        let wall = self.tree.now();
+        self.site.settle(at, at, wall);
     }
 
     pub fn missing(&self) -> Vec<String> {

@@ -294,7 +294,7 @@ impl Run {
         let outcome = self.page.site.survey_outcome();
         assert!(outcome.is_certain);
         let changes = super::urls(&outcome.changes);
-        self.page.site.settle(Instant::now());
+        self.page.settle(Instant::now());
         for url in URLS {
             let now = self.answer(url, false);
             let had = self.has.get_mut(url).expect("it was loaded");
