@@ -202,8 +202,12 @@ impl<S: Files, T: Transport<File = S::File>> Connection<S, T> {
         }
     }
 
-    /// Answers a client whose backend has not. [Pump](Connection::pump) the connection afterwards.
+    /// Answers a client whose backend has not, unless the connection is ending already.
+    /// [Pump](Connection::pump) the connection afterwards.
     pub fn answer_for_backend(&mut self, failure: &Failure<'_>, cx: &mut Context<'_, S>) {
+        if !matches!(self.mode, Mode::Forwarding(_)) {
+            return;
+        }
         let waiting = !self.write_buffer.is_empty();
         self.change_mode(cx, |mode, input, cx| match mode {
             Mode::Forwarding(mode) => mode.answer(failure, input, cx),
