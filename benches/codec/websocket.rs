@@ -110,7 +110,10 @@ pub fn our_read(first: u8, payload_bytes: usize) -> Operation {
         let part = reader.read(&mut buffer, &config).expect("a right frame");
         assert_eq!(part.end, frame.len());
         assert!(matches!(part.event, FrameEvent::Data { kind: k, last: true, .. } if k == kind));
-        black_box(&buffer[part.at..part.end]);
+        let content = black_box(&buffer[part.at..part.end]);
+        if kind == MessageKind::Text {
+            black_box(reader.check_text(content, true).expect("it is UTF-8"));
+        }
     })
 }
 

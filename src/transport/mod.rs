@@ -14,6 +14,7 @@
 //! gets no second event for the same bytes or the same space.
 
 mod channel;
+mod gathered;
 mod handshake;
 pub(crate) mod pool;
 mod read_buffer;
@@ -24,6 +25,7 @@ pub mod tls;
 mod write_buffer;
 
 pub use channel::Channel;
+pub(crate) use gathered::Gathered;
 pub use handshake::FailedHandshake;
 pub(crate) use pool::{ChargedBytes, Pool};
 pub(crate) use read_buffer::ReadBuffer;

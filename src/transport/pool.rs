@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::rc::Rc;
 
+use super::gathered::{Gathered, Growing};
 use crate::sys::Pages;
 
 /// The memory, in bytes, that connections hold because of their peers, with one bound for the sum.
@@ -61,21 +62,26 @@ fn release(used: &Cell<usize>, bytes: usize) {
 /// has sent or dropped the bytes.
 #[derive(Debug)]
 pub(crate) struct ChargedBytes {
-    bytes: Vec<u8>,
+    content: Gathered,
     used: Rc<Cell<usize>>,
 }
 
 impl ChargedBytes {
     /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.content.bytes()
+    }
+
+    /// Returns the bytes, as text if they were gathered as text.
+    pub fn content(&self) -> &Gathered {
+        &self.content
     }
 }
 
 impl Drop for ChargedBytes {
     fn drop(&mut self) {
-        release(&self.used, self.bytes.capacity());
-        free(mem::take(&mut self.bytes));
+        release(&self.used, self.content.capacity());
+        free(self.content.take_vec());
     }
 }
 
@@ -191,21 +197,20 @@ impl Pool {
     pub fn share(&mut self, mut bytes: Vec<u8>) -> Rc<ChargedBytes> {
         bytes.shrink_to_fit();
         self.account.charge(bytes.capacity());
-        self.share_gathered(bytes)
+        self.share_gathered(Gathered::Bytes(bytes))
     }
 
-    /// Converts a vector filled by [`append`](Pool::append), and charged with its capacity, into shared
-    /// bytes.
-    pub fn share_gathered(&self, bytes: Vec<u8>) -> Rc<ChargedBytes> {
+    /// Converts what was [gathered](Pool::gather), and charged with its capacity, into shared bytes.
+    pub fn share_gathered(&self, content: Gathered) -> Rc<ChargedBytes> {
         let used = Rc::clone(&self.account.used);
-        Rc::new(ChargedBytes { bytes, used })
+        Rc::new(ChargedBytes { content, used })
     }
 
     /// Notes that a write buffer has sent or dropped shared bytes. The last holder gives the storage
     /// back.
     pub fn let_go_charged(&mut self, shared: Rc<ChargedBytes>) {
         if let Some(mut last) = Rc::into_inner(shared) {
-            self.release_vec(mem::take(&mut last.bytes));
+            self.release_vec(last.content.take_vec());
         }
     }
 
@@ -263,14 +268,16 @@ impl Pool {
     /// buffer back if nothing was written.
     /// [`release_vec`](Pool::release_vec) gives the storage back.
     #[inline(always)]
-    pub fn append<R>(&mut self, vec: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub fn append<G: Growing, R>(&mut self, vec: &mut G, write: impl FnOnce(&mut G) -> R) -> R {
         let before = vec.capacity();
-        if before == 0 {
-            *vec = self.write.pop().unwrap_or_default();
+        if before == 0
+            && let Some(storage) = self.write.pop()
+        {
+            *vec = G::with_storage(storage);
         }
         let result = write(vec);
         self.account.charge(vec.capacity() - before);
-        if vec.is_empty() {
+        if vec.whole().as_ref().is_empty() {
             self.take_back(vec);
         }
         result
@@ -280,12 +287,13 @@ impl Pool {
     /// (`usize::MAX`: unknown). The vector grows to twice the bytes that have come, but not beyond
     /// `whole`: an announcement alone reserves nothing, and at the end no space is left over. From
     /// 33 KiB on, a vector that grows gets [pages of its own](Pool::OWN_PAGES_BYTES).
-    pub fn gather(&mut self, vec: &mut Vec<u8>, bytes: &[u8], whole: usize) {
+    pub fn gather<G: Growing>(&mut self, vec: &mut G, piece: &G::Piece, whole: usize) {
         if whole < usize::MAX {
             // A buffer in stock is in memory already, and may be as large as announced.
             self.prepare(vec, whole);
         }
-        let least = vec.len() + bytes.len();
+        let present = vec.whole().as_ref().len();
+        let least = present + piece.as_ref().len();
         let twice = least.saturating_mul(2);
         let wanted = match twice > Pool::OWN_PAGES_BYTES / 2 {
             true => twice.max(Pool::OWN_PAGES_BYTES),
@@ -300,24 +308,25 @@ impl Pool {
         }
         self.append(vec, |vec| {
             if least > vec.capacity() {
-                vec.reserve_exact(most - vec.len());
+                vec.reserve_exact(most - present);
             }
-            vec.extend_from_slice(bytes);
+            vec.push_piece(piece);
         });
     }
 
     /// Moves the bytes of `vec` to a large buffer in stock that has space for `wanted` bytes and not
     /// much more. Does nothing if there is none.
-    fn move_to_large(&mut self, vec: &mut Vec<u8>, wanted: usize) {
+    fn move_to_large<G: Growing>(&mut self, vec: &mut G, wanted: usize) {
         let fits = |large: &Vec<u8>| wanted <= large.capacity() && large.capacity() / 2 <= wanted;
         let Some(at) = self.large.iter().rposition(fits) else {
             return;
         };
-        let mut large = self.large.swap_remove(at);
+        let large = self.large.swap_remove(at);
         self.large_bytes -= large.capacity();
         self.account.charge(large.capacity());
-        large.extend_from_slice(vec);
-        self.release_vec(mem::replace(vec, large));
+        let mut large = G::with_storage(large);
+        large.push_piece(vec.whole());
+        self.release_vec(mem::replace(vec, large).into_vec());
     }
 
     /// Adds a large buffer to the stock, from which older ones make way.
@@ -365,7 +374,7 @@ impl Pool {
     }
 
     /// Gives a vector without storage a large buffer from the stock, if `wanted` bytes need one.
-    pub fn prepare(&mut self, vec: &mut Vec<u8>, wanted: usize) {
+    pub fn prepare<G: Growing>(&mut self, vec: &mut G, wanted: usize) {
         if wanted > Pool::GROWN_BYTES_KEPT && vec.capacity() == 0 {
             self.move_to_large(vec, wanted);
         }
@@ -373,8 +382,8 @@ impl Pool {
 
     /// Takes back the storage of a vector in which nothing was written.
     #[cold]
-    fn take_back(&mut self, vec: &mut Vec<u8>) {
-        self.release_vec(mem::take(vec));
+    fn take_back<G: Growing>(&mut self, vec: &mut G) {
+        self.release_vec(mem::take(vec).into_vec());
     }
 
     /// Frees the buffers in stock.

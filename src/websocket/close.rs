@@ -85,7 +85,7 @@ impl<'a> Close<'a> {
                 false => Err(Violation::Close),
             },
             [a, b, reason @ ..] => match CloseCode::from_bytes(*a, *b).may_be_sent() {
-                true => Utf8::default().check(reason),
+                true => Utf8::default().check(reason).map(|_| ()),
                 false => Err(Violation::Close),
             },
         }

@@ -23,7 +23,7 @@ pub use close::{Close, CloseCode};
 pub use frame::{FrameHeader, Opcode, header_bytes, mask, write_frame, write_header};
 pub use handshake::{Accept, Opening, OpeningError, Protocols};
 pub use reader::{FrameEvent, FramePart, Reader, ReaderConfig};
-pub use utf8::Utf8;
+pub use utf8::{TextPart, Utf8};
 
 use std::error::Error;
 use std::fmt;

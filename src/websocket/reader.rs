@@ -3,13 +3,16 @@
 //! A [`Reader`] looks at the received bytes and describes one [`FramePart`] at a time: either a
 //! part of a message, already unmasked, or a control frame. The reader stores no bytes. The caller
 //! has the storage and gathers a message that arrives in parts; a message that arrives complete
-//! need not be gathered.
+//! need not be gathered. Of a text message, the caller passes each part to
+//! [`check_text`](Reader::check_text), once it is inflated.
 //!
 //! The parts depend on how the bytes were cut. The messages do not depend on the cuts, and neither
 //! does the violation with which the bytes may end.
 
+use std::mem;
+
 use super::frame::rotated;
-use super::{Close, FrameHeader, MessageKind, Opcode, Utf8, Violation, mask};
+use super::{Close, FrameHeader, MessageKind, Opcode, TextPart, Utf8, Violation, mask};
 
 /// The negotiated extension, and the limit for messages.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +120,7 @@ impl Reader {
         config: &ReaderConfig,
     ) -> Result<FramePart, Violation> {
         if self.left > 0 {
-            return self.data(bytes, 0, false);
+            return Ok(self.data(bytes, 0, false));
         }
         let header = FrameHeader::parse(bytes, |opcode, rsv1, length| {
             self.judge(opcode, rsv1, length, config)
@@ -139,7 +142,7 @@ impl Reader {
         });
         message.announced += header.payload_bytes;
         (self.left, self.key, self.fin) = (header.payload_bytes, header.key, header.fin);
-        self.data(bytes, header.header_bytes, first)
+        Ok(self.data(bytes, header.header_bytes, first))
     }
 
     /// Returns how many bytes of payload are still to come of the present message. `None`: unknown,
@@ -185,10 +188,10 @@ impl Reader {
 
     /// Unmasks and describes the available payload of the current data frame, which begins at
     /// `at`.
-    fn data(&mut self, bytes: &mut [u8], at: usize, first: bool) -> Result<FramePart, Violation> {
+    fn data(&mut self, bytes: &mut [u8], at: usize, first: bool) -> FramePart {
         let here = self.left.min((bytes.len() - at) as u64) as usize;
         if here == 0 && at == 0 {
-            return Ok(PARTIAL);
+            return PARTIAL;
         }
         let end = at + here;
         mask(&mut bytes[at..end], self.key);
@@ -196,9 +199,6 @@ impl Reader {
         self.left -= here as u64;
         let last = self.left == 0 && self.fin;
         let message = self.message.expect("its frame has begun");
-        if message.kind == MessageKind::Text && !message.compressed {
-            self.check_text(&bytes[at..end], last)?;
-        }
         if last {
             self.message = None;
         }
@@ -209,20 +209,29 @@ impl Reader {
             first,
             last,
         };
-        Ok(FramePart { at, end, event })
+        FramePart { at, end, event }
     }
 
-    /// Checks the next part of a text message, which is the last part if `last` is true. For a
-    /// compressed message the caller must call this method with the inflated bytes.
+    /// Checks the next part of a text message, which is the last part if `last` is true, and returns
+    /// its characters. Of a compressed message, the text is the inflated bytes.
     ///
     /// # Errors
     /// [`Violation::Utf8`].
-    pub fn check_text(&mut self, text: &[u8], last: bool) -> Result<(), Violation> {
-        self.utf8.check(text)?;
-        match last {
-            true => std::mem::take(&mut self.utf8).finish(),
-            false => Ok(()),
+    pub fn check_text<'a>(
+        &mut self,
+        text: &'a [u8],
+        last: bool,
+    ) -> Result<TextPart<'a>, Violation> {
+        let part = self.utf8.check(text)?;
+        if last {
+            mem::take(&mut self.utf8).finish()?;
         }
+        Ok(part)
+    }
+
+    /// Returns the number of bytes of a character that has begun and not ended.
+    pub fn begun_bytes(&self) -> usize {
+        self.utf8.begun_bytes()
     }
 }
 
@@ -319,8 +328,16 @@ mod tests {
                 match part.event {
                     FrameEvent::Partial => break,
                     FrameEvent::Data {
-                        kind, first, last, ..
+                        kind,
+                        compressed,
+                        first,
+                        last,
                     } => {
+                        let is_text = kind == MessageKind::Text && !compressed;
+                        let checked = is_text.then(|| reader.check_text(&content, last));
+                        if let Some(Err(violation)) = checked {
+                            return (got, Some((violation, cut)));
+                        }
                         assert!(!first || gathered.is_empty());
                         gathered.extend(content);
                         if last {

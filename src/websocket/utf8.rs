@@ -11,37 +11,50 @@ pub struct Utf8 {
     length: u8,
 }
 
+/// The whole characters of a piece of text.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TextPart<'a> {
+    /// The character that began in an earlier piece and ended in this one.
+    pub begun: Option<char>,
+    /// The characters after it. A character that has only begun comes with a later piece.
+    pub rest: &'a str,
+}
+
 impl Utf8 {
     /// Checks the next piece of the text.
     ///
     /// # Errors
     /// [`Violation::Utf8`] if no valid text has this beginning.
-    pub fn check(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
+    pub fn check<'a>(&mut self, mut bytes: &'a [u8]) -> Result<TextPart<'a>, Violation> {
+        let mut part = TextPart::default();
         while self.length > 0 {
             let Some((first, rest)) = bytes.split_first() else {
-                return Ok(());
+                return Ok(part);
             };
             self.begun[usize::from(self.length)] = *first;
             self.length += 1;
             bytes = rest;
             match str::from_utf8(&self.begun[..usize::from(self.length)]) {
-                Ok(_) => self.length = 0,
+                Ok(whole) => (part.begun, self.length) = (whole.chars().next(), 0),
                 // The character may still become valid. `begun` has enough space, because no
                 // character has more than four bytes.
                 Err(e) if e.error_len().is_none() => {}
                 Err(_) => return Err(Violation::Utf8),
             }
         }
-        let Err(error) = str::from_utf8(bytes) else {
-            return Ok(());
-        };
-        if error.error_len().is_some() {
+        let (whole, begun) = bytes.split_at(bytes.len() - begun_bytes(bytes));
+        part.rest = str::from_utf8(whole).map_err(|_| Violation::Utf8)?;
+        if str::from_utf8(begun).is_err_and(|e| e.error_len().is_some()) {
             return Err(Violation::Utf8);
         }
-        let begun = &bytes[error.valid_up_to()..];
         self.begun[..begun.len()].copy_from_slice(begun);
         self.length = begun.len() as u8;
-        Ok(())
+        Ok(part)
+    }
+
+    /// Returns the number of bytes, at most 3, of a character that has begun and not ended.
+    pub fn begun_bytes(&self) -> usize {
+        usize::from(self.length)
     }
 
     /// Ends the text.
@@ -54,6 +67,30 @@ impl Utf8 {
             _ => Err(Violation::Utf8),
         }
     }
+}
+
+/// The number of bytes at the end that are the beginning of a longer character. If the bytes before
+/// are not valid, the number has no meaning.
+fn begun_bytes(bytes: &[u8]) -> usize {
+    let mut last = bytes.iter().rev().take(3);
+    let Some(back) = last.position(|b| !is_continuation(*b)) else {
+        return 0;
+    };
+    let needed = match bytes[bytes.len() - 1 - back] {
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xff => 4,
+        _ => 1,
+    };
+    match needed > back + 1 {
+        true => back + 1,
+        false => 0,
+    }
+}
+
+/// Whether a byte continues a character that began before.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
 }
 
 #[cfg(test)]
@@ -70,11 +107,22 @@ mod tests {
         for cut in 0..=bytes.len() {
             let mut halves = Utf8::default();
             let (a, b) = bytes.split_at(cut);
-            let same = match halves.check(a).and_then(|()| halves.check(b)) {
+            let mut text = String::new();
+            let checked = [a, b].iter().try_for_each(|piece| {
+                let part = halves.check(piece)?;
+                text.extend(part.begun);
+                text.push_str(part.rest);
+                Ok::<_, Violation>(())
+            });
+            let same = match checked {
                 Ok(()) => Ok(halves.finish().is_ok()) == expected,
                 Err(_) => expected.is_err(),
             };
             assert!(same, "{bytes:x?} cut at {cut}");
+            if checked.is_ok() {
+                let whole = bytes.len() - halves.begun_bytes();
+                assert_eq!(text.as_bytes(), &bytes[..whole], "cut at {cut}");
+            }
         }
     }
 

@@ -58,6 +58,12 @@ pub fn read_frames(
                     last,
                 } => (kind, compressed, first, last),
             };
+            if kind == MessageKind::Text
+                && !compressed
+                && let Err(violation) = reader.check_text(&content, last)
+            {
+                return (got, Some((violation, cut)));
+            }
             assert!(
                 !first || gathered.is_empty(),
                 "one message begins in another"

@@ -93,3 +93,20 @@ fn the_metrics_count_what_has_happened() {
         assert!(change >= least, "{sample}: {change}");
     }
 }
+
+#[test]
+fn a_large_text_is_the_work_of_many_turns() {
+    const LARGEST: usize = 16 << 20;
+    let server = Server::with(Folder::new().path(), &["--metrics"]);
+    let mut peer = Peer::of(&server, "/echo");
+    // Each character needs three bytes, so pieces of it end within characters.
+    let text = "文".repeat(LARGEST / 3);
+    peer.say(&text);
+    assert!(peer.hear() == text, "byte for byte");
+    let mut client = server.connect();
+    let metrics = client.get("/_oneloop/metrics").text().to_owned();
+    // A turn has 1,000 units, and goes on until it has none: the last piece may be larger than the rest.
+    let most = value(&metrics, "oneloop_turn_work_units_most");
+    assert!(most < 1_500, "{most}");
+    assert!(value(&metrics, "oneloop_work_units_total") > 16_000);
+}

@@ -24,7 +24,7 @@ use crate::connection::{
 };
 use crate::http::{Head, RequestHead};
 use crate::site::{Files, Mount};
-use crate::transport::WriteBuffer;
+use crate::transport::{Gathered, WriteBuffer};
 use crate::websocket::deflate::{Deflate, Inflater};
 use crate::websocket::{
     Accept, Close, CloseCode, MessageKind, Opcode, Reader, Violation, write_frame,
@@ -47,7 +47,7 @@ struct State {
     /// The parser of frames.
     reader: Reader,
     /// The received part of an unfinished message, already inflated, in storage of the pool.
-    partial_message: Vec<u8>,
+    partial_message: Gathered,
     /// Present while a compressed message is being received. Boxed, because compressed messages are
     /// rare, and the inflater takes hundreds of bytes.
     inflating: Option<Box<Inflating>>,
@@ -127,7 +127,7 @@ impl WebSocket {
             endpoint: mount.number,
             deflate: accept.deflate(),
             reader: Reader::default(),
-            partial_message: Vec::new(),
+            partial_message: Gathered::default(),
             inflating: None,
             ping: None,
             last_received: cx.turn.now.instant,
@@ -326,7 +326,7 @@ impl WebSocket {
     /// Returns the number of bytes that an unfinished message holds, with its inflater.
     pub(super) fn held_bytes(&self) -> usize {
         let inflater = self.state.inflating.as_ref();
-        self.state.partial_message.len() + inflater.map_or(0, |_| Inflater::CHARGED_BYTES)
+        self.state.message_bytes() + inflater.map_or(0, |_| Inflater::CHARGED_BYTES)
     }
 
     /// Closes the connection, because memory is short and this connection holds much.
@@ -413,7 +413,7 @@ impl WebSocket {
             conversation.code = code.unwrap_or(unnamed);
             cx.tally.log(Record::Conversation(conversation));
         }
-        cx.shared.pool.release_vec(partial_message);
+        cx.shared.pool.release_vec(partial_message.into_vec());
         if let Some(inflating) = inflating {
             cx.shared.release_inflater(inflating.inflater);
         }
@@ -439,7 +439,7 @@ impl WebSocket {
     pub(super) fn wait(&self, limits: &Limits) -> Option<Wait> {
         let state = &*self.state;
         (!state.paused).then(|| Wait::Frame {
-            partial: state.partial_message.len(),
+            partial: state.message_bytes(),
             limit: state.limit(limits),
             is_pinged: state.pinged.is_some(),
         })
@@ -466,7 +466,7 @@ fn stopping() -> ClosePlan {
 impl State {
     /// Whether no message is being received, and nothing is owed to the peer.
     fn is_idle(&self) -> bool {
-        let is_between = self.partial_message.is_empty() && self.inflating.is_none();
+        let is_between = self.message_bytes() == 0 && self.inflating.is_none();
         is_between && self.ping.is_none() && !self.paused
     }
 

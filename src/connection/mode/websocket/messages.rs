@@ -1,17 +1,18 @@
 //! Floor 3, connection: from the frames of a WebSocket peer to the messages for the endpoint, and from the
 //! endpoint's messages to the write buffer.
 
+use std::mem;
 use std::rc::Rc;
 
 use super::{ClosePlan, Inflating, State};
 use crate::connection::context::Call;
 use crate::connection::{Cause, Context, Endpoint, Input, Key, Message, Session};
 use crate::site::Files;
-use crate::transport::{ChargedBytes, Pool, WriteBuffer};
+use crate::transport::{ChargedBytes, Gathered, Pool, WriteBuffer};
 use crate::websocket::deflate::Inflated;
 use crate::websocket::{
-    Close, FrameEvent, FramePart, MessageKind, Opcode, ReaderConfig, Violation, header_bytes,
-    write_frame,
+    Close, FrameEvent, FramePart, MessageKind, Opcode, ReaderConfig, TextPart, Violation,
+    header_bytes, write_frame,
 };
 
 impl State {
@@ -29,8 +30,12 @@ impl State {
     /// The number of inflated bytes for one unit of work.
     const INFLATED_BYTES_PER_WORK: usize = 512;
 
-    /// The number of bytes of a message that are checked and copied with one unit of work.
+    /// The number of bytes of a message that are copied with one unit of work.
     const COPIED_BYTES_PER_WORK: usize = 1 << 10;
+
+    /// The number of bytes of text that are checked with one unit of work. ASCII takes less, and Japanese
+    /// more.
+    const CHECKED_BYTES_PER_WORK: usize = 2 << 10;
 
     /// A gathered message of this size, in bytes, or more is sent back without a copy.
     const SHARED_BYTES_MIN: usize = 128 << 10;
@@ -59,10 +64,12 @@ impl State {
             FrameEvent::Data {
                 kind,
                 compressed: false,
-                first,
                 last,
+                ..
             } => {
-                self.data(kind, first, last, at..end, input, cx)?;
+                let content = &input.read_buffer.bytes()[at..end];
+                let to = (input.key, &mut *input.write_buffer);
+                self.take_content((kind, last), content, self.reader.rest(), to, cx)?;
                 input.read_buffer.consume(end);
             }
             FrameEvent::Data { kind, last, .. } => {
@@ -104,33 +111,62 @@ impl State {
         Ok(true)
     }
 
-    /// Handles a piece of an uncompressed message.
-    fn data<S: Files>(
+    /// Handles a piece of a message, after which the message ends or goes on. `rest` is the number of bytes
+    /// that are still to come, if it is known.
+    fn take_content<S: Files>(
         &mut self,
-        kind: MessageKind,
-        first: bool,
-        last: bool,
-        place: std::ops::Range<usize>,
-        input: &mut Input<'_, S>,
+        (kind, last): (MessageKind, bool),
+        content: &[u8],
+        rest: Option<u64>,
+        to: (Key, &mut WriteBuffer<S::File>),
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
-        let content = &input.read_buffer.bytes()[place];
-        if first && last {
-            return self.deliver_message(kind, content, None, (input.key, input.write_buffer), cx);
-        }
-        let have = self.partial_message.len() + content.len();
+        let have = self.message_bytes() + content.len();
         // The reader has checked that the whole is not too large.
-        let whole = match self.reader.rest() {
-            Some(rest) => have + rest as usize,
-            None => usize::MAX,
+        let whole = rest.map_or(usize::MAX, |rest| have + rest as usize);
+        let text = match kind {
+            MessageKind::Text => Some(self.reader.check_text(content, last)?),
+            MessageKind::Binary => None,
         };
+        let is_alone = self.partial_message.is_empty();
+        match text {
+            Some(TextPart { begun: None, rest }) if last && is_alone => {
+                return self.deliver_message(Message::Text(rest), None, to, cx);
+            }
+            None if last && is_alone => {
+                return self.deliver_message(Message::Binary(content), None, to, cx);
+            }
+            _ => {}
+        }
+        if is_alone {
+            self.partial_message = match kind {
+                MessageKind::Text => Gathered::Text(String::new()),
+                MessageKind::Binary => Gathered::Bytes(Vec::new()),
+            };
+        }
         let pool = &mut cx.shared.pool;
-        pool.gather(&mut self.partial_message, content, whole);
+        match (&mut self.partial_message, text) {
+            (Gathered::Text(message), Some(TextPart { begun, rest })) => {
+                if let Some(begun) = begun {
+                    pool.gather(message, begun.encode_utf8(&mut [0; 4]), whole);
+                }
+                pool.gather(message, rest, whole);
+                cx.budget
+                    .spend_work((content.len() / Self::CHECKED_BYTES_PER_WORK) as u32);
+            }
+            (Gathered::Bytes(message), None) => pool.gather(message, content, whole),
+            _ => unreachable!("all pieces of a message are of one kind"),
+        }
         cx.budget.spend_gathered(content.len());
         match last {
-            true => self.deliver_partial_message(kind, input, cx),
+            true => self.deliver_partial_message(to, cx),
             false => Ok(()),
         }
+    }
+
+    /// Returns the number of bytes of the present message so far.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.partial_message.len() + self.reader.begun_bytes()
     }
 
     /// Inflates some of the bytes at the front of the read buffer.
@@ -139,59 +175,69 @@ impl State {
         input: &mut Input<'_, S>,
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
+        let mut inflated = Vec::new();
+        let taken = self.take_inflated(&mut inflated, input, cx);
+        cx.shared.pool.release_vec(inflated);
+        taken
+    }
+
+    /// Inflates some bytes into `inflated`, and takes them as a piece of the message.
+    fn take_inflated<S: Files>(
+        &mut self,
+        inflated: &mut Vec<u8>,
+        input: &mut Input<'_, S>,
+        cx: &mut Context<'_, S>,
+    ) -> Result<(), ClosePlan> {
+        let before = self.message_bytes();
         let inflating = self.inflating.as_mut().expect("it was begun");
         let (kind, max) = (inflating.kind, cx.turn.limits.message_bytes_max);
         let bytes = &input.read_buffer.bytes()[..inflating.compressed_len];
-        let before = self.partial_message.len();
         // A single byte over the limit shows that the message is too large.
         let room = Self::INFLATED_BYTES.min(max + 1 - before);
         let (inflater, last) = (&mut inflating.inflater, inflating.last);
         let inflate = |out: &mut Vec<u8>| inflater.inflate(bytes, last, out, room);
-        let inflated = cx.shared.pool.append(&mut self.partial_message, inflate)?;
-        let used = match inflated {
-            Inflated::Full(used) => used,
-            Inflated::All => inflating.compressed_len,
+        let used = match cx.shared.pool.append(inflated, inflate)? {
+            Inflated::Full(used) => {
+                inflating.unfinished = true;
+                used
+            }
+            Inflated::All => {
+                inflating.unfinished = false;
+                inflating.compressed_len
+            }
         };
         inflating.compressed_len -= used;
-        inflating.unfinished = inflated != Inflated::All;
-        input.read_buffer.consume(used);
-        let work = Self::INFLATER_WORK
-            + ((self.partial_message.len() - before) / Self::INFLATED_BYTES_PER_WORK) as u32;
-        cx.budget.spend_work(work);
         let whole = inflating.last && !inflating.unfinished;
-        if kind == MessageKind::Text {
-            self.reader
-                .check_text(&self.partial_message[before..], whole)?;
-        }
-        if self.partial_message.len() > max {
+        input.read_buffer.consume(used);
+        let work = Self::INFLATER_WORK + (inflated.len() / Self::INFLATED_BYTES_PER_WORK) as u32;
+        cx.budget.spend_work(work);
+        if before + inflated.len() > max {
             return Err(Violation::TooLarge.into());
         }
-        if !whole {
-            return Ok(());
+        if whole {
+            let inflating = self.inflating.take().expect("it was there above");
+            cx.shared.release_inflater(inflating.inflater);
         }
-        let inflating = self.inflating.take().expect("it was there above");
-        cx.shared.release_inflater(inflating.inflater);
-        self.deliver_partial_message(kind, input, cx)
+        let to = (input.key, &mut *input.write_buffer);
+        self.take_content((kind, whole), inflated, None, to, cx)
     }
 
     /// Hands the gathered message to the endpoint, and gives the storage back.
     fn deliver_partial_message<S: Files>(
         &mut self,
-        kind: MessageKind,
-        input: &mut Input<'_, S>,
+        to: (Key, &mut WriteBuffer<S::File>),
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
-        let message = std::mem::take(&mut self.partial_message);
-        if message.len() < Self::SHARED_BYTES_MIN {
-            let said =
-                self.deliver_message(kind, &message, None, (input.key, input.write_buffer), cx);
-            cx.shared.pool.release_vec(message);
+        let gathered = mem::take(&mut self.partial_message);
+        if gathered.len() < Self::SHARED_BYTES_MIN {
+            let said = self.deliver_message(as_message(&gathered), None, to, cx);
+            cx.shared.pool.release_vec(gathered.into_vec());
             return said;
         }
-        let message = cx.shared.pool.share_gathered(message);
-        let to = (input.key, &mut *input.write_buffer);
-        let said = self.deliver_message(kind, message.bytes(), Some(&message), to, cx);
-        cx.shared.pool.let_go_charged(message);
+        let shared = cx.shared.pool.share_gathered(gathered);
+        let message = as_message(shared.content());
+        let said = self.deliver_message(message, Some(&shared), to, cx);
+        cx.shared.pool.let_go_charged(shared);
         said
     }
 
@@ -199,29 +245,21 @@ impl State {
     /// endpoint can send them back without a copy.
     fn deliver_message<S: Files>(
         &mut self,
-        kind: MessageKind,
-        message: &[u8],
+        message: Message<'_>,
         shared: Option<&Rc<ChargedBytes>>,
         to: (Key, &mut WriteBuffer<S::File>),
         cx: &mut Context<'_, S>,
     ) -> Result<(), ClosePlan> {
         let (key, write_buffer) = to;
-        let message = match kind {
-            // The reader has checked the text already, but the compiler cannot know.
-            MessageKind::Text => {
-                Message::Text(str::from_utf8(message).map_err(|_| Violation::Utf8)?)
-            }
-            MessageKind::Binary => Message::Binary(message),
-        };
-        cx.budget
-            .spend_work((message.bytes().len() / Self::COPIED_BYTES_PER_WORK) as u32);
+        let bytes = message.bytes().len();
+        let copy_work = (bytes / Self::COPIED_BYTES_PER_WORK) as u32;
         cx.tally.counters.messages_received += 1;
         if let Some(conversation) = &mut self.conversation {
             conversation.received += 1;
         }
         if shared.is_none() {
+            cx.budget.spend_work(copy_work);
             // The answer may be as large as the message.
-            let bytes = message.bytes().len();
             write_buffer.prepare(header_bytes(bytes) + bytes, &mut cx.shared.pool);
         }
         let before = cx.shared.effects.len();
@@ -230,7 +268,7 @@ impl State {
         });
         if cx.shared.effects.len() > before {
             cx.shared.endpoints.mark_as_publisher(self.endpoint);
-            cx.budget.spend_work(Self::PUBLISH_WORK);
+            cx.budget.spend_work(Self::PUBLISH_WORK + copy_work);
         }
         said
     }
@@ -309,5 +347,13 @@ impl State {
         };
         write_buffer.append(pool, |out| write_frame(out, Opcode::Pong, false, &ping));
         true
+    }
+}
+
+/// A gathered message, as the endpoint is given it.
+fn as_message(gathered: &Gathered) -> Message<'_> {
+    match gathered {
+        Gathered::Text(text) => Message::Text(text),
+        Gathered::Bytes(bytes) => Message::Binary(bytes),
     }
 }
