@@ -2,7 +2,7 @@
 //! has done enough.
 //!
 //! One thread serves all connections, so all connections wait for a long turn. The bound of a turn
-//! is its *work* ([`Limits::turn_work`](crate::config::Limits::turn_work)): about a
+//! is its *work* ([`Limits::turn_work`](crate::config::Limits::turn_work)): about half a
 //! millisecond. The rest of the work waits for the next turn.
 //!
 //! But *who* waits? The queue has two levels, as in the schedulers of operating systems, where it is
