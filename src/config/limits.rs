@@ -242,10 +242,11 @@ pub struct Limits {
     pub turn_steps: u32,
     /// Connections that are accepted from one listener in one turn. Default: 64.
     ///
-    /// Over the bound, the remaining connections wait in the backlog for the next turn.
+    /// Over the bound, the remaining connections wait in the backlog for the next turn. So they do once
+    /// accepting has taken a quarter of [`turn_work`](Limits::turn_work): each new connection is another that
+    /// asks little, and a flood of them would stand before the requests of the open connections.
     ///
-    /// Why 64: a flood of new connections must not starve the open connections. A batch of the
-    /// step *run* has the same size.
+    /// Why 64: a batch of the step *run* has the same size.
     pub accepts_per_turn: u32,
     /// The time for which the server stops accepting after a failure of accept(2), such as having
     /// no descriptor left. Default: 100 ms. The pause ends earlier if a connection closes.

@@ -62,9 +62,13 @@ where
         self.crowd.idle = None;
         let late = |newcomer: &Newcomer<_>| newcomer.since + self.turn.limits.newcomer_time <= now;
         let rejects = self.turn.stopping || self.crowd.waiting.as_ref().is_some_and(late);
+        let listeners = self.acceptable.iter().filter(|is_ready| **is_ready).count();
         for listener in 0..self.acceptable.len() {
+            self.work.begin_share(listeners as u32);
             for _ in 0..self.turn.limits.accepts_per_turn {
-                if !self.acceptable[listener] {
+                // After a stop, whoever has come by then is let in at once.
+                let has_time = self.work.is_left() || self.turn.stopping;
+                if !self.acceptable[listener] || !has_time {
                     break;
                 }
                 match self.next_newcomer(listener as u8) {

@@ -22,6 +22,10 @@
 //!
 //! *Throttled* connections wait in a third queue, for room in the queue of effects.
 //!
+//! *New* connections are accepted first, but with a quarter of the turn at most. Each is light, and in a
+//! storm of them, as many as come would stand in the queue before the requests of the others. The rest
+//! waits in the backlog of the kernel.
+//!
 //! No connection starves. However many light connections there are, heavy connections get a quarter of each
 //! turn, and at least one of them is served. Both levels are served in the order of arrival, so a heavy
 //! connection is served at the latest after as many turns as there are heavy connections before it, or
@@ -74,6 +78,13 @@ impl Work {
     /// Begins a part of the turn, which gets what is left, and at least its share.
     pub fn begin_part(&mut self) {
         self.stop = (self.left - self.share).min(0);
+    }
+
+    /// Begins a part of the turn that makes work for the other parts, and gets a share and no more. `parts`
+    /// such parts have the share together.
+    pub fn begin_share(&mut self, parts: u32) {
+        let share = self.share / i64::from(parts.max(1));
+        self.stop = self.left - share.max(1);
     }
 
     /// Whether the part may go on.
@@ -281,5 +292,17 @@ mod tests {
         assert_eq!(work.done(), 1_000_025);
         work.begin_turn(0);
         assert_eq!(do_part(&mut work, 500), 1);
+        // New connections have a share together, and leave the rest.
+        work.begin_turn(100);
+        for _ in 0..2 {
+            work.begin_share(2);
+            let mut accepted = 0;
+            while work.is_left() {
+                work.spend(1);
+                accepted += 1;
+            }
+            assert_eq!(accepted, 12);
+        }
+        assert_eq!(do_part(&mut work, 500), 76);
     }
 }
