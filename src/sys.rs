@@ -13,6 +13,7 @@
 
 mod diag;
 mod local;
+mod memory;
 #[cfg(feature = "cli")]
 mod network;
 mod output;
@@ -20,6 +21,7 @@ mod watch;
 
 pub use diag::{AcceptQueue, Kernel, SocketDiag};
 pub(crate) use local::{SocketFile, listen_at};
+pub(crate) use memory::{FROM_SYSTEM_BYTES, SharedBytes, Storage, free};
 #[cfg(feature = "cli")]
 pub use network::{Interface, Link, Machine, default_sources, host_names, interfaces, machine};
 pub use output::Output;

@@ -21,6 +21,7 @@ use brotli::enc::{BrotliAlloc, StandardAlloc};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
 use crate::http::Coding;
+use crate::sys::free;
 
 /// The number of bytes of a file that are encoded at a time.
 pub(super) const SLICE_BYTES: usize = 16 << 10;
@@ -57,12 +58,10 @@ pub(super) fn may_be_in(coding: Coding, length: u64, beginning: &[u8]) -> bool {
 
 /// The encoders of a site: new ones, and the memory of those that have ended.
 ///
-/// An encoder needs 372 KiB (gzip) or 772 KiB (brotli). glibc takes so much from the system, and when it
-/// gives that back, it concludes that such sizes come and go: from then on it takes everything smaller,
-/// such as the body of a request, from its heap, which shrinks only down to the highest allocation in
-/// use (mallopt(3), `M_MMAP_THRESHOLD`). So the memory for gzip is kept, and that for brotli is made
-/// small before it is freed. (Measured by `benches/soak` for two minutes, with 16 MB of cache: 66 MB are
-/// left at the end. Before there were 116.)
+/// An encoder needs 372 KiB (gzip) or 772 KiB (brotli). glibc takes so much from the system, and would take
+/// less from it once it was [freed](free). So the memory for gzip is kept, and that for brotli is made
+/// small before it is freed. (Measured by `benches/soak` for two minutes, with 16 MB of cache: 66 MB were
+/// left at the end, and 116 before.)
 #[derive(Default, Debug)]
 pub(super) struct Encoders {
     /// The compressors for gzip that are not in use.
@@ -216,11 +215,8 @@ impl<T: Clone + Default> Allocator<T> for ShrunkAlloc {
     }
 
     fn free_cell(&mut self, cell: Cell<T>) {
-        const SMALL_BYTES: usize = 64 << 10;
         let cell: Box<[T]> = cell.into();
-        let mut cell = cell.into_vec();
-        cell.clear();
-        cell.shrink_to(SMALL_BYTES / size_of::<T>().max(1));
+        free(cell.into_vec());
     }
 }
 

@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use super::mount::Takes;
 use super::{Parts, Stream};
 use crate::http::{Form, Method, ResponseHead, SitePath, Status};
+use crate::sys::SharedBytes;
 
 /// The answer to a request: a head without its end (see
 /// [`finish_head`](crate::http::finish_head)), and the source of the body. The framing in the head
@@ -44,7 +45,7 @@ pub(crate) struct Reply<F> {
 pub(super) struct Prepared {
     status: Status,
     head: Rc<[u8]>,
-    body: Rc<[u8]>,
+    body: SharedBytes,
     sentence: &'static str,
 }
 
@@ -64,7 +65,7 @@ impl Prepared {
 
     /// The reply, without a copy of the text.
     pub fn reply<F>(&self) -> Reply<F> {
-        let body = Body::Bytes(Rc::clone(&self.body));
+        let body = Body::Bytes(self.body.clone());
         Reply {
             reason: Some(Cow::Borrowed(self.sentence)),
             is_sentence: true,
@@ -74,7 +75,7 @@ impl Prepared {
 }
 
 /// The status and a sentence for people as a body, after a head with the fields that describe the body.
-fn plain_text(head: ResponseHead, status: Status, sentence: &str) -> (ResponseHead, Rc<[u8]>) {
+fn plain_text(head: ResponseHead, status: Status, sentence: &str) -> (ResponseHead, SharedBytes) {
     let body = format!("{} {}: {sentence}\n", status.code(), status.reason());
     let head = head
         .field("Content-Type", "text/plain; charset=utf-8")
@@ -87,11 +88,11 @@ fn plain_text(head: ResponseHead, status: Status, sentence: &str) -> (ResponseHe
 #[derive(Debug)]
 pub(crate) enum Body<F> {
     /// Bytes in memory, shared with the cache or other replies; may be empty.
-    Bytes(Rc<[u8]>),
+    Bytes(SharedBytes),
     /// A range of such bytes.
-    Part(Rc<[u8]>, Range<usize>),
+    Part(SharedBytes, Range<usize>),
     /// Several ranges of such bytes, as `multipart/byteranges`.
-    Parts(Rc<[u8]>, Box<Parts>),
+    Parts(SharedBytes, Box<Parts>),
     /// Bytes in a buffer that belongs to the transport's pool; may be empty.
     Owned(Vec<u8>),
     /// A body that is sent slice by slice.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::fallback::VARY_BY_NAVIGATION;
 use super::freshness::Freshness;
 use crate::http::{Coding, EntityTag, HttpDate, ResponseHead, Status, Validators, whole_seconds};
-use crate::sys::Stat;
+use crate::sys::{SharedBytes, Stat};
 
 /// A file in a content coding, with the parts of an answer that are the same for every request.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Representation<F> {
 #[derive(Debug)]
 pub(super) enum Content<F> {
     /// The whole content is in memory.
-    Memory(Rc<[u8]>),
+    Memory(SharedBytes),
     /// The content is in an open file: the first `stat.size` bytes of the [`Source`]. The sample was
     /// taken after the stat.
     File(Rc<F>, Sample),
@@ -74,7 +74,7 @@ pub(super) fn word(bytes: &[u8]) -> u64 {
 impl<F> Content<F> {
     pub fn share(&self) -> Content<F> {
         match self {
-            Content::Memory(bytes) => Content::Memory(Rc::clone(bytes)),
+            Content::Memory(bytes) => Content::Memory(bytes.clone()),
             Content::File(file, sample) => Content::File(Rc::clone(file), *sample),
         }
     }

@@ -78,9 +78,9 @@ impl<F: Files> Site<F> {
             end: representation.len(),
         };
         match (&representation.source.content, range) {
-            (Content::Memory(bytes), None) => Body::Bytes(Rc::clone(bytes)),
+            (Content::Memory(bytes), None) => Body::Bytes(bytes.clone()),
             (Content::Memory(bytes), Some(range)) => {
-                Body::Part(Rc::clone(bytes), range.start as usize..range.end as usize)
+                Body::Part(bytes.clone(), range.start as usize..range.end as usize)
             }
             (Content::File(file, sample), range) => {
                 let open = OpenFile::new(file, representation.source.stat, *sample, self.epoch);
@@ -122,7 +122,7 @@ impl<F: Files> Site<F> {
             .described(Status::PartialContent, &kind)
             .field("Content-Length", parts.len());
         let body = match &representation.source.content {
-            Content::Memory(bytes) => Body::Parts(Rc::clone(bytes), Box::new(parts)),
+            Content::Memory(bytes) => Body::Parts(bytes.clone(), Box::new(parts)),
             Content::File(file, sample) => {
                 let open = OpenFile::new(file, representation.source.stat, *sample, self.epoch);
                 let left = ByteRange { start: 0, end: 0 };
@@ -181,7 +181,7 @@ impl<F: Files> Site<F> {
         let encoding = Encoding {
             coding,
             content: match &original.source.content {
-                Content::Memory(bytes) => Original::Memory(Rc::clone(bytes)),
+                Content::Memory(bytes) => Original::Memory(bytes.clone()),
                 Content::File(file, sample) => {
                     let open = OpenFile::new(file, original.source.stat, *sample, self.epoch);
                     Original::File(open)

@@ -15,7 +15,7 @@ use super::live::Page;
 use super::representation::{Content, Representation, Sample, Source, Varies, is_settled};
 use super::{FileError, Files, Parts, Site, media_type};
 use crate::http::{ByteRange, Coding};
-use crate::sys::Stat;
+use crate::sys::{SharedBytes, Stat, Storage};
 
 /// A body in the middle of being sent.
 #[derive(Debug)]
@@ -149,13 +149,13 @@ impl<F> FileStream<F> {
 #[derive(Debug)]
 pub(crate) struct PageStream<F> {
     /// `None` when the bytes were sent.
-    begin: Option<Rc<[u8]>>,
+    begin: Option<SharedBytes>,
     rest: FileStream<F>,
 }
 
 impl<F> PageStream<F> {
     /// The bytes, and the file from this offset on.
-    pub(super) fn new(begin: Rc<[u8]>, from: u64, mut rest: FileStream<F>) -> PageStream<F> {
+    pub(super) fn new(begin: SharedBytes, from: u64, mut rest: FileStream<F>) -> PageStream<F> {
         rest.left.start = from.min(rest.left.end);
         PageStream {
             begin: Some(begin),
@@ -196,7 +196,7 @@ pub(crate) struct Encoding<F> {
 pub(super) struct Kept {
     place: Place,
     /// The whole output so far.
-    bytes: Vec<u8>,
+    bytes: Storage,
 }
 
 /// The place at which the output of an encoder is kept.
@@ -228,14 +228,14 @@ impl Kept {
             varies,
             stat,
         };
-        let bytes = Vec::new();
+        let bytes = Storage::default();
         Kept { place, bytes }
     }
 
     /// The output is kept with a page.
     pub fn page(page: &Rc<Page>) -> Kept {
         let place = Place::Page(Rc::clone(page));
-        let bytes = Vec::new();
+        let bytes = Storage::default();
         Kept { place, bytes }
     }
 }
@@ -243,11 +243,11 @@ impl Kept {
 /// The content that is encoded.
 #[derive(Debug)]
 pub(super) enum Original<F> {
-    Memory(Rc<[u8]>),
+    Memory(SharedBytes),
     File(OpenFile<F>),
     /// These bytes, and then the file from an offset on.
     Page {
-        begin: Rc<[u8]>,
+        begin: SharedBytes,
         from: u64,
         open: OpenFile<F>,
     },
@@ -465,8 +465,8 @@ impl<F: Files> Site<F> {
             out.extend_from_slice(b"\r\n");
         }
         if let Some(kept) = &mut encoding.kept {
-            kept.bytes.extend_from_slice(&coded);
-            if kept.bytes.len() as u64 > self.encoded_file_bytes_max / 4 {
+            kept.bytes.0.extend_from_slice(&coded);
+            if kept.bytes.0.len() as u64 > self.encoded_file_bytes_max / 4 {
                 encoding.kept = None;
             }
         }
@@ -484,6 +484,7 @@ impl<F: Files> Site<F> {
         let Some(kept) = encoding.kept.take() else {
             return;
         };
+        let bytes = SharedBytes::from(kept.bytes);
         let (path, media_type, varies, stat) = match kept.place {
             Place::File {
                 path,
@@ -491,7 +492,7 @@ impl<F: Files> Site<F> {
                 varies,
                 stat,
             } => (path, media_type, varies, stat),
-            Place::Page(page) => return page.keep(encoding.coding, &kept.bytes),
+            Place::Page(page) => return page.keep(encoding.coding, bytes),
         };
         if self.files.stat(&path) != Ok(stat) || !is_settled(&stat, now) {
             return;
@@ -505,7 +506,7 @@ impl<F: Files> Site<F> {
             varies,
             freshness: Freshness::of(&path, self.max_age),
             edition: self.edition,
-            content: Content::Memory(kept.bytes.into()),
+            content: Content::Memory(bytes),
         };
         let made = Lookup::Present(Rc::new(Representation::new(source, now)));
         // Epoch 0 is over when the first request arrives: the next request checks the file again.

@@ -6,7 +6,7 @@ use std::mem;
 use std::rc::Rc;
 
 use super::gathered::{Gathered, Growing};
-use crate::sys::Pages;
+use crate::sys::{self, Pages, SharedBytes, free};
 
 /// The memory, in bytes, that connections hold because of their peers, with one bound for the sum.
 ///
@@ -85,20 +85,6 @@ impl Drop for ChargedBytes {
     }
 }
 
-/// Frees a vector. Large storage is made small first.
-///
-/// The allocator of glibc takes an allocation above a threshold, 128 KiB at first, from the system, and
-/// gives it back whole. But the threshold rises to the largest such allocation that is freed: after
-/// one message of 16 MiB, all messages would come from the heap, which grows by the gaps between
-/// them and keeps its size (measured: 420 MB for 256 MB in use). A small one does not raise the
-/// threshold.
-fn free(mut vec: Vec<u8>) {
-    if vec.capacity() > Pool::GROWN_BYTES_KEPT {
-        vec.clear();
-        vec.shrink_to(Pool::GROWN_BYTES_KEPT / 2);
-    }
-}
-
 /// A stock of buffers of one fixed size for [`ReadBuffer`](super::ReadBuffer)s, and of growing
 /// buffers for output and bodies. Only buffers in use are charged to the account; the unused
 /// buffers in stock need no charge, because their number and size are bounded.
@@ -130,7 +116,7 @@ impl Pool {
 
     /// A growing buffer whose capacity is larger than this number of bytes is kept for large
     /// messages and bodies alone.
-    const GROWN_BYTES_KEPT: usize = 128 << 10;
+    const GROWN_BYTES_KEPT: usize = sys::FROM_SYSTEM_BYTES;
 
     /// The allocator of glibc takes as many bytes, or more, from the system, and gives them back whole. A
     /// smaller allocation comes from the heap, which shrinks only down to the highest allocation in
@@ -216,8 +202,8 @@ impl Pool {
 
     /// Notes that one more write buffer holds a cached body. The first holder charges the account:
     /// the cache may evict the body, but the memory stays in use until the last holder has sent it.
-    pub(super) fn hold(&mut self, body: &Rc<[u8]>) {
-        let holders = self.held.entry(address(body)).or_default();
+    pub(super) fn hold(&mut self, body: &SharedBytes) {
+        let holders = self.held.entry(body.address()).or_default();
         *holders += 1;
         if *holders == 1 {
             self.account.charge(body.len());
@@ -225,8 +211,8 @@ impl Pool {
     }
 
     /// Notes that a holder has sent or dropped the body. The last one releases the charge.
-    pub(super) fn let_go(&mut self, body: &Rc<[u8]>) {
-        let address = address(body);
+    pub(super) fn let_go(&mut self, body: &SharedBytes) {
+        let address = body.address();
         let holders = self.held.get_mut(&address).expect("it was held");
         *holders -= 1;
         if *holders == 0 {
@@ -433,11 +419,6 @@ impl Pool {
     }
 }
 
-/// The address of shared bytes, by which they are known as long as a reference to them exists.
-fn address(bytes: &Rc<[u8]>) -> usize {
-    Rc::as_ptr(bytes).cast::<u8>().addr()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -595,7 +576,7 @@ mod tests {
     #[test]
     fn a_cached_body_weighs_once_and_until_the_last_holder_has_done() {
         let mut pool = Pool::new(8, 20);
-        let (first, second): (Rc<[u8]>, Rc<[u8]>) = ([7; 30].into(), [7; 30].into());
+        let (first, second): (SharedBytes, SharedBytes) = (vec![7; 30].into(), vec![7; 30].into());
         pool.hold(&first);
         pool.hold(&first);
         assert_eq!(pool.account.used(), 30);

@@ -32,6 +32,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::{ChargedBytes, Io, Pool, Transport};
+use crate::sys::SharedBytes;
 
 /// The largest number of slices in one `writev`. Further slices wait for the next round.
 const SLICES_MAX: usize = 16;
@@ -43,7 +44,7 @@ pub(crate) enum Segment<F> {
     Owned(Vec<u8>),
     /// A part of a cached body, shared with the cache. The account is charged for the whole body,
     /// but only once for all write buffers (see [`Pool::hold`]).
-    Shared(Rc<[u8]>, Range<usize>),
+    Shared(SharedBytes, Range<usize>),
     /// Bytes for many peers, charged to the account only once.
     Charged(Rc<ChargedBytes>),
     /// A slice of a file. No memory is held for the bytes of the file, so the account is not
@@ -131,7 +132,7 @@ impl<F> WriteBuffer<F> {
     pub fn held_bytes(&self) -> usize {
         let of_segment = |segment: &Segment<F>| match segment {
             Segment::Owned(bytes) => bytes.len(),
-            Segment::Shared(body, _) => body.len() / Rc::strong_count(body),
+            Segment::Shared(body, _) => body.len() / body.holders(),
             Segment::Charged(shared) => shared.bytes().len() / Rc::strong_count(shared),
             Segment::File { .. } => 0,
         };
@@ -159,7 +160,7 @@ impl<F> WriteBuffer<F> {
         &mut self,
         pool: &mut Pool,
         write: impl FnOnce(&mut Vec<u8>),
-        body: Option<&Rc<[u8]>>,
+        body: Option<&SharedBytes>,
     ) {
         let large = self.append(pool, |tail| {
             write(tail);
@@ -178,12 +179,12 @@ impl<F> WriteBuffer<F> {
 
     /// Adds a part of a cached body. Up to 4 KiB are copied into the tail; more bytes are kept by
     /// reference.
-    pub fn push_shared(&mut self, bytes: &Rc<[u8]>, part: Range<usize>, pool: &mut Pool) {
+    pub fn push_shared(&mut self, bytes: &SharedBytes, part: Range<usize>, pool: &mut Pool) {
         if part.len() <= Self::COPIED_BYTES_MAX {
             self.append(pool, |tail| tail.extend_from_slice(&bytes[part]));
         } else {
             pool.hold(bytes);
-            self.push_segment(Segment::Shared(Rc::clone(bytes), part));
+            self.push_segment(Segment::Shared(bytes.clone(), part));
         }
     }
 
@@ -473,7 +474,7 @@ mod tests {
     fn segments_keep_their_order_when_sent_bytes_are_dropped() {
         let both = |buffer: &mut WriteBuffer<()>, pool: &mut Pool, number: u8| {
             buffer.append(pool, |tail| tail.extend_from_slice(&[number; 3_000]));
-            let shared: Rc<[u8]> = [number; 5_000].into();
+            let shared: SharedBytes = vec![number; 5_000].into();
             buffer.append_with_body(pool, |_| (), Some(&shared));
         };
         for n in [7, 2_900, 5_100] {
@@ -485,7 +486,7 @@ mod tests {
     #[test]
     fn a_shared_body_is_on_the_account_once_and_until_its_last_part_is_sent() {
         let mut pool = Pool::new(8, usize::MAX);
-        let body: Rc<[u8]> = vec![7; 100_000].into();
+        let body: SharedBytes = vec![7; 100_000].into();
         let mut buffers = [(); 3].map(|()| WriteBuffer::default());
         for buffer in &mut buffers {
             buffer.push_shared(&body, 0..50_000, &mut pool);

@@ -371,7 +371,7 @@ impl<F: Files> Site<F> {
         }
         if page.coded(coding).is_none() && is_coded_at_once(page, bytes) {
             self.cost += 1 + (bytes as usize / Self::CODED_BYTES_PER_WORK) as u32;
-            page.keep(coding, &self.encoders.whole(coding, &page.begin));
+            page.keep(coding, self.encoders.whole(coding, &page.begin).into());
         }
         match page.coded(coding) {
             Some(coded) => Length::Known(coded.len() as u64),
@@ -387,7 +387,7 @@ impl<F: Files> Site<F> {
         plain: Body<F::File>,
         request: &RequestHead<'_>,
     ) -> Body<F::File> {
-        let begin = Rc::clone(&page.begin);
+        let begin = page.begin.clone();
         if coding == Coding::Identity {
             return match plain {
                 Body::Stream(Stream::File(file)) => Body::Stream(Stream::Page(Box::new(

@@ -5,16 +5,17 @@ use std::rc::Rc;
 
 use crate::http::{Coding, Validators};
 use crate::site::{Body, Stream};
+use crate::sys::SharedBytes;
 
 /// A page with the tag. Of a page that is not in memory, the first bytes.
 #[derive(Debug)]
 pub(in crate::site) struct Page {
     /// The page up to the tag, and the tag; or all of a page in memory.
-    pub begin: Rc<[u8]>,
+    pub begin: SharedBytes,
     /// The offset in the file at which the rest of the page begins, if the page is not in memory.
     pub rest: u64,
     /// The whole page in the codings that were made.
-    coded: [OnceCell<Rc<[u8]>>; Coding::ALL.len()],
+    coded: [OnceCell<SharedBytes>; Coding::ALL.len()],
     /// The parts of an answer with the page in a coding, beside the body, if they are always the same.
     ready: [OnceCell<Ready>; Coding::ALL.len()],
 }
@@ -60,13 +61,13 @@ impl Page {
     }
 
     /// The page in a coding, if that was made.
-    pub fn coded(&self, coding: Coding) -> Option<Rc<[u8]>> {
+    pub fn coded(&self, coding: Coding) -> Option<SharedBytes> {
         self.coded[coding as usize].get().cloned()
     }
 
     /// Keeps the page in a coding. Of two encoders for one page, the first counts.
-    pub fn keep(&self, coding: Coding, coded: &[u8]) {
-        self.coded[coding as usize].get_or_init(|| coded.into());
+    pub fn keep(&self, coding: Coding, coded: SharedBytes) {
+        self.coded[coding as usize].get_or_init(|| coded);
     }
 
     /// The memory that the page holds, in bytes.
@@ -149,8 +150,8 @@ mod tests {
         let mut pages = Pages::new(1_000);
         let page = Rc::new(Page::new(vec![0; 300], 0));
         pages.insert(b"a", &page);
-        page.keep(Coding::Gzip, &[0; 600]);
-        page.keep(Coding::Gzip, &[1]);
+        page.keep(Coding::Gzip, vec![0; 600].into());
+        page.keep(Coding::Gzip, vec![1].into());
         assert_eq!(page.coded(Coding::Gzip).map(|coded| coded.len()), Some(600));
         assert!(page.coded(Coding::Brotli).is_none());
         pages.insert(b"b", &Rc::new(Page::new(vec![0; 200], 0)));
